@@ -1,0 +1,58 @@
+# `make help` lists what there is. Everything runs inside .venv, which `make setup` creates from requirements.lock.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint format smoke experiment dag lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(READY) ## create .venv with the pinned packages and this one
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3 on PATH; Python 3.11 or newer is needed" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"make: {sys.executable} is Python {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
+	dvc repro
+
+test: $(READY) ## run the test suite
+	python -m pytest
+
+lint: $(READY) ## check style, import layers and YAML
+	ruff check .
+	ruff format --check .
+	lint-imports
+	yamllint --strict params.yaml dvc.yaml overlays
+
+format: $(READY) ## rewrite the code in the house style
+	ruff check --fix .
+	ruff format .
+
+smoke: ## the whole pipeline at its smallest scale, as an experiment beside the workspace
+	@$(MAKE) --no-print-directory experiment OVERLAY=overlays/smoke.yaml
+
+experiment: $(READY) ## run an overlay as an experiment beside the workspace: make experiment OVERLAY=overlays/seed_size.yaml
+	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=overlays/smoke.yaml" >&2; exit 2; }
+	set -o pipefail; options=$$(PYTHONPATH=src python -m transformer_spectrum.cli overrides $(OVERLAY)) && eval "dvc exp run --temp $$options"
+
+dag: $(READY) ## print the pipeline's graph
+	dvc dag
+
+lock: ## renew requirements.lock from pyproject.toml, in an environment of its own
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet setuptools wheel '.[dev]'
+	{ echo "# Pinned set-up: pip install -r requirements.lock. Made by 'make lock' from pyproject.toml."; \
+	  .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
+
+clean: ## remove the environment and caches, not the results
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build src/*.egg-info

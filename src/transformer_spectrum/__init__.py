@@ -1,0 +1,3 @@
+"""How loss functions and optimizers shape the weight spectra of transformers."""
+
+__version__ = "0.1.0"

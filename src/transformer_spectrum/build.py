@@ -1,0 +1,100 @@
+"""Parameters -> objects: the only module that knows both sides."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transformer_spectrum import losses
+from transformer_spectrum.data.windows import Windows
+from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.models.base import Forecaster, Layout
+from transformer_spectrum.models.lstm import LSTM
+from transformer_spectrum.models.transformer import Transformer
+from transformer_spectrum.params import Params, SGTParams
+from transformer_spectrum.search.adam import Adam
+from transformer_spectrum.search.base import Searcher
+from transformer_spectrum.search.es import CMA, OpenAIES
+from transformer_spectrum.search.ga import GA
+from transformer_spectrum.search.population import Loss, WindowObjective
+from transformer_spectrum.seeds import torch_generator
+
+OPTIMIZERS = ("adam", "es", "ga")
+
+
+@functools.cache
+def device(name: str) -> torch.device:
+    """The device to compute on; `auto` takes CUDA, then MPS, then the CPU, and says so once.
+
+    Raises:
+        InputError: the device that is asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        found = next(kind for kind, is_there in there.items() if is_there)
+        print(f"device = auto: computing on {found}", file=sys.stderr)
+        return torch.device(found)
+    if not there[name]:
+        raise InputError(f"device = {name}: this machine (or this build of torch) has no such device")
+    return torch.device(name)
+
+
+def sgt(block: SGTParams) -> SGT:
+    """The distribution that a block of parameters describes."""
+    return SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance)
+
+
+def loss(params: Params) -> Loss:
+    """The elementwise training loss."""
+    return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma)
+
+
+def model(params: Params, features: int) -> Forecaster:
+    """A forecaster with the initial weights of the seed, on the CPU."""
+    settings, generator = params.model, torch_generator(params.seed, "weights")
+    if settings.type == "lstm":
+        return LSTM(features, settings.embed_dim, settings.layers, settings.dropout, settings.patch_length, generator)
+    return Transformer(
+        features,
+        settings.embed_dim,
+        settings.heads,
+        settings.layers,
+        settings.feedforward_dim,
+        settings.dropout,
+        settings.patch_length,
+        generator,
+    )
+
+
+def searcher(params: Params, optimizer: str) -> tuple[Searcher, int, int]:
+    """The search method, its most steps, and its patience."""
+    if optimizer == "adam":
+        adam = params.adam
+        return Adam(adam.epochs, adam.learning_rate, adam.gradient_clip), adam.epochs, adam.patience
+    if optimizer == "es":
+        es = params.es
+        method: Searcher = CMA(es.generations, es.popsize, es.sigma)
+        if es.algorithm == "openai":
+            method = OpenAIES(es.generations, es.popsize, es.sigma, es.learning_rate)
+        return method, es.generations, es.patience
+    settings = params.ga.model_dump(exclude={"patience"})
+    return GA(**settings), params.ga.generations, params.ga.patience
+
+
+def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: Windows) -> WindowObjective:
+    """The loss over one split's windows, on the device."""
+    where = device(params.device)
+    context, target = (
+        torch.from_numpy(np.ascontiguousarray(part)).to(where) for part in (windows.context, windows.target)
+    )
+    return WindowObjective(forecaster, layout, loss(params), context, target, params.training.batch_size)
+
+
+def initial_weights(params: Params, forecaster: Forecaster, layout: Layout) -> Tensor:
+    """The flat initial weights (n,), on the device."""
+    return layout.flatten(forecaster).to(device(params.device))

@@ -1,0 +1,115 @@
+"""LSTM encoder-decoder for forecasting: Hochreiter & Schmidhuber (1997) with forget gates, Sutskever et al. (2014).
+
+The cell is written out, gate by gate as torch.nn.LSTM orders them, because every gate's matrices are analysed and
+because a population of networks has to run at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from transformer_spectrum.models.base import Forecaster, Weights, linear
+from transformer_spectrum.spectra.weights import MatrixSpec
+
+GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
+State = tuple[Tensor, Tensor]
+
+
+class LSTM(Forecaster):
+    """See the module's docstring.
+
+    Args:
+        features: F, channels of the series.
+        hidden: width of the state.
+        layers: encoder layers, and as many decoder layers.
+        dropout: between layers, in training mode only.
+        patch_length: P, time steps in one token.
+        generator: draws the initial weights on the CPU, uniform in +-1/sqrt(hidden) as torch.nn.LSTM does.
+    """
+
+    def __init__(
+        self, features: int, hidden: int, layers: int, dropout: float, patch_length: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(features, patch_length)
+        self.hidden, self.layers, self.dropout = hidden, layers, dropout
+        token = patch_length * features
+        for side in ("encoder", "decoder"):
+            stack = nn.ModuleList(
+                nn.ModuleDict(
+                    {
+                        "input": nn.Linear(token if i == 0 else hidden, 4 * hidden),
+                        "state": nn.Linear(hidden, 4 * hidden),
+                    }
+                )
+                for i in range(layers)
+            )
+            self.add_module(side, stack)
+        self.readout = nn.Linear(hidden, token)
+        bound = 1 / math.sqrt(hidden)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def _layer(self, weights: Weights, name: str, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """One layer over a whole sequence x (..., T, i) -> outputs (..., T, hidden) and the last state."""
+        driven = linear(weights, f"{name}.input", x)  # (..., T, 4 hidden), all steps at once
+        hidden, cell = state if state is not None else (driven.new_zeros(*driven.shape[:-2], self.hidden),) * 2
+        outputs = []
+        for t in range(driven.shape[-2]):
+            gates = driven[..., t, :] + linear(weights, f"{name}.state", hidden)
+            i, f, g, o = gates.chunk(4, dim=-1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs, dim=-2), (hidden, cell)
+
+    def _stack(self, weights: Weights, side: str, x: Tensor, states: list[State] | None) -> tuple[Tensor, list[State]]:
+        last = []
+        for i in range(self.layers):
+            if i and self.training and self.dropout:
+                x = nn.functional.dropout(x, self.dropout)
+            x, state = self._layer(weights, f"{side}.{i}", x, states[i] if states else None)
+            last.append(state)
+        return x, last
+
+    def _given(self, weights: Weights, context: Tensor) -> Tensor:
+        tokens = self.tokens(context)
+        weight = weights["readout.weight"]
+        return tokens if weight.ndim == 2 else tokens.expand(weight.shape[0], *tokens.shape)
+
+    def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
+        _, states = self._stack(weights, "encoder", self._given(weights, context), None)
+        shifted = self.shifted(self.tokens(context), self.tokens(target))
+        if weights["readout.weight"].ndim == 3:
+            shifted = shifted.expand(weights["readout.weight"].shape[0], *shifted.shape)
+        x, _ = self._stack(weights, "decoder", shifted, states)
+        return self.steps(linear(weights, "readout", x))
+
+    def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
+        if horizon % self.patch_length:
+            raise ValueError(f"model.patch_length = {self.patch_length} with {horizon} steps: must divide them")
+        given = self._given(weights, context)
+        _, states = self._stack(weights, "encoder", given, None)
+        token, outputs = given[..., -1:, :], []
+        for _ in range(horizon // self.patch_length):
+            x, states = self._stack(weights, "decoder", token, states)
+            token = linear(weights, "readout", x)
+            outputs.append(token)
+        return self.steps(torch.cat(outputs, dim=-2))
+
+    def matrices(self) -> list[MatrixSpec]:
+        specs = []
+        for name, parameter in self.named_parameters():
+            if parameter.ndim != 2:
+                continue
+            if name == "readout.weight":
+                specs.append(MatrixSpec("readout", "readout", name, None, tuple(parameter.shape)))
+                continue
+            side = name.split(".")[0]
+            for g, gate in enumerate(GATES):
+                rows = (g * self.hidden, (g + 1) * self.hidden)
+                shape = (self.hidden, parameter.shape[1])
+                specs.append(MatrixSpec(f"{name.removesuffix('.weight')}.{gate}", f"{side}_gates", name, rows, shape))
+        return specs

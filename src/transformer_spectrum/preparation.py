@@ -1,0 +1,126 @@
+"""Raw series of the chosen data set -> windows, their description and the baselines on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum import scores
+from transformer_spectrum.data.covid import covid_series, read_covid
+from transformer_spectrum.data.describe import describe
+from transformer_spectrum.data.rvr import read_rvr, rvr_series
+from transformer_spectrum.data.series import Series
+from transformer_spectrum.data.windows import Windows, make_windows, pack
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import atomic_folder, read_json, write_arrays, write_json
+from transformer_spectrum.params import Params
+from transformer_spectrum.seeds import numpy_generator
+
+RVR_COLUMNS = {
+    "rvr_beds": "average_inpatient_beds_occupied",
+    "rvr_flu": "total_admissions_all_influenza_confirmed_past_7days",
+}
+
+
+def _synthetic_series(path: Path) -> list[Series]:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro synthesize)") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy ({error}); run dvc repro -f synthesize") from None
+    if values.ndim != 3 or not np.isfinite(values).all():
+        raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
+    width = len(str(len(values) - 1))
+    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+
+
+def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
+    """The chosen data set's series and a report of what was left out.
+
+    Args:
+        params: all parameters.
+        raw: the folder that the data set's fetch stage has written.
+    Raises:
+        InputError: the file is missing, corrupt or of the wrong schema.
+    """
+    dataset = params.data.dataset
+    if dataset == "synthetic":
+        return _synthetic_series(raw / "series.npy"), {}
+    if dataset == "covid":
+        covid = params.data.covid
+        return covid_series(read_covid(raw / "series.csv"), list(covid.countries), covid.smoothing_days)
+    return rvr_series(read_rvr(raw / "series.csv"), RVR_COLUMNS[dataset])
+
+
+def baseline_scores(windows: Windows, season: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Scores of the forecasts that need no model, and reasons for those that are missing."""
+    horizon = windows.target.shape[1]
+    values: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, baseline in scores.BASELINES.items():
+        try:
+            forecast = baseline(windows.context, horizon, season)
+        except ValueError as error:
+            reasons[name] = f"not computed: {error}"
+            continue
+        values[name], missing = scores.score(forecast, windows.target, windows.context, windows.location, windows.scale)
+        reasons.update({f"{name}.{key}": reason for key, reason in missing.items()})
+    return values, reasons
+
+
+def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
+    """Writes `processed` (windows.npz, provenance.json) and `metrics` (JSON) for the chosen data set.
+
+    Args:
+        params: all parameters.
+        raw: folder of the chosen data set.
+        processed: folder; replaced as a whole.
+        metrics: description of each split, baselines on the test split, provenance.
+    Raises:
+        InputError: bad raw data, or windows that do not fit.
+    """
+    data = params.data
+    series, report = read_series(params, raw)
+    provenance = read_json(raw / "provenance.json")
+    splits, counts = make_windows(
+        series,
+        length=data.window_length,
+        horizon=data.horizon,
+        stride=data.stride,
+        by=data.split.by,
+        validation=data.split.validation,
+        test=data.split.test,
+        scaling=data.scaling,
+        generator=numpy_generator(params.seed, "split"),
+    )
+    described: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, windows in splits.items():
+        whole = np.concatenate([windows.context, windows.target], axis=1).astype(np.float64)
+        one = describe(
+            whole,
+            hill_fraction=data.describe.hill_fraction,
+            fit_points=data.describe.fit_points,
+            generator=numpy_generator(params.seed, f"describe {name}"),
+        )
+        reasons.update({f"{name}.{key}": reason for key, reason in one.pop("reasons", {}).items()})
+        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
+    baselines, missing = baseline_scores(splits["test"], data.chosen.season)
+    reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
+    with atomic_folder(processed) as folder:
+        write_arrays(folder / "windows.npz", pack(splits))
+        write_json(folder / "provenance.json", provenance)
+        write_json(
+            metrics,
+            {
+                "dataset": data.dataset,
+                "series": {**counts["series"], **report},
+                **described,
+                "baselines": baselines,
+                "provenance": provenance,
+                "reasons": reasons,
+            },
+        )

@@ -1,0 +1,168 @@
+"""Windows: no leak through scaling or splits, nothing dropped without being counted."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformer_spectrum.data.series import Series
+from transformer_spectrum.data.windows import SPLITS, make_windows, pack, scale_by_context, unpack
+from transformer_spectrum.errors import InputError
+
+
+def series(count: int, steps: int, start: int = 0, seed: int = 0) -> list[Series]:
+    values = np.random.default_rng(seed).normal(size=(count, steps, 1)).cumsum(axis=1)
+    return [Series(f"s{i}", start, one) for i, one in enumerate(values)]
+
+
+def cut(all_series, **changes):
+    settings = {
+        "length": 20,
+        "horizon": 5,
+        "stride": None,
+        "by": "entity",
+        "validation": 0.2,
+        "test": 0.2,
+        "scaling": "standard",
+        "generator": np.random.default_rng(0),
+    }
+    return make_windows(all_series, **{**settings, **changes})
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_scaling_does_not_see_the_horizon(scaling):
+    values = np.random.default_rng(1).normal(size=(3, 20, 2))
+    before = scale_by_context(values, 15, scaling)
+    values[:, 15:] += 1e6
+    after = scale_by_context(values, 15, scaling)
+    np.testing.assert_array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
+
+
+def test_standard_scaling_gives_the_context_mean_zero_and_variance_one():
+    windows, _ = cut(series(10, 20))
+    context = windows["train"].context.astype(np.float64)
+    np.testing.assert_allclose(context.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(context.std(axis=1), 1, atol=1e-6)
+
+
+def test_robust_and_standard_scaling_agree_on_gaussian_data():
+    values = np.random.default_rng(2).normal(3.0, 2.0, size=(1, 100_001, 1))
+    _, scale = scale_by_context(values, 100_000, "robust")
+    assert scale.item() == pytest.approx(2.0, rel=0.02)
+
+
+def test_data_units_are_recovered():
+    one = series(10, 20)
+    windows, _ = cut(one)
+    test = windows["test"]
+    whole = test.in_data_units(np.concatenate([test.context, test.target], axis=1))
+    for entity, values in zip(test.entity, whole, strict=True):
+        np.testing.assert_allclose(values, one[int(entity[1:])].values, atol=1e-5)
+
+
+def test_windows_do_not_overlap_by_default():
+    windows, counts = cut(series(5, 67))
+    assert counts["train"]["windows"] == 3 * 3
+    assert set(windows["train"].start.tolist()) == {0, 20, 40}
+
+
+def test_a_stride_makes_windows_overlap_inside_a_split_only():
+    windows, _ = cut(series(4, 200), stride=1, by="time", validation=0.1, test=0.1)
+    ends = {name: (windows[name].start.min(), windows[name].start.max() + 20) for name in SPLITS}
+    assert len(windows["train"]) > 100
+    assert ends["train"][1] <= ends["validation"][0]
+    assert ends["validation"][1] <= ends["test"][0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(5, 120), min_size=3, max_size=8),
+    starts=st.lists(st.integers(0, 50), min_size=8, max_size=8),
+    length=st.integers(4, 15),
+    stride=st.none() | st.integers(1, 20),
+    by=st.sampled_from(["entity", "time"]),
+    share=st.floats(0.05, 0.45),
+)
+def test_no_window_crosses_a_split_and_every_window_is_a_piece_of_its_series(
+    lengths, starts, length, stride, by, share
+):
+    made = [
+        Series(f"s{i}", start, np.random.default_rng(i).normal(size=(steps, 1)))
+        for i, (steps, start) in enumerate(zip(lengths, starts, strict=False))
+    ]
+    try:
+        windows, counts = cut(made, length=length, horizon=2, stride=stride, by=by, validation=share, test=share)
+    except InputError:
+        return
+    for name in SPLITS:
+        part = windows[name]
+        assert counts[name]["windows"] == len(part) > 0
+        whole = part.in_data_units(np.concatenate([part.context, part.target], axis=1))
+        for entity, start, values in zip(part.entity, part.start, whole, strict=True):
+            one = made[int(entity[1:])]
+            np.testing.assert_allclose(values, one.values[start - one.start :][:length], atol=1e-4)
+    if by == "entity":
+        groups = [set(windows[name].entity.tolist()) for name in SPLITS]
+        assert sum(len(group) for group in groups) == len(set.union(*groups))
+    else:
+        last = {name: windows[name].start.max() + length for name in SPLITS}
+        first = {name: windows[name].start.min() for name in SPLITS}
+        assert last["train"] <= first["validation"]
+        assert last["validation"] <= first["test"]
+
+
+def test_constant_contexts_are_dropped_and_counted():
+    made = series(10, 40)
+    for one in made:
+        one.values[:15] = 7.3
+    windows, counts = cut(made)
+    assert sum(counts[name]["dropped_constant"] for name in SPLITS) == 10
+    assert sum(len(windows[name]) for name in SPLITS) == 10
+
+
+def test_windows_with_missing_values_are_dropped_and_counted():
+    made = series(10, 40)
+    for one in made:
+        one.values[25] = np.nan
+    windows, counts = cut(made)
+    assert sum(counts[name]["dropped_missing_values"] for name in SPLITS) == 10
+    assert np.isfinite(windows["train"].context).all()
+
+
+def test_short_series_are_counted():
+    _, counts = cut(series(6, 20) + series(2, 19))
+    assert counts["series"] == {"usable": 6, "too_short": 2}
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "words"),
+    [
+        (series(6, 20), {"horizon": 20}, "data.output_length = 20 with data.sequence_length = 20"),
+        (series(6, 19), {}, "data.sequence_length = 20: the longest of 6 series has 19 steps"),
+        (series(2, 20), {}, "needs at least 3"),
+        (series(6, 40), {"by": "time"}, "three splits need at least 60"),
+        ([Series(f"s{i}", 0, np.ones((20, 1))) for i in range(5)], {}, "no usable train window"),
+        ([], {}, "the longest of 0 series has 0 steps"),
+    ],
+)
+def test_windows_that_cannot_be_made_are_told_with_the_rule(made, changes, words):
+    with pytest.raises(InputError) as caught:
+        cut(made, **changes)
+    assert words in str(caught.value)
+
+
+def test_the_same_generator_gives_the_same_split():
+    one, _ = cut(series(30, 20))
+    two, _ = cut(series(30, 20))
+    other, _ = cut(series(30, 20), generator=np.random.default_rng(1))
+    assert one["test"].entity.tolist() == two["test"].entity.tolist()
+    assert one["test"].entity.tolist() != other["test"].entity.tolist()
+
+
+def test_packed_windows_unpack_to_themselves():
+    windows, _ = cut(series(10, 20))
+    again = unpack(pack(windows))
+    for name in SPLITS:
+        for part in ("context", "target", "location", "scale", "entity", "start"):
+            np.testing.assert_array_equal(getattr(windows[name], part), getattr(again[name], part))

@@ -1,0 +1,165 @@
+"""The pipeline as a whole, at its smallest scale: what runs, what runs again, what is lost when it fails (nothing)."""
+
+import json
+import re
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TRAININGS = {"train-adam", "train-es", "train-ga"}
+ALL = {"fetch-covid", "fetch-rvr", "synthesize", "prepare", "spectra"} | TRAININGS
+
+
+def ran(printed: str) -> set[str]:
+    return set(re.findall(r"Running stage '([\w-]+)'", printed))
+
+
+def test_every_stage_runs_from_nothing(reproduced):
+    assert ran((reproduced.root / "first_run.txt").read_text()) == ALL
+
+
+def test_nothing_runs_again_when_nothing_changed(pipeline):
+    assert ran(pipeline.run("dvc", "repro")) == set()
+    assert "up to date" in pipeline.run("dvc", "status")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "again"),
+    [
+        ("loss__q", 3.0, TRAININGS | {"spectra"}),
+        ("es__popsize", 10, {"train-es", "spectra"}),
+        ("ga__mutation_stdev", 0.03, {"train-ga", "spectra"}),
+        ("adam__learning_rate", 0.002, {"train-adam", "spectra"}),
+        ("spectra__hill_fraction", 0.5, {"spectra"}),
+        ("data__covid__smoothing_days", 3, {"fetch-covid"}),
+        ("data__rvr_flu__season", 14, set()),
+        ("data__synthetic__q", 2.0, {"synthesize", "prepare", "spectra"} | TRAININGS),
+    ],
+)
+def test_a_changed_parameter_runs_again_only_what_depends_on_it(pipeline, name, value, again):
+    pipeline.set(**{name: value})
+    assert ran(pipeline.run("dvc", "repro")) == again
+
+
+def test_the_same_parameters_give_the_same_bytes(pipeline):
+    before = pipeline.files()
+    pipeline.run("dvc", "repro", "--force", "--single-item", "prepare")
+    pipeline.run("dvc", "repro", "--force", "--single-item", "train-adam")
+    pipeline.run("dvc", "repro", "--force", "--single-item", "train-es")
+    pipeline.run("dvc", "repro", "--force", "--single-item", "train-ga")
+    after = pipeline.files()
+    # Wall-clock seconds are the one thing that may differ.
+    timed = {name for name in before if re.fullmatch(r"metrics/\w+/(metrics\.json|plots/metrics/seconds\.tsv)", name)}
+    assert {name for name in before if before[name] != after[name]} <= timed
+    assert before.keys() == after.keys()
+
+
+def test_all_searchers_start_from_the_same_weights(pipeline):
+    from transformer_spectrum.history import History
+
+    histories = [History.load(pipeline.root / f"models/{name}/history.npz") for name in ("adam", "es", "ga")]
+    for other in histories[1:]:
+        assert (other.names == histories[0].names).all()
+        first, second = histories[0].singular_values[0], other.singular_values[0]
+        assert ((first == second) | (first != first)).all()
+
+
+def test_the_metrics_are_readable_numbers(pipeline):
+    shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    assert set(files) == {f"metrics/{name}.json" for name in ("data", "spectra")} | {
+        f"metrics/{name}/metrics.json" for name in ("adam", "es", "ga")
+    }
+    for name in ("adam", "es", "ga"):
+        metrics = files[f"metrics/{name}/metrics.json"]["data"]
+        leaves = json.dumps(metrics).count(":")
+        assert 15 <= leaves <= 45
+        assert metrics["test"]["free_running"]["mae"] > 0
+
+
+def test_a_stand_in_is_never_passed_off_as_data(pipeline):
+    printed = (pipeline.root / "first_run.txt").read_text()
+    assert printed.lower().count("stand-in") >= 2
+    for folder in ("covid", "rvr_beds", "rvr_flu"):
+        about = json.loads((pipeline.root / f"data/raw/{folder}/provenance.json").read_text())
+        assert about["standin"] is True
+    assert json.loads((pipeline.root / "metrics/data.json").read_text())["provenance"]["standin"] is False
+    pipeline.set(data__dataset="covid")
+    pipeline.run("dvc", "repro")
+    assert json.loads((pipeline.root / "metrics/data.json").read_text())["provenance"]["standin"] is True
+    for name in ("adam", "es", "ga"):
+        assert json.loads((pipeline.root / f"metrics/{name}/metrics.json").read_text())["standin_data"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("loss__q", 0.8, "loss.q = 0.8 with loss.p = 2: the SGT variance needs p*q > 2"),
+        ("model__heads", 3, "model.heads = 3 with model.embed_dim = 16: must divide it"),
+        ("data__sequence_length", 96, "data.synthetic.length = 48 with data.sequence_length = 96"),
+        ("data__split__by", "time", "data.sequence_length = 48 with data.split.by = time"),
+        ("spectra__min_tail", 1, "spectra.min_tail = 1"),
+        ("device", "mps", "device = mps"),
+    ],
+)
+def test_a_bad_parameter_is_one_line_and_loses_nothing(pipeline, name, value, words):
+    before = pipeline.files()
+    pipeline.set(**{name: value})
+    printed = pipeline.run("dvc", "repro", code=None)
+    assert words in printed
+    assert "Traceback" not in printed
+    assert "exited with 2" in printed
+    assert pipeline.files() == before
+
+
+def test_an_unknown_parameter_is_one_line_from_every_stage(pipeline):
+    pipeline.set(loss__qq=3)
+    for name in ("synthesize", "prepare", "train_adam", "train_es", "train_ga", "spectra", "fetch_covid", "fetch_rvr"):
+        printed = pipeline.stage(name, code=2)
+        assert printed.count("\n") == 1
+        assert "loss.qq: unknown parameter; did you mean loss.q?" in printed
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("data/raw/synthetic/series.npy", "prepare"),
+        ("data/raw/synthetic/provenance.json", "prepare"),
+        ("data/processed/windows.npz", "train_adam"),
+        ("models/es/history.npz", "spectra"),
+        ("models/ga/forecasts.npz", "spectra"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_a_missing_or_corrupt_input_is_one_line_and_loses_nothing(pipeline, path, stage, damage):
+    whole = (pipeline.root / path).read_bytes()
+    (pipeline.root / path).unlink()
+    if damage == "corrupt":
+        (pipeline.root / path).write_bytes(whole[: len(whole) // 2])
+    before = pipeline.files()
+    printed = pipeline.stage(stage, code=2)
+    lines = [line for line in printed.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert path in lines[0]
+    assert "Traceback" not in printed
+    assert pipeline.files() == before
+
+
+def test_an_experiment_on_real_cases_with_another_loss_differs_as_it_should(reproduced, new_clone, mirror):
+    clone = new_clone("real")
+    clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(mirror)
+    printed = clone.run("dvc", "exp", "run", "-S", "loss.q=3", "-S", "data.dataset=covid")
+    assert ran(printed) == ALL
+    data = json.loads((clone.root / "metrics/data.json").read_text())
+    assert data["dataset"] == "covid"
+    assert data["provenance"]["source"] == "mirror"
+    assert str(mirror) not in (clone.root / "metrics/data.json").read_text()
+    assert data["train"]["windows"] > 0
+    before = json.loads((reproduced.root / "metrics/adam/metrics.json").read_text())
+    after = json.loads((clone.root / "metrics/adam/metrics.json").read_text())
+    assert before["train_loss"] != after["train_loss"]
+    again = clone.run("dvc", "exp", "run", "-S", "model.type=lstm", "-S", "data.dataset=rvr_flu", "-S", "loss.type=mae")
+    assert ran(again) == {"prepare", "spectra"} | TRAININGS
+    names = (clone.root / "plots/spectra_evolution.csv").read_text()
+    assert "encoder_gates" in names

@@ -1,0 +1,78 @@
+"""Scores by hand, and the baselines."""
+
+import numpy as np
+import pytest
+
+from transformer_spectrum import scores
+
+
+def column(*values):
+    return np.array(values, dtype=float).reshape(1, -1, 1)
+
+
+def test_scores_of_a_small_example_by_hand():
+    forecast, truth = column(1, 2, 3), column(2, 4, 3)
+    assert scores.mae(forecast, truth) == pytest.approx(1.0)
+    assert scores.rmse(forecast, truth) == pytest.approx(np.sqrt(5 / 3))
+    assert scores.smape(forecast, truth) == pytest.approx((2 / 3 + 4 / 6 + 0) / 3)
+    assert scores.mape(forecast, truth) == (pytest.approx((0.5 + 0.5 + 0) / 3), 0)
+
+
+def test_mase_of_the_naive_forecast_of_a_straight_line_is_its_mean_lead():
+    context, truth = column(0, 1, 2, 3), column(4, 5)
+    assert scores.mase(column(3, 3), truth, context) == (pytest.approx(1.5), 0)
+    assert scores.mase(column(3, 3), truth, context, season=2)[0] == pytest.approx(0.75)
+
+
+def test_smape_counts_a_correct_zero_as_zero():
+    assert scores.smape(column(0, 1), column(0, -1)) == pytest.approx(1.0)
+
+
+def test_mape_leaves_out_zeros_and_says_how_many():
+    assert scores.mape(column(1, 1, 1), column(0, 2, 2)) == (pytest.approx(0.5), 1)
+
+
+@pytest.mark.parametrize("truth", [column(1, -1), column(0, 0)])
+def test_mape_is_refused_where_it_means_nothing(truth):
+    with pytest.raises(ValueError, match="truth"):
+        scores.mape(column(1, 1), truth)
+
+
+def test_mase_is_refused_when_every_context_repeats_itself():
+    with pytest.raises(ValueError, match="repeats itself"):
+        scores.mase(column(1), column(2), column(5, 5, 5))
+
+
+@pytest.mark.parametrize("season", [0, 4])
+def test_mase_refuses_a_season_that_does_not_fit(season):
+    with pytest.raises(ValueError, match="season"):
+        scores.mase(column(1), column(2), column(1, 2, 3, 4)[:, :4], season=season)
+
+
+def test_baselines_repeat_what_they_say():
+    context = column(1, 2, 3, 6)
+    assert scores.persistence(context, 3).ravel().tolist() == [6, 6, 6]
+    assert scores.seasonal_naive(context, 5, 2).ravel().tolist() == [3, 6, 3, 6, 3]
+    assert scores.seasonal_naive(context, 3, 4).ravel().tolist() == [1, 2, 3]
+    assert scores.context_mean(context, 2).ravel().tolist() == [3, 3]
+    with pytest.raises(ValueError, match="season = 5"):
+        scores.seasonal_naive(context, 3, 5)
+
+
+def test_a_score_that_cannot_be_computed_has_a_reason_instead_of_a_value():
+    rng = np.random.default_rng(0)
+    forecast, truth, context = rng.normal(size=(3, 4, 2, 1))
+    values, reasons = scores.score(forecast, truth, context, np.zeros((4, 1, 1)), np.ones((4, 1, 1)))
+    assert "mape" not in values
+    assert "negative" in reasons["mape"]
+    assert all(np.isfinite(value) for value in values.values())
+
+
+def test_data_units_weigh_by_scale_and_scaled_units_do_not():
+    forecast, truth = np.ones((2, 1, 1)), np.zeros((2, 1, 1))
+    context = np.random.default_rng(0).normal(size=(2, 5, 1))
+    scale = np.array([1.0, 9.0]).reshape(2, 1, 1)
+    values, _ = scores.score(forecast, truth, context, np.full((2, 1, 1), 10.0), scale)
+    assert values["mae"] == pytest.approx(1.0)
+    assert values["mae_data"] == pytest.approx(5.0)
+    assert values["mape"] == pytest.approx(0.5)
