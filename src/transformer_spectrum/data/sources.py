@@ -1,0 +1,220 @@
+"""Where raw data come from: a mirror, then upstream, then (if allowed) a simulated stand-in.
+
+A source out of reach is passed over with a line on standard error. A source that answers with a wrong or
+incomplete file ends the fetch: bad data are never quietly replaced, neither by the next source nor by a stand-in.
+Nothing is put in place before it is whole, so whatever goes wrong leaves the old files as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from transformer_spectrum.data.downloads import Unreachable, download, is_url, shown
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import atomic_folder, sha256, write_json
+from transformer_spectrum.provenance import describe_source
+
+MIRROR_VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
+DATA_FILE = "series.csv"
+PROVENANCE_FILE = "provenance.json"
+MIRROR_NOTE = "Taken from a mirror as it was; only its schema and its completeness were checked."
+STANDIN_NOTE = "Simulated stand-in, not data: no source was within reach."
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that upstream publishes, and how to tell a good copy.
+
+    Attributes:
+        file_name: its name at a mirror and in messages.
+        stage: the stage that fetches it.
+        url: its upstream address.
+        read: (path, what messages call it) -> its rows; raises InputError where the schema is broken.
+        check_complete: (rows, what messages call it); raises InputError where rows are missing. Used for copies
+            whose row count cannot be asked for.
+        simulate: (path, generator); writes a stand-in that `read` and `check_complete` accept.
+        count_url: a CSV with the number of rows upstream, None where there is no such service.
+        notes: what a reader of results has to know of the data, one sentence each.
+        remarks: such sentences for copies that are known by their sha256.
+    """
+
+    file_name: str
+    stage: str
+    url: str
+    read: Callable[[Path, str], pd.DataFrame]
+    check_complete: Callable[[pd.DataFrame, str], None]
+    simulate: Callable[[Path, np.random.Generator], None]
+    count_url: str | None = None
+    notes: tuple[str, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
+
+
+def _candidates(export: Export, mirror: str | None) -> Iterator[tuple[Literal["mirror", "upstream"], str]]:
+    """Sources in the order in which they are tried, each with the address of the file."""
+    variable = os.environ.get(MIRROR_VARIABLE)  # empty is the same as not set
+    name, place = (MIRROR_VARIABLE, variable) if variable else ("data.mirror", mirror)
+    if place and is_url(place):
+        yield "mirror", f"{place.rstrip('/')}/{export.file_name}"
+    elif place and "://" in place:
+        raise InputError(f"{name} = {shown(place)}: must be a folder or an http(s) URL")
+    elif place:
+        yield "mirror", str(Path(place).expanduser() / export.file_name)
+    if not is_url(export.url):
+        raise InputError(f"{export.file_name}: upstream {shown(export.url)}: must be an http(s) URL with a host")
+    yield "upstream", export.url
+
+
+def _get(address: str, path: Path) -> None:
+    """Copies or downloads one file.
+
+    Raises:
+        Unreachable: the file is not to be had there.
+        InputError: only a part of it is.
+        OSError: `path` cannot be written.
+    """
+    if is_url(address):
+        return download(address, path)
+    try:
+        content = Path(address).read_bytes()
+    except OSError as error:
+        raise Unreachable(error.strerror or str(error)) from None
+    path.write_bytes(content)
+
+
+def _count(url: str, label: str, scratch: Path) -> int:
+    """The row count that upstream states; `scratch` is a file to use meanwhile.
+
+    Raises:
+        Unreachable: no answer.
+        InputError: an answer without a number.
+    """
+    download(url, scratch)
+    text = scratch.read_text(encoding="utf-8", errors="replace")
+    scratch.unlink()
+    number = text.strip().rpartition("\n")[2].strip('"\r ')  # "count" on the first line, the number on the second
+    if not (number.isascii() and number.isdigit()):
+        raise InputError(f"{label}: count(*) was answered by {text[:40]!r}; must be a number")
+    return int(number)
+
+
+def _check(export: Export, path: Path, label: str, counted: int | None) -> int:
+    """Rows of a complete file of the right schema; raises InputError otherwise."""
+    rows = export.read(path, label)
+    if counted is None:
+        export.check_complete(rows, label)
+    elif len(rows) != counted:
+        raise InputError(f"{label}: has {len(rows)} rows, but count(*) upstream is {counted}; cut short")
+    return len(rows)
+
+
+def _obtain(export: Export, mirror: str | None, path: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """Fills `path` from the first source within reach.
+
+    Returns:
+        The provenance record, or None when no source is within reach; and a sentence for each failure.
+    """
+    tried: list[str] = []
+    for source, address in _candidates(export, mirror):
+        place = f"{source} {shown(address).partition('?')[0]}"
+        label = f"{export.file_name} ({place})"
+        print(f"{export.file_name}: trying {place}", file=sys.stderr)
+        try:
+            counted = None
+            if source == "upstream" and export.count_url:
+                counted = _count(export.count_url, label, path.with_suffix(".count"))
+            _get(address, path)
+        except Unreachable as error:
+            print(f"{export.file_name}: {source} not within reach: {error}", file=sys.stderr)
+            tried.append(f"{place}: {error}")
+            continue
+        rows = _check(export, path, label, counted)
+        remark = export.remarks.get(sha256(path))
+        notes = [*export.notes, *([MIRROR_NOTE] if source == "mirror" else []), *([remark] if remark else [])]
+        location = export.file_name if source == "mirror" else shown(address)
+        print(f"{export.file_name}: {rows} rows from {source}", file=sys.stderr)
+        return describe_source(path, source, location, rows=rows, notes=notes), tried
+    return None, tried
+
+
+def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
+    """Fills `path` with a stand-in and says so."""
+    # The file's name gives each data set a stream of its own. (seeds.py would import torch.)
+    export.simulate(path, np.random.default_rng([seed, zlib.crc32(export.file_name.encode())]))
+    rows = _check(export, path, f"{export.file_name} (stand-in)", None)
+    print(
+        f"{export.file_name}: STAND-IN, not data: {rows} rows simulated with data.standin_seed = {seed}, as no source "
+        f"is within reach; when one is: dvc repro -f -s {export.stage}",
+        file=sys.stderr,
+    )
+    return describe_source(
+        path, "standin", "simulated: stochastic renewal epidemics", rows=rows, notes=[STANDIN_NOTE], seed=seed
+    )
+
+
+def _settle(path: Path) -> None:
+    """Flushes a file to the disk, so that a full one is noticed now, and lets others read it."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    path.chmod(0o644)
+
+
+@contextlib.contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Makes errors of writing name the file that the user knows, not a temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def fetch(
+    export: Export,
+    folders: Sequence[str | Path],
+    *,
+    mirror: str | None,
+    on_unreachable: Literal["standin", "fail"],
+    standin_seed: int,
+) -> dict[str, Any]:
+    """Puts series.csv and provenance.json into each of `folders`: the same bytes, obtained once.
+
+    Args:
+        export: what to fetch.
+        folders: replaced as a whole, and only after everything has been checked.
+        mirror: folder or http(s) URL tried first; the environment variable TRANSFORMER_SPECTRUM_MIRROR, when
+            set and not empty, takes its place.
+        on_unreachable: without mirror and upstream, "standin" simulates and says so; "fail" raises.
+        standin_seed: seed of that simulation.
+    Returns:
+        The provenance record that was written.
+    Raises:
+        InputError: a source's file is broken or incomplete, or nothing is within reach and that is to fail.
+        OSError: the disk is full or a folder is not writable.
+    """
+    with _errors_name(Path(folders[0]) / DATA_FILE), contextlib.ExitStack() as stack:
+        made = [stack.enter_context(atomic_folder(folder)) for folder in folders]
+        path = made[0] / DATA_FILE
+        about, tried = _obtain(export, mirror, path)
+        if about is None and on_unreachable == "fail":
+            raise InputError(
+                f"data.on_unreachable = fail: no source of {export.file_name} is within reach ({'; '.join(tried)})"
+            )
+        about = about or _simulate(export, path, standin_seed)
+        for folder in made:
+            if folder != made[0]:
+                shutil.copyfile(path, folder / DATA_FILE)
+            _settle(folder / DATA_FILE)
+            write_json(folder / PROVENANCE_FILE, about)
+    return about

@@ -1,0 +1,54 @@
+"""CSV text -> header and rows, strictly: what is cut short or ragged is an error, not a blank."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from transformer_spectrum.errors import InputError
+
+
+def read_rows(
+    path: str | Path, label: str, stage: str, complaint: Callable[[list[str]], str | None]
+) -> tuple[list[str], list[list[str]]]:
+    """The cells of a CSV as text.
+
+    Args:
+        path: the file, UTF-8.
+        label: what messages call it.
+        stage: the stage that writes it, for the message when it is missing.
+        complaint: header -> what is wrong with it, or None.
+    Returns:
+        The header's fields, and at least one row, each with as many.
+    Raises:
+        InputError: the file is missing, empty, not a CSV, ragged or cut short, or its header is wrong.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{label}: no such file; run the stage that writes it (dvc repro {stage})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{label}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    if not text.strip():
+        raise InputError(f"{label}: is empty")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader)
+        wrong = complaint(header)
+        if wrong:
+            raise InputError(f"{label}: {wrong}")
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{label}: line {reader.line_num}: not a CSV, or cut short ({error})") from None
+    if not rows:
+        raise InputError(f"{label}: has no rows")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            hint = "; cut short?" if row is rows[-1] else ""
+            raise InputError(f"{label}: line {line} has {len(row)} fields; must have {len(header)}{hint}")
+    # A number may have lost its last digits where neither a line end nor a closing quote follows it.
+    if not text.endswith(("\n", '"')):
+        raise InputError(f"{label}: line {len(rows) + 1} has no end; cut short")
+    return header, rows

@@ -1,0 +1,218 @@
+"""The spectra in pictures: summaries in, a matplotlib Figure out; `style.save` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from transformer_spectrum.params import SpectraParams
+from transformer_spectrum.report.style import (
+    NULL_COLOUR,
+    NULL_LABEL,
+    STEP_COLOURS,
+    Caption,
+    colour_of,
+    display_name,
+    family_title,
+    finish,
+    house_style,
+    legend_above,
+    log_axes,
+    new_figure,
+    null_handle,
+    null_line,
+)
+from transformer_spectrum.report.summary import Summary
+from transformer_spectrum.report.tables import EVOLUTION_METRICS, density, esd_edges
+
+ALPHA_NOTE = (
+    "KS and Hill alpha are fits, not proof of a power law: untrained Gaussian matrices get one too, so read them "
+    "against the dashed null.\nKS alpha: thin lines are steps, bold ones their running median; D (distance of the "
+    "fit) and n (size of the tail) are means at the last step, in grey those of the null."
+)
+SHOWN_DEPTH = 50  # curves of singular values end at the largest over this: the smallest would squeeze the others
+
+
+def titled(summary: Summary, family: str) -> str:
+    """A family's name, count and shape."""
+    members = summary.families[family]
+    return family_title(family, len(members), summary.history.shapes[members[0]].tolist())
+
+
+def metric_labels(settings: SpectraParams) -> dict[str, str]:
+    """Axis labels with units, and with the settings that an estimate depends on."""
+    first, last = (f"{100 * fraction:g}" for fraction in (settings.window_first, settings.window_last))
+    return {
+        "spectral_entropy": "spectral entropy\n(nats)",
+        "stable_rank": "stable rank\n(count)",
+        "spectral_norm": "spectral norm\n(weight units)",
+        "alpha_exponent": f"alpha exponent\n(ranks {first}–{last} %)",
+        "hill_alpha": f"Hill alpha\n(k = {100 * settings.hill_fraction:g} % of rank)",
+        "ks_alpha": f"KS alpha\n(tail ≥ {settings.min_tail})",
+    }
+
+
+def evolution(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
+    """Every metric against steps, a row each; a column for each family of matrices; a line for each optimizer."""
+    reference = next(iter(summaries.values()))
+    families, labels = list(reference.families), metric_labels(reference.settings)
+    with house_style():
+        figure = new_figure(2.1 * len(families) + 1.0, 1.45 * len(EVOLUTION_METRICS) + 1.5)
+        grid = figure.subplots(len(EVOLUTION_METRICS), len(families), sharex=True, squeeze=False)
+        for row, metric in enumerate(EVOLUTION_METRICS):
+            grid[row, 0].set_ylabel(labels[metric])
+            for column, family in enumerate(families):
+                _evolution_panel(grid[row, column], summaries, metric, family)
+        for column, family in enumerate(families):
+            grid[0, column].set_title(titled(reference, family))
+            grid[-1, column].set_xlabel("step")
+        figure.align_ylabels(grid[:, 0])
+        legend_above(figure, list(summaries), null_handle())
+        return finish(figure, "How the spectra evolve", caption, ALPHA_NOTE)
+
+
+def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str) -> None:
+    reference = next(iter(summaries.values()))
+    means = {optimizer: summary.mean(metric, family) for optimizer, summary in summaries.items()}
+    if not any(np.isfinite(mean).any() for mean in means.values()):
+        reason = reference.analysis.class_reason(metric, 0, reference.families[family]).split(": ")[-1]
+        words = "not computed:\n" + reason.replace(" than", "\nthan").replace(" in the", "\nin the")
+        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=7, color="#888888", transform=axes.transAxes)
+        axes.set_yticks([])
+        return
+    for optimizer, mean in means.items():
+        steps, colour = summaries[optimizer].history.steps, colour_of(optimizer)
+        if metric == "ks_alpha":
+            axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
+            mean = _running_median(mean)
+        axes.plot(steps, mean, color=colour)
+    initial = means[next(iter(means))][0]
+    if np.isfinite(initial):
+        axes.axhline(initial, zorder=1, **null_line())
+    axes.margins(y=0.12)
+    low, high = axes.get_ylim()
+    if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
+        axes.set_ylim(low - 0.5, high + 0.5)
+    axes.yaxis.get_major_locator().set_params(nbins=4)
+    if metric == "ks_alpha":
+        _tail_facts(axes, summaries, family)
+
+
+def _running_median(values: np.ndarray) -> np.ndarray:
+    """Median over about a tenth of the steps, centred, shorter at both ends."""
+    half = len(values) // 20
+    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return np.array([np.nanmedian(window) if np.isfinite(window).any() else np.nan for window in windows])
+
+
+def _tail_facts(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:
+    """Above the alphas what they rest on: D and n of the null and of each optimizer's last step."""
+    facts = [(NULL_COLOUR, next(iter(summaries.values())), 0)]
+    facts += [(colour_of(optimizer), summary, -1) for optimizer, summary in summaries.items()]
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.5 * (high - low))
+    for i, (colour, summary, position) in enumerate(facts):
+        distance, tail = (summary.mean(name, family)[position] for name in ("ks_distance", "ks_tail"))
+        if np.isfinite(distance):
+            place = 0.02 + 0.5 * (i % 2), 0.99 - 0.14 * (i // 2)
+            text = f"D {distance:.2f}, n {tail:.0f}"
+            axes.text(*place, text, color=colour, fontsize=6.5, va="top", transform=axes.transAxes)
+
+
+def _step_colours(summaries: Mapping[str, Summary]) -> ScalarMappable:
+    last = max(int(summary.history.steps[-1]) for summary in summaries.values())
+    return ScalarMappable(Normalize(0, max(1, last)), matplotlib.colormaps[STEP_COLOURS])
+
+
+def singular_value_curves(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
+    """Mean singular value against rank, log-log: a row for each optimizer, a column for each family."""
+    reference = next(iter(summaries.values()))
+    families = reference.spectral_families
+    with house_style():
+        figure = new_figure(2.1 * len(families) + 1.7, 1.9 * len(summaries) + 1.3)
+        grid = figure.subplots(len(summaries), len(families), sharex="col", sharey="col", squeeze=False)
+        colours = _step_colours(summaries)
+        for column, family in enumerate(families):
+            for row, (optimizer, summary) in enumerate(summaries.items()):
+                if column == 0:
+                    grid[row, 0].set_ylabel(f"{display_name(optimizer)}\nsingular value\n(weight units)")
+                draw_singular_values(grid[row, column], summary, family, colours)
+            grid[0, column].set_title(titled(reference, family))
+            grid[-1, column].set_xlabel("rank")
+            for axes in grid[:, column]:
+                log_axes(axes)
+        figure.colorbar(colours, ax=grid, label="step", aspect=40, pad=0.01)
+        legend_above(figure, [], null_handle())
+        note = (
+            f"Mean over a family's matrices of the i-th largest singular value, down to 1/{SHOWN_DEPTH} of the largest."
+        )
+        return finish(figure, "Singular values at the tracked steps", caption, note)
+
+
+def draw_singular_values(axes: Axes, summary: Summary, family: str, colours: ScalarMappable) -> None:
+    """One panel: the tracked steps by colour, the initial weights dashed."""
+    for position in summary.tracked:
+        values = summary.mean_singular_values(family, position)
+        values = np.where(values >= values[0] / SHOWN_DEPTH, values, np.nan)
+        look = {"color": colours.to_rgba(summary.history.steps[position]), "linewidth": 1.3}
+        ranks = np.arange(1, len(values) + 1)
+        axes.plot(ranks, values, **(look if position else {**null_line(), "zorder": 4}))
+
+
+def esd(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
+    """Densities of the eigenvalues s^2 at the tracked steps: a row for each family; linear, then log-log."""
+    reference = next(iter(summaries.values()))
+    families = reference.spectral_families
+    with house_style():
+        figure = new_figure(4.2 * len(summaries) + 1.6, 1.5 * len(families) + 1.6)
+        left, right = figure.subfigures(1, 2, wspace=0.01, width_ratios=(1.03, 1))
+        colours = _step_colours(summaries)
+        for half, log in ((left, False), (right, True)):
+            half.suptitle("log-log" if log else "linear", fontsize=10)
+            grid = half.subplots(len(families), len(summaries), sharex="row", sharey="row", squeeze=False)
+            for row, family in enumerate(families):
+                edges = esd_edges(summaries, family, log=log)
+                for axes, summary in zip(grid[row], summaries.values(), strict=True):
+                    _esd_panel(axes, summary, family, edges, colours, log=log)
+                grid[row, 0].set_ylabel("density" if log else f"{titled(reference, family)}\ndensity")
+                for axes in grid[row]:
+                    if log:
+                        log_axes(axes)
+                    else:
+                        axes.yaxis.get_major_locator().set_params(nbins=4)
+            for column, optimizer in enumerate(summaries):
+                grid[0, column].set_title(display_name(optimizer), fontweight="bold")
+                grid[-1, column].set_xlabel("λ / mean initial λ")
+        right.colorbar(colours, ax=grid, label="step", aspect=60, pad=0.02)
+        filled = Line2D([], [], color="#dddddd", marker="s", markersize=9, markeredgecolor=NULL_COLOUR, linestyle="")
+        filled.set_label(NULL_LABEL)
+        legend_above(figure, [], filled)
+        note = (
+            "Eigenvalues λ = s² of WᵀW, pooled over a family, in units of that family's mean initial one; the last "
+            "step is bold. On the logarithmic axes the smallest 2 % are left out."
+        )
+        return finish(figure, "Empirical spectral densities (ESD) at the tracked steps", caption, note)
+
+
+def _esd_panel(
+    axes: Axes, summary: Summary, family: str, edges: np.ndarray, colours: ScalarMappable, *, log: bool
+) -> None:
+    def heights(position: int) -> np.ndarray:
+        found = density(summary.pooled_eigenvalues(family, position), edges)
+        return np.where(found > 0, found, np.nan) if log else found
+
+    for position in summary.tracked[1:]:
+        last = position == summary.tracked[-1]
+        look = {"linewidth": 1.8, "zorder": 5} if last else {"linewidth": 0.8, "zorder": 3}
+        axes.stairs(
+            heights(position), edges, baseline=None, color=colours.to_rgba(summary.history.steps[position]), **look
+        )
+    axes.stairs(np.nan_to_num(heights(0)), edges, color="#dddddd", fill=True, zorder=1)
+    axes.stairs(heights(0), edges, baseline=None, color=NULL_COLOUR, linewidth=1.0, zorder=4)

@@ -1,0 +1,207 @@
+"""How every figure looks: colours, words, the caption, and PNG files whose bytes depend on nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from PIL import Image
+
+from transformer_spectrum.files import atomic_path
+from transformer_spectrum.params import Params
+
+# Okabe & Ito (2008): told apart under every common colour blindness.
+COLOURS = {"adam": "#0072B2", "es": "#D55E00", "ga": "#009E73"}
+NULL_COLOUR = "#6b6b6b"
+TRUTH_COLOUR = "#222222"
+WARNING_COLOUR = "#c00000"
+STEP_COLOURS = "viridis_r"
+NULL_LABEL = "initial weights (null)"
+STANDIN = "STAND-IN DATA"
+LOSS_UNITS = {"mse": "scaled units squared", "mae": "scaled units", "cauchy": "dimensionless", "sgt": "nats"}
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # carried by matplotlib itself
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.5,
+    "savefig.dpi": 130,
+}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a figure has to say about its run.
+
+    Attributes:
+        dataset: name of the data set.
+        data_unit: what its values count.
+        loss: name of the loss, and its parameters where it has any.
+        loss_unit: unit of its values.
+        seed: of the run.
+        standin: the data are simulated in the place of real ones; said in red.
+    """
+
+    dataset: str
+    data_unit: str
+    loss: str
+    loss_unit: str
+    seed: int
+    standin: bool
+
+    def line(self) -> str:
+        """One line of text."""
+        return f"data: {self.dataset}   ·   loss: {self.loss}   ·   seed: {self.seed}"
+
+
+def caption_of(params: Params, standin: bool) -> Caption:
+    """The caption of a run.
+
+    Args:
+        params: all parameters.
+        standin: what the provenance of the data says.
+    """
+    loss = params.loss
+    shape = {"sgt": f" (p = {loss.p:g}, q = {loss.q:g}, λ = {loss.lam:g})", "cauchy": f" (γ = {loss.gamma:g})"}
+    units = {
+        "synthetic": "data units",
+        "covid": f"new cases a day\n({params.data.covid.smoothing_days}-day mean)",
+        "rvr_beds": "inpatient beds occupied\n(mean)",
+        "rvr_flu": "influenza admissions\n(past 7 days)",
+    }
+    return Caption(
+        dataset=params.data.dataset,
+        data_unit=units[params.data.dataset],
+        loss=loss.type + shape.get(loss.type, ""),
+        loss_unit=LOSS_UNITS[loss.type],
+        seed=params.seed,
+        standin=standin,
+    )
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Our settings and matplotlib's defaults, whatever the user's matplotlibrc says."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of its own, in inches, that no global state knows of."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, title: str, caption: Caption, note: str = "") -> Figure:
+    """Writes the title on top and, at the bottom, the note and the caption, with the stand-in's warning in red."""
+    width, height = figure.get_size_inches()
+    lines = note.count("\n") + 1 if note else 0
+    bottom, top = (0.30 + 0.19 * lines) / height, 0.34 / height
+    figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom - top), w_pad=0.05, h_pad=0.05)
+    left, right = 0.1 / width, 1 - 0.1 / width
+    small = {"fontsize": 8.5, "va": "bottom"}
+    figure.text(left, 1 - 0.1 / height, title, ha="left", va="top", fontsize=12, fontweight="bold")
+    figure.text(left, 0.28 / height, note, ha="left", color="#444444", linespacing=1.4, **small)
+    figure.text(left, 0.08 / height, caption.line(), ha="left", color="#444444", **small)
+    if caption.standin:
+        loud = {"ha": "right", "color": WARNING_COLOUR, "fontweight": "bold"}
+        figure.text(right, 1 - 0.1 / height, STANDIN, va="top", fontsize=12, **loud)
+        figure.text(right, 0.08 / height, f"{STANDIN}: simulated, no real series", **small, **loud)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a PNG atomically; the same figure gives the same bytes.
+
+    192 colours are enough for lines on white and make the file three times smaller.
+    """
+    drawn = io.BytesIO()
+    with house_style():
+        figure.savefig(drawn, format="png", metadata={"Software": None})
+    dpi = (STYLE["savefig.dpi"],) * 2
+    with Image.open(drawn) as image, atomic_path(path) as temporary:
+        few = image.convert("RGB").quantize(192, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(temporary, format="PNG", optimize=True, dpi=dpi)
+
+
+def colour_of(optimizer: str) -> str:
+    """The colour of one optimizer, the same in every figure; black for an unknown one."""
+    return COLOURS.get(optimizer, "black")
+
+
+def display_name(optimizer: str) -> str:
+    """adam -> Adam, es -> ES, ga -> GA."""
+    return {"adam": "Adam", "es": "ES", "ga": "GA"}.get(optimizer, optimizer)
+
+
+def family_title(family: str, count: int, shape: Sequence[int]) -> str:
+    """Two lines: the words, then how many matrices of which shape."""
+    size = f"{max(shape)}×{min(shape)}"
+    words = family.removesuffix(f"_{max(shape)}x{min(shape)}").replace("_", " ").replace(" attention", "-attention")
+    return f"{words}\n{count} {'matrix' if count == 1 else 'matrices'}, {size}"
+
+
+def null_line() -> dict[str, Any]:
+    """The look of the initial weights: nothing else is dashed."""
+    return {"color": NULL_COLOUR, "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
+
+
+def null_handle() -> Line2D:
+    """The legend's entry of the null."""
+    return Line2D([], [], label=NULL_LABEL, **null_line())
+
+
+def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Line2D) -> None:
+    """One legend for the whole figure, in the title's line."""
+    width, height = figure.get_size_inches()
+    handles = [Line2D([], [], label=display_name(name), linewidth=2.2, color=colour_of(name)) for name in optimizers]
+    figure.legend(
+        handles=[*handles, *extra],
+        loc="upper right",
+        bbox_to_anchor=(1 - 1.6 / width, 1 - 0.02 / height),
+        ncols=len(handles) + len(extra),
+        handlelength=2.0,
+    ).set_in_layout(False)
+
+
+def log_axes(axes: Axes, which: str = "xy") -> None:
+    """Logarithmic axes with readable labels: plain 1, 2, 5 over short ranges, few powers of ten over long ones."""
+    for name in which:
+        axis = getattr(axes, f"{name}axis")
+        axes.set(**{f"{name}scale": "log"})
+        low, high = axis.get_view_interval()
+        decades = np.log10(high / low)
+        axis.set_minor_locator(NullLocator())
+        if decades < 2:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 7)))
+            axis.set_major_formatter(FormatStrFormatter("%g"))
+        else:
+            axis.get_major_locator().set_params(numticks=5)

@@ -1,0 +1,110 @@
+"""Plausible trainings: low-rank growth for Adam, a random walk for ES, a shrinking one for GA."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from transformer_spectrum.history import History
+from transformer_spectrum.params import SpectraParams
+
+ATTENTION = ("query", "key", "value", "output")
+
+
+def layout(width, layers=2, token=12):
+    """Names, families and shapes of a small transformer's matrices."""
+    specs = [("context_embedding", "embedding", (width, token)), ("target_embedding", "embedding", (width, token))]
+    for side, blocks in (("encoder", ("self_attention",)), ("decoder", ("self_attention", "cross_attention"))):
+        for layer in range(layers):
+            for block in blocks:
+                specs += [(f"{side}.{layer}.{block}.{part}", f"{side}_{block}", (width, width)) for part in ATTENTION]
+            specs.append((f"{side}.{layer}.feed_forward.up", "feed_forward", (2 * width, width)))
+            specs.append((f"{side}.{layer}.feed_forward.down", "feed_forward", (width, 2 * width)))
+    specs.append(("readout", "readout", (token, width)))
+    return specs
+
+
+def training(optimizer, steps, specs, seed=0):
+    """A History whose matrices drift in the optimizer's manner from one common start."""
+    start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
+    singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
+    for m, (_, _, shape) in enumerate(specs):
+        weight = start.normal(size=shape) / np.sqrt(shape[1])
+        left, right = drift.normal(size=(shape[0], 3)), drift.normal(size=(3, shape[1]))
+        for step in range(steps + 1):
+            grown = {
+                "adam": weight + (1 - np.exp(-step / 15)) * 0.03 * left @ right,
+                "es": weight,
+                "ga": weight * 0.997**step,
+            }[optimizer]
+            singular_values[step, m, : min(shape)] = np.linalg.svd(grown, compute_uv=False)
+            if optimizer != "adam":
+                weight = weight + drift.normal(size=shape) * (0.012 if optimizer == "es" else 0.006)
+    index = np.arange(steps + 1)
+    scale = {"adam": 8, "es": 40, "ga": 70}[optimizer]
+    validation = 0.55 + 0.6 * np.exp(-index / scale) + 0.01 * drift.normal(size=steps + 1)
+    loss = validation - 0.02 + 0.02 * drift.normal(size=steps + 1)
+    if optimizer == "adam":
+        loss[0] = np.nan
+    return History(
+        names=np.array([name for name, *_ in specs]),
+        families=np.array([family for _, family, _ in specs]),
+        shapes=np.array([shape for *_, shape in specs]),
+        steps=index,
+        evaluations=index * (66 if optimizer == "adam" else 32),
+        loss=loss,
+        validation_loss=validation,
+        distance=np.sqrt(index),
+        singular_values=singular_values,
+        best_step=int(validation.argmin()),
+    )
+
+
+@pytest.fixture(scope="session")
+def spectra():
+    return SpectraParams(
+        tracked_every=5,
+        hill_fraction=0.25,
+        min_tail=8,
+        ks_distance="two_sided",
+        window_first=0.0,
+        window_last=0.5,
+    )
+
+
+@pytest.fixture(scope="session")
+def histories():
+    specs = layout(16)
+    return {"adam": training("adam", 12, specs), "es": training("es", 17, specs), "ga": training("ga", 17, specs)}
+
+
+@pytest.fixture(scope="session")
+def few_histories(histories):
+    """The same with three families, which are enough for a layout and faster to draw."""
+    kept = np.isin(histories["adam"].families, ("encoder_self_attention", "feed_forward", "readout"))
+    return {
+        name: dataclasses.replace(
+            history,
+            names=history.names[kept],
+            families=history.families[kept],
+            shapes=history.shapes[kept],
+            singular_values=history.singular_values[:, kept],
+        )
+        for name, history in histories.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def forecast():
+    """Waves of two features, as models/<optimizer>/forecasts.npz hold them."""
+    generator = np.random.default_rng(7)
+    time = np.arange(96)
+    waves = 50 + 20 * np.sin(time[:, None] / 8 + generator.uniform(0, 6, (9, 1, 2)))
+    waves = waves + generator.normal(size=waves.shape)
+    truth = waves[:, 72:]
+    return {
+        "context": waves[:, :72],
+        "truth": truth,
+        "forecast": {name: truth + generator.normal(size=truth.shape) * 4 for name in ("adam", "es", "ga")},
+        "entities": np.array([f"series {i}" for i in range(9)]),
+    }

@@ -1,0 +1,149 @@
+"""The pictures: whole PNG files of the size meant, the same bytes for the same input, and words that must be there."""
+
+import dataclasses
+import struct
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from transformer_spectrum.params import load_params
+from transformer_spectrum.report import figures, outcome, style
+from transformer_spectrum.report.summary import summarize
+
+CAPTION = style.Caption("covid", "new cases a day", "sgt (p = 2, q = 5, λ = 0)", "nats", 1, standin=False)
+
+
+@pytest.fixture(scope="module")
+def summaries(few_histories, spectra):
+    return summarize(few_histories, spectra)
+
+
+@pytest.fixture
+def draw(summaries, forecast):
+    """Name -> a figure drawn with the caption given."""
+    makers = {
+        "evolution": lambda caption: figures.evolution(summaries, caption),
+        "singular values": lambda caption: figures.singular_value_curves(summaries, caption),
+        "esd": lambda caption: figures.esd(summaries, caption),
+        "loss": lambda caption: outcome.loss_curves(summaries, caption),
+        "forecasts": lambda caption: outcome.forecasts(forecast, caption),
+        "overview": lambda caption: outcome.overview(summaries, caption),
+    }
+    return lambda name, caption=CAPTION: makers[name](caption)
+
+
+ALL = ("evolution", "singular values", "esd", "loss", "forecasts", "overview")
+
+
+def words(figure):
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_becomes_a_small_png_of_its_size(draw, name, tmp_path):
+    figure = draw(name)
+    style.save(figure, tmp_path / "plots" / "figure.png")
+    raw = (tmp_path / "plots" / "figure.png").read_bytes()
+    assert raw[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", raw[16:24])
+    assert (width, height) == pytest.approx(tuple(figure.get_size_inches() * style.STYLE["savefig.dpi"]), abs=1)
+    assert width >= 900
+    assert 10_000 < len(raw) < 220_000
+    with Image.open(tmp_path / "plots" / "figure.png") as image:
+        image.load()
+        assert len(image.getcolors(256) or []) > 20
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["figure.png"]
+
+
+@pytest.mark.parametrize("name", ["loss", "overview"])
+def test_the_same_input_gives_the_same_bytes_whatever_matplotlibrc_says(draw, name, tmp_path):
+    style.save(draw(name), tmp_path / "one.png")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "pink", "savefig.dpi": 50}):
+        style.save(draw(name), tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_caption_names_the_run(draw, name):
+    assert CAPTION.line() in words(draw(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_stand_in_is_said_twice_in_red_and_real_data_never_are(draw, name):
+    figure = draw(name, dataclasses.replace(CAPTION, standin=True))
+    loud = [text for text in figure.findobj(matplotlib.text.Text) if style.STANDIN in text.get_text()]
+    assert len(loud) == 2
+    assert all(text.get_color() == style.WARNING_COLOUR for text in loud)
+    assert not any(style.STANDIN in text for text in words(draw(name)))
+
+
+def test_ks_alpha_stands_beside_its_null_and_its_tail(draw, summaries):
+    figure = draw("evolution")
+    assert figures.ALPHA_NOTE in words(figure)
+    panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("KS alpha"))
+    null = summaries["adam"].mean("ks_alpha", "encoder_self_attention")[0]
+    assert any(np.allclose(line.get_ydata(), null) and line.is_dashed() for line in panel.lines)
+    tail, distance = (summaries["es"].mean(name, "encoder_self_attention")[-1] for name in ("ks_tail", "ks_distance"))
+    assert f"D {distance:.2f}, n {tail:.0f}" in [text.get_text() for text in panel.texts]
+
+
+def test_each_optimizer_keeps_its_colour_everywhere(draw):
+    for name in ("evolution", "loss", "forecasts", "overview"):
+        colours = {line.get_color() for line in draw(name).findobj(matplotlib.lines.Line2D)}
+        assert set(style.COLOURS.values()) <= colours, name
+
+
+def test_curves_hold_the_numbers(draw, summaries):
+    panel = draw("evolution").axes[0]
+    np.testing.assert_array_equal(
+        panel.lines[0].get_ydata(), summaries["adam"].mean("spectral_entropy", "encoder_self_attention")
+    )
+    by_step, by_budget = draw("loss").axes
+    np.testing.assert_array_equal(by_step.lines[1].get_ydata(), summaries["adam"].history.validation_loss)
+    assert by_budget.get_xscale() == "log"
+    assert np.isnan(by_budget.lines[1].get_xdata()[0])  # no evaluations yet
+
+
+def test_units_stand_on_the_axes(draw):
+    labels = {axes.get_ylabel() for axes in draw("evolution").axes}
+    assert "spectral entropy\n(nats)" in labels
+    assert "Hill alpha\n(k = 25 % of rank)" in labels
+    assert "alpha exponent\n(ranks 0–50 %)" in labels
+    assert "new cases a day" in {axes.get_ylabel() for axes in draw("forecasts").axes}
+    assert draw("loss").axes[0].get_ylabel().endswith("(nats)")
+
+
+def test_a_family_of_rank_one_shows_why_it_is_empty(histories, spectra):
+    history = histories["adam"]
+    shapes, values = history.shapes.copy(), history.singular_values.copy()
+    embedding = history.families == "embedding"
+    shapes[embedding], values[:, embedding, 1:] = (16, 1), np.nan
+    lone = summarize({"adam": dataclasses.replace(history, shapes=shapes, singular_values=values)}, spectra)
+    shown = words(figures.evolution(lone, CAPTION))
+    assert shown.count("not computed:\nonly one singular value") == 3  # alpha exponent, Hill, KS
+    assert not any("embedding" in text for text in words(figures.esd(lone, CAPTION)))
+
+
+def test_the_caption_is_made_of_the_parameters(pytestconfig):
+    params = load_params(pytestconfig.rootpath / "params.yaml")
+    loss = params.loss.model_copy(update={"type": "sgt", "p": 2.0, "q": 3.0, "lam": 0.1})
+    data = params.data.model_copy(update={"dataset": "covid"})
+    made = style.caption_of(params.model_copy(update={"loss": loss, "data": data, "seed": 7}), standin=True)
+    assert made.line() == "data: covid   ·   loss: sgt (p = 2, q = 3, λ = 0.1)   ·   seed: 7"
+    assert made.loss_unit == "nats"
+    assert made.data_unit.startswith("new cases a day")
+    assert made.standin
+    plain = params.model_copy(update={"loss": loss.model_copy(update={"type": "mae"})})
+    assert style.caption_of(plain, standin=False).loss == "mae"
+
+
+def test_figures_need_neither_pyplot_nor_torch():
+    code = (
+        "import sys, transformer_spectrum.report.outcome as _; print({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"})
+    assert done.stdout.strip() == "set()", done.stderr

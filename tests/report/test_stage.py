@@ -1,0 +1,80 @@
+"""The spectra stage as DVC runs it: in a folder with params, models and data.json, as a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from transformer_spectrum.files import write_arrays, write_json
+
+PNG = ("spectra_evolution", "singular_values", "esd", "loss", "forecasts", "overview")
+CSV = ("spectra_evolution", "singular_values", "esd", "loss", "forecasts")
+
+
+@pytest.fixture
+def workspace(tmp_path, few_histories, forecast, pytestconfig):
+    shutil.copy(pytestconfig.rootpath / "params.yaml", tmp_path)
+    write_json(tmp_path / "data/processed/provenance.json", {"standin": True})
+    for name, history in few_histories.items():
+        history.save(tmp_path / "models" / name / "history.npz")
+        arrays = {key: forecast[key] for key in ("context", "truth", "entities")}
+        write_arrays(tmp_path / "models" / name / "forecasts.npz", {**arrays, "forecast": forecast["forecast"][name]})
+    (tmp_path / "models" / "nevergrad").mkdir()  # left by an earlier experiment
+    (tmp_path / "models" / "nevergrad" / "history.npz").write_bytes(b"not for this stage")
+    return tmp_path
+
+
+def run_stage(workspace, root):
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(root / "stages" / "spectra.py")]
+    return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_the_stage_writes_every_number_table_and_figure(workspace, pytestconfig):
+    done = run_stage(workspace, pytestconfig.rootpath)
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (workspace / "plots").iterdir()}
+    assert written == {f"{name}.png" for name in PNG} | {f"{name}.csv" for name in CSV}
+    tree = json.loads((workspace / "metrics" / "spectra.json").read_text())
+    assert set(tree) == {"standin_data", "initial", "adam", "es", "ga", "reasons"}
+    assert tree["standin_data"] == 1
+    for name in CSV:
+        header, first, *_ = (workspace / "plots" / f"{name}.csv").read_text().splitlines()
+        assert header.endswith(",standin")
+        assert first.endswith(",STAND-IN DATA")
+    assert len((workspace / "metrics" / "spectra_history.csv").read_text().splitlines()) > 7_000
+
+
+@pytest.mark.parametrize(
+    ("spoil", "names"),
+    [
+        (lambda root: (root / "models" / "ga" / "history.npz").unlink(), "models/ga/history.npz: no such file"),
+        (
+            lambda root: (root / "models" / "es" / "history.npz").write_bytes(b"PK"),
+            "models/es/history.npz: not a readable",
+        ),
+        (lambda root: (root / "data/processed/provenance.json").write_text("{"), "provenance.json: not valid JSON"),
+    ],
+)
+def test_a_missing_or_corrupt_input_ends_in_one_line_and_leaves_old_outputs(workspace, spoil, names, pytestconfig):
+    write_json(workspace / "metrics" / "spectra.json", {"old": 1})
+    spoil(workspace)
+    done = run_stage(workspace, pytestconfig.rootpath)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert names in done.stderr
+    assert json.loads((workspace / "metrics" / "spectra.json").read_text()) == {"old": 1}
+
+
+def test_forecasts_of_other_windows_are_refused(workspace, forecast, pytestconfig):
+    arrays = {key: forecast[key] for key in ("context", "truth", "entities")}
+    arrays["entities"] = np.array([f"other {i}" for i in range(9)])
+    write_arrays(workspace / "models" / "es" / "forecasts.npz", {**arrays, "forecast": forecast["forecast"]["es"]})
+    done = run_stage(workspace, pytestconfig.rootpath)
+    assert done.returncode == 2
+    assert "models/es/forecasts.npz: other windows than adam's" in done.stderr

@@ -1,0 +1,235 @@
+"""The numbers that leave the spectra stage: right, complete where they must be, small where they may be."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import write_csv, write_json
+from transformer_spectrum.report import tables
+from transformer_spectrum.report.summary import evenly, summarize, tracked_positions
+from transformer_spectrum.spectra.analysis import METRICS
+
+FAMILIES = [
+    "encoder_self_attention",
+    "decoder_self_attention",
+    "decoder_cross_attention",
+    "feed_forward",
+    "embedding",
+    "readout",
+]
+
+
+@pytest.fixture(scope="module")
+def summaries(histories, spectra):
+    return summarize(histories, spectra)
+
+
+def as_dicts(header, rows):
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def replaced(histories, optimizer, **changes):
+    return {**histories, optimizer: dataclasses.replace(histories[optimizer], **changes)}
+
+
+def with_rank_one_embedding(histories):
+    """The same trainings, their embeddings one column wide, as with model.patch_length = 1."""
+    changed = {}
+    for optimizer, history in histories.items():
+        embedding = history.families == "embedding"
+        values, shapes = history.singular_values.copy(), history.shapes.copy()
+        values[:, embedding, 1:] = np.nan
+        shapes[embedding] = (16, 1)
+        changed[optimizer] = dataclasses.replace(history, singular_values=values, shapes=shapes)
+    return changed
+
+
+def test_headline_has_the_last_step_of_each_optimizer_and_one_null(summaries):
+    tree = tables.headline(summaries)
+    assert list(tree) == ["initial", "adam", "es", "ga", "reasons"]
+    assert tree["adam"]["step"] == 12
+    assert tree["es"]["step"] == 17
+    for optimizer, position in (("initial", 0), ("adam", 12), ("ga", 17)):
+        summary = summaries["adam" if optimizer == "initial" else optimizer]
+        members = np.flatnonzero(summary.history.families == "feed_forward")
+        for metric in ("stable_rank", "ks_alpha", "ks_distance", "ks_tail"):
+            expected = summary.analysis.values[metric][position, members].mean()
+            assert tree[optimizer]["feed_forward"][metric] == pytest.approx(expected, rel=1e-5)
+
+
+def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(summaries, tmp_path):
+    write_json(tmp_path / "spectra.json", tables.headline(summaries))
+    tree = json.loads((tmp_path / "spectra.json").read_text())
+    for optimizer in ("initial", "adam", "es", "ga"):
+        families = {name: block for name, block in tree[optimizer].items() if name != "step"}
+        assert list(families) == FAMILIES
+        assert 25 <= sum(map(len, families.values())) <= 45
+        assert all(
+            ("ks_alpha" in block) == ("ks_distance" in block) == ("ks_tail" in block) for block in families.values()
+        )
+    assert tree["reasons"] == []
+
+
+def test_headline_gives_the_reason_for_what_it_lacks(histories, spectra):
+    tree = tables.headline(summarize(with_rank_one_embedding(histories), spectra))
+    assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
+    missing = "alpha_exponent, hill_alpha, ks_alpha, ks_distance, ks_tail"
+    assert f"adam.embedding: {missing}: 2 of 2: only one singular value" in tree["reasons"]
+    assert len(tree["reasons"]) == 4  # initial and three optimizers
+
+
+def test_spectra_history_has_every_metric_of_every_matrix_at_every_step(summaries):
+    rows = as_dicts(tables.SPECTRA_HISTORY, tables.spectra_history(summaries))
+    matrices = len(summaries["adam"].history.names)
+    assert len(rows) == (13 + 18 + 18) * matrices * len(METRICS)
+    picked = [row for row in rows if (row["optimizer"], row["step"], row["matrix"]) == ("es", 5, "readout")]
+    assert [row["metric"] for row in picked] == list(METRICS)
+    values = {row["metric"]: row["value"] for row in picked}
+    es = summaries["es"]
+    for metric in METRICS:
+        assert values[metric] == es.analysis.values[metric][5, -1]
+    first = picked[0]
+    assert (first["evaluations"], first["family"], first["rows"], first["columns"]) == (160, "readout", 12, 16)
+
+
+def test_spectra_history_never_holds_a_silent_gap(histories, spectra, tmp_path):
+    rows = tables.spectra_history(summarize(with_rank_one_embedding(histories), spectra))
+    write_csv(tmp_path / "history.csv", tables.SPECTRA_HISTORY, rows)
+    with (tmp_path / "history.csv").open() as stream:
+        read = list(csv.DictReader(stream))
+    assert all((row["value"] == "") == (row["reason"] != "") for row in read)
+    gaps = [row for row in read if row["reason"]]
+    assert {row["family"] for row in gaps} == {"embedding"}
+    assert {row["reason"] for row in gaps} == {"only one singular value"}
+
+
+def test_spectra_evolution_carries_the_null_in_every_row(summaries):
+    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    for row in rows:
+        null = summaries[row["optimizer"]].mean(row["metric"], row["family"])[0]
+        assert row["initial"] == null
+        assert row["step"] > 0 or row["value"] == null
+    assert {row["metric"] for row in rows} == set(tables.EVOLUTION_METRICS)
+    assert {row["family"] for row in rows} == set(FAMILIES)
+
+
+def test_thinning_is_even_and_keeps_first_and_last(summaries, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_AT_MOST", 700)
+    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    assert 500 < len(rows) <= 700
+    for optimizer, last in (("adam", 12), ("es", 17)):
+        steps = sorted({row["step"] for row in rows if row["optimizer"] == optimizer})
+        assert (steps[0], steps[-1]) == (0, last)
+        assert np.ptp(np.diff(steps)) <= 1
+    assert len(list(tables.loss(summaries))) <= 700
+    assert len(list(tables.singular_values(summaries))) <= 700
+
+
+@pytest.mark.parametrize(("count", "at_most"), [(1, 6), (2, 2), (5, 6), (151, 6), (10_000, 69)])
+def test_evenly_picks_distinct_ascending_positions(count, at_most):
+    picked = evenly(count, at_most)
+    assert len(picked) == min(count, at_most)
+    assert picked[0] == 0
+    assert picked[-1] == count - 1
+    if len(picked) > 2:
+        assert np.ptp(np.diff(picked)) <= 1
+
+
+def test_tracked_steps_are_few_and_hold_start_and_end():
+    assert tracked_positions(np.arange(13), 5).tolist() == [0, 1, 5, 10, 12]
+    long = tracked_positions(np.arange(151), 5)
+    assert len(long) == 6
+    assert {0, 150} <= set(long.tolist())
+    assert all(step % 5 == 0 or step == 1 for step in long.tolist())
+    assert tracked_positions(np.array([0]), 5).tolist() == [0]
+    assert tracked_positions(np.array([0, 2, 4, 5]), 5).tolist() == [0, 3]  # positions, not steps
+
+
+def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summaries):
+    rows = as_dicts(tables.SINGULAR_VALUES, tables.singular_values(summaries))
+    adam = summaries["adam"].history
+    members = np.flatnonzero(adam.families == "embedding")
+    picked = [row for row in rows if (row["optimizer"], row["family"], row["step"]) == ("adam", "embedding", 12)]
+    assert [row["rank"] for row in picked] == list(range(1, 13))
+    np.testing.assert_allclose(
+        [row["value"] for row in picked], adam.singular_values[12, members, :12].mean(axis=0), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        [row["initial"] for row in picked], adam.singular_values[0, members, :12].mean(axis=0), rtol=1e-6
+    )
+
+
+def test_the_initial_density_has_mean_eigenvalue_one_and_bins_that_hold_almost_all(summaries):
+    summary = summaries["ga"]
+    assert summary.pooled_eigenvalues("feed_forward", 0).mean() == pytest.approx(1, rel=1e-6)
+    assert summary.pooled_eigenvalues("feed_forward", 17).mean() == pytest.approx(
+        np.mean(summary.history.singular_values[17][summary.history.families == "feed_forward"].astype(float) ** 2)
+        / np.mean(summary.history.singular_values[0][summary.history.families == "feed_forward"].astype(float) ** 2),
+        rel=1e-5,
+    )
+    for family in FAMILIES:
+        edges = tables.esd_edges(summaries, family)
+        assert (np.diff(edges) > 0).all()
+        for one in summaries.values():
+            heights = tables.density(one.pooled_eigenvalues(family, one.tracked[-1]), edges)
+            assert 0.85 < (heights * np.diff(edges)).sum() <= 1 + 1e-9
+        linear = tables.esd_edges(summaries, family, log=False)
+        inside = tables.density(summary.pooled_eigenvalues(family, 17), linear) * np.diff(linear)
+        assert inside.sum() == pytest.approx(1)
+
+
+def test_esd_rows_are_positive_densities_at_the_tracked_steps(summaries):
+    rows = as_dicts(tables.ESD, tables.esd(summaries))
+    assert all(row["density"] > 0 and row["eigenvalue"] > 0 for row in rows)
+    assert {row["step"] for row in rows if row["optimizer"] == "adam"} == {0, 1, 5, 10, 12}
+    assert {row["family"] for row in rows} == set(FAMILIES)
+
+
+def test_loss_leaves_out_what_was_never_evaluated(summaries):
+    rows = as_dicts(tables.LOSS, tables.loss(summaries))
+    adam = [row for row in rows if row["optimizer"] == "adam"]
+    assert [row["split"] for row in adam if row["step"] == 0] == ["validation"]
+    assert len(adam) == 2 * 13 - 1
+    history = summaries["es"].history
+    es = {(row["step"], row["split"]): row for row in rows if row["optimizer"] == "es"}
+    assert es[7, "train"]["loss"] == history.loss[7]
+    assert es[7, "validation"]["loss"] == history.validation_loss[7]
+    assert es[7, "train"]["evaluations"] == 7 * 32
+
+
+def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
+    rows = as_dicts(tables.FORECASTS, tables.forecasts(forecast, windows_at_most=3))
+    assert {row["window"] for row in rows} == {0, 4, 8}
+    assert {row["series"] for row in rows} == {"context", "truth", "adam", "es", "ga"}
+    picked = {(row["series"], row["feature"], row["time"]): row["value"] for row in rows if row["window"] == 4}
+    assert picked["context", 1, -1] == forecast["context"][4, -1, 1]
+    assert picked["context", 0, -72] == forecast["context"][4, 0, 0]
+    assert picked["truth", 0, 0] == forecast["truth"][4, 0, 0]
+    assert picked["ga", 1, 23] == forecast["forecast"]["ga"][4, 23, 1]
+    assert {row["entity"] for row in rows if row["window"] == 4} == {"series 4"}
+
+
+def test_many_features_are_cut_to_the_rows_that_a_plot_takes(forecast, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_AT_MOST", 1000)
+    rows = as_dicts(tables.FORECASTS, tables.forecasts(forecast))
+    assert {row["feature"] for row in rows} == {0}
+
+
+def test_trainings_that_started_elsewhere_are_refused(histories, spectra):
+    values = histories["ga"].singular_values.copy()
+    values[0] *= 1.5
+    with pytest.raises(InputError, match="adam and ga did not start from the same weights"):
+        summarize(replaced(histories, "ga", singular_values=values), spectra)
+    with pytest.raises(InputError, match="adam and es trained different matrices"):
+        summarize(replaced(histories, "es", names=histories["es"].names[::-1]), spectra)
+
+
+def test_a_history_that_is_not_finite_is_refused_by_name(histories, spectra):
+    values = histories["es"].singular_values.copy()
+    values[3, 0, 0] = np.inf
+    with pytest.raises(InputError, match="history of es: singular value 0 of matrix 0 at step position 3 is inf"):
+        summarize(replaced(histories, "es", singular_values=values), spectra)

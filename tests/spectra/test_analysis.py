@@ -1,0 +1,166 @@
+"""A whole training at once: the right numbers in the right places, and a reason for each that is missing."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformer_spectrum.spectra import analysis
+from transformer_spectrum.spectra.analysis import METRICS, analyze, shape_classes
+from transformer_spectrum.spectra.metrics import alpha_exponent, spectral_entropy, stable_rank
+from transformer_spectrum.spectra.power_law import clauset_fit, hill_alpha
+
+SETTINGS = {"hill_fraction": 0.25, "min_tail": 8, "ks_distance": "two_sided", "window": (0.0, 0.5)}
+
+
+def padded(spectra_by_step, shapes):
+    """(S, M, R) with NaN behind each rank, float32 as the trainings store it."""
+    rank = max(min(shape) for shape in shapes)
+    out = np.full((len(spectra_by_step), len(shapes), rank), np.nan, dtype=np.float32)
+    for step, spectra in enumerate(spectra_by_step):
+        for matrix, values in enumerate(spectra):
+            out[step, matrix, : len(values)] = values
+    return out
+
+
+def analyze_one(values, shape=None, **changes):
+    """One matrix at one step."""
+    shapes = np.array([shape or (len(values), len(values))])
+    return analyze(padded([[values]], shapes), shapes, **{**SETTINGS, **changes})
+
+
+def reasons_of(result):
+    return {name: result.reason(name, 0, 0) for name in METRICS if result.reason(name, 0, 0)}
+
+
+def test_every_value_is_the_one_of_its_own_step_and_matrix():
+    generator = np.random.default_rng(0)
+    shapes = np.array([(32, 32), (64, 16), (16, 64), (32, 40)])
+    spectra = [[np.linalg.svd(generator.normal(size=shape), compute_uv=False) for shape in shapes] for _ in range(3)]
+    stored = padded(spectra, shapes)
+    result = analyze(stored, shapes, **SETTINGS)
+    for step in range(3):
+        for matrix, shape in enumerate(shapes):
+            s = stored[step, matrix, : min(shape)].astype(np.float64)
+            fit = clauset_fit(s**2, 8)
+            expected = {
+                "spectral_entropy": spectral_entropy(s),
+                "spectral_entropy_normalised": spectral_entropy(s) / math.log(len(s)),
+                "stable_rank": stable_rank(s),
+                "spectral_norm": s.max(),
+                "alpha_exponent": alpha_exponent(s, (0.0, 0.5)).alpha,
+                "hill_alpha": hill_alpha(s**2, len(s) // 4),
+                "ks_alpha": fit.alpha,
+                "ks_xmin": fit.xmin,
+                "ks_distance": fit.distance,
+                "ks_tail": fit.tail,
+            }
+            assert set(expected) == set(METRICS)
+            for name, value in expected.items():
+                assert result.values[name][step, matrix] == pytest.approx(value, rel=1e-12), name
+                assert result.reason(name, step, matrix) == ""
+
+
+def test_a_zero_matrix_has_a_norm_and_reasons():
+    result = analyze_one(np.zeros(16))
+    assert result.values["spectral_norm"][0, 0] == 0
+    assert reasons_of(result) == {name: analysis.ZERO_MATRIX for name in METRICS if name != "spectral_norm"}
+
+
+def test_an_embedding_of_one_column_keeps_what_it_can():
+    result = analyze_one([2.0], shape=(64, 1))
+    assert result.values["stable_rank"][0, 0] == 1
+    assert result.values["spectral_entropy"][0, 0] == 0
+    assert set(reasons_of(result).values()) == {analysis.ONE_VALUE}
+    assert set(METRICS) - set(reasons_of(result)) == {"spectral_norm", "stable_rank", "spectral_entropy"}
+
+
+def test_rank_one_is_seen_through_the_rounding_of_the_decomposition():
+    generator = np.random.default_rng(1)
+    outer = np.outer(generator.normal(size=64), generator.normal(size=64)).astype(np.float32)
+    result = analyze_one(np.linalg.svd(outer, compute_uv=False))
+    found = reasons_of(result)
+    assert found["alpha_exponent"] == analysis.ZERO_IN_WINDOW
+    assert found["hill_alpha"] == found["ks_alpha"] == found["ks_tail"] == analysis.SHORT_TAIL
+    assert result.values["stable_rank"][0, 0] == pytest.approx(1, abs=1e-6)
+
+
+def test_an_orthogonal_matrix_has_no_tail():
+    rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(64, 64)))
+    result = analyze_one(np.linalg.svd(rotation.astype(np.float32), compute_uv=False))
+    assert reasons_of(result) == dict.fromkeys(
+        ("hill_alpha", "ks_alpha", "ks_xmin", "ks_distance", "ks_tail"), analysis.CONSTANT_TAIL
+    )
+    assert result.values["stable_rank"][0, 0] == pytest.approx(64, rel=1e-5)
+    assert result.values["alpha_exponent"][0, 0] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_small_matrix_is_too_small_for_a_tail():
+    found = reasons_of(analyze_one([4.0, 3.0, 2.0, 1.0]))
+    assert found["ks_alpha"] == analysis.SHORT_TAIL
+    assert found["alpha_exponent"] == analysis.NARROW_WINDOW
+    assert "hill_alpha" not in found
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_a_bad_singular_value_raises_and_is_located(bad):
+    shapes = np.array([(4, 4), (3, 9)])
+    stored = padded([[[4, 3, 2, 1], [3, 2, 1]]] * 2, shapes)
+    stored[1, 1, 2] = bad
+    with pytest.raises(ValueError, match=r"singular value 2 of matrix 1 at step position 1"):
+        analyze(stored, shapes, **SETTINGS)
+
+
+def test_the_settings_reach_their_estimators():
+    values = np.sort(np.random.default_rng(5).lognormal(size=40).astype(np.float32))[::-1]
+    s = values.astype(np.float64)
+    assert analyze_one(values, hill_fraction=0.5).values["hill_alpha"][0, 0] == pytest.approx(hill_alpha(s**2, 20))
+    assert analyze_one(values, window=(0.1, 1.0)).values["alpha_exponent"][0, 0] == pytest.approx(
+        alpha_exponent(s, (0.1, 1.0)).alpha
+    )
+    fit = clauset_fit(s**2, 20, "powerlaw")
+    found = analyze_one(values, min_tail=20, ks_distance="powerlaw")
+    assert found.values["ks_distance"][0, 0] == pytest.approx(fit.distance)
+    assert found.values["ks_tail"][0, 0] >= 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 1e-12, 1e-7, 0.5, 0.5000001, 1.0, 2.0, 1e4]), min_size=1, max_size=12),
+    st.integers(0, 3),
+)
+def test_every_spectrum_has_a_value_or_a_reason(values, wider):
+    result = analyze_one(values, shape=(len(values) + wider, len(values)), min_tail=4)
+    for name in METRICS:
+        value, reason = result.values[name][0, 0], result.reason(name, 0, 0)
+        assert math.isfinite(value) == (reason == ""), (name, value, reason)
+        assert math.isnan(value) == (reason != ""), (name, value, reason)
+
+
+def test_families_are_split_by_shape_but_not_by_transposition():
+    families = np.array(["readout", "feed_forward", "feed_forward", "embedding", "embedding", "other", "embedding"])
+    shapes = np.array([(1, 64), (128, 64), (64, 128), (64, 12), (64, 1), (5, 5), (12, 64)])
+    classes = {label: members.tolist() for label, members in shape_classes(families, shapes).items()}
+    assert classes == {
+        "feed_forward": [1, 2],
+        "embedding_64x12": [3, 6],
+        "embedding_64x1": [4],
+        "readout": [0],
+        "other": [5],
+    }
+    assert list(classes) == ["feed_forward", "embedding_64x12", "embedding_64x1", "readout", "other"]
+
+
+def test_a_mean_covers_the_matrices_that_have_a_value_and_counts_the_others():
+    shapes = np.array([(16, 16)] * 3)
+    decay = np.arange(1, 17) ** -0.5
+    stored = padded([[decay, decay**2, np.zeros(16)], [np.zeros(16)] * 3], shapes)
+    result = analyze(stored, shapes, **SETTINGS)
+    members = np.array([0, 1, 2])
+    np.testing.assert_allclose(result.class_mean("alpha_exponent", members), [0.75, np.nan], rtol=1e-6)
+    assert result.class_reason("alpha_exponent", 0, members) == "1 of 3: zero matrix"
+    assert result.class_reason("alpha_exponent", 1, members) == "3 of 3: zero matrix"
+    assert result.class_reason("alpha_exponent", 0, members[:2]) == ""
+    np.testing.assert_allclose(result.class_mean("spectral_norm", members), [2 / 3, 0])

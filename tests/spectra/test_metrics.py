@@ -1,0 +1,158 @@
+"""Closed forms first, then what must not change the numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transformer_spectrum.spectra.metrics import (
+    alpha_exponent,
+    frobenius_norm,
+    spectral_entropy,
+    spectral_norm,
+    stable_rank,
+    window_ranks,
+)
+
+SCALE_FREE = {
+    "entropy": spectral_entropy,
+    "normalised entropy": lambda s: spectral_entropy(s, normalised=True),
+    "stable rank": stable_rank,
+    "alpha exponent": lambda s: alpha_exponent(s, (0.0, 0.5)).alpha,
+    "R^2": lambda s: alpha_exponent(s, (0.0, 0.5)).r_squared,
+}
+matrices = st.builds(
+    lambda seed, rows, columns: np.random.default_rng(seed).standard_normal((rows, columns)),
+    st.integers(0, 2**32 - 1),
+    st.integers(6, 20),
+    st.integers(6, 20),
+)
+
+
+def singular_values(matrix):
+    return np.linalg.svd(matrix, compute_uv=False)
+
+
+@pytest.mark.parametrize("rank", [2, 7, 64])
+def test_identity_has_the_largest_entropy_and_full_stable_rank(rank):
+    ones = np.ones(rank)
+    assert spectral_entropy(ones) == pytest.approx(math.log(rank), rel=1e-14)
+    assert spectral_entropy(ones, normalised=True) == pytest.approx(1, rel=1e-14)
+    assert stable_rank(ones) == rank
+    assert spectral_norm(ones) == 1
+    assert frobenius_norm(ones) == pytest.approx(math.sqrt(rank), rel=1e-14)
+
+
+def test_rank_one_has_no_entropy_and_stable_rank_one():
+    values = np.array([3.0, 0.0, 0.0, 0.0])
+    assert spectral_entropy(values) == 0
+    assert not np.signbit(spectral_entropy(values))
+    assert spectral_entropy(values, normalised=True) == 0
+    assert stable_rank(values) == 1
+    assert spectral_norm(values) == frobenius_norm(values) == 3
+
+
+def test_entropy_counts_energies_in_nats():
+    # s^2 = 3, 1: shares 3/4 and 1/4
+    expected = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert spectral_entropy([math.sqrt(3), 1.0]) == pytest.approx(expected, rel=1e-14)
+    assert stable_rank([math.sqrt(3), 1.0]) == pytest.approx(4 / 3, rel=1e-14)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0, 3.5])
+@pytest.mark.parametrize("window", [(0.0, 1.0), (0.0, 0.5), (0.25, 0.75)])
+def test_exact_power_law_gives_its_exponent(alpha, window):
+    values = 7.0 * np.arange(1, 41) ** -alpha
+    decay = alpha_exponent(values, window)
+    assert decay.alpha == pytest.approx(alpha, abs=1e-12)
+    assert decay.r_squared == pytest.approx(1, abs=1e-12)
+
+
+def test_alpha_exponent_matches_numpys_least_squares_in_its_window():
+    values = np.sort(np.random.default_rng(3).lognormal(size=30))[::-1]
+    x, y = np.log(np.arange(4, 16)), np.log(values[3:15])
+    slope, _ = np.polyfit(x, y, 1)
+    decay = alpha_exponent(values, (0.1, 0.5))
+    assert decay.alpha == pytest.approx(-slope, rel=1e-10)
+    assert decay.r_squared == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, rel=1e-10)
+    assert decay.r_squared < 0.999
+
+
+@pytest.mark.parametrize(
+    ("rank", "window", "ranks"),
+    [(64, (0.0, 0.5), (1, 32)), (10, (0.1, 1.0), (2, 10)), (5, (0.0, 0.5), (1, 3)), (100, (0.0, 0.29), (1, 29))],
+)
+def test_window_counts_ranks_from_one_and_rounds_halves_up(rank, window, ranks):
+    assert window_ranks(rank, window) == ranks
+
+
+@settings(max_examples=40, deadline=None)
+@given(matrices, st.floats(1e-30, 1e30))
+def test_rescaling_the_weights_changes_no_shape(matrix, factor):
+    values = singular_values(matrix)
+    for name, metric in SCALE_FREE.items():
+        assert metric(factor * values) == pytest.approx(metric(values), rel=1e-9), name
+    assert spectral_norm(factor * values) == pytest.approx(factor * spectral_norm(values), rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(matrices, st.integers(0, 2**32 - 1))
+def test_transposing_and_rotating_change_nothing(matrix, seed):
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(matrix), len(matrix))))
+    values = singular_values(matrix)
+    for name, metric in {**SCALE_FREE, "norm": spectral_norm, "Frobenius": frobenius_norm}.items():
+        assert metric(singular_values(matrix.T)) == pytest.approx(metric(values), rel=1e-8), name
+        assert metric(singular_values(rotation @ matrix)) == pytest.approx(metric(values), rel=1e-8), name
+
+
+@settings(max_examples=40, deadline=None)
+@given(matrices)
+def test_values_stay_in_their_ranges_in_any_order(matrix):
+    values = singular_values(matrix)
+    rank = len(values)
+    assert 0 <= spectral_entropy(values) <= math.log(rank) + 1e-12
+    assert 1 <= stable_rank(values) <= rank + 1e-9
+    assert math.exp(spectral_entropy(values)) >= stable_rank(values) - 1e-9  # Shannon's entropy is above min-entropy
+    assert frobenius_norm(values) == pytest.approx(np.linalg.norm(matrix), rel=1e-10)
+    assert frobenius_norm(values) >= spectral_norm(values)
+    shuffled = np.random.default_rng(0).permutation(values)
+    for name, metric in SCALE_FREE.items():
+        assert metric(shuffled) == pytest.approx(metric(values), rel=1e-12), name
+
+
+def test_a_batch_gives_what_its_spectra_give_alone():
+    batch = np.random.default_rng(1).lognormal(size=(3, 4, 12)).astype(np.float32)
+    for name, metric in {**SCALE_FREE, "norm": spectral_norm, "Frobenius": frobenius_norm}.items():
+        together = metric(batch)
+        assert together.shape == (3, 4), name
+        assert together.dtype == np.float64, name
+        assert together[2, 1] == pytest.approx(metric(batch[2, 1]), rel=1e-13), name
+
+
+@pytest.mark.parametrize("metric", [*SCALE_FREE.values(), spectral_norm, frobenius_norm])
+@pytest.mark.parametrize(("bad", "rule"), [(np.nan, "finite"), (np.inf, "finite"), (-1.0, "negative")])
+def test_impossible_singular_values_raise(metric, bad, rule):
+    values = np.ones((2, 8))
+    values[1, 3] = bad
+    with pytest.raises(ValueError, match=rule):
+        metric(values)
+
+
+@pytest.mark.parametrize("metric", SCALE_FREE.values())
+def test_a_zero_matrix_has_no_shape(metric):
+    with pytest.raises(ValueError, match="no singular value is positive"):
+        metric(np.stack([np.ones(8), np.zeros(8)]))
+    assert spectral_norm(np.zeros(8)) == 0
+
+
+def test_what_cannot_be_computed_says_why():
+    with pytest.raises(ValueError, match="single singular value"):
+        spectral_entropy([2.0], normalised=True)
+    with pytest.raises(ValueError, match="at least 3"):
+        alpha_exponent(np.ones(4), (0.0, 0.5))
+    with pytest.raises(ValueError, match="ranks 1 to 4: the window holds a singular value that is zero"):
+        alpha_exponent([3.0, 2.0, 1.0, 0.0], (0.0, 1.0))
+    with pytest.raises(ValueError, match="last axis"):
+        spectral_norm(np.empty((3, 0)))
