@@ -25,7 +25,7 @@ repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
 	dvc repro
 
 test: $(READY) ## run the test suite
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY) ## check style, import layers and YAML
 	ruff check .

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.data.synthetic import smoothing_kernel, synthesize
+from transformer_spectrum.data.synthetic import synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.errors import one_line_errors
 from transformer_spectrum.files import atomic_folder, write_json
@@ -21,7 +21,7 @@ def main() -> None:
         series=block.series,
         length=block.length,
         features=block.features,
-        kernel=smoothing_kernel(block.kernel.type, block.kernel.size, block.kernel.sigma, block.kernel.period),
+        **{f"kernel_{key}": value for key, value in block.kernel},
         generator=numpy_generator(params.seed, "synthetic series"),
     )
     with atomic_folder("data/raw/synthetic") as folder:

@@ -51,7 +51,7 @@ def sgt(block: SGTParams) -> SGT:
 
 def loss(params: Params) -> Loss:
     """The elementwise training loss."""
-    return losses.make_loss(params.loss.type, sgt_of_error=sgt(params.loss), gamma=params.loss.gamma)
+    return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma)
 
 
 def model(params: Params, features: int) -> Forecaster:

@@ -61,6 +61,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
+        for path_inside in filter(Path.is_file, temporary.rglob("*")):
+            path_inside.chmod(0o644)
         old = temporary.with_name(temporary.name + ".old")
         if path.exists():
             path.replace(old)

@@ -1,99 +1,141 @@
-"""Training losses: pure and elementwise, (prediction, target) -> same shape; the caller reduces.
+"""The training losses: pure functions of prediction and target, elementwise; the caller reduces.
 
-The error is target - prediction. Logarithms stand where squares and powers would leave float32: an error of 1e30 has
-a finite loss and gradient (but for mse, and sgt with q = inf, which grow like a power), an error of 0 has gradient 0.
+All take the error e = target - prediction, so a positive skewness expects targets above the prediction. Prediction
+and target may have any number of leading dimensions; target may lack some of prediction's. They work on any device,
+under inference_mode and under autograd. float16 and bfloat16 are computed and returned in float32.
+
+mse = e^2 overflows where e^2 does. The logarithmic losses work on log |e| and do not: for e up to 1e30 in float32
+value and gradient are finite, and at e = 0 the gradient is 0, also where the loss has a kink (mae, sgt with p <= 1).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+def _error(prediction: Tensor, target: Tensor) -> Tensor:
+    """target - prediction, at least float32."""
+    error = target - prediction
+    if error.shape != prediction.shape:
+        raise ValueError(
+            f"target of shape {tuple(target.shape)} does not fit prediction of shape {tuple(prediction.shape)}"
+        )
+    return error if error.dtype == torch.float64 else error.float()
+
+
+def _log_power(size: Tensor, p: float, log_scale: Tensor | float) -> tuple[Tensor, Tensor]:
+    """log of (size / scale)^p, and where size is 0 (subnormal included), which the caller has to mask.
+
+    Masked elements hold the log of a 1 that no gradient reaches: the derivative of the log at 0 would be a NaN.
+    """
+    zero = size < torch.finfo(size.dtype).tiny
+    return p * (torch.where(zero, 1.0, size).log() - log_scale), zero
+
+
+def _log1p_exp(x: Tensor) -> Tensor:
+    """log(1 + e^x): no overflow, exact where e^x is tiny, derivative 1/2 at 0."""
+    return -F.logsigmoid(-x)
+
+
+def _bounded_exp(x: Tensor) -> Tensor:
+    """e^x, beyond e^10 below the largest number of the dtype its tangent in x: finite and rising for x < 20,000."""
+    end = math.log(torch.finfo(x.dtype).max) - 10.0
+    return x.clamp(max=end).exp() * (1 + (x - end).clamp(min=0.0))
+
+
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error e^2; units squared, >= 0."""
-    return (target - prediction) ** 2
+    """Squared error, e^2.
+
+    Args:
+        prediction: (..., H, F) scaled units.
+        target: the same shape, or without some leading dimensions.
+    Returns:
+        prediction's shape, in squared scaled units, >= 0.
+    """
+    return _error(prediction, target).square()
 
 
 def mae(prediction: Tensor, target: Tensor) -> Tensor:
-    """Absolute error |e|; units, >= 0."""
-    return (target - prediction).abs()
-
-
-def _log_size(error: Tensor) -> Tensor:
-    """log |e|, whose gradient is 0 where e is 0 (there |e| counts as the smallest normal number)."""
-    return error.abs().clamp_min(torch.finfo(error.dtype).tiny).log()
-
-
-def _log_one_plus_exp(x: Tensor) -> Tensor:
-    return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
+    """Absolute error, |e|; shapes as in `mse`, in scaled units, >= 0."""
+    return _error(prediction, target).abs()
 
 
 def cauchy(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Cauchy loss log(1 + (e / gamma)^2), the negative log-likelihood without its constant log(pi gamma).
+    """Cauchy (Lorentzian) loss, log(1 + (e / gamma)^2).
+
+    The negative log-likelihood of a Cauchy distribution of scale gamma without its constant log(pi gamma), so that a
+    perfect forecast costs 0; values of different gamma are therefore not comparable. It is
+    (e / gamma)^2 for |e| << gamma and 2 log |e / gamma| for |e| >> gamma.
 
     Args:
-        prediction: any shape.
-        target: that shape.
-        gamma: scale, > 0, in units of the error.
+        prediction: (..., H, F) scaled units.
+        target: the same shape, or without some leading dimensions.
+        gamma: scale, > 0; scaled units.
     Returns:
-        Nats, that shape, >= 0, 0 at e = 0.
-    Source: Black & Anandan (1996), CVIU 63(1), under the name Lorentzian.
+        prediction's shape, dimensionless, >= 0.
     """
-    return _log_one_plus_exp(2 * (_log_size(target - prediction) - math.log(gamma)))
+    log_power, zero = _log_power(_error(prediction, target).abs(), 2.0, math.log(gamma))
+    return torch.where(zero, 0.0, _log1p_exp(log_power))
 
 
 def sgt(prediction: Tensor, target: Tensor, distribution: SGT) -> Tensor:
-    """Negative log-likelihood -log f(e) of the skewed generalized t, with its constant: comparable across p and q.
+    """Negative log-likelihood of the error, -log f(e), with its constant, so that values compare across q.
 
-    With r = |z|^p / (s (1 + lam sgn z))^p and z = e - mode, it is -log f(mode) + (1/p + q) log(1 + r/q), or
-    -log f(mode) + r for q = inf. The convention and the constants are those of `distributions.sgt`.
+    With z = e - mode and r = (|z| / (s (1 + lam sgn z)))^p it is (1/p + q) log(1 + r/q) - log f(mode); q = inf
+    gives r - log f(mode), continued where r nears the end of the dtype as in `_bounded_exp`.
 
     Args:
-        prediction: any shape.
-        target: that shape.
-        distribution: of the error.
+        prediction: (..., H, F) scaled units.
+        target: the same shape, or without some leading dimensions.
+        distribution: of the error; its mu is where the error is centred, 0 for an unbiased forecast. Convention in
+            `distributions.sgt`.
     Returns:
-        Nats, that shape; smallest at e = mode, where it may be negative.
+        prediction's shape, in nats, >= -log f(mode), which may be negative.
+    Source: Theodossiou (1998), Management Science 44(12), eq. 1.
     """
-    z = target - prediction - distribution.mode
     p, q, lam = distribution.p, distribution.q, distribution.lam
-    side = torch.where(z < 0, math.log1p(-lam), math.log1p(lam)).to(z.dtype)
-    log_r = p * (_log_size(z) - distribution.log_scale - side)
-    fall = log_r.exp() if distribution.exponential else (1 / p + q) * _log_one_plus_exp(log_r - math.log(q))
-    return fall - distribution.log_normaliser
+    z = _error(prediction, target) - distribution.mode
+    above, below = math.log1p(lam), math.log1p(-lam)
+    log_scale = distribution.log_scale + above + (z < 0).to(z.dtype) * (below - above)
+    log_power, zero = _log_power(z.abs(), p, log_scale)
+    if distribution.exponential:
+        return torch.where(zero, 0.0, _bounded_exp(log_power)) - distribution.log_normaliser
+    fall = (1 / p + q) * _log1p_exp(log_power - math.log(q))
+    return torch.where(zero, 0.0, fall) - distribution.log_normaliser
 
 
-def make_loss(
-    kind: Literal["mse", "mae", "cauchy", "sgt"], *, sgt_of_error: SGT | None = None, gamma: float | None = None
-) -> Loss:
-    """The loss of that name, with its settings bound.
+ELEMENTWISE = {"mse": mse, "mae": mae, "cauchy": cauchy, "sgt": sgt}
+
+
+def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None) -> Loss:
+    """The loss of that name with its settings bound, (prediction, target) -> elementwise loss; can be pickled.
 
     Args:
-        kind: which.
-        sgt_of_error: needed by sgt.
-        gamma: needed by cauchy; > 0.
+        type: mse, mae, cauchy or sgt.
+        sgt: the distribution of the error; needed by sgt, ignored by the others.
+        gamma: scale; needed by cauchy, ignored by the others.
     Raises:
-        ValueError: the name is unknown, or a setting that it needs is missing or out of range.
+        InputError: the name is unknown, or the setting that it needs is missing or out of range.
     """
-    if kind == "mse":
-        return mse
-    if kind == "mae":
-        return mae
-    if kind == "cauchy":
-        if gamma is None or not gamma > 0:
-            raise ValueError(f"loss.gamma = {gamma}: must be > 0")
-        return lambda prediction, target: cauchy(prediction, target, gamma)
-    if kind == "sgt":
-        if sgt_of_error is None:
-            raise ValueError("loss.type = sgt: needs a distribution")
-        return lambda prediction, target: sgt(prediction, target, sgt_of_error)
-    raise ValueError(f"loss.type = {kind!r}: must be mse, mae, cauchy or sgt")
+    if type not in ELEMENTWISE:
+        raise InputError(f"loss.type = {type}: must be one of {', '.join(ELEMENTWISE)}")
+    if type == "cauchy":
+        if gamma is None or not 0 < gamma < math.inf:
+            raise InputError(f"loss.gamma = {gamma}: the cauchy loss needs a positive, finite scale")
+        return functools.partial(cauchy, gamma=gamma)
+    if type == "sgt":
+        if sgt is None:
+            raise InputError("loss.type = sgt: needs a distribution")
+        return functools.partial(ELEMENTWISE[type], distribution=sgt)
+    return ELEMENTWISE[type]

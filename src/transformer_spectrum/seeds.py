@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
@@ -15,4 +18,6 @@ def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
 
 def torch_generator(seed: int, purpose: str) -> torch.Generator:
     """The same for torch, on the CPU, so that a run on a GPU draws the same numbers."""
+    import torch  # here, because the data stages need no torch and should not wait for it
+
     return torch.Generator().manual_seed(int(numpy_generator(seed, purpose).integers(2**63 - 1)))

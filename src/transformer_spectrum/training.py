@@ -74,7 +74,8 @@ def _matrix_weights(layout: Layout, forecaster: Forecaster, flat: Tensor) -> dic
 
 
 def _save_models(folder: Path, result: Fit, layout: Layout, forecaster: Forecaster, about: Mapping[str, Any]) -> None:
-    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+    # One entry, because safetensors writes several in random order and the same run must give the same bytes.
+    text = {"run": json.dumps(about)}
     for name, flat in (("best", result.best), ("last", result.last)):
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
         save_file(weights, folder / f"{name}.safetensors", metadata=text)
@@ -82,7 +83,7 @@ def _save_models(folder: Path, result: Fit, layout: Layout, forecaster: Forecast
     kept = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
     # One tensor (tracked steps, rows, columns) a matrix; the steps are in the metadata.
     stacked = {name: torch.stack([one[name] for one in kept]) for name in kept[0]}
-    save_file(stacked, folder / "snapshots.safetensors", metadata={**text, "steps": json.dumps(steps)})
+    save_file(stacked, folder / "snapshots.safetensors", metadata={"run": json.dumps({**about, "steps": steps})})
 
 
 def train(params: Params, optimizer: str, data: Path, models: Path, metrics: Path, provenance: Path) -> None:
@@ -161,7 +162,7 @@ def train(params: Params, optimizer: str, data: Path, models: Path, metrics: Pat
             "versions": versions(),
         }
         with atomic_folder(models) as folder:
-            _save_models(folder, result, layout, forecaster, {**about, "params": params.model_dump_json()})
+            _save_models(folder, result, layout, forecaster, {**about, "params": params.model_dump(mode="json")})
             history.save(folder / "history.npz")
             write_arrays(folder / "forecasts.npz", _kept_forecasts(splits["test"], made["free_running"], params.seed))
             write_json(folder / "run.json", about)

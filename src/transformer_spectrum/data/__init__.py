@@ -1,1 +1,1 @@
-"""data"""
+"""From raw exports or random draws to windows."""

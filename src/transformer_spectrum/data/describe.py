@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from transformer_spectrum.distributions.sgt_fit import SGTFit, fit_sgt
 
 KAPPA_TERMS = 30
 FEWEST_SUMS = 30
 FEWEST_IN_TAIL = 5
+
+
+def skewness(x: np.ndarray) -> float:
+    """Skewness of all values, E (X - E X)^3 / (E (X - E X)^2)^(3/2); dimensionless, 0 for a symmetric sample.
+
+    Raises:
+        ValueError: no spread.
+    """
+    centred = x - x.mean()
+    spread = np.abs(centred).max(initial=0.0)
+    # The mean of equal values may differ from them by its rounding.
+    if not spread > 1e-12 * np.abs(x).max(initial=0.0):
+        raise ValueError("all values are equal")
+    centred = centred / spread
+    return float((centred**3).mean() / (centred**2).mean() ** 1.5)
 
 
 def kappa(x: np.ndarray, terms: int, generator: np.random.Generator) -> float:
@@ -88,18 +102,28 @@ def describe(
         skewness (of the values), skewness_of_increments, kappa, hill_index, sgt (p, q, lam and log-likelihood a
         point of the maximum-likelihood fit) and sgt_p2 (the same with p = 2 held fixed: its q is the loss.q that
         the data ask for at loss.p = 2). What cannot be computed is left out, and "reasons" says why.
+    Raises:
+        ValueError: there is no increment, or a value is not finite.
     """
-    values: dict[str, Any] = {"skewness": _rounded(float(stats.skew(windows, axis=None)))}
+    if windows.ndim != 3 or 0 in windows.shape or windows.shape[1] < 2:
+        raise ValueError(f"windows of shape {windows.shape}: must be (n, T, F) with T >= 2")
+    if not np.isfinite(windows).all():
+        raise ValueError("windows must be finite")
+    values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
+    try:
+        values["skewness"] = _rounded(skewness(windows))
+    except ValueError as error:
+        reasons["skewness"] = f"not computed: {error}"
     increments = np.diff(windows, axis=1).ravel()
     spread = increments.std()
     if not spread > 0:
         names = ("skewness_of_increments", "kappa", "hill_index", "sgt", "sgt_p2")
-        return {**values, "reasons": dict.fromkeys(names, "not computed: the increments are constant")}
+        return {**values, "reasons": reasons | dict.fromkeys(names, "not computed: the increments are constant")}
     increments = (increments - increments.mean()) / spread
     sample = generator.choice(increments, fit_points, replace=False) if len(increments) > fit_points else increments
     measures = {
-        "skewness_of_increments": lambda: _rounded(float(stats.skew(increments))),
+        "skewness_of_increments": lambda: _rounded(skewness(increments)),
         "kappa": lambda: _rounded(kappa(increments, KAPPA_TERMS, generator)),
         "hill_index": lambda: _rounded(hill_index(increments, hill_fraction)),
     }

@@ -1,1 +1,1 @@
-"""distributions"""
+"""The skewed generalized t distribution."""

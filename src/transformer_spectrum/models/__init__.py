@@ -1,1 +1,1 @@
-"""models"""
+"""Forecasters: transformer and LSTM."""

@@ -1,1 +1,1 @@
-"""report"""
+"""Tables and figures of one run of the pipeline."""

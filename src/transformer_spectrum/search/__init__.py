@@ -1,1 +1,1 @@
-"""search"""
+"""Search methods behind one contract."""

@@ -1,1 +1,1 @@
-"""spectra"""
+"""Spectra of weight matrices and what is measured on them."""

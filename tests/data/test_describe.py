@@ -1,0 +1,102 @@
+"""Tail measures on data whose tails are known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from transformer_spectrum.data.describe import describe, hill_index, kappa, skewness
+from transformer_spectrum.distributions.sgt import SGT
+
+
+def generator():
+    return np.random.default_rng(0)
+
+
+def test_skewness_is_that_of_scipy_and_exact_for_a_coin():
+    # a coin of probability 1/4: (1 - 2/4) / sqrt(3/16)
+    assert skewness(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.5 / np.sqrt(3 / 16))
+    values = generator().gamma(2.0, size=(10, 30, 2))
+    assert skewness(values) == pytest.approx(stats.skew(values, axis=None))
+    with pytest.raises(ValueError, match="equal"):
+        skewness(np.full(7, 0.1))
+
+
+def test_kappa_of_a_two_valued_sample_is_its_formula():
+    values = np.repeat([-1.0, 1.0], 200_000)
+    mean_of_four = 1.5  # E|sum of 4 signs| = (2 * 4 + 8 * 2) / 16
+    expected = 2 - np.log(4) / np.log(mean_of_four)
+    assert kappa(values, 4, generator()) == pytest.approx(expected, abs=0.1)
+
+
+def test_kappa_is_0_for_gaussian_and_1_for_cauchy_values():
+    rng = generator()
+    assert kappa(rng.normal(size=300_000), 30, rng) == pytest.approx(0.0, abs=0.03)
+    assert kappa(rng.standard_cauchy(size=300_000), 30, rng) == pytest.approx(1.0, abs=0.25)
+
+
+def test_kappa_ranks_student_t_between_them():
+    rng = generator()
+    values = [kappa(rng.standard_t(df, size=300_000), 30, rng) for df in (100, 3, 1.5)]
+    assert values == sorted(values)
+
+
+def test_hill_index_is_the_exponent_of_a_pareto_tail():
+    assert hill_index(generator().pareto(2.5, 100_000) + 1, 0.2) == pytest.approx(2.5, rel=0.03)
+
+
+@pytest.mark.parametrize("x", [np.ones(10), np.zeros(1000), np.ones(1000)])
+def test_a_tail_that_cannot_be_measured_is_refused(x):
+    with pytest.raises(ValueError, match=r"tail|equal"):
+        hill_index(x, 0.1)
+
+
+def described(windows):
+    return describe(windows, hill_fraction=0.05, fit_points=5000, generator=generator())
+
+
+def test_the_fit_sees_the_q_of_the_increments():
+    steps = SGT(0.0, 1.0, 0.0, 2.0, 2.0).rvs((40, 300, 1), generator())
+    found = described(steps.cumsum(axis=1))
+    assert found["sgt_p2"]["q"] == pytest.approx(2.0, rel=0.25)
+    assert found["kappa"] > 0.02
+    assert 2 < found["hill_index"] < 6
+
+
+def test_windows_without_tails_say_so_instead_of_giving_nan():
+    found = described(np.ones((5, 30, 1)).cumsum(axis=1))
+    assert "sgt" not in found
+    assert set(found["reasons"]) == {"skewness_of_increments", "kappa", "hill_index", "sgt", "sgt_p2"}
+    json.dumps(found, allow_nan=False)
+
+
+def test_constant_windows_give_reasons_alone():
+    found = described(np.full((5, 30, 1), 0.1))
+    assert set(found) == {"reasons"}
+    assert "all values are equal" in found["reasons"]["skewness"]
+
+
+@pytest.mark.parametrize("windows", [np.ones((5, 1, 1)), np.ones((0, 30, 1)), np.full((5, 30, 1), np.nan)])
+def test_windows_without_increments_or_with_gaps_are_refused(windows):
+    with pytest.raises(ValueError, match="windows"):
+        described(windows)
+
+
+def test_a_sample_lighter_than_its_bound_says_so():
+    found = described(generator().uniform(size=(40, 200, 1)))
+    assert found["sgt_p2"]["q"] == 1000
+    assert "q at its bound 1000" in found["reasons"]["sgt_p2"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_short_data_name_what_is_missing():
+    found = described(generator().normal(size=(3, 10, 1)))
+    assert "sums" in found["reasons"]["kappa"]
+    assert "tail" in found["reasons"]["hill_index"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_same_generator_gives_the_same_description():
+    windows = generator().standard_t(3, size=(40, 200, 1))
+    assert described(windows) == described(windows)
