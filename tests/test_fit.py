@@ -71,7 +71,7 @@ def test_divergence_ends_it_with_a_reason_and_keeps_what_came_before(value, wher
 
 
 def test_an_initial_loss_that_is_not_finite_is_an_error():
-    with pytest.raises(ValueError, match="initial loss"):
+    with pytest.raises(ValueError, match="initial weights"):
         run([math.nan], [1.0])
 
 

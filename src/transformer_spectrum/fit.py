@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transformer_spectrum.errors import InputError
 from transformer_spectrum.history import History
 from transformer_spectrum.models.base import Layout
 from transformer_spectrum.search.base import Objective, Searcher, Step
@@ -67,7 +68,7 @@ def fit(
     Returns:
         The weights and the history; at least step 0 is recorded.
     Raises:
-        ValueError: the initial weights or their loss are not finite.
+        InputError: the loss of the initial weights is not finite.
     """
     rows: list[tuple[Step, float, float, np.ndarray]] = []
     snapshots: dict[int, Tensor] = {}
@@ -79,7 +80,10 @@ def fit(
         validation = validate(step.weights) if finite else math.nan
         if not (finite and math.isfinite(validation)):
             if step.index == 0:
-                raise ValueError(f"the initial loss is not finite (training {step.loss}, validation {validation})")
+                raise InputError(
+                    f"loss: not finite for the initial weights (training {step.loss}, validation {validation}); "
+                    "it must be, so look at loss.* and at the scale of the data"
+                )
             stop_reason = f"diverged at step {step.index}: the loss is not finite; the steps before it are kept"
             break
         distance = float(torch.linalg.vector_norm(step.weights - weights))

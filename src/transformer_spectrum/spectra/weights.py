@@ -52,7 +52,7 @@ def singular_values(weights: Mapping[str, Tensor], specs: Sequence[MatrixSpec]) 
         by_shape[spec.shape].append(i)
     values = np.full((len(specs), max(min(spec.shape) for spec in specs)), np.nan, dtype=np.float32)
     for shape, members in by_shape.items():
-        stack = torch.stack([specs[i].of(weights).detach() for i in members]).to("cpu", torch.float64)
+        stack = torch.stack([specs[i].of(weights).detach() for i in members]).cpu().double()
         finite = torch.isfinite(stack).flatten(1).all(1)
         if not finite.all():
             raise ValueError(f"{specs[members[int((~finite).nonzero()[0])]].name}: weights are not finite")
