@@ -7,7 +7,7 @@ import numpy as np
 from transformer_spectrum.data.synthetic import synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.files import atomic_folder, write_json
+from transformer_spectrum.files import atomic_folder, atomic_path, write_json
 from transformer_spectrum.params import load_params
 from transformer_spectrum.provenance import describe_source
 from transformer_spectrum.seeds import numpy_generator
@@ -26,14 +26,15 @@ def main() -> None:
     )
     with atomic_folder("data/raw/synthetic") as folder:
         path = Path(folder) / "series.npy"
-        np.save(path, series, allow_pickle=False)
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, series, allow_pickle=False)
         about = describe_source(
             path,
             "synthetic",
             "skewed generalized t noise, smoothed",
             rows=len(series),
             seed=params.seed,
-            parameters=block.model_dump(),
+            parameters=block.model_dump(mode="json"),
         )
         write_json(Path(folder) / "provenance.json", about)
 

@@ -68,6 +68,16 @@ def test_a_score_that_cannot_be_computed_has_a_reason_instead_of_a_value():
     assert all(np.isfinite(value) for value in values.values())
 
 
+def test_a_zero_is_still_a_zero_after_scaling_in_float32():
+    location, scale = np.full((1, 1, 1), 3.3), np.full((1, 1, 1), 7.1)
+    truth = ((column(0, 0, 2) - location) / scale).astype(np.float32)
+    assert (truth.astype(float) * scale + location != 0).any()  # else this test shows nothing
+    forecast = ((column(1, 1, 1) - location) / scale).astype(np.float32)
+    values, reasons = scores.score(forecast, truth, column(1, 2, 4, 7), location, scale)
+    assert values["mape"] == pytest.approx(0.5, rel=1e-5)
+    assert reasons["mape"].startswith("2 points left out")
+
+
 def test_data_units_weigh_by_scale_and_scaled_units_do_not():
     forecast, truth = np.ones((2, 1, 1)), np.zeros((2, 1, 1))
     context = np.random.default_rng(0).normal(size=(2, 5, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -43,7 +44,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         # The user asked for `path`; the temporary name would only puzzle.
         if error.filename in (None, name):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -66,8 +67,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         old = temporary.with_name(temporary.name + ".old")
         if path.exists():
             path.replace(old)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            if old.exists():
+                old.replace(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        inside = str(error.filename or temporary)
+        if inside.startswith(str(temporary)):
+            there = str(path) + inside.removeprefix(str(temporary))
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), there) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -34,7 +34,7 @@ class History:
         shapes: (M, 2) rows and columns.
         steps: (S,) ascending from 0, the initial weights.
         evaluations: (S,) forward passes over a batch spent so far (the budget axis).
-        loss: (S,) training loss of the step's weights; NaN at step 0 of Adam, which has scored no batch yet.
+        loss: (S,) training loss as the searcher states it: on the step's batch, or Adam's mean over the epoch.
         validation_loss: (S,) teacher-forced loss on the validation split.
         distance: (S,) Euclidean distance of all weights from the initial ones.
         singular_values: (S, M, R) descending, float32; padded with NaN behind min(rows, columns).

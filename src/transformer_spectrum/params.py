@@ -60,14 +60,14 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 class Section(BaseModel):
     """A block of params.yaml: unknown keys are errors, values cannot change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
 class SGTParams(Section):
     """Skewed generalized t, convention of `distributions.sgt`."""
 
-    mu: Real = Field(description="location: the mean when centred, else the mode; in data units")
-    sigma: Real = Field(gt=0, description="scale: the standard deviation when unit_variance; in data units")
+    mu: Real = Field(description="location: the mean when centred, else the mode; in the unit of what it describes")
+    sigma: Real = Field(gt=0, description="scale: the standard deviation when unit_variance; in the same unit")
     lam: Real = Field(gt=-1, lt=1, description="skewness, 0 is symmetric; dimensionless")
     p: Real = Field(gt=0, description="peak shape: 1 Laplace-like, 2 t-like; dimensionless")
     q: Extended = Field(gt=0, description="tail: smaller is heavier, inf has exponential tails; dimensionless")
@@ -194,7 +194,11 @@ class ModelParams(Section):
     heads: Whole = Field(ge=1, description="attention heads; divides embed_dim; count")
     layers: Whole = Field(ge=1, description="encoder layers, and as many decoder layers; count")
     feedforward_dim: Whole = Field(ge=1, description="width inside the feed-forward blocks; count")
-    dropout: Real = Field(ge=0, lt=1, description="on the residual branches, Adam's training only; fraction")
+    dropout: Real = Field(
+        ge=0,
+        lt=1,
+        description="on residual branches and embeddings, between LSTM layers; Adam's training only; fraction",
+    )
     patch_length: Whole = Field(ge=1, description="time steps in one token; divides context and horizon; steps")
 
 
@@ -253,7 +257,12 @@ class GAParams(Section):
 
 
 class SpectraParams(Section):
-    tracked_every: Whole = Field(ge=1, description="figures show steps 0, 1 and every so many; steps")
+    tracked_every: Whole = Field(
+        ge=1, description="spectra at steps 0, 1, every so many and the last can be shown; steps"
+    )
+    tracked_at_most: Whole = Field(
+        ge=3, description="of these so many, 0, 1 and the last among them, the others spread geometrically"
+    )
     hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
     min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")
     ks_distance: Literal["two_sided", "powerlaw"] = Field(

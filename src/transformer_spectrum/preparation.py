@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from transformer_spectrum.data.covid import covid_series, read_covid
 from transformer_spectrum.data.describe import describe
 from transformer_spectrum.data.rvr import read_rvr, rvr_series
 from transformer_spectrum.data.series import Series
+from transformer_spectrum.data.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.windows import Windows, make_windows, pack
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_json, write_arrays, write_json
@@ -85,6 +88,12 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     data = params.data
     series, report = read_series(params, raw)
     provenance = read_json(raw / "provenance.json")
+    if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
+        stage = "fetch-covid" if data.dataset == "covid" else "fetch-rvr"
+        print(
+            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
+            file=sys.stderr,
+        )
     splits, counts = make_windows(
         series,
         length=data.window_length,

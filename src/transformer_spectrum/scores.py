@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+ZERO = 1e-6  # of a window's location and scale
+
 
 def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
     """Mean absolute error, mean |f - y|; in the units of the arguments, >= 0."""
@@ -116,6 +118,8 @@ def score(
     """
     forecast, truth, context = (part.astype(np.float64) for part in (forecast, truth, context))
     f, y = forecast * scale + location, truth * scale + location
+    # Scaled values are float32: what was zero comes back as rounding noise of either sign.
+    y = np.where(np.abs(y) < ZERO * (np.abs(location) + scale), 0.0, y)
     scores = {"mae": mae(forecast, truth), "rmse": rmse(forecast, truth), "mae_data": mae(f, y), "smape": smape(f, y)}
     reasons: dict[str, str] = {}
     try:

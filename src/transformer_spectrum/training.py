@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from transformer_spectrum import build, scores
 from transformer_spectrum.data.windows import ARRAYS, Windows, unpack
-from transformer_spectrum.files import atomic_folder, read_arrays, read_json, write_arrays, write_json
+from transformer_spectrum.files import atomic_folder, atomic_path, read_arrays, read_json, write_arrays, write_json
 from transformer_spectrum.fit import Fit, fit
 from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.params import Params
@@ -79,12 +79,18 @@ def _save_models(folder: Path, result: Fit, layout: Layout, forecaster: Forecast
     text = {"run": json.dumps(about)}
     for name, flat in (("best", result.best), ("last", result.last)):
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
-        save_file(weights, folder / f"{name}.safetensors", metadata=text)
+        _write(folder / f"{name}.safetensors", weights, text)
     steps = sorted(result.snapshots)
     kept = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
     # One tensor (tracked steps, rows, columns) a matrix; the steps are in the metadata.
     stacked = {name: torch.stack([one[name] for one in kept]) for name in kept[0]}
-    save_file(stacked, folder / "snapshots.safetensors", metadata={"run": json.dumps({**about, "steps": steps})})
+    _write(folder / "snapshots.safetensors", stacked, {"run": json.dumps({**about, "steps": steps})})
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    # Through atomic_path, because safetensors' own writer reports a full disk by an exception of its own.
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def train(params: Params, optimizer: str, data: Path, models: Path, metrics: Path, provenance: Path) -> None:
@@ -94,8 +100,9 @@ def train(params: Params, optimizer: str, data: Path, models: Path, metrics: Pat
         params: all parameters.
         optimizer: adam, es or ga.
         data: the windows that the prepare stage has written.
-        models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at the tracked
-            steps), history.npz, forecasts.npz and run.json; replaced as a whole at the end.
+        models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at steps 0, 1,
+            every training.snapshot_every and the last), history.npz, forecasts.npz and run.json; replaced as a
+            whole at the end.
         metrics: DVCLive's folder; wall seconds are kept only here, so that everything in `models` depends on
             nothing but the parameters and the machine.
         provenance: JSON of the data's provenance.

@@ -207,7 +207,6 @@ def test_an_empty_environment_variable_is_not_set(old, closed_url, mirror_folder
 @pytest.mark.parametrize(
     ("mirror", "reason"),
     [
-        ("{tmp}/nowhere", "No such file"),
         ("{tmp}/raw", "No such file"),
         ("{site}/empty", "HTTP 404"),
         ("{closed}", "refused"),
@@ -219,6 +218,12 @@ def test_a_mirror_without_the_file_is_passed_over_with_a_line(site, closed_url, 
     assert about["source"] == "upstream"
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith(f"{NAME}: mirror not within reach:") and reason in line for line in lines) == 1
+
+
+def test_a_mirror_folder_that_does_not_exist_is_an_error_and_no_stand_in(closed_url, old, tmp_path):
+    with pytest.raises(InputError, match=r"data\.mirror = .*nowhere: no such folder"):
+        run(toy(closed_url), old, mirror=tmp_path / "nowhere")
+    assert untouched(old)
 
 
 def test_a_mirror_of_another_kind_is_an_error_that_names_what_was_set(closed_url, old, monkeypatch):
@@ -238,7 +243,7 @@ def test_an_upstream_address_that_is_no_url_is_an_error(old, url):
 
 
 def test_with_nothing_within_reach_a_stand_in_is_simulated_and_marked(closed_url, old, tmp_path, capsys):
-    about = run(toy(closed_url), old, mirror=tmp_path / "nowhere", seed=7)
+    about = run(toy(closed_url), old, mirror=tmp_path, seed=7)
     assert about["standin"] is True
     assert (about["source"], about["seed"], about["rows"]) == ("standin", 7, 2)
     assert str(tmp_path) not in (old / "provenance.json").read_text()
@@ -266,10 +271,8 @@ def test_a_stand_in_must_pass_the_same_checks(closed_url, old):
 
 
 def test_nothing_within_reach_is_an_error_where_a_stand_in_is_not_wanted(closed_url, old, tmp_path):
-    with pytest.raises(
-        InputError, match=r"data\.on_unreachable = fail: .*mirror .*nowhere.*; upstream http.*refused"
-    ) as e:
-        run(toy(closed_url), old, mirror=tmp_path / "nowhere", on_unreachable="fail")
+    with pytest.raises(InputError, match=r"data\.on_unreachable = fail: .*mirror .*; upstream http.*refused") as e:
+        run(toy(closed_url), old, mirror=tmp_path, on_unreachable="fail")
     assert "\n" not in str(e.value)
     assert untouched(old)
 

@@ -121,6 +121,24 @@ def test_constant_contexts_are_dropped_and_counted():
     assert sum(len(windows[name]) for name in SPLITS) == 10
 
 
+def test_a_scale_of_zero_is_told_apart_from_a_constant_context():
+    made = series(10, 40)
+    for one in made:
+        one.values[:12] = 7.3
+    _, counts = cut(made, scaling="robust")
+    assert sum(counts[name]["dropped_zero_scale"] for name in SPLITS) == 10
+    assert sum(counts[name]["dropped_constant"] for name in SPLITS) == 0
+
+
+def test_windows_that_leave_float32_are_dropped_and_counted():
+    made = series(10, 40)
+    for one in made:
+        one.values[37] = 1e200
+    windows, counts = cut(made)
+    assert sum(counts[name]["dropped_overflow"] for name in SPLITS) == 10
+    assert all(np.isfinite(windows[name].target).all() for name in SPLITS)
+
+
 def test_windows_with_missing_values_are_dropped_and_counted():
     made = series(10, 40)
     for one in made:

@@ -64,6 +64,7 @@ def training(optimizer, steps, specs, seed=0):
 def spectra():
     return SpectraParams(
         tracked_every=5,
+        tracked_at_most=6,
         hill_fraction=0.25,
         min_tail=8,
         ks_distance="two_sided",

@@ -140,13 +140,11 @@ def test_evenly_picks_distinct_ascending_positions(count, at_most):
 
 
 def test_tracked_steps_are_few_and_hold_start_and_end():
-    assert tracked_positions(np.arange(13), 5).tolist() == [0, 1, 5, 10, 12]
-    long = tracked_positions(np.arange(151), 5)
-    assert len(long) == 6
-    assert {0, 150} <= set(long.tolist())
-    assert all(step % 5 == 0 or step == 1 for step in long.tolist())
-    assert tracked_positions(np.array([0]), 5).tolist() == [0]
-    assert tracked_positions(np.array([0, 2, 4, 5]), 5).tolist() == [0, 3]  # positions, not steps
+    assert tracked_positions(np.arange(13), 5, 6).tolist() == [0, 1, 5, 10, 12]
+    assert tracked_positions(np.arange(301), 5, 6).tolist() == [0, 1, 5, 20, 70, 300]
+    assert tracked_positions(np.arange(301), 5, 1000).tolist() == [0, 1, *range(5, 301, 5)]
+    assert tracked_positions(np.array([0]), 5, 6).tolist() == [0]
+    assert tracked_positions(np.array([0, 2, 4, 5]), 5, 6).tolist() == [0, 3]  # positions, not steps
 
 
 def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summaries):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -89,6 +90,28 @@ def test_the_metrics_are_readable_numbers(pipeline):
         leaves = json.dumps(metrics).count(":")
         assert 15 <= leaves <= 45
         assert metrics["test"]["free_running"]["mae"] > 0
+
+
+@pytest.mark.parametrize("stage", ["synthesize", "prepare", "train_adam", "spectra"])
+def test_a_full_disk_is_one_line_that_names_a_file_and_loses_nothing(pipeline, stage):
+    before = pipeline.files()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); "
+    script = f"{limit}import runpy; runpy.run_path('stages/{stage}.py', run_name='__main__')"
+    printed = pipeline.run(sys.executable, "-c", script, code=2)
+    errors = [line for line in printed.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert re.search(r"(data|models|metrics|plots)/\w+", errors[0])
+    assert "Traceback" not in printed
+    assert pipeline.files() == before
+
+
+def test_infinite_q_is_drawn_and_its_provenance_says_so(pipeline):
+    pipeline.set(data__synthetic__q=float("inf"), data__synthetic__kernel__type="none", loss__q=float("inf"))
+    pipeline.stage("synthesize")
+    about = json.loads((pipeline.root / "data/raw/synthetic/provenance.json").read_text())
+    assert about["parameters"]["q"] == "Infinity"
+    pipeline.stage("prepare")
+    pipeline.stage("train_adam")
 
 
 def test_a_stand_in_is_never_passed_off_as_data(pipeline):

@@ -69,6 +69,8 @@ def _candidates(export: Export, mirror: str | None) -> Iterator[tuple[Literal["m
     elif place and "://" in place:
         raise InputError(f"{name} = {shown(place)}: must be a folder or an http(s) URL")
     elif place:
+        if not Path(place).expanduser().is_dir():
+            raise InputError(f"{name} = {place}: no such folder")
         yield "mirror", str(Path(place).expanduser() / export.file_name)
     if not is_url(export.url):
         raise InputError(f"{export.file_name}: upstream {shown(export.url)}: must be an http(s) URL with a host")
@@ -149,7 +151,7 @@ def _obtain(export: Export, mirror: str | None, path: Path) -> tuple[dict[str, A
 
 def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
     """Fills `path` with a stand-in and says so."""
-    # The file's name gives each data set a stream of its own. (seeds.py would import torch.)
+    # The file's name gives each data set a stream of its own.
     export.simulate(path, np.random.default_rng([seed, zlib.crc32(export.file_name.encode())]))
     rows = _check(export, path, f"{export.file_name} (stand-in)", None)
     print(

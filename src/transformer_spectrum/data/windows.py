@@ -56,6 +56,11 @@ def scale_by_context(
         location (n, 1, F) and scale (n, 1, F), data units; a scale of 0 marks a constant context.
     """
     given = values[:, :context]
+    with np.errstate(over="ignore", invalid="ignore"):  # values near float64's end: the caller drops and counts them
+        return _location_scale(given, scaling)
+
+
+def _location_scale(given: np.ndarray, scaling: Literal["standard", "robust"]) -> tuple[np.ndarray, np.ndarray]:
     if scaling == "robust":
         low, location, high = np.percentile(given, [25, 50, 75], axis=1, keepdims=True)
         return location, (high - low) / IQR_OF_NORMAL
@@ -126,14 +131,21 @@ def _assemble(
     if finite:
         values = np.stack([item[2] for item in finite])
         location, scale = scale_by_context(values, context, scaling)
-        keep = (scale > 0).all(axis=(1, 2))
+        constant = (np.ptp(values[:, :context], axis=1) == 0).any(axis=-1)
+        scaleless = ~constant & ~(scale > 0).all(axis=(1, 2))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = ((values - location) / np.where(scale > 0, scale, 1.0)).astype(np.float32)
+        overflow = ~(constant | scaleless) & ~np.isfinite(scaled).all(axis=(1, 2))
+        keep = ~(constant | scaleless | overflow)
     else:
-        keep = np.zeros(0, dtype=bool)
-    counts["dropped_constant"] = int(len(finite) - keep.sum())
+        keep = constant = scaleless = overflow = np.zeros(0, dtype=bool)
+    counts["dropped_constant"] = int(constant.sum())
+    counts["dropped_zero_scale"] = int(scaleless.sum())  # an interquartile range of 0 under robust scaling
+    counts["dropped_overflow"] = int(overflow.sum())
     counts["windows"] = int(keep.sum())
     if not keep.any():
         return None
-    scaled = ((values - location) / np.where(scale > 0, scale, 1.0))[keep].astype(np.float32)
+    scaled = scaled[keep]
     return Windows(
         context=scaled[:, :context],
         target=scaled[:, context:],
@@ -169,8 +181,9 @@ def make_windows(
         scaling: see `scale_by_context`.
         generator: decides which entities go where.
     Returns:
-        Windows of each split, and for each split how many were cut, dropped for missing values, dropped because
-        the context is constant, and kept; under "series" how many series were too short for one window.
+        Windows of each split, and for each split how many were cut, dropped for missing values, for a constant
+        context, for a scale of zero, for leaving float32 when scaled, and kept; under "series" how many series were
+        too short for one window.
     Raises:
         InputError: a horizon that is not shorter than the window, or a split without a single window.
     """
@@ -203,7 +216,8 @@ def make_windows(
             raise InputError(
                 f"data.split: no usable {name} window of {length} steps ({counts[name]['cut']} cut, "
                 f"{counts[name]['dropped_missing_values']} with missing values, "
-                f"{counts[name]['dropped_constant']} constant)"
+                f"{counts[name]['dropped_constant']} constant, {counts[name]['dropped_zero_scale']} without a scale, "
+                f"{counts[name]['dropped_overflow']} beyond float32)"
             )
         made[name] = windows
     return made, counts

@@ -12,8 +12,6 @@ from transformer_spectrum.history import History
 from transformer_spectrum.params import SpectraParams
 from transformer_spectrum.spectra.analysis import Analysis, analyze, shape_classes
 
-TRACKED_AT_MOST = 6
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -34,7 +32,8 @@ class Summary:
     @property
     def tracked(self) -> list[int]:
         """Recorded positions of the steps that figures show."""
-        return tracked_positions(self.history.steps, self.settings.tracked_every).tolist()
+        settings = self.settings
+        return tracked_positions(self.history.steps, settings.tracked_every, settings.tracked_at_most).tolist()
 
     @property
     def spectral_families(self) -> list[str]:
@@ -107,13 +106,22 @@ def evenly(count: int, at_most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(int))
 
 
-def tracked_positions(steps: np.ndarray, every: int, at_most: int = TRACKED_AT_MOST) -> np.ndarray:
-    """Positions of the steps that figures show: 0, 1, every so many and the last, thinned evenly.
+def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
+    """Positions of the steps that figures show: 0, 1, every so many and the last.
+
+    When these are too many, 0, 1 and the last stay and the others are spread geometrically between 1 and the last,
+    since spectra change most at the beginning.
 
     Args:
         steps: (S,) ascending from 0.
         every: spacing; steps.
+        at_most: positions; count, >= 3.
     """
     steps = np.asarray(steps)
     shown = np.flatnonzero((steps == 0) | (steps == 1) | (steps % every == 0) | (steps == steps[-1]))
-    return shown[evenly(len(shown), at_most)]
+    if len(shown) <= at_most:
+        return shown
+    later = steps[shown[1:]]
+    wanted = np.geomspace(later[0], later[-1], at_most - 1)
+    nearest = np.abs(np.log(later[None, :] / wanted[:, None])).argmin(axis=1)
+    return np.concatenate([shown[:1], shown[1:][np.unique(nearest)]])

@@ -169,7 +169,7 @@ def esd(summaries: Mapping[str, Summary]) -> Rows:
 
 
 def loss(summaries: Mapping[str, Summary]) -> Rows:
-    """Training and validation loss against steps; a loss that was not evaluated (Adam's first) is left out."""
+    """Training and validation loss against steps; a loss that is not finite is left out."""
     curves = 2 * len(summaries)
     for optimizer, summary in summaries.items():
         history = summary.history
