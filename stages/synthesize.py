@@ -1,5 +1,6 @@
 """Stage synthesize: draws the synthetic series from the skewed generalized t distribution."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def main() -> None:
             "skewed generalized t noise, smoothed",
             rows=len(series),
             seed=params.seed,
-            parameters=block.model_dump(mode="json"),
+            parameters=json.loads(block.model_dump_json()),  # writes an infinite q as text
         )
         write_json(Path(folder) / "provenance.json", about)
 

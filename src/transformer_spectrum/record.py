@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from dvclive import Live
+
+from transformer_spectrum.errors import InputError
 
 
 class Recorder:
@@ -31,6 +34,9 @@ class Recorder:
             self.folder.replace(self.previous)
         try:
             self.live = Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
+        except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
+            self._restore()
+            raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
         except BaseException:
             self._restore()
             raise

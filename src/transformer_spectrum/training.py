@@ -172,7 +172,7 @@ def train(params: Params, optimizer: str, data: Path, models: Path, metrics: Pat
             "versions": versions(),
         }
         with atomic_folder(models) as folder:
-            _save_models(folder, result, layout, forecaster, {**about, "params": params.model_dump(mode="json")})
+            _save_models(folder, result, layout, forecaster, {**about, "params": json.loads(params.model_dump_json())})
             history.save(folder / "history.npz")
             write_arrays(folder / "forecasts.npz", _kept_forecasts(splits["test"], made["free_running"], params.seed))
             write_json(folder / "run.json", about)
