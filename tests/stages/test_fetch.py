@@ -219,7 +219,8 @@ def test_an_interrupted_download_leaves_the_old_files(workspace, copies, site, n
     half = (copies / covid.FILE_NAME).read_bytes()[:5000]
     workspace.params["data"]["covid"]["url"] = site.put("/cases.csv", {"body": half, "missing": 5000, "stall": True})
     workspace.put_old("covid")
-    process = workspace.start("covid")
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    process = workspace.start("covid", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert site.stalled.wait(30)
     time.sleep(0.2)
     process.send_signal(number)
