@@ -16,7 +16,8 @@ from transformer_spectrum.errors import InputError
 from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
-from transformer_spectrum.params import Params, SGTParams
+from transformer_spectrum.params import Params
+from transformer_spectrum.schema import SGTParams
 from transformer_spectrum.search.adam import Adam
 from transformer_spectrum.search.base import Searcher
 from transformer_spectrum.search.es import CMA, OpenAIES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transformer_spectrum.history import History
-from transformer_spectrum.params import SpectraParams
+from transformer_spectrum.schema import SpectraParams
 
 ATTENTION = ("query", "key", "value", "output")
 

@@ -12,7 +12,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.params import SpectraParams
 from transformer_spectrum.report.style import (
     NULL_COLOUR,
     NULL_LABEL,
@@ -31,6 +30,7 @@ from transformer_spectrum.report.style import (
 )
 from transformer_spectrum.report.summary import Summary
 from transformer_spectrum.report.tables import EVOLUTION_METRICS, density, esd_edges
+from transformer_spectrum.schema import SpectraParams
 
 ALPHA_NOTE = (
     "KS and Hill alpha are fits, not proof of a power law: untrained Gaussian matrices get one too, so read them "

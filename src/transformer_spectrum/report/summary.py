@@ -9,7 +9,7 @@ import numpy as np
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.history import History
-from transformer_spectrum.params import SpectraParams
+from transformer_spectrum.schema import SpectraParams
 from transformer_spectrum.spectra.analysis import Analysis, analyze, shape_classes
 
 

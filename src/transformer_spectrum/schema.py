@@ -1,0 +1,269 @@
+"""The sections of params.yaml: every knob declared once, with its meaning, unit and legal range."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _number(value: Any) -> Any:
+    """PyYAML reads 1e-3 as text, and `-S loss.q=.inf` arrives as ".inf": take text that spells a number."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    if isinstance(value, str):
+        try:
+            return float(value.strip().lower().replace(".inf", "inf"))
+        except ValueError:
+            raise ValueError("must be a number") from None
+    return value
+
+
+def _finite(value: Any) -> Any:
+    value = _number(value)
+    if isinstance(value, int | float) and not math.isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_finite)]
+Extended = Annotated[float, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+class Section(BaseModel):
+    """A block of params.yaml: unknown keys are errors, values cannot change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings")
+
+
+class SGTParams(Section):
+    """Skewed generalized t, convention of `distributions.sgt`."""
+
+    mu: Real = Field(description="location: the mean when centred, else the mode; in the unit of what it describes")
+    sigma: Real = Field(gt=0, description="scale: the standard deviation when unit_variance; in the same unit")
+    lam: Real = Field(gt=-1, lt=1, description="skewness, 0 is symmetric; dimensionless")
+    p: Real = Field(gt=0, description="peak shape: 1 Laplace-like, 2 t-like; dimensionless")
+    q: Extended = Field(gt=0, description="tail: smaller is heavier, inf has exponential tails; dimensionless")
+    centred: Flag = Field(description="mu is the mean (needs p*q > 1) instead of the mode")
+    unit_variance: Flag = Field(description="sigma is the standard deviation (needs p*q > 2), not the raw scale")
+
+
+def check_sgt_domain(block: Any, where: str) -> None:
+    """Raises ValueError, naming both values, where centring or variance scaling has no meaning."""
+    for flag, least, word in ((block.unit_variance, 2, "variance"), (block.centred, 1, "mean")):
+        if flag and not block.p * block.q > least:
+            raise ValueError(
+                f"{where}.q = {block.q:g} with {where}.p = {block.p:g}: the SGT {word} needs p*q > {least}"
+            )
+
+
+class KernelParams(Section):
+    type: Literal["none", "gaussian", "sine", "cosine", "cosine_gaussian"] = Field(
+        description="smoothing kernel of the synthetic series"
+    )
+    size: Whole = Field(ge=1, description="taps; steps")
+    sigma: Real = Field(gt=0, description="width of the Gaussian factor; steps")
+    period: Real = Field(gt=0, description="period of the sine or cosine factor; steps")
+
+
+class SyntheticParams(SGTParams):
+    series: Whole = Field(ge=3, description="how many series; count")
+    length: Whole = Field(ge=4, description="points in each; steps")
+    features: Whole = Field(ge=1, description="independent channels in each; count")
+    season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; steps")
+    kernel: KernelParams
+
+
+class CovidParams(Section):
+    url: str = Field(description="upstream CSV, wide: date x location")
+    countries: tuple[str, ...] = Field(
+        min_length=1, description="locations to use; one that upstream lacks is reported"
+    )
+    smoothing_days: Whole = Field(ge=1, description="trailing mean; days")
+    season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; days")
+
+
+class RvrSourceParams(Section):
+    url: str = Field(description="upstream SODA endpoint")
+
+
+class RvrSeriesParams(Section):
+    sequence_length: Annotated[int, BeforeValidator(_whole)] | None = Field(
+        ge=2, description="overrides data.sequence_length where series are shorter; days, null = no override"
+    )
+    output_length: Annotated[int, BeforeValidator(_whole)] | None = Field(
+        ge=1, description="overrides data.output_length; days, null = no override"
+    )
+    season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; days")
+
+
+class SplitParams(Section):
+    by: Literal["entity", "time"] = Field(
+        description="entity: whole series are held out; time: the latest windows of all series are"
+    )
+    validation: Real = Field(gt=0, lt=1, description="share that selects the best weights; fraction")
+    test: Real = Field(gt=0, lt=1, description="share that is scored and selects nothing; fraction")
+
+
+class DescribeParams(Section):
+    hill_fraction: Real = Field(gt=0, le=0.5, description="upper tail that enters the Hill index; fraction")
+    fit_points: Whole = Field(ge=100, description="at most so many increments enter the SGT fit; count")
+
+
+class DataParams(Section):
+    dataset: Literal["synthetic", "covid", "rvr_beds", "rvr_flu"] = Field(description="the series to forecast")
+    mirror: str | None = Field(
+        description="folder or URL tried before upstream; the variable TRANSFORMER_SPECTRUM_MIRROR overrides it"
+    )
+    on_unreachable: Literal["standin", "fail"] = Field(
+        description="without mirror and upstream: simulate a marked stand-in, or fail"
+    )
+    standin_seed: Whole = Field(ge=0, description="seed of the simulated stand-in")
+    sequence_length: Whole = Field(ge=2, description="one window, context and horizon together; steps")
+    output_length: Whole = Field(ge=1, description="the horizon, its last part; steps")
+    stride: Annotated[int, BeforeValidator(_whole)] | None = Field(
+        ge=1, description="distance of window starts; steps, null = sequence_length (no overlap)"
+    )
+    scaling: Literal["standard", "robust"] = Field(
+        description="by the context's mean and standard deviation, or median and interquartile range"
+    )
+    split: SplitParams
+    describe: DescribeParams
+    synthetic: SyntheticParams
+    covid: CovidParams
+    rvr: RvrSourceParams
+    rvr_beds: RvrSeriesParams
+    rvr_flu: RvrSeriesParams
+
+    @property
+    def chosen(self) -> SyntheticParams | CovidParams | RvrSeriesParams:
+        """The block of the chosen data set."""
+        return getattr(self, self.dataset)
+
+    @property
+    def window_length(self) -> int:
+        """Steps in one window of the chosen data set."""
+        return getattr(self.chosen, "sequence_length", None) or self.sequence_length
+
+    @property
+    def horizon(self) -> int:
+        """Steps to forecast for the chosen data set."""
+        return getattr(self.chosen, "output_length", None) or self.output_length
+
+    @property
+    def context(self) -> int:
+        """Steps that are given for the chosen data set."""
+        return self.window_length - self.horizon
+
+
+class LossParams(SGTParams):
+    type: Literal["mse", "mae", "cauchy", "sgt"] = Field(description="what training minimises")
+    gamma: Real = Field(gt=0, description="scale of the Cauchy loss; scaled units")
+
+
+class ModelParams(Section):
+    type: Literal["transformer", "lstm"] = Field(description="architecture")
+    embed_dim: Whole = Field(ge=2, description="width of tokens and of the LSTM state; count")
+    heads: Whole = Field(ge=1, description="attention heads; divides embed_dim; count")
+    layers: Whole = Field(ge=1, description="encoder layers, and as many decoder layers; count")
+    feedforward_dim: Whole = Field(ge=1, description="width inside the feed-forward blocks; count")
+    dropout: Real = Field(
+        ge=0,
+        lt=1,
+        description="on residual branches and embeddings, between LSTM layers; Adam's training only; fraction",
+    )
+    patch_length: Whole = Field(ge=1, description="time steps in one token; divides context and horizon; steps")
+
+
+class TrainingParams(Section):
+    batch_size: Whole = Field(ge=1, description="windows in one batch, for all three searchers; count")
+    snapshot_every: Whole = Field(ge=1, description="weights are kept at steps 0, 1 and every so many; steps")
+
+
+class AdamParams(Section):
+    epochs: Whole = Field(ge=1, description="at most so many; a step is one epoch")
+    learning_rate: Real = Field(gt=0, le=10, description="of Adam; per weight and update")
+    gradient_clip: Real = Field(ge=0, description="largest gradient norm, 0 = off; loss units")
+    patience: Whole = Field(ge=1, description="ends after so many epochs without a better validation loss")
+
+
+class ESParams(Section):
+    algorithm: Literal["cma", "openai"] = Field(
+        description="cma: separable CMA-ES of the cma package; openai: mirrored sampling, centred ranks, Adam"
+    )
+    popsize: Whole = Field(ge=4, description="candidates in a generation, even; count")
+    generations: Whole = Field(ge=1, description="at most so many; a step is one generation")
+    sigma: Real = Field(gt=0, description="initial step size of the search; weight units")
+    learning_rate: Real = Field(gt=0, le=10, description="of openai's Adam; unused by cma")
+    patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
+
+    @model_validator(mode="after")
+    def _even(self) -> ESParams:
+        if self.popsize % 2:
+            raise ValueError(f"es.popsize = {self.popsize}: must be even (mirrored pairs)")
+        return self
+
+
+class GAParams(Section):
+    popsize: Whole = Field(ge=4, description="members of the population, even; count")
+    generations: Whole = Field(ge=1, description="at most so many; a step is one generation")
+    spread: Real = Field(ge=0, description="of the first population around the initial weights; weight units")
+    tournament_size: Whole = Field(ge=1, description="members in a tournament; at most popsize; count")
+    crossover_rate: Real = Field(ge=0, le=1, description="share of couples that cross; fraction")
+    crossover_eta: Real = Field(ge=0, description="SBX distribution index: larger keeps children nearer; dimensionless")
+    mutation_rate: Real = Field(ge=0, le=1, description="share of weights that mutate; fraction")
+    mutation_stdev: Real = Field(ge=0, description="of the Gaussian mutation; weight units")
+    elites: Whole = Field(ge=0, description="best members kept and scored again; fewer than popsize; count")
+    patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> GAParams:
+        if self.popsize % 2:
+            raise ValueError(f"ga.popsize = {self.popsize}: must be even (couples have two children)")
+        if self.tournament_size > self.popsize:
+            raise ValueError(
+                f"ga.tournament_size = {self.tournament_size} with ga.popsize = {self.popsize}: must not be larger"
+            )
+        if self.elites >= self.popsize:
+            raise ValueError(f"ga.elites = {self.elites} with ga.popsize = {self.popsize}: must be smaller")
+        return self
+
+
+class SpectraParams(Section):
+    tracked_every: Whole = Field(
+        ge=1, description="spectra at steps 0, 1, every so many and the last can be shown; steps"
+    )
+    tracked_at_most: Whole = Field(
+        ge=3, description="of these so many, 0, 1 and the last among them, the others spread geometrically"
+    )
+    hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
+    min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")
+    ks_distance: Literal["two_sided", "powerlaw"] = Field(
+        description="Kolmogorov-Smirnov distance: two-sided supremum, or the powerlaw package's (i-1)/n"
+    )
+    window_first: Real = Field(ge=0, lt=1, description="alpha exponent: leading ranks left out; fraction of rank")
+    window_last: Real = Field(gt=0, le=1, description="alpha exponent: last rank used; fraction of rank")
+
+    @model_validator(mode="after")
+    def _window(self) -> SpectraParams:
+        if self.window_first >= self.window_last:
+            raise ValueError(
+                f"spectra.window_first = {self.window_first:g} with spectra.window_last = {self.window_last:g}: "
+                "must be smaller"
+            )
+        return self
