@@ -6,8 +6,9 @@ from transformer_spectrum.errors import InputError, one_line_errors
 from transformer_spectrum.files import atomic_folder, read_arrays, read_json, write_csv, write_json
 from transformer_spectrum.history import History
 from transformer_spectrum.params import load_params
-from transformer_spectrum.report import figures, outcome, style, tables
+from transformer_spectrum.report import details, figures, outcome, style, tables
 from transformer_spectrum.report.summary import summarize
+from transformer_spectrum.snapshots import Snapshots
 
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 MODELS, METRICS = Path("models"), Path("metrics")
@@ -32,11 +33,13 @@ def main() -> None:
     caption = style.caption_of(params, standin)
     forecast = read_forecasts()
     histories = {name: History.load(MODELS / name / "history.npz") for name in OPTIMIZERS}
-    summaries = summarize(histories, params.spectra)
+    snapshots = {name: Snapshots.load(MODELS / name / "snapshots.safetensors") for name in OPTIMIZERS}
+    summaries = summarize(histories, snapshots, params.spectra, heads=params.model.heads, seed=params.seed)
 
     with atomic_folder("plots") as plots:
         for name, header, rows in (
             ("spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
+            ("heatmap", tables.HEATMAP, tables.heatmap(summaries)),
             ("singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
             ("esd", tables.ESD, tables.esd(summaries)),
             ("loss", tables.LOSS, tables.loss(summaries)),
@@ -47,6 +50,8 @@ def main() -> None:
             write_csv(plots / f"{name}.csv", (*header, "standin"), ((*row, mark) for row in rows))
         for name, figure in (
             ("spectra_evolution", figures.evolution(summaries, caption)),
+            ("spectra_by_budget", figures.evolution(summaries, caption, budget=True)),
+            ("heatmap", figures.heatmap(summaries, caption)),
             ("singular_values", figures.singular_value_curves(summaries, caption)),
             ("esd", figures.esd(summaries, caption)),
             ("loss", outcome.loss_curves(summaries, caption)),
@@ -54,7 +59,9 @@ def main() -> None:
             ("overview", outcome.overview(summaries, caption)),
         ):
             style.save(figure, plots / f"{name}.png")
-        write_csv(METRICS / "spectra_history.csv", tables.SPECTRA_HISTORY, tables.spectra_history(summaries))
+        write_csv(METRICS / "spectra_history.csv", details.SPECTRA_HISTORY, details.spectra_history(summaries))
+        write_csv(METRICS / "spectra_nulls.csv", details.SPECTRA_NULLS, details.spectra_nulls(summaries))
+        write_csv(METRICS / "spectra_tails.csv", details.SPECTRA_TAILS, details.spectra_tails(summaries))
         write_json(METRICS / "spectra.json", {"standin_data": int(standin), **tables.headline(summaries)})
 
 

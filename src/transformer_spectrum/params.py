@@ -56,6 +56,11 @@ class Params(Section):
                 f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
                 "must leave a share for training"
             )
+        if self.spectra.tracked_every % self.training.snapshot_every:
+            raise ValueError(
+                f"spectra.tracked_every = {self.spectra.tracked_every} with training.snapshot_every = "
+                f"{self.training.snapshot_every}: must be a multiple (nulls need the weights of the tracked steps)"
+            )
         if data.horizon >= data.window_length:
             raise ValueError(
                 f"data.output_length = {data.horizon} with data.sequence_length = {data.window_length} "

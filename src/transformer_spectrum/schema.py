@@ -258,6 +258,19 @@ class SpectraParams(Section):
     )
     window_first: Real = Field(ge=0, lt=1, description="alpha exponent: leading ranks left out; fraction of rank")
     window_last: Real = Field(gt=0, le=1, description="alpha exponent: last rank used; fraction of rank")
+    edge_level: Real = Field(
+        ge=0.5, lt=1, description="probability that pure noise has no spike above the Tracy-Widom edge; fraction"
+    )
+    shuffles: Whole = Field(
+        ge=3, description="nulls: matrices with shuffled entries drawn for each one at each tracked step; count"
+    )
+    per_head: Flag = Field(description="also analyse every head of Q, K and V at the tracked steps")
+    farms_size: Whole = Field(
+        ge=4, description="FARMS alpha: side of the square submatrices, at most the smaller one of the matrix; count"
+    )
+    bootstrap: Whole = Field(
+        ge=0, description="draws of the power law's goodness of fit at the first and the last step; count, 0 = off"
+    )
 
     @model_validator(mode="after")
     def _window(self) -> SpectraParams:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from transformer_spectrum.history import History
+from transformer_spectrum.report.summary import summarize
 from transformer_spectrum.schema import SpectraParams
+from transformer_spectrum.snapshots import Snapshots
 
 ATTENTION = ("query", "key", "value", "output")
 
@@ -25,10 +27,12 @@ def layout(width, layers=2, token=12):
 
 
 def training(optimizer, steps, specs, seed=0):
-    """A History whose matrices drift in the optimizer's manner from one common start."""
+    """A History whose matrices drift in the optimizer's manner from one common start, and all its weights."""
     start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
     singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
-    for m, (_, _, shape) in enumerate(specs):
+    weights = {}
+    for m, (name, _, shape) in enumerate(specs):
+        weights[name] = np.empty((steps + 1, *shape), np.float32)
         weight = start.normal(size=shape) / np.sqrt(shape[1])
         left, right = drift.normal(size=(shape[0], 3)), drift.normal(size=(3, shape[1]))
         for step in range(steps + 1):
@@ -37,6 +41,7 @@ def training(optimizer, steps, specs, seed=0):
                 "es": weight,
                 "ga": weight * 0.997**step,
             }[optimizer]
+            weights[name][step] = grown
             singular_values[step, m, : min(shape)] = np.linalg.svd(grown, compute_uv=False)
             if optimizer != "adam":
                 weight = weight + drift.normal(size=shape) * (0.012 if optimizer == "es" else 0.006)
@@ -46,7 +51,7 @@ def training(optimizer, steps, specs, seed=0):
     loss = validation - 0.02 + 0.02 * drift.normal(size=steps + 1)
     if optimizer == "adam":
         loss[0] = np.nan
-    return History(
+    history = History(
         names=np.array([name for name, *_ in specs]),
         families=np.array([family for _, family, _ in specs]),
         shapes=np.array([shape for *_, shape in specs]),
@@ -58,6 +63,7 @@ def training(optimizer, steps, specs, seed=0):
         singular_values=singular_values,
         best_step=int(validation.argmin()),
     )
+    return history, Snapshots(tuple(index.tolist()), weights)
 
 
 @pytest.fixture(scope="session")
@@ -70,13 +76,66 @@ def spectra():
         ks_distance="two_sided",
         window_first=0.0,
         window_last=0.5,
+        edge_level=0.99,
+        shuffles=4,
+        per_head=False,
+        farms_size=8,
+        bootstrap=0,
     )
 
 
 @pytest.fixture(scope="session")
-def histories():
+def trainings():
     specs = layout(16)
-    return {"adam": training("adam", 12, specs), "es": training("es", 17, specs), "ga": training("ga", 17, specs)}
+    return {name: training(name, steps, specs) for name, steps in (("adam", 12), ("es", 17), ("ga", 17))}
+
+
+@pytest.fixture(scope="session")
+def histories(trainings):
+    return {name: history for name, (history, _) in trainings.items()}
+
+
+@pytest.fixture(scope="session")
+def kept(trainings):
+    """The snapshots that belong to histories: those of the trainings, cut to the histories' matrices."""
+
+    def cut(histories):
+        return {
+            name: Snapshots(
+                trainings[name][1].steps,
+                {
+                    matrix: trainings[name][1].weights[matrix][:, :rows, :columns]
+                    for matrix, (rows, columns) in zip(history.names, history.shapes, strict=True)
+                },
+            )
+            for name, history in histories.items()
+        }
+
+    return cut
+
+
+@pytest.fixture(scope="session")
+def summarized(kept, spectra):
+    """Histories, and changes of the settings, -> summaries."""
+
+    def of(histories, **changes):
+        settings = spectra.model_copy(update=changes)
+        return summarize(histories, kept(histories), settings, heads=4, seed=0)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def with_rank_one_embedding(histories):
+    """The same trainings, their embeddings one column wide, as with model.patch_length = 1."""
+    changed = {}
+    for optimizer, history in histories.items():
+        embedding = history.families == "embedding"
+        values, shapes = history.singular_values.copy(), history.shapes.copy()
+        values[:, embedding, 1:] = np.nan
+        shapes[embedding] = (16, 1)
+        changed[optimizer] = dataclasses.replace(history, singular_values=values, shapes=shapes)
+    return changed
 
 
 @pytest.fixture(scope="session")

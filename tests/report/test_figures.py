@@ -12,14 +12,13 @@ from PIL import Image
 
 from transformer_spectrum.params import load_params
 from transformer_spectrum.report import figures, outcome, style
-from transformer_spectrum.report.summary import summarize
 
 CAPTION = style.Caption("covid", "new cases a day", "sgt (p = 2, q = 5, λ = 0)", "nats", 1, standin=False)
 
 
 @pytest.fixture(scope="module")
-def summaries(few_histories, spectra):
-    return summarize(few_histories, spectra)
+def summaries(few_histories, summarized):
+    return summarized(few_histories)
 
 
 @pytest.fixture
@@ -27,6 +26,8 @@ def draw(summaries, forecast):
     """Name -> a figure drawn with the caption given."""
     makers = {
         "evolution": lambda caption: figures.evolution(summaries, caption),
+        "by budget": lambda caption: figures.evolution(summaries, caption, budget=True),
+        "heatmap": lambda caption: figures.heatmap(summaries, caption),
         "singular values": lambda caption: figures.singular_value_curves(summaries, caption),
         "esd": lambda caption: figures.esd(summaries, caption),
         "loss": lambda caption: outcome.loss_curves(summaries, caption),
@@ -36,7 +37,7 @@ def draw(summaries, forecast):
     return lambda name, caption=CAPTION: makers[name](caption)
 
 
-ALL = ("evolution", "singular values", "esd", "loss", "forecasts", "overview")
+ALL = ("evolution", "by budget", "heatmap", "singular values", "esd", "loss", "forecasts", "overview")
 
 
 def words(figure):
@@ -117,14 +118,14 @@ def test_units_stand_on_the_axes(draw):
     assert draw("loss").axes[0].get_ylabel().endswith("(nats)")
 
 
-def test_a_family_of_rank_one_shows_why_it_is_empty(histories, spectra):
+def test_a_family_of_rank_one_shows_why_it_is_empty(histories, summarized):
     history = histories["adam"]
     shapes, values = history.shapes.copy(), history.singular_values.copy()
     embedding = history.families == "embedding"
     shapes[embedding], values[:, embedding, 1:] = (16, 1), np.nan
-    lone = summarize({"adam": dataclasses.replace(history, shapes=shapes, singular_values=values)}, spectra)
+    lone = summarized({"adam": dataclasses.replace(history, shapes=shapes, singular_values=values)})
     shown = words(figures.evolution(lone, CAPTION))
-    assert shown.count("not computed:\nonly one singular value") == 3  # alpha exponent, Hill, KS
+    assert shown.count("not computed:\nonly one singular value") == 4  # alpha exponent, spikes, Hill, KS
     assert not any("embedding" in text for text in words(figures.esd(lone, CAPTION)))
 
 
@@ -141,9 +142,7 @@ def test_the_caption_is_made_of_the_parameters(pytestconfig):
     assert style.caption_of(plain, standin=False).loss == "mae"
 
 
-def test_figures_need_neither_pyplot_nor_torch():
-    code = (
-        "import sys, transformer_spectrum.report.outcome as _; print({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
-    )
+def test_figures_need_no_pyplot():
+    code = "import sys, transformer_spectrum.report.outcome as _; print({'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"})
     assert done.stdout.strip() == "set()", done.stderr

@@ -8,17 +8,22 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from transformer_spectrum.files import write_arrays, write_json
 
-PNG = ("spectra_evolution", "singular_values", "esd", "loss", "forecasts", "overview")
-CSV = ("spectra_evolution", "singular_values", "esd", "loss", "forecasts")
+PNG = ("spectra_evolution", "spectra_by_budget", "heatmap", "singular_values", "esd", "loss", "forecasts", "overview")
+CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")
 
 
 @pytest.fixture
-def workspace(tmp_path, few_histories, forecast, pytestconfig):
+def workspace(tmp_path, few_histories, kept, forecast, pytestconfig):
     shutil.copy(pytestconfig.rootpath / "params.yaml", tmp_path)
     write_json(tmp_path / "data/processed/provenance.json", {"standin": True})
+    for name, snapshots in kept(few_histories).items():
+        (tmp_path / "models" / name).mkdir(parents=True)
+        about = {"run": json.dumps({"steps": snapshots.steps})}
+        save_file(dict(snapshots.weights), tmp_path / "models" / name / "snapshots.safetensors", about)
     for name, history in few_histories.items():
         history.save(tmp_path / "models" / name / "history.npz")
         arrays = {key: forecast[key] for key in ("context", "truth", "entities")}
@@ -47,7 +52,9 @@ def test_the_stage_writes_every_number_table_and_figure(workspace, pytestconfig)
         header, first, *_ = (workspace / "plots" / f"{name}.csv").read_text().splitlines()
         assert header.endswith(",standin")
         assert first.endswith(",STAND-IN DATA")
-    assert len((workspace / "metrics" / "spectra_history.csv").read_text().splitlines()) > 7_000
+    assert len((workspace / "metrics" / "spectra_history.csv").read_text().splitlines()) == 1 + (13 + 18 + 18) * 17
+    for name in ("spectra_nulls", "spectra_tails"):
+        assert len((workspace / "metrics" / f"{name}.csv").read_text().splitlines()) > 50
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The numbers that leave the spectra stage: right, complete where they must be, small where they may be."""
 
-import csv
 import dataclasses
 import json
 
@@ -8,10 +7,9 @@ import numpy as np
 import pytest
 
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import write_csv, write_json
+from transformer_spectrum.files import write_json
 from transformer_spectrum.report import tables
-from transformer_spectrum.report.summary import evenly, summarize, tracked_positions
-from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.report.summary import evenly, tracked_positions
 
 FAMILIES = [
     "encoder_self_attention",
@@ -24,8 +22,8 @@ FAMILIES = [
 
 
 @pytest.fixture(scope="module")
-def summaries(histories, spectra):
-    return summarize(histories, spectra)
+def summaries(histories, summarized):
+    return summarized(histories)
 
 
 def as_dicts(header, rows):
@@ -34,18 +32,6 @@ def as_dicts(header, rows):
 
 def replaced(histories, optimizer, **changes):
     return {**histories, optimizer: dataclasses.replace(histories[optimizer], **changes)}
-
-
-def with_rank_one_embedding(histories):
-    """The same trainings, their embeddings one column wide, as with model.patch_length = 1."""
-    changed = {}
-    for optimizer, history in histories.items():
-        embedding = history.families == "embedding"
-        values, shapes = history.singular_values.copy(), history.shapes.copy()
-        values[:, embedding, 1:] = np.nan
-        shapes[embedding] = (16, 1)
-        changed[optimizer] = dataclasses.replace(history, singular_values=values, shapes=shapes)
-    return changed
 
 
 def test_headline_has_the_last_step_of_each_optimizer_and_one_null(summaries):
@@ -67,44 +53,20 @@ def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(sum
     for optimizer in ("initial", "adam", "es", "ga"):
         families = {name: block for name, block in tree[optimizer].items() if name != "step"}
         assert list(families) == FAMILIES
-        assert 25 <= sum(map(len, families.values())) <= 45
+        assert 40 <= sum(map(len, families.values())) <= 60
         assert all(
-            ("ks_alpha" in block) == ("ks_distance" in block) == ("ks_tail" in block) for block in families.values()
+            {"ks_alpha", "ks_distance", "ks_tail", "ks_alpha_null", "ks_alpha_z"} <= set(block)
+            for block in families.values()
         )
     assert tree["reasons"] == []
 
 
-def test_headline_gives_the_reason_for_what_it_lacks(histories, spectra):
-    tree = tables.headline(summarize(with_rank_one_embedding(histories), spectra))
+def test_headline_gives_the_reason_for_what_it_lacks(with_rank_one_embedding, summarized):
+    tree = tables.headline(summarized(with_rank_one_embedding))
     assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
-    missing = "alpha_exponent, hill_alpha, ks_alpha, ks_distance, ks_tail"
+    missing = "alpha_exponent, hill_alpha, mp_spikes, ks_alpha, ks_distance, ks_tail"
     assert f"adam.embedding: {missing}: 2 of 2: only one singular value" in tree["reasons"]
     assert len(tree["reasons"]) == 4  # initial and three optimizers
-
-
-def test_spectra_history_has_every_metric_of_every_matrix_at_every_step(summaries):
-    rows = as_dicts(tables.SPECTRA_HISTORY, tables.spectra_history(summaries))
-    matrices = len(summaries["adam"].history.names)
-    assert len(rows) == (13 + 18 + 18) * matrices * len(METRICS)
-    picked = [row for row in rows if (row["optimizer"], row["step"], row["matrix"]) == ("es", 5, "readout")]
-    assert [row["metric"] for row in picked] == list(METRICS)
-    values = {row["metric"]: row["value"] for row in picked}
-    es = summaries["es"]
-    for metric in METRICS:
-        assert values[metric] == es.analysis.values[metric][5, -1]
-    first = picked[0]
-    assert (first["evaluations"], first["family"], first["rows"], first["columns"]) == (160, "readout", 12, 16)
-
-
-def test_spectra_history_never_holds_a_silent_gap(histories, spectra, tmp_path):
-    rows = tables.spectra_history(summarize(with_rank_one_embedding(histories), spectra))
-    write_csv(tmp_path / "history.csv", tables.SPECTRA_HISTORY, rows)
-    with (tmp_path / "history.csv").open() as stream:
-        read = list(csv.DictReader(stream))
-    assert all((row["value"] == "") == (row["reason"] != "") for row in read)
-    gaps = [row for row in read if row["reason"]]
-    assert {row["family"] for row in gaps} == {"embedding"}
-    assert {row["reason"] for row in gaps} == {"only one singular value"}
 
 
 def test_spectra_evolution_carries_the_null_in_every_row(summaries):
@@ -112,6 +74,7 @@ def test_spectra_evolution_carries_the_null_in_every_row(summaries):
     for row in rows:
         null = summaries[row["optimizer"]].mean(row["metric"], row["family"])[0]
         assert row["initial"] == null
+        assert row["null_low"] <= row["null_high"]
         assert row["step"] > 0 or row["value"] == null
     assert {row["metric"] for row in rows} == set(tables.EVOLUTION_METRICS)
     assert {row["family"] for row in rows} == set(FAMILIES)
@@ -145,6 +108,32 @@ def test_tracked_steps_are_few_and_hold_start_and_end():
     assert tracked_positions(np.arange(301), 5, 1000).tolist() == [0, 1, *range(5, 301, 5)]
     assert tracked_positions(np.array([0]), 5, 6).tolist() == [0]
     assert tracked_positions(np.array([0, 2, 4, 5]), 5, 6).tolist() == [0, 3]  # positions, not steps
+
+
+def test_the_null_band_comes_from_shuffles_of_the_initial_matrices(summaries):
+    summary = summaries["es"]
+    members = summary.families["feed_forward"]
+    draws = summary.evidence.initial.values["hill_alpha"][:, members].mean(axis=1)
+    low, high = summary.band("hill_alpha", "feed_forward")
+    assert low == pytest.approx(draws.mean() - 2 * draws.std(ddof=1))
+    assert high == pytest.approx(draws.mean() + 2 * draws.std(ddof=1))
+    means = summary.mean("hill_alpha", "feed_forward")
+    assert summary.z("hill_alpha", "feed_forward", -1) == pytest.approx((means[-1] - means[0]) / draws.std(ddof=1))
+
+
+def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
+    rows = as_dicts(tables.HEATMAP, tables.heatmap(summaries))
+    assert {row["matrix"] for row in rows} == set(summaries["adam"].history.names.tolist())
+    assert {row["metric"] for row in rows} == set(tables.HEAT_METRICS)
+    ga = summaries["ga"].history
+    picked = {
+        row["step"]: row
+        for row in rows
+        if (row["optimizer"], row["matrix"], row["metric"]) == ("ga", "readout", "spectral_norm")
+    }
+    assert picked[0]["change"] == 0
+    first, last = float(np.nanmax(ga.singular_values[0, -1])), float(np.nanmax(ga.singular_values[17, -1]))
+    assert picked[17]["change"] == pytest.approx(100 * (last / first - 1), rel=1e-5)
 
 
 def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summaries):
@@ -217,17 +206,17 @@ def test_many_features_are_cut_to_the_rows_that_a_plot_takes(forecast, monkeypat
     assert {row["feature"] for row in rows} == {0}
 
 
-def test_trainings_that_started_elsewhere_are_refused(histories, spectra):
+def test_trainings_that_started_elsewhere_are_refused(histories, summarized):
     values = histories["ga"].singular_values.copy()
     values[0] *= 1.5
     with pytest.raises(InputError, match="adam and ga did not start from the same weights"):
-        summarize(replaced(histories, "ga", singular_values=values), spectra)
+        summarized(replaced(histories, "ga", singular_values=values))
     with pytest.raises(InputError, match="adam and es trained different matrices"):
-        summarize(replaced(histories, "es", names=histories["es"].names[::-1]), spectra)
+        summarized(replaced(histories, "es", names=histories["es"].names[::-1]))
 
 
-def test_a_history_that_is_not_finite_is_refused_by_name(histories, spectra):
+def test_a_history_that_is_not_finite_is_refused_by_name(histories, summarized):
     values = histories["es"].singular_values.copy()
     values[3, 0, 0] = np.inf
     with pytest.raises(InputError, match="history of es: singular value 0 of matrix 0 at step position 3 is inf"):
-        summarize(replaced(histories, "es", singular_values=values), spectra)
+        summarized(replaced(histories, "es", singular_values=values))

@@ -6,10 +6,10 @@ import pytest
 from dvc_render.vega import VegaRenderer
 
 from transformer_spectrum.report import tables
-from transformer_spectrum.report.summary import summarize
 
 TEMPLATES = {
     "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
+    "heatmap": ("step", "change", tables.HEATMAP),
     "singular_values": ("rank", "value", tables.SINGULAR_VALUES),
     "esd": ("eigenvalue", "density", tables.ESD),
     "loss": ("step", "loss", tables.LOSS),
@@ -18,10 +18,11 @@ TEMPLATES = {
 
 
 @pytest.fixture(scope="module")
-def rows(histories, spectra, forecast):
-    summaries = summarize(histories, spectra)
+def rows(histories, summarized, forecast):
+    summaries = summarized(histories)
     return {
         "evolution": list(tables.spectra_evolution(summaries)),
+        "heatmap": list(tables.heatmap(summaries)),
         "singular_values": list(tables.singular_values(summaries)),
         "esd": list(tables.esd(summaries)),
         "loss": list(tables.loss(summaries)),
@@ -70,5 +71,6 @@ def test_a_template_compiles_without_a_warning_about_its_marks(name, rows, pytes
     compiled = vl_convert.vegalite_to_vega(spec)
     drawn = json.dumps(compiled)
     assert "STAND-IN" in drawn
-    for colour in ("#0072B2", "#D55E00", "#009E73") if name in ("evolution", "loss", "forecasts") else ("viridis",):
+    lines = ("#0072B2", "#D55E00", "#009E73")
+    for colour in {"esd": ("viridis",), "singular_values": ("viridis",), "heatmap": ("redblue",)}.get(name, lines):
         assert colour in drawn

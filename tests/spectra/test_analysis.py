@@ -1,18 +1,25 @@
 """A whole training at once: the right numbers in the right places, and a reason for each that is missing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer_spectrum.spectra import analysis
-from transformer_spectrum.spectra.analysis import METRICS, analyze, shape_classes
+from transformer_spectrum.spectra import analysis, metrics, power_law
+from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze, shape_classes
 from transformer_spectrum.spectra.metrics import alpha_exponent, spectral_entropy, stable_rank
 from transformer_spectrum.spectra.power_law import clauset_fit, hill_alpha
+from transformer_spectrum.spectra.random_matrix import fit_bulk
 
-SETTINGS = {"hill_fraction": 0.25, "min_tail": 8, "ks_distance": "two_sided", "window": (0.0, 0.5)}
+SETTINGS = Estimators(hill_fraction=0.25, min_tail=8, ks_distance="two_sided", window=(0.0, 0.5), edge_level=0.99)
+ALWAYS = {"spectral_norm", "frobenius_norm", "numerical_rank"}
+SHAPE = {"stable_rank", "spectral_entropy", "effective_rank", "participation_ratio"}
+DECAY = {"alpha_exponent", "alpha_exponent_se", "alpha_exponent_r_squared"}
+TAIL = {"ks_alpha", "ks_alpha_se", "ks_xmin", "ks_distance", "ks_tail", "alpha_hat", "log_alpha_norm"}
+BULK = {"mp_variance", "mp_upper_edge", "tw_edge", "mp_spikes", "mp_soft_rank", "mp_distance"}
 
 
 def padded(spectra_by_step, shapes):
@@ -28,7 +35,7 @@ def padded(spectra_by_step, shapes):
 def analyze_one(values, shape=None, **changes):
     """One matrix at one step."""
     shapes = np.array([shape or (len(values), len(values))])
-    return analyze(padded([[values]], shapes), shapes, **{**SETTINGS, **changes})
+    return analyze(padded([[values]], shapes), shapes, replace(SETTINGS, **changes))
 
 
 def reasons_of(result):
@@ -40,22 +47,38 @@ def test_every_value_is_the_one_of_its_own_step_and_matrix():
     shapes = np.array([(32, 32), (64, 16), (16, 64), (32, 40)])
     spectra = [[np.linalg.svd(generator.normal(size=shape), compute_uv=False) for shape in shapes] for _ in range(3)]
     stored = padded(spectra, shapes)
-    result = analyze(stored, shapes, **SETTINGS)
+    result = analyze(stored, shapes, SETTINGS)
     for step in range(3):
         for matrix, shape in enumerate(shapes):
             s = stored[step, matrix, : min(shape)].astype(np.float64)
-            fit = clauset_fit(s**2, 8)
+            fit, decay, bulk = clauset_fit(s**2, 8), alpha_exponent(s, (0.0, 0.5)), fit_bulk(s, shape, 0.99)
             expected = {
                 "spectral_entropy": spectral_entropy(s),
                 "spectral_entropy_normalised": spectral_entropy(s) / math.log(len(s)),
+                "effective_rank": metrics.effective_rank(s),
+                "participation_ratio": metrics.participation_ratio(s),
                 "stable_rank": stable_rank(s),
                 "spectral_norm": s.max(),
-                "alpha_exponent": alpha_exponent(s, (0.0, 0.5)).alpha,
+                "frobenius_norm": np.sqrt((s**2).sum()),
+                "condition_number": s.max() / s.min(),
+                "numerical_rank": len(s),
+                "alpha_exponent": decay.alpha,
+                "alpha_exponent_se": decay.standard_error,
+                "alpha_exponent_r_squared": decay.r_squared,
                 "hill_alpha": hill_alpha(s**2, len(s) // 4),
                 "ks_alpha": fit.alpha,
+                "ks_alpha_se": fit.standard_error,
                 "ks_xmin": fit.xmin,
                 "ks_distance": fit.distance,
                 "ks_tail": fit.tail,
+                "alpha_hat": power_law.alpha_hat(fit.alpha, s**2),
+                "log_alpha_norm": power_law.log_alpha_norm(fit.alpha, s**2),
+                "mp_variance": bulk.variance,
+                "mp_upper_edge": bulk.upper_edge,
+                "tw_edge": bulk.tracy_widom_edge,
+                "mp_spikes": bulk.spikes,
+                "mp_soft_rank": bulk.soft_rank,
+                "mp_distance": bulk.distance,
             }
             assert set(expected) == set(METRICS)
             for name, value in expected.items():
@@ -66,7 +89,8 @@ def test_every_value_is_the_one_of_its_own_step_and_matrix():
 def test_a_zero_matrix_has_a_norm_and_reasons():
     result = analyze_one(np.zeros(16))
     assert result.values["spectral_norm"][0, 0] == 0
-    assert reasons_of(result) == {name: analysis.ZERO_MATRIX for name in METRICS if name != "spectral_norm"}
+    assert result.values["numerical_rank"][0, 0] == 0
+    assert reasons_of(result) == {name: analysis.ZERO_MATRIX for name in METRICS if name not in ALWAYS}
 
 
 def test_an_embedding_of_one_column_keeps_what_it_can():
@@ -74,7 +98,7 @@ def test_an_embedding_of_one_column_keeps_what_it_can():
     assert result.values["stable_rank"][0, 0] == 1
     assert result.values["spectral_entropy"][0, 0] == 0
     assert set(reasons_of(result).values()) == {analysis.ONE_VALUE}
-    assert set(METRICS) - set(reasons_of(result)) == {"spectral_norm", "stable_rank", "spectral_entropy"}
+    assert set(METRICS) - set(reasons_of(result)) == ALWAYS | SHAPE | {"condition_number"}
 
 
 def test_rank_one_is_seen_through_the_rounding_of_the_decomposition():
@@ -84,15 +108,17 @@ def test_rank_one_is_seen_through_the_rounding_of_the_decomposition():
     found = reasons_of(result)
     assert found["alpha_exponent"] == analysis.ZERO_IN_WINDOW
     assert found["hill_alpha"] == found["ks_alpha"] == found["ks_tail"] == analysis.SHORT_TAIL
+    assert found["mp_spikes"] == analysis.NO_BULK
+    assert found["condition_number"] == analysis.ZERO_VALUE
+    assert result.values["numerical_rank"][0, 0] == 1
     assert result.values["stable_rank"][0, 0] == pytest.approx(1, abs=1e-6)
 
 
 def test_an_orthogonal_matrix_has_no_tail():
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(64, 64)))
     result = analyze_one(np.linalg.svd(rotation.astype(np.float32), compute_uv=False))
-    assert reasons_of(result) == dict.fromkeys(
-        ("hill_alpha", "ks_alpha", "ks_xmin", "ks_distance", "ks_tail"), analysis.CONSTANT_TAIL
-    )
+    assert reasons_of(result) == dict.fromkeys({"hill_alpha"} | TAIL, analysis.CONSTANT_TAIL)
+    assert result.values["mp_spikes"][0, 0] == 0
     assert result.values["stable_rank"][0, 0] == pytest.approx(64, rel=1e-5)
     assert result.values["alpha_exponent"][0, 0] == pytest.approx(0, abs=1e-5)
 
@@ -100,8 +126,9 @@ def test_an_orthogonal_matrix_has_no_tail():
 def test_a_small_matrix_is_too_small_for_a_tail():
     found = reasons_of(analyze_one([4.0, 3.0, 2.0, 1.0]))
     assert found["ks_alpha"] == analysis.SHORT_TAIL
-    assert found["alpha_exponent"] == analysis.NARROW_WINDOW
+    assert {name for name, reason in found.items() if reason == analysis.NARROW_WINDOW} == DECAY
     assert "hill_alpha" not in found
+    assert not BULK & set(found)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
@@ -110,7 +137,7 @@ def test_a_bad_singular_value_raises_and_is_located(bad):
     stored = padded([[[4, 3, 2, 1], [3, 2, 1]]] * 2, shapes)
     stored[1, 1, 2] = bad
     with pytest.raises(ValueError, match=r"singular value 2 of matrix 1 at step position 1"):
-        analyze(stored, shapes, **SETTINGS)
+        analyze(stored, shapes, SETTINGS)
 
 
 def test_the_settings_reach_their_estimators():
@@ -124,6 +151,8 @@ def test_the_settings_reach_their_estimators():
     found = analyze_one(values, min_tail=20, ks_distance="powerlaw")
     assert found.values["ks_distance"][0, 0] == pytest.approx(fit.distance)
     assert found.values["ks_tail"][0, 0] >= 20
+    strict, loose = (analyze_one(values, edge_level=level).values["tw_edge"][0, 0] for level in (0.999, 0.6))
+    assert strict > loose
 
 
 @settings(max_examples=60, deadline=None)
@@ -157,7 +186,7 @@ def test_a_mean_covers_the_matrices_that_have_a_value_and_counts_the_others():
     shapes = np.array([(16, 16)] * 3)
     decay = np.arange(1, 17) ** -0.5
     stored = padded([[decay, decay**2, np.zeros(16)], [np.zeros(16)] * 3], shapes)
-    result = analyze(stored, shapes, **SETTINGS)
+    result = analyze(stored, shapes, SETTINGS)
     members = np.array([0, 1, 2])
     np.testing.assert_allclose(result.class_mean("alpha_exponent", members), [0.75, np.nan], rtol=1e-6)
     assert result.class_reason("alpha_exponent", 0, members) == "1 of 3: zero matrix"

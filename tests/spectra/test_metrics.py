@@ -4,12 +4,17 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer_spectrum.spectra.metrics import (
     alpha_exponent,
+    condition_number,
+    effective_rank,
     frobenius_norm,
+    numerical_rank,
+    participation_ratio,
     spectral_entropy,
     spectral_norm,
     stable_rank,
@@ -20,8 +25,12 @@ SCALE_FREE = {
     "entropy": spectral_entropy,
     "normalised entropy": lambda s: spectral_entropy(s, normalised=True),
     "stable rank": stable_rank,
+    "effective rank": effective_rank,
+    "participation ratio": participation_ratio,
+    "condition number": condition_number,
     "alpha exponent": lambda s: alpha_exponent(s, (0.0, 0.5)).alpha,
     "R^2": lambda s: alpha_exponent(s, (0.0, 0.5)).r_squared,
+    "standard error": lambda s: alpha_exponent(s, (0.0, 0.5)).standard_error,
 }
 matrices = st.builds(
     lambda seed, rows, columns: np.random.default_rng(seed).standard_normal((rows, columns)),
@@ -61,6 +70,45 @@ def test_entropy_counts_energies_in_nats():
     assert stable_rank([math.sqrt(3), 1.0]) == pytest.approx(4 / 3, rel=1e-14)
 
 
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_k_equal_values_beside_zeros_are_k_of_every_kind_of_rank(k):
+    values = np.r_[np.full(k, 0.3), np.zeros(8 - k)]
+    for rank in (effective_rank, participation_ratio, stable_rank, lambda s: numerical_rank(s, (8, 20))):
+        assert rank(values) == pytest.approx(k, rel=1e-14)
+
+
+def test_effective_rank_takes_the_shares_of_s_and_participation_those_of_the_energy():
+    shares = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert effective_rank([1.0, 3.0]) == pytest.approx(math.exp(shares), rel=1e-14)  # s: 1/4 and 3/4
+    assert effective_rank([1.0, 3.0]) > math.exp(spectral_entropy([1.0, 3.0]))  # s^2: 1/10 and 9/10
+    assert participation_ratio([1.0, math.sqrt(3)]) == pytest.approx(16 / 10, rel=1e-14)  # (1 + 3)^2 / (1 + 9)
+
+
+def test_condition_number_is_numpys():
+    matrix = np.random.default_rng(5).standard_normal((30, 12))
+    assert condition_number(singular_values(matrix)) == pytest.approx(np.linalg.cond(matrix), rel=1e-12)
+    assert condition_number([2.0, 2.0]) == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1, 5, 24])
+@pytest.mark.parametrize("shape", [(24, 24), (24, 100), (100, 24)])
+def test_numerical_rank_is_numpys_in_float32_whatever_the_precision_of_the_singular_values(rank, shape):
+    generator = np.random.default_rng(rank)
+    matrix = (generator.standard_normal((shape[0], rank)) @ generator.standard_normal((rank, shape[1]))).astype("f4")
+    values = singular_values(matrix)
+    assert numerical_rank(values, shape) == np.linalg.matrix_rank(matrix) == rank
+    assert numerical_rank(values.astype(np.float64), shape) == rank
+    assert numerical_rank(1e20 * values.astype(np.float64), shape[::-1]) == rank
+
+
+def test_numerical_rank_takes_a_shape_for_each_spectrum_and_an_eps():
+    values = np.array([1.0, 1e-4, 2e-5])
+    shapes = np.array([[3, 3], [3, 400], [3, 1000]])  # thresholds 3.6e-7, 4.8e-5, 1.2e-4
+    assert numerical_rank(np.stack([values] * 3), shapes).tolist() == [3, 2, 1]
+    assert numerical_rank(values, (3, 3), eps=1e-5) == 2
+    assert numerical_rank(np.ones((2, 5, 7)), (7, 9)).shape == (2, 5)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0, 3.5])
 @pytest.mark.parametrize("window", [(0.0, 1.0), (0.0, 0.5), (0.25, 0.75)])
 def test_exact_power_law_gives_its_exponent(alpha, window):
@@ -68,6 +116,7 @@ def test_exact_power_law_gives_its_exponent(alpha, window):
     decay = alpha_exponent(values, window)
     assert decay.alpha == pytest.approx(alpha, abs=1e-12)
     assert decay.r_squared == pytest.approx(1, abs=1e-12)
+    assert decay.standard_error == pytest.approx(0, abs=1e-12)
 
 
 def test_alpha_exponent_matches_numpys_least_squares_in_its_window():
@@ -78,6 +127,7 @@ def test_alpha_exponent_matches_numpys_least_squares_in_its_window():
     assert decay.alpha == pytest.approx(-slope, rel=1e-10)
     assert decay.r_squared == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, rel=1e-10)
     assert decay.r_squared < 0.999
+    assert decay.standard_error == pytest.approx(scipy.stats.linregress(x, y).stderr, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +155,7 @@ def test_transposing_and_rotating_change_nothing(matrix, seed):
     for name, metric in {**SCALE_FREE, "norm": spectral_norm, "Frobenius": frobenius_norm}.items():
         assert metric(singular_values(matrix.T)) == pytest.approx(metric(values), rel=1e-8), name
         assert metric(singular_values(rotation @ matrix)) == pytest.approx(metric(values), rel=1e-8), name
+    assert numerical_rank(singular_values(matrix.T), matrix.T.shape) == numerical_rank(values, matrix.shape)
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,8 +164,12 @@ def test_values_stay_in_their_ranges_in_any_order(matrix):
     values = singular_values(matrix)
     rank = len(values)
     assert 0 <= spectral_entropy(values) <= math.log(rank) + 1e-12
-    assert 1 <= stable_rank(values) <= rank + 1e-9
-    assert math.exp(spectral_entropy(values)) >= stable_rank(values) - 1e-9  # Shannon's entropy is above min-entropy
+    assert 1 <= stable_rank(values) <= participation_ratio(values) + 1e-9  # of order infinity and 2 among Renyi's
+    assert participation_ratio(values) <= math.exp(spectral_entropy(values)) + 1e-9  # of order 1
+    assert math.exp(spectral_entropy(values)) <= effective_rank(values) + 1e-9  # s is spread wider than s^2
+    assert effective_rank(values) <= rank + 1e-9
+    assert condition_number(values) >= 1
+    assert 1 <= numerical_rank(values, matrix.shape) <= rank
     assert frobenius_norm(values) == pytest.approx(np.linalg.norm(matrix), rel=1e-10)
     assert frobenius_norm(values) >= spectral_norm(values)
     shuffled = np.random.default_rng(0).permutation(values)
@@ -131,7 +186,9 @@ def test_a_batch_gives_what_its_spectra_give_alone():
         assert together[2, 1] == pytest.approx(metric(batch[2, 1]), rel=1e-13), name
 
 
-@pytest.mark.parametrize("metric", [*SCALE_FREE.values(), spectral_norm, frobenius_norm])
+@pytest.mark.parametrize(
+    "metric", [*SCALE_FREE.values(), spectral_norm, frobenius_norm, lambda s: numerical_rank(s, (8, 8))]
+)
 @pytest.mark.parametrize(("bad", "rule"), [(np.nan, "finite"), (np.inf, "finite"), (-1.0, "negative")])
 def test_impossible_singular_values_raise(metric, bad, rule):
     values = np.ones((2, 8))
@@ -148,6 +205,9 @@ def test_a_zero_matrix_has_no_shape(metric):
 
 
 def test_what_cannot_be_computed_says_why():
+    for values in ([2.0, 1.0, 0.0], [2.0, 1.0, 1e-320]):
+        with pytest.raises(ValueError, match="condition number is infinite"):
+            condition_number(values)
     with pytest.raises(ValueError, match="single singular value"):
         spectral_entropy([2.0], normalised=True)
     with pytest.raises(ValueError, match="at least 3"):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from transformer_spectrum.spectra.weights import MatrixSpec, singular_values
+from transformer_spectrum.spectra.weights import MatrixSpec, singular_values, spectrum
 
 
 def specs() -> list[MatrixSpec]:
@@ -35,3 +38,31 @@ def test_weights_that_are_not_finite_are_named():
     ours["b"][4, 1] = float("nan")
     with pytest.raises(ValueError, match=r"b\.bottom: weights are not finite"):
         singular_values(ours, specs())
+
+
+@pytest.mark.parametrize("shape", [(5, 64, 64), (3, 128, 64), (3, 12, 64), (2, 1, 9), (2, 9, 1)])
+def test_a_spectrum_is_scipys_to_float32s_precision(shape):
+    matrices = np.random.default_rng(0).standard_normal(shape)
+    expected = np.array([scipy.linalg.svdvals(matrix) for matrix in matrices])
+    np.testing.assert_allclose(spectrum(matrices), expected, rtol=3e-8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 12), st.floats(-150, 150), st.integers(0, 2**32 - 1))
+def test_a_small_or_hidden_singular_value_is_as_precise_as_a_large_one(depth, magnitude, seed):
+    generator = np.random.default_rng(seed)
+    left, _ = np.linalg.qr(generator.standard_normal((12, 12)))
+    right, _ = np.linalg.qr(generator.standard_normal((20, 12)))
+    values = np.geomspace(1.0, 10.0**-depth, 12)
+    matrix = 10.0**magnitude * (left * values) @ right.T
+    found = spectrum(matrix[None])[0] / 10.0**magnitude
+    np.testing.assert_allclose(found, values, rtol=3e-8, atol=1e-14)
+
+
+def test_rank_deficient_and_zero_matrices_have_zeros():
+    generator = np.random.default_rng(0)
+    outer = np.outer(generator.standard_normal(8), generator.standard_normal(8))
+    values = spectrum(np.stack([outer, np.zeros((8, 8))]))
+    assert values[0, 0] == pytest.approx(np.linalg.norm(outer), rel=1e-12)
+    assert (values[0, 1:] < 1e-14 * values[0, 0]).all()
+    assert (values[1] == 0).all()

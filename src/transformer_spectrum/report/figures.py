@@ -29,14 +29,16 @@ from transformer_spectrum.report.style import (
     null_line,
 )
 from transformer_spectrum.report.summary import Summary
-from transformer_spectrum.report.tables import EVOLUTION_METRICS, density, esd_edges
+from transformer_spectrum.report.tables import EVOLUTION_METRICS, HEAT_METRICS, density, esd_edges
 from transformer_spectrum.schema import SpectraParams
 
 ALPHA_NOTE = (
     "KS and Hill alpha are fits, not proof of a power law: untrained Gaussian matrices get one too, so read them "
-    "against the dashed null.\nKS alpha: thin lines are steps, bold ones their running median; D (distance of the "
+    "against the dashed null and its band (mean ± 2 sd over shuffles of the initial matrices).\n"
+    "KS alpha: thin lines are steps, bold ones their running median; D (distance of the "
     "fit) and n (size of the tail) are means at the last step, in grey those of the null."
 )
+CHANGE_COLOURS = "RdBu_r"
 SHOWN_DEPTH = 50  # curves of singular values end at the largest over this: the smallest would squeeze the others
 
 
@@ -53,14 +55,18 @@ def metric_labels(settings: SpectraParams) -> dict[str, str]:
         "spectral_entropy": "spectral entropy\n(nats)",
         "stable_rank": "stable rank\n(count)",
         "spectral_norm": "spectral norm\n(weight units)",
+        "mp_spikes": f"spikes (count)\n(level {settings.edge_level:g})",
         "alpha_exponent": f"alpha exponent\n(ranks {first}–{last} %)",
         "hill_alpha": f"Hill alpha\n(k = {100 * settings.hill_fraction:g} % of rank)",
         "ks_alpha": f"KS alpha\n(tail ≥ {settings.min_tail})",
     }
 
 
-def evolution(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Every metric against steps, a row each; a column for each family of matrices; a line for each optimizer."""
+def evolution(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = False) -> Figure:
+    """Every metric against steps, a row each; a column for each family of matrices; a line for each optimizer.
+
+    With `budget`, against evaluations on a logarithmic axis, which has no place for step 0.
+    """
     reference = next(iter(summaries.values()))
     families, labels = list(reference.families), metric_labels(reference.settings)
     with house_style():
@@ -69,16 +75,19 @@ def evolution(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         for row, metric in enumerate(EVOLUTION_METRICS):
             grid[row, 0].set_ylabel(labels[metric])
             for column, family in enumerate(families):
-                _evolution_panel(grid[row, column], summaries, metric, family)
+                _evolution_panel(grid[row, column], summaries, metric, family, budget)
         for column, family in enumerate(families):
             grid[0, column].set_title(titled(reference, family))
-            grid[-1, column].set_xlabel("step")
+            grid[-1, column].set_xlabel("evaluations" if budget else "step")
+        if budget:
+            log_axes(grid[0, 0], "x")
         figure.align_ylabels(grid[:, 0])
         legend_above(figure, list(summaries), null_handle())
-        return finish(figure, "How the spectra evolve", caption, ALPHA_NOTE)
+        title = "How the spectra evolve" + (", by budget" if budget else "")
+        return finish(figure, title, caption, ALPHA_NOTE)
 
 
-def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str) -> None:
+def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str, budget: bool) -> None:
     reference = next(iter(summaries.values()))
     means = {optimizer: summary.mean(metric, family) for optimizer, summary in summaries.items()}
     if not any(np.isfinite(mean).any() for mean in means.values()):
@@ -88,7 +97,8 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
         axes.set_yticks([])
         return
     for optimizer, mean in means.items():
-        steps, colour = summaries[optimizer].history.steps, colour_of(optimizer)
+        history, colour = summaries[optimizer].history, colour_of(optimizer)
+        steps = np.where(history.steps > 0, history.evaluations, np.nan) if budget else history.steps
         if metric == "ks_alpha":
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
             mean = _running_median(mean)
@@ -96,6 +106,9 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
         axes.axhline(initial, zorder=1, **null_line())
+    low, high = reference.band(metric, family)
+    if np.isfinite([low, high]).all():
+        axes.axhspan(low, high, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0)
     axes.margins(y=0.12)
     low, high = axes.get_ylim()
     if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
@@ -124,6 +137,42 @@ def _tail_facts(axes: Axes, summaries: Mapping[str, Summary], family: str) -> No
             place = 0.02 + 0.5 * (i % 2), 0.99 - 0.14 * (i // 2)
             text = f"D {distance:.2f}, n {tail:.0f}"
             axes.text(*place, text, color=colour, fontsize=6.5, va="top", transform=axes.transAxes)
+
+
+def heatmap(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
+    """Change since step 0 of every matrix at every step: a row for each metric, a column for each optimizer."""
+    reference = next(iter(summaries.values()))
+    names, labels = reference.history.names.tolist(), metric_labels(reference.settings)
+    with house_style():
+        figure = new_figure(3.4 * len(summaries) + 3.2, len(HEAT_METRICS) * (0.105 * len(names) + 0.6) + 1.2)
+        grid = figure.subplots(len(HEAT_METRICS), len(summaries), squeeze=False, sharey=True)
+        for row, metric in enumerate(HEAT_METRICS):
+            changes = {optimizer: summary.change(metric) for optimizer, summary in summaries.items()}
+            known = np.concatenate([np.abs(change[np.isfinite(change)]) for change in changes.values()])
+            limit = max(float(np.quantile(known, 0.99)) if len(known) else 0.0, 1e-6)
+            for axes, (optimizer, change) in zip(grid[row], changes.items(), strict=True):
+                steps = summaries[optimizer].history.steps
+                shown = axes.pcolormesh(
+                    np.append(steps, steps[-1] + 1) - 0.5,
+                    np.arange(len(names) + 1) - 0.5,
+                    np.ma.masked_invalid(change.T),
+                    cmap=CHANGE_COLOURS,
+                    vmin=-limit,
+                    vmax=limit,
+                    rasterized=True,
+                )
+                axes.set_facecolor("#bbbbbb")
+                axes.grid(False)
+                if row == 0:
+                    axes.set_title(display_name(optimizer), fontweight="bold")
+                if row == len(HEAT_METRICS) - 1:
+                    axes.set_xlabel("step")
+            grid[row, 0].set_yticks(range(len(names)), names, fontsize=5)
+            words = labels[metric].split("\n")[0]
+            figure.colorbar(shown, ax=grid[row], label=f"{words}\nchange since step 0 (%)", extend="both", pad=0.01)
+        grid[0, 0].invert_yaxis()
+        note = "Every matrix from the input (top) to the output; grey where the metric has no value."
+        return finish(figure, "Where the spectra change", caption, note)
 
 
 def _step_colours(summaries: Mapping[str, Summary]) -> ScalarMappable:

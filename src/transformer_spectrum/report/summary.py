@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.evidence import Evidence, gather
 from transformer_spectrum.history import History
 from transformer_spectrum.schema import SpectraParams
-from transformer_spectrum.spectra.analysis import Analysis, analyze, shape_classes
+from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze, shape_classes
+from transformer_spectrum.spectra.nulls import Null, family_null
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Summary:
         analysis: every metric of it.
         families: label -> positions of the matrices that are averaged: one family and shape, up to transposition.
         settings: of the estimators, and which steps are shown.
+        evidence: what the weights say at the tracked steps.
     """
 
     history: History
     analysis: Analysis
     families: Mapping[str, np.ndarray]
     settings: SpectraParams
+    evidence: Evidence
 
     @property
     def tracked(self) -> list[int]:
@@ -44,6 +49,26 @@ class Summary:
     def mean(self, metric: str, family: str) -> np.ndarray:
         """(S,) mean over the family's matrices; NaN where none has a value."""
         return self.analysis.class_mean(metric, self.families[family])
+
+    def null(self, metric: str, family: str) -> Null:
+        """Mean and spread of the family's mean over shuffles of its initial matrices: draws from the null."""
+        return family_null(self.evidence.initial.values[metric][:, self.families[family]])
+
+    def band(self, metric: str, family: str) -> tuple[float, float]:
+        """The null's mean -+ 2 standard deviations; NaN where the metric has none."""
+        low, high = self.null(metric, family).band(2.0)
+        return float(low), float(high)
+
+    def z(self, metric: str, family: str, position: int) -> float:
+        """Change of the family's mean since step 0, in standard deviations of the null; NaN where it has none."""
+        mean, spread = self.mean(metric, family), float(self.null(metric, family).standard_deviation)
+        return float((mean[position] - mean[0]) / spread) if spread > 0 else float("nan")
+
+    def change(self, metric: str) -> np.ndarray:
+        """(S, M) change since step 0 in percent of the value there; NaN where that is 0 or has no value."""
+        values = self.analysis.values[metric]
+        start = np.where(values[0] != 0, np.abs(values[0]), np.nan)
+        return 100.0 * (values - values[0]) / start
 
     def mean_singular_values(self, family: str, position: int) -> np.ndarray:
         """(r,) mean over the family's matrices of the i-th largest singular value, at a recorded position."""
@@ -63,30 +88,59 @@ class Summary:
         return spectra[1] ** 2 / (np.mean(spectra[0] ** 2) or 1.0)
 
 
-def summarize(histories: Mapping[str, History], spectra: SpectraParams) -> dict[str, Summary]:
+def estimators_of(spectra: SpectraParams) -> Estimators:
+    """The estimators that the parameters describe."""
+    return Estimators(
+        hill_fraction=spectra.hill_fraction,
+        min_tail=spectra.min_tail,
+        ks_distance=spectra.ks_distance,
+        window=(spectra.window_first, spectra.window_last),
+        edge_level=spectra.edge_level,
+    )
+
+
+def summarize(
+    histories: Mapping[str, History],
+    snapshots: Mapping[str, Snapshots],
+    spectra: SpectraParams,
+    *,
+    heads: int,
+    seed: int,
+) -> dict[str, Summary]:
     """Analyzes every training.
 
     Args:
         histories: optimizer -> its training; all start from the same weights.
+        snapshots: optimizer -> its weights at the kept steps.
         spectra: settings of the estimators.
+        heads: of the attention layers.
+        seed: of shuffles and bootstraps.
     Raises:
         InputError: a history has a singular value that is not finite, other matrices, or another start.
     """
+    _check_common_start(histories)
     summaries: dict[str, Summary] = {}
+    initial = None
     for optimizer, history in histories.items():
         try:
-            analysis = analyze(
-                history.singular_values,
-                history.shapes,
-                hill_fraction=spectra.hill_fraction,
-                min_tail=spectra.min_tail,
-                ks_distance=spectra.ks_distance,
-                window=(spectra.window_first, spectra.window_last),
-            )
+            analysis = analyze(history.singular_values, history.shapes, estimators_of(spectra))
         except ValueError as error:
             raise InputError(f"history of {optimizer}: {error}") from None
-        summaries[optimizer] = Summary(history, analysis, shape_classes(history.families, history.shapes), spectra)
-    _check_common_start(histories)
+        tracked = tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)
+        evidence = gather(
+            optimizer,
+            history,
+            snapshots[optimizer],
+            history.steps[tracked].tolist(),
+            estimators_of(spectra),
+            spectra,
+            heads=heads,
+            seed=seed,
+            initial=initial,
+        )
+        initial = evidence.initial
+        families = shape_classes(history.families, history.shapes)
+        summaries[optimizer] = Summary(history, analysis, families, spectra, evidence)
     return summaries
 
 

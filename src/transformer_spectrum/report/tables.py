@@ -8,28 +8,35 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.report.summary import Summary, evenly
-from transformer_spectrum.spectra.analysis import METRICS
 
 Rows = Iterator[tuple[Any, ...]]
 
-HEADLINE_METRICS = ("spectral_entropy", "stable_rank", "alpha_exponent", "hill_alpha", "ks_alpha")
-TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them
-EVOLUTION_METRICS = ("spectral_entropy", "stable_rank", "spectral_norm", "alpha_exponent", "hill_alpha", "ks_alpha")
+HEADLINE_METRICS = ("spectral_entropy", "stable_rank", "alpha_exponent", "hill_alpha", "mp_spikes", "ks_alpha")
+TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them, nor without its null
+EVOLUTION_METRICS = (
+    "spectral_entropy",
+    "stable_rank",
+    "spectral_norm",
+    "alpha_exponent",
+    "mp_spikes",
+    "hill_alpha",
+    "ks_alpha",
+)
+HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 ROWS_AT_MOST = 10_000
 
-SPECTRA_HISTORY = (
+SPECTRA_EVOLUTION = (
     "optimizer",
     "step",
     "evaluations",
-    "matrix",
     "family",
-    "rows",
-    "columns",
     "metric",
     "value",
-    "reason",
+    "initial",
+    "null_low",
+    "null_high",
 )
-SPECTRA_EVOLUTION = ("optimizer", "step", "evaluations", "family", "metric", "value", "initial")
+HEATMAP = ("optimizer", "step", "evaluations", "matrix", "row", "metric", "value", "change")
 SINGULAR_VALUES = ("optimizer", "step", "family", "rank", "value", "initial")
 ESD = ("optimizer", "step", "family", "eigenvalue", "density")
 LOSS = ("optimizer", "step", "evaluations", "split", "loss")
@@ -41,9 +48,10 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the last recorded step, and family -> mean of each metric over the family's matrices at that
-        step; "initial" has the same of step 0, the null that all optimizers share. "reasons" is a list of lines
-        "optimizer.family: metrics: k of n: why" for what is missing from a mean (a list, so that `dvc metrics show`
-        passes over it).
+        step; "initial" has the same of step 0, the null that all optimizers share. Beside ks_alpha stand its null
+        (mean over shuffles of the initial matrices) and its change since step 0 in that null's standard deviations.
+        "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
+        list, so that `dvc metrics show` passes over it).
     """
     (reference, *_), reasons = summaries.values(), []
     tree: dict[str, Any] = {"initial": _families_at(reference, 0, "initial", reasons)}
@@ -56,6 +64,10 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
     return {**tree, "reasons": reasons}
 
 
+def _six(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
 def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str]) -> dict[str, dict[str, float]]:
     tree: dict[str, dict[str, float]] = {}
     for family, members in summary.families.items():
@@ -63,35 +75,24 @@ def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str
         for metric in (*HEADLINE_METRICS, *TAIL_FACTS):
             value = float(summary.mean(metric, family)[position])
             if np.isfinite(value):
-                tree[family][metric] = float(f"{value:.6g}")
+                tree[family][metric] = _six(value)
             why = summary.analysis.class_reason(metric, position, members)
             if why:
                 missing.setdefault(why, []).append(metric)
+        null, z = summary.null("ks_alpha", family), summary.z("ks_alpha", family, position)
+        if "ks_alpha" in tree[family] and null.draws:
+            tree[family]["ks_alpha_null"] = _six(float(null.mean))
+            if np.isfinite(z):
+                tree[family]["ks_alpha_z"] = _six(z)
         reasons += [f"{prefix}.{family}: {', '.join(names)}: {why}" for why, names in missing.items()]
     return tree
-
-
-def spectra_history(summaries: Mapping[str, Summary]) -> Rows:
-    """Every metric of every matrix at every step; a missing value is empty and has its reason."""
-    for optimizer, summary in summaries.items():
-        history, analysis = summary.history, summary.analysis
-        family_of = {matrix: label for label, members in summary.families.items() for matrix in members.tolist()}
-        shapes, names = history.shapes.tolist(), history.names.tolist()
-        columns = {metric: (analysis.values[metric].tolist(), analysis.reasons[metric].tolist()) for metric in METRICS}
-        for position, (step, evaluations) in enumerate(
-            zip(history.steps.tolist(), history.evaluations.tolist(), strict=True)
-        ):
-            for matrix, name in enumerate(names):
-                fixed = (optimizer, step, evaluations, name, family_of[matrix], *shapes[matrix])
-                for metric, (values, reasons) in columns.items():
-                    reason = reasons[position][matrix]
-                    yield (*fixed, metric, "" if reason else values[position][matrix], reason)
 
 
 def spectra_evolution(summaries: Mapping[str, Summary]) -> Rows:
     """Family means against steps, each beside its null; steps thinned evenly to ROWS_AT_MOST rows in all.
 
-    Means that do not exist are left out; metrics/spectra_history.csv has the reasons.
+    `initial` is the mean at step 0; `null_low` and `null_high` bound its null, see `Summary.band`. Means that do not
+    exist are left out; metrics/spectra_history.csv has the reasons.
     """
     curves = sum(len(summary.families) for summary in summaries.values()) * len(EVOLUTION_METRICS)
     for optimizer, summary in summaries.items():
@@ -100,10 +101,31 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> Rows:
         for family in summary.families:
             for metric in EVOLUTION_METRICS:
                 mean = summary.mean(metric, family)
-                initial = float(mean[0]) if np.isfinite(mean[0]) else ""
+                null = [
+                    float(value) if np.isfinite(value) else "" for value in (mean[0], *summary.band(metric, family))
+                ]
                 for position in shown[np.isfinite(mean[shown])].tolist():
                     step, evaluations = int(history.steps[position]), int(history.evaluations[position])
-                    yield optimizer, step, evaluations, family, metric, float(mean[position]), initial
+                    yield optimizer, step, evaluations, family, metric, float(mean[position]), *null
+
+
+def heatmap(summaries: Mapping[str, Summary]) -> Rows:
+    """Every matrix at steps thinned evenly to ROWS_AT_MOST rows in all.
+
+    `row` counts the matrices from the input to the output; `change` is the value relative to step 0, in percent.
+    Values that do not exist are left out.
+    """
+    matrices = sum(len(summary.history.names) for summary in summaries.values()) * len(HEAT_METRICS)
+    for optimizer, summary in summaries.items():
+        history = summary.history
+        shown = evenly(len(history.steps), max(2, ROWS_AT_MOST // matrices))
+        for metric in HEAT_METRICS:
+            values, change = summary.analysis.values[metric], summary.change(metric)
+            for matrix, name in enumerate(history.names.tolist()):
+                for position in shown[np.isfinite(change[shown, matrix])].tolist():
+                    step, evaluations = int(history.steps[position]), int(history.evaluations[position])
+                    pair = float(values[position, matrix]), float(change[position, matrix])
+                    yield optimizer, step, evaluations, name, matrix, metric, *pair
 
 
 def singular_values(summaries: Mapping[str, Summary]) -> Rows:

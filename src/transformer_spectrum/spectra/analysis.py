@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from transformer_spectrum.spectra import metrics, power_law
+from transformer_spectrum.spectra import metrics, power_law, random_matrix
 
 METRICS = (
     "spectral_entropy",
     "spectral_entropy_normalised",
+    "effective_rank",
+    "participation_ratio",
     "stable_rank",
     "spectral_norm",
+    "frobenius_norm",
+    "condition_number",
+    "numerical_rank",
     "alpha_exponent",
+    "alpha_exponent_se",
+    "alpha_exponent_r_squared",
     "hill_alpha",
     "ks_alpha",
+    "ks_alpha_se",
     "ks_xmin",
     "ks_distance",
     "ks_tail",
+    "alpha_hat",
+    "log_alpha_norm",
+    "mp_variance",
+    "mp_upper_edge",
+    "tw_edge",
+    "mp_spikes",
+    "mp_soft_rank",
+    "mp_distance",
 )
 FAMILIES = (
     "encoder_self_attention",
@@ -32,13 +48,45 @@ FAMILIES = (
     "readout",
 )
 
+COMPUTED = ""
 ZERO_MATRIX = "zero matrix"
 ONE_VALUE = "only one singular value"
+ZERO_VALUE = "a zero singular value"
 NARROW_WINDOW = "fewer than 3 ranks in the window"
 ZERO_IN_WINDOW = "a zero singular value in the window"
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
-COMPUTED = ""
+NO_BULK = "half of the eigenvalues or more are zero"
+REASONS = (
+    COMPUTED,
+    ZERO_MATRIX,
+    ONE_VALUE,
+    ZERO_VALUE,
+    NARROW_WINDOW,
+    ZERO_IN_WINDOW,
+    SHORT_TAIL,
+    CONSTANT_TAIL,
+    NO_BULK,
+)
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """Settings of the estimators.
+
+    Attributes:
+        hill_fraction: largest eigenvalues that enter Hill's alpha; fraction of rank, see `power_law.hill_count`.
+        min_tail: fewest eigenvalues in Clauset's tail; count.
+        ks_distance: convention of D, see `power_law.clauset_fit`.
+        window: ranks of the alpha exponent; fractions, see `metrics.window_ranks`.
+        edge_level: level of the Tracy-Widom edge, see `random_matrix.fit_bulk`; probability.
+    """
+
+    hill_fraction: float
+    min_tail: int
+    ks_distance: power_law.Distance
+    window: tuple[float, float]
+    edge_level: float
 
 
 @dataclass(frozen=True)
@@ -46,16 +94,24 @@ class Analysis:
     """Metrics of S steps of M matrices.
 
     Attributes:
-        values: metric name -> (S, M) float64, NaN exactly where `reasons` has one.
-        reasons: metric name -> (S, M) text, empty where the value was computed.
+        values: metric name -> (S, M) float64, NaN exactly where there is a reason.
+        codes: metric name -> (S, M) positions in REASONS, 0 where the value was computed.
     """
 
     values: Mapping[str, np.ndarray]
-    reasons: Mapping[str, np.ndarray]
+    codes: Mapping[str, np.ndarray]
 
     def reason(self, metric: str, step: int, matrix: int) -> str:
         """Why the metric has no value at this position, or empty text."""
-        return str(self.reasons[metric][step, matrix])
+        return REASONS[self.codes[metric][step, matrix]]
+
+    def missing(self, step: int, matrix: int) -> str:
+        """What has no value at this position and why: "reason: metric, metric; reason: metric"."""
+        named: dict[str, list[str]] = {}
+        for metric, codes in self.codes.items():
+            if codes[step, matrix]:
+                named.setdefault(REASONS[codes[step, matrix]], []).append(metric)
+        return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in named.items())
 
     def class_mean(self, metric: str, members: np.ndarray) -> np.ndarray:
         """(S,) mean over those of the matrices that have a value; NaN where none has: see `class_reason`."""
@@ -67,12 +123,13 @@ class Analysis:
 
     def class_reason(self, metric: str, step: int, members: np.ndarray) -> str:
         """How many of the matrices are missing from the mean, and why; empty text when none is."""
-        reasons = self.reasons[metric][step, members]
-        missing = reasons[reasons != COMPUTED]
+        codes = self.codes[metric][step, members]
+        missing = codes[codes > 0]
         if not len(missing):
             return COMPUTED
-        names, counts = np.unique(missing, return_counts=True)
-        return "; ".join(f"{k} of {len(members)}: {name}" for name, k in zip(names, counts, strict=True))
+        found, counts = np.unique(missing, return_counts=True)
+        named = sorted(zip((REASONS[code] for code in found), counts.tolist(), strict=True))
+        return "; ".join(f"{count} of {len(members)}: {name}" for name, count in named)
 
 
 def shape_classes(families: np.ndarray, shapes: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,33 +157,21 @@ def shape_classes(families: np.ndarray, shapes: np.ndarray) -> dict[str, np.ndar
     return classes
 
 
-def analyze(
-    singular_values: np.ndarray,
-    shapes: np.ndarray,
-    *,
-    hill_fraction: float,
-    min_tail: int,
-    ks_distance: power_law.Distance,
-    window: tuple[float, float],
-) -> Analysis:
-    """All of METRICS for every matrix at every step, in one batch a rank.
+def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimators) -> Analysis:
+    """All of METRICS for every matrix at every step, in one batch a shape.
 
-    A singular value below max(rows, columns) * eps(float32) * s_max is rounding and counts as zero, and by the
+    A singular value not above max(rows, columns) * eps(float32) * s_max is rounding and counts as zero, and by the
     same measure a tail counts as constant.
 
     Args:
         singular_values: (S, M, R), padded behind min(rows, columns) with anything.
         shapes: (M, 2) rows and columns.
-        hill_fraction: largest eigenvalues that enter Hill's alpha; fraction of rank, see `power_law.hill_count`.
-        min_tail: fewest eigenvalues in Clauset's tail; count.
-        ks_distance: convention of D, see `power_law.clauset_fit`.
-        window: ranks of the alpha exponent; fractions, see `metrics.window_ranks`.
+        estimators: their settings.
     Raises:
         ValueError: a singular value is not finite or is negative; names the step and the matrix.
     """
     singular_values, shapes = np.asarray(singular_values, dtype=np.float64), np.asarray(shapes)
-    ranks = shapes.min(axis=1)
-    inside = np.arange(singular_values.shape[2]) < ranks[:, None]  # (M, R)
+    inside = np.arange(singular_values.shape[2]) < shapes.min(axis=1)[:, None]  # (M, R)
     bad = inside & ~(np.isfinite(singular_values) & (singular_values >= 0))
     if bad.any():
         step, matrix, position = np.argwhere(bad)[0]
@@ -136,95 +181,120 @@ def analyze(
         )
     positions = singular_values.shape[:2]
     values = {name: np.full(positions, np.nan) for name in METRICS}
-    width = max(map(len, (ZERO_MATRIX, ONE_VALUE, NARROW_WINDOW, ZERO_IN_WINDOW, SHORT_TAIL, CONSTANT_TAIL)))
-    reasons = {name: np.full(positions, COMPUTED, dtype=f"U{width}") for name in METRICS}
-    for rank in np.unique(ranks):
-        members = np.flatnonzero(ranks == rank)
-        rounding = shapes[members].max(axis=1)[:, None] * np.finfo(np.float32).eps  # (m, 1)
-        block = -np.sort(-singular_values[:, members, :rank], axis=-1)
-        spectra = np.where(block >= rounding * block[..., :1], block, 0.0)
-        rules = _rules(spectra, rounding[:, 0], hill_fraction, min_tail, ks_distance, window)
-        for names, excluded, function in rules:
-            why = np.full(spectra.shape[:2], COMPUTED, dtype=f"U{width}")
-            for reason, mask in reversed(excluded):
-                why[mask] = reason
-            computed = why == COMPUTED
-            results = function(spectra[computed]) if computed.any() else [np.empty(0)] * len(names)
+    codes = {name: np.zeros(positions, dtype=np.uint8) for name in METRICS}
+    sizes = -np.sort(-shapes, axis=1)  # no metric tells a matrix from its transpose
+    for size in np.unique(sizes, axis=0):
+        members = np.flatnonzero((sizes == size).all(axis=1))
+        spectra = -np.sort(-singular_values[:, members, : size[1]], axis=-1).reshape(-1, size[1])
+        for names, why, results in _measure(spectra, (int(size[0]), int(size[1])), estimators):
+            why = why.reshape(-1, len(members))
             for name, result in zip(names, results, strict=True):
-                part = np.full(computed.shape, np.nan)
-                part[computed] = result
-                values[name][:, members] = part
-                reasons[name][:, members] = why
-    return Analysis(values, reasons)
+                values[name][:, members] = result.reshape(why.shape)
+                codes[name][:, members] = why
+    return Analysis(values, codes)
 
 
-Rule = tuple[tuple[str, ...], list[tuple[str, np.ndarray]], Callable[[np.ndarray], tuple[np.ndarray, ...]]]
+Rule = tuple[tuple[str, ...], list[tuple[str, np.ndarray | bool]], Callable[[np.ndarray], tuple[np.ndarray, ...]]]
 
 
-def _rules(
-    spectra: np.ndarray,
-    rounding: np.ndarray,
-    hill_fraction: float,
-    min_tail: int,
-    ks_distance: power_law.Distance,
-    window: tuple[float, float],
-) -> list[Rule]:
-    """Metric names, what has no value (the first reason that holds is given), and the function for the rest.
+def _measure(
+    spectra: np.ndarray, shape: tuple[int, int], estimators: Estimators
+) -> Iterator[tuple[tuple[str, ...], np.ndarray, list[np.ndarray]]]:
+    """Metric names, (B,) codes and (B,) values of B spectra (B, r), descending, of matrices of one shape."""
+    rounding = max(shape) * float(np.finfo(np.float32).eps)
+    spectra = np.where(spectra > rounding * spectra[:, :1], spectra, 0.0)
+    for names, excluded, function in _rules(spectra, shape, rounding, estimators):
+        why = np.zeros(len(spectra), dtype=np.uint8)
+        for reason, mask in reversed(excluded):  # the first reason that holds is given
+            why[mask] = REASONS.index(reason)
+        computed = why == 0
+        if computed.all():
+            yield names, why, list(function(spectra))
+            continue
+        results = [np.full(len(spectra), np.nan) for _ in names]
+        if computed.any():
+            for result, values in zip(results, function(spectra[computed]), strict=True):
+                result[computed] = values
+        yield names, why, results
 
-    Args:
-        spectra: (S, m, r) descending.
-        rounding: (m,) relative size of rounding.
-    """
-    rank = spectra.shape[-1]
-    count = (spectra > 0).sum(axis=-1)
-    zero = count == 0
-    everywhere = np.ones_like(zero)
-    first, last = metrics.window_ranks(rank, window)
-    k = power_law.hill_count(rank, hill_fraction)
+
+def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: float, estimators: Estimators) -> list[Rule]:
+    """Metric names, what has no value, and the function for the rest."""
+    rank = spectra.shape[1]
+    count = np.count_nonzero(spectra, axis=1)
+    zero, lone = (ZERO_MATRIX, count == 0), (ONE_VALUE, rank == 1)
+    first, last = metrics.window_ranks(rank, estimators.window)
+    k = power_law.hill_count(rank, estimators.hill_fraction)
 
     def constant(length: np.ndarray | int) -> np.ndarray:
         """Whether the leading `length` values are equal but for rounding."""
         position = np.broadcast_to(np.clip(np.asarray(length) - 1, 0, rank - 1), count.shape)
-        smallest = np.take_along_axis(spectra, position[..., None], axis=-1)[..., 0]
-        return spectra[..., 0] - smallest <= rounding * spectra[..., 0]
+        smallest = np.take_along_axis(spectra, position[:, None], axis=1)[:, 0]
+        return spectra[:, 0] - smallest <= rounding * spectra[:, 0]
+
+    def tail(s: np.ndarray) -> tuple[np.ndarray, ...]:
+        eigenvalues = s**2
+        fit = power_law.clauset_fit(eigenvalues, estimators.min_tail, estimators.ks_distance)
+        weighted = power_law.alpha_hat(fit.alpha, eigenvalues), power_law.log_alpha_norm(fit.alpha, eigenvalues)
+        return fit.alpha, fit.standard_error, fit.xmin, fit.distance, fit.tail, *weighted
 
     return [
-        (("spectral_norm",), [], lambda s: (metrics.spectral_norm(s),)),
-        (("stable_rank",), [(ZERO_MATRIX, zero)], lambda s: (metrics.stable_rank(s),)),
-        (("spectral_entropy",), [(ZERO_MATRIX, zero)], lambda s: (metrics.spectral_entropy(s),)),
+        (
+            ("spectral_norm", "frobenius_norm", "numerical_rank"),
+            [],
+            lambda s: (metrics.spectral_norm(s), metrics.frobenius_norm(s), metrics.numerical_rank(s, shape)),
+        ),
+        (
+            ("stable_rank", "spectral_entropy", "effective_rank", "participation_ratio"),
+            [zero],
+            lambda s: (
+                metrics.stable_rank(s),
+                metrics.spectral_entropy(s),
+                metrics.effective_rank(s),
+                metrics.participation_ratio(s),
+            ),
+        ),
         (
             ("spectral_entropy_normalised",),
-            [(ZERO_MATRIX, zero), (ONE_VALUE, everywhere & (rank == 1))],
+            [zero, lone],
             lambda s: (metrics.spectral_entropy(s, normalised=True),),
         ),
         (
-            ("alpha_exponent",),
+            ("condition_number",),
+            [zero, (ZERO_VALUE, count < rank)],
+            lambda s: (metrics.condition_number(s),),
+        ),
+        (
+            ("alpha_exponent", "alpha_exponent_se", "alpha_exponent_r_squared"),
             [
-                (ZERO_MATRIX, zero),
-                (ONE_VALUE, everywhere & (rank == 1)),
-                (NARROW_WINDOW, everywhere & (last - first + 1 < metrics.WINDOW_MINIMUM)),
+                zero,
+                lone,
+                (NARROW_WINDOW, last - first + 1 < metrics.WINDOW_MINIMUM),
                 (ZERO_IN_WINDOW, count < last),
             ],
-            lambda s: (metrics.alpha_exponent(s, window).alpha,),
+            lambda s: _decay(metrics.alpha_exponent(s, estimators.window)),
         ),
         (
             ("hill_alpha",),
-            [
-                (ZERO_MATRIX, zero),
-                (ONE_VALUE, everywhere & (rank == 1)),
-                (SHORT_TAIL, count < k + 1),
-                (CONSTANT_TAIL, constant(k + 1)),
-            ],
+            [zero, lone, (SHORT_TAIL, count < k + 1), (CONSTANT_TAIL, constant(k + 1))],
             lambda s: (power_law.hill_alpha(s**2, k),),
         ),
         (
-            ("ks_alpha", "ks_xmin", "ks_distance", "ks_tail"),
-            [
-                (ZERO_MATRIX, zero),
-                (ONE_VALUE, everywhere & (rank == 1)),
-                (SHORT_TAIL, count < min_tail),
-                (CONSTANT_TAIL, constant(count)),
-            ],
-            lambda s: tuple(power_law.clauset_fit(s**2, min_tail, ks_distance)),
+            ("ks_alpha", "ks_alpha_se", "ks_xmin", "ks_distance", "ks_tail", "alpha_hat", "log_alpha_norm"),
+            [zero, lone, (SHORT_TAIL, count < estimators.min_tail), (CONSTANT_TAIL, constant(count))],
+            tail,
+        ),
+        (
+            ("mp_variance", "mp_upper_edge", "tw_edge", "mp_spikes", "mp_soft_rank", "mp_distance"),
+            [zero, lone, (NO_BULK, 2 * count <= rank)],
+            lambda s: _bulk(random_matrix.fit_bulk(s, shape, level=estimators.edge_level)),
         ),
     ]
+
+
+def _decay(found: metrics.RankDecay) -> tuple[np.ndarray, ...]:
+    return found.alpha, found.standard_error, found.r_squared
+
+
+def _bulk(fit: random_matrix.BulkFit) -> tuple[np.ndarray, ...]:
+    return fit.variance, fit.upper_edge, fit.tracy_widom_edge, fit.spikes, fit.soft_rank, fit.distance

@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transformer_spectrum.spectra.metrics import checked_spectra
+from transformer_spectrum.spectra.xmin_scan import scan
 
 Distance = Literal["two_sided", "powerlaw"]
 HILL_MINIMUM = 2
-CELLS = 1 << 17  # float64 numbers in a working array: 1 MiB, which stays in a core's cache
 
 
 class PowerLawFit(NamedTuple):
@@ -32,6 +32,14 @@ class PowerLawFit(NamedTuple):
     xmin: np.ndarray
     distance: np.ndarray
     tail: np.ndarray
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Of alpha for a given xmin: (alpha - 1) / sqrt(tail), dimensionless; the choice of xmin adds to it.
+
+        Source: Clauset, Shalizi & Newman (2009), SIAM Review 51(4), eq. 3.2.
+        """
+        return (self.alpha - 1.0) / np.sqrt(self.tail)
 
 
 def hill_count(rank: int, fraction: float) -> int:
@@ -66,6 +74,87 @@ def hill_alpha(eigenvalues: np.ndarray, k: int) -> np.ndarray:
     return 1.0 + k / total
 
 
+def hill_standard_error(alpha: np.ndarray, k: np.ndarray | int) -> np.ndarray:
+    """Of Hill's estimate for a given k: (alpha - 1) / sqrt(k).
+
+    Args:
+        alpha: (...) by `hill_alpha` or `hill_plot`, dimensionless.
+        k: size of the tail; count.
+    Returns:
+        (...) dimensionless; NaN where alpha is.
+    Source: Hall (1982), J. R. Statist. Soc. B 44(1), theorem 2: the asymptotic variance of independent values.
+    """
+    return (np.asarray(alpha, dtype=np.float64) - 1.0) / np.sqrt(k)
+
+
+def hill_plot(eigenvalues: np.ndarray) -> np.ndarray:
+    """Hill's alpha for every size of the tail: position k - 1 holds `hill_alpha` of k = 1, ..., n - 1.
+
+    Args:
+        eigenvalues: (..., n), any order and unit, n >= 2.
+    Returns:
+        (..., n - 1) dimensionless, > 1; unchanged when the eigenvalues are rescaled. NaN exactly where Hill's
+        estimate does not exist: the largest k + 1 eigenvalues are equal, or the (k + 1)-th is zero.
+    Raises:
+        ValueError: a spectrum has a single eigenvalue.
+    Source: Hill (1975), Ann. Statist. 3(5), eq. 2.2; the plot: Drees, de Haan & Resnick (2000), Ann. Statist. 28(1).
+    """
+    descending = np.sort(checked_spectra(eigenvalues, "eigenvalues"), axis=-1)[..., ::-1]
+    n = descending.shape[-1]
+    if n < 2:
+        raise ValueError("a single eigenvalue has no Hill plot")
+    upper, lower = descending[..., :-1], descending[..., 1:]
+    k = np.arange(1, n)
+    # sum_{i<=k} ln(x_i / x_(k+1)) = sum_{i<=k} i ln(x_i / x_(i+1)): terms >= 0, so that nothing cancels.
+    gaps = np.log(np.divide(upper, lower, out=np.ones_like(upper), where=lower > 0))
+    total = np.cumsum(k * gaps, axis=-1)
+    exists = (lower > 0) & (total > 0)
+    return 1.0 + np.divide(k, total, out=np.full_like(total, np.nan), where=exists)
+
+
+def alpha_hat(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+    """Alpha weighted by the scale of the matrix: alpha * log10(largest eigenvalue), WeightWatcher's alpha_weighted.
+
+    Args:
+        alpha: (...) exponent of the tail, dimensionless.
+        eigenvalues: (..., n) s^2 of W, not divided by its size, any order, in squared units of W.
+    Returns:
+        (...) dimensionless, of either sign. It depends on the unit of W: a factor c adds 2 alpha log10 c.
+    Raises:
+        ValueError: alpha is not finite and positive, or no eigenvalue is.
+    Source: Martin, Peng & Mahoney (2021), Nature Communications 12, 4122.
+    """
+    alpha, _, largest = _weighted(alpha, eigenvalues)
+    return alpha * np.log10(largest)
+
+
+def log_alpha_norm(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+    """Logarithm of the alpha-norm: log10(sum_i l_i^alpha), without overflow at any alpha.
+
+    Args:
+        alpha: (...) exponent of the tail, dimensionless.
+        eigenvalues: (..., n) l = s^2 of W, not divided by its size, any order, in squared units of W.
+    Returns:
+        (...) dimensionless, of either sign: `alpha_hat` plus a term in [0, log10 n]. It depends on the unit of W.
+    Raises:
+        ValueError: alpha is not finite and positive, or no eigenvalue is.
+    Source: Martin, Peng & Mahoney (2021), Nature Communications 12, 4122.
+    """
+    alpha, eigenvalues, largest = _weighted(alpha, eigenvalues)
+    return alpha * np.log10(largest) + np.log10(((eigenvalues / largest[..., None]) ** alpha[..., None]).sum(axis=-1))
+
+
+def _weighted(alpha: np.ndarray, eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Alpha, eigenvalues and the largest of each spectrum, checked."""
+    alpha, eigenvalues = np.asarray(alpha, dtype=np.float64), checked_spectra(eigenvalues, "eigenvalues")
+    if not ((alpha > 0) & np.isfinite(alpha)).all():
+        raise ValueError("alpha must be finite and > 0")
+    largest = eigenvalues.max(axis=-1)
+    if not (largest > 0).all():
+        raise ValueError("no eigenvalue is positive")
+    return alpha, eigenvalues, largest
+
+
 def clauset_fit(eigenvalues: np.ndarray, min_tail: int, distance: Distance = "two_sided") -> PowerLawFit:
     """Maximum likelihood above the xmin of smallest KS distance: alpha = 1 + n / sum ln(x / xmin).
 
@@ -93,70 +182,6 @@ def clauset_fit(eigenvalues: np.ndarray, min_tail: int, distance: Distance = "tw
     eigenvalues = checked_spectra(eigenvalues, "eigenvalues")
     batch, n = eigenvalues.shape[:-1], eigenvalues.shape[-1]
     ascending = np.sort(eigenvalues.reshape(-1, n), axis=-1)
-    start, alpha, smallest = _scan(ascending, min_tail, distance)
-    if not np.isfinite(smallest).all():
-        raise ValueError(f"no xmin: fewer than min_tail = {min_tail} eigenvalues are positive, or all are equal")
-    xmin = np.take_along_axis(ascending, start[:, None], axis=-1)[:, 0]
-    return PowerLawFit(*(np.reshape(values, batch) for values in (alpha, xmin, smallest, n - start)))
-
-
-def _scan(ascending: np.ndarray, min_tail: int, distance: Distance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best xmin of each of B spectra (B, n): position, alpha, D; D is inf where no candidate exists."""
-    spectra, n = ascending.shape
-    start, alpha, smallest = np.zeros(spectra, dtype=int), np.full(spectra, np.nan), np.full(spectra, np.inf)
-    rows = max(1, min(spectra, CELLS // n))
-    columns = max(1, min(n, CELLS // (rows * n), 16))
-    rows = max(1, CELLS // (columns * n))
-    for row in range(0, spectra, rows):
-        part = slice(row, row + rows)
-        logs, first, exponents = _candidates(ascending[part])
-        for left in range(0, n - min_tail + 1, columns):
-            right = min(left + columns, n - min_tail + 1)
-            distances = _distances(logs, first, exponents, left, right, distance)  # (rows, candidates)
-            best = distances.argmin(axis=-1)
-            found = np.take_along_axis(distances, best[:, None], axis=-1)[:, 0]
-            better = found < smallest[part]
-            start[part] = np.where(better, left + best, start[part])
-            smallest[part] = np.where(better, found, smallest[part])
-        position = start[part][:, None]
-        alpha[part] = 1.0 + np.take_along_axis(exponents, position, axis=-1)[:, 0]
-    return start, alpha, smallest
-
-
-def _candidates(ascending: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of (B, n) spectra: logs, position of the first equal value, and alpha - 1 above each value (NaN: no xmin)."""
-    n = ascending.shape[-1]
-    positive = ascending > 0
-    largest = ascending[:, -1:]
-    ratio = np.divide(ascending, largest, out=np.zeros_like(ascending), where=positive)
-    logs = np.log(np.maximum(ratio, np.finfo(np.float64).smallest_subnormal))  # zeros stay below every xmin
-    fresh = np.ones_like(positive)
-    fresh[:, 1:] = ascending[:, 1:] > ascending[:, :-1]
-    first = np.maximum.accumulate(np.where(fresh, np.arange(n), 0), axis=-1)
-    tail = n - np.arange(n)
-    total = np.cumsum(logs[:, ::-1], axis=-1)[:, ::-1] - tail * logs  # sum of ln(x / xmin) above each value
-    usable = positive & fresh & (ascending < largest) & (total > 0)
-    exponents = np.divide(tail, total, out=np.full_like(total, np.nan), where=usable)  # eq. 3.1
-    return logs, first, exponents
-
-
-def _distances(
-    logs: np.ndarray, first: np.ndarray, exponents: np.ndarray, left: int, right: int, distance: Distance
-) -> np.ndarray:
-    """D of the candidates left <= i < right, (B, right - left); inf where a value is no candidate."""
-    n = logs.shape[-1]
-    candidate = np.arange(left, right)[:, None]
-    tail = n - candidate
-    steep = exponents[:, left:right, None]
-    usable = np.isfinite(steep)
-    # Below xmin both distribution functions are 0 and D gains nothing.
-    above = np.maximum(logs[:, None, left:] - logs[:, left:right, None], 0.0)  # (B, candidates, n - left)
-    fitted = -np.expm1(np.where(usable, -steep, 0.0) * above)
-    before = np.maximum(first[:, None, left:] - candidate, 0) / tail  # S just below each value
-    worst = fitted - before
-    if distance == "powerlaw":
-        worst = np.abs(worst).max(axis=-1)
-    else:
-        after = np.maximum(np.arange(left + 1, n + 1) - candidate, 0) / tail  # S at each value
-        worst = np.maximum(worst, after - fitted).max(axis=-1)
-    return np.where(usable[..., 0], worst, np.inf)
+    start, alpha, smallest = scan(ascending, min_tail, distance == "two_sided")
+    xmin = ascending[np.arange(len(start)), start]
+    return PowerLawFit(*(values.reshape(batch) for values in (alpha, xmin, smallest, n - start)))

@@ -1,0 +1,137 @@
+"""Tensor name -> what the matrix is for, by the naming habits of PyTorch, transformers, timm and their kin.
+
+A name is no proof. What no habit covers is "other", and the table shows the name beside the family.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+# Names of the last component of a path such as "encoder.layer.0.attention.self.query".
+_LAST = {
+    "query": "q query q_proj q_lin wq to_q q_attn query_proj linear_q query_layer w_q fc_q q_proj_weight",
+    "key": "k key k_proj k_lin wk to_k key_proj linear_k key_layer w_k fc_k k_proj_weight",
+    "value": "v value v_proj v_lin wv to_v value_proj linear_v value_layer w_v fc_v v_proj_weight",
+    "feed_forward_gate": "gate_proj wi_0",
+    "feed_forward_up": (
+        "fc1 c_fc up_proj wi wi_1 w3 w_1 lin1 linear1 dense_h_to_4h expand fc_in up ffn fc_up intermediate"
+    ),
+    "feed_forward_down": "fc2 down_proj w2 w_2 lin2 linear2 dense_4h_to_h contract fc_out down ffn_output fc_down",
+    "feed_forward": "gate_up_proj wi_fused mlp",
+    "router": "router gate gate_network",
+    "readout": "lm_head embed_out readout classifier score output_projection decoder_output out_head unembed",
+    "token_embedding": (
+        "wte word_embeddings embed_tokens tok_embeddings token_embedding shared embed_in embedding embed"
+    ),
+    "type_embedding": "token_type_embeddings segment_embeddings token_type_embedding",
+    "position_embedding": "wpe",
+}
+_BY_LAST = {last: family for family, names in _LAST.items() for last in names.split()}
+_FUSED = "in_proj in_proj_weight c_attn qkv qkv_proj query_key_value wqkv w_pack to_qkv attn_qkv"
+FUSED = frozenset(_FUSED.split())
+_ATTENTION_OUTPUT = frozenset(
+    [
+        "o",
+        "o_proj",
+        "out_proj",
+        "out_lin",
+        "wo",
+        "to_out",
+        "dense",
+        "c_proj",
+        "proj",
+        "out",
+        "output",
+        "linear_out",
+        "fc_o",
+    ]
+)
+_POSITION = re.compile(r"position|(^|[._])pos_emb|relative_attention_bias|relative_bias|rel_pos|(^|\.)pe$")
+_CROSS = re.compile(r"cross|encoder_attn|encdec|multihead_attn|attn2|src_attn")
+_ATTENTION = re.compile(r"att(?:n|ention)")
+_FEED_FORWARD = re.compile(r"mlp|ffn|feed_forward|feedforward|densereludense|experts")
+
+
+def path_of(name: str) -> str:
+    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
+    return re.sub(r"[._]weight(_orig|_v)?$", "", name)
+
+
+def is_bias(name: str) -> bool:
+    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias."""
+    last = name.rsplit(".", 1)[-1]
+    return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$", last)) and not _POSITION.search(name)
+
+
+def fused_kind(name: str) -> str | None:
+    """The last component when a tensor holds queries, keys and values together, in lower case; None when not.
+
+    `in_proj.weight` is a fused one in few models and Mamba's input projection in others; `in_proj_weight`, of
+    torch.nn.MultiheadAttention, always is.
+    """
+    last = name.rsplit(".", 1)[-1].lower()
+    if last == "in_proj_weight":
+        return last
+    last = path_of(name).rsplit(".", 1)[-1].lower()
+    return last if last in FUSED else None
+
+
+def family_of(name: str, axes: int = 2, others: Collection[str] = ()) -> str:
+    """What the matrix is for.
+
+    Args:
+        name: of the tensor, such as "encoder.layer.0.attention.self.query.weight".
+        axes: of the tensor as stored; four are a convolution.
+        others: names of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
+    Returns:
+        Such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when no
+        naming habit covers it.
+    """
+    path = path_of(name).lower()
+    if axes >= 4:
+        return "convolution"
+    if _POSITION.search(path):
+        return "position_embedding"
+    if axes == 3 and "experts" not in path:
+        return "convolution"
+    parts = [part for part in path.split(".") if not part.isdigit()] or [path]
+    last, before = parts[-1], ".".join(parts[:-1])
+    if fused_kind(name) == "in_proj_weight":
+        last = "in_proj_weight"
+    if last in ("linear", "layer", "base_layer") and len(parts) > 1:
+        last, before = parts[-2], ".".join(parts[:-2])
+    family = _attention(last, before) or _feed_forward(last, before, name, others)
+    if family is None and "embed" in path:
+        family = "type_embedding" if re.search(r"type|segment", path) else "token_embedding"
+    if family is None and ((len(parts) == 1 and last in ("head", "fc", "output")) or before.endswith("predictions")):
+        family = "readout"
+    return family or "other"
+
+
+def _attention(last: str, before: str) -> str | None:
+    """The attention's matrices; "cross_" when its keys come from elsewhere."""
+    family = _BY_LAST.get(last)
+    inside = before if last != "dense" else before.removesuffix(".output")
+    if last in _ATTENTION_OUTPUT and _ATTENTION.search(inside.rsplit(".", 1)[-1] or before):
+        family = "attention_output"
+    if last in FUSED and last != "in_proj":
+        family = "query_key_value"
+    if family in ("query", "key", "value", "query_key_value", "attention_output"):
+        return f"cross_{family}" if _CROSS.search(before) else family
+    return None
+
+
+def _feed_forward(last: str, before: str, name: str, others: Collection[str]) -> str | None:
+    """The feed-forward's matrices, and what is known by its last component alone."""
+    if last == "w1":
+        gated = re.sub(r"w1(?=\.|$)", "w3", name) in others
+        return "feed_forward_gate" if gated else "feed_forward_up"
+    if last == "dense":  # BERT's intermediate.dense and output.dense
+        inside = before.rsplit(".", 1)[-1]
+        return {"intermediate": "feed_forward_up", "output": "feed_forward_down"}.get(inside)
+    if last in ("c_proj", "wo") or (last in ("proj", "out", "output") and _FEED_FORWARD.search(before)):
+        return "feed_forward_down"
+    if last in _BY_LAST:
+        return _BY_LAST[last]
+    return "feed_forward" if _FEED_FORWARD.search(f"{before}.{last}") else None

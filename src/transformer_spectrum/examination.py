@@ -1,0 +1,257 @@
+"""Any checkpoint -> the spectrum of every matrix beside its null: what `transformer-spectrum analyze` does."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect, heads
+from transformer_spectrum.checkpoints import FLOATING, Checkpoint, open_checkpoint
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import atomic_folder, read_json, sha256, write_csv, write_json, write_text
+from transformer_spectrum.progress import Progress
+from transformer_spectrum.provenance import versions
+from transformer_spectrum.report.model_page import page
+from transformer_spectrum.report.model_results import MADE_BY, Examination, Measured
+from transformer_spectrum.report.model_tables import CSV_HEADER, csv_rows, json_tree
+from transformer_spectrum.seeds import numpy_generator, torch_generator
+from transformer_spectrum.spectra import nulls
+from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
+from transformer_spectrum.spectra.large import shuffled_in_pieces, spectrum_in_pieces
+from transformer_spectrum.spectra.weights import spectrum
+
+LARGE = 1 << 21  # entries above which one matrix at a time is decomposed in pieces, on the chosen device
+RANK_LIMIT = 16_384  # its Gram matrix takes 2 GiB, and the decomposition as much again
+NULL_BUDGET = 1 << 36  # products spent on the shuffles of one matrix
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how.
+
+    Attributes:
+        estimators: their settings.
+        shuffles: null draws of a matrix; count, >= 3. Large matrices get fewer, see `draws_of`.
+        seed: of the shuffles.
+        heads: of the queries, to measure every head too; None: no heads.
+        include, exclude: shell patterns of matrix names; a matrix must match one of the first, if there are any,
+            and none of the second.
+        min_size: smaller side below which a matrix is left out; count.
+        device: where large matrices are decomposed, cpu or cuda.
+    """
+
+    estimators: Estimators
+    shuffles: int = 20
+    seed: int = 0
+    heads: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_size: int = 8
+    device: str = "cpu"
+
+
+def examine(path: str | Path, settings: Settings) -> Examination:
+    """Measures every matrix of a checkpoint, one tensor in memory at a time.
+
+    Args:
+        path: see `checkpoints.open_checkpoint`.
+        settings: what to measure and how.
+    Raises:
+        InputError: no such device, no readable checkpoint, no matrix left to measure, heads that do not divide a
+            matrix, or a weight that is not finite (the tensor is named).
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: there is no CUDA device; use cpu")
+    checkpoint = open_checkpoint(path)
+    stored = checkpoint.tensors
+    floating = {name: tensor.shape for name, tensor in stored.items() if tensor.dtype in FLOATING}
+    anatomy = dissect(floating, checkpoint.config, checkpoint.metadata)
+    parts, skipped = _chosen(anatomy, settings, checkpoint)
+    skipped += [
+        Skipped(name, tensor.shape, f"{tensor.dtype} entries are no floating-point weights")
+        for name, tensor in stored.items()
+        if tensor.dtype not in FLOATING and len(tensor.shape) >= 2
+    ]
+    if not parts:
+        raise InputError(f"{path}: no matrix to measure of {len(stored)} tensors; {_why_none(skipped)}")
+    measured = tuple(_measured(checkpoint, parts, settings))
+    notes = [*checkpoint.notes, *anatomy.notes]
+    if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
+        notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
+    if any(matrix.part.entries > LARGE for matrix in measured):
+        notes.append(
+            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64, "
+            "whose rounding is far below what counts as zero"
+        )
+    return Examination(
+        name=checkpoint.path.resolve().name,
+        files=tuple(
+            {"name": file.path.name, "sha256": sha256(file.path), "bytes": file.path.stat().st_size}
+            for file in checkpoint.files
+        ),
+        model_type=str(checkpoint.config.get("model_type", "")),
+        settings=_recorded(settings),
+        estimators=settings.estimators,
+        versions=versions(),
+        matrices=measured,
+        skipped=tuple(skipped),
+        vectors=anatomy.vectors,
+        weights=sum(int(np.prod(shape)) for shape in floating.values()),
+        notes=tuple(notes),
+    )
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    names = ("seed", "shuffles", "heads", "min_size", "device")
+    patterns = {"include": list(settings.include), "exclude": list(settings.exclude)}
+    return {**{name: getattr(settings, name) for name in names}, **patterns}
+
+
+def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tuple[list[Part], list[Skipped]]:
+    """The parts that pass the patterns and the sizes, with heads behind them, and what does not pass."""
+    parts = anatomy.parts
+    if settings.heads is not None:
+        try:
+            every = {part.name: part for part in heads(parts, settings.heads, checkpoint.config)}
+        except ValueError as error:
+            raise InputError(f"{checkpoint.path}: {error}") from None
+        of_tensor: dict[str, list[Part]] = {}
+        for part in (*parts, *every.values()):  # heads beside their matrix: one reading serves both
+            of_tensor.setdefault(part.tensor, []).append(part)
+        parts = [part for group in of_tensor.values() for part in group]
+    chosen, skipped = [], list(anatomy.skipped)
+    for part in parts:
+        reason = _reason_against(part, settings)
+        if reason:
+            skipped.append(Skipped(part.name, part.shape, reason))
+        else:
+            chosen.append(part)
+    return chosen, skipped
+
+
+def _reason_against(part: Part, settings: Settings) -> str:
+    def matches(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(part.name, pattern) for pattern in patterns)
+
+    if settings.include and not matches(settings.include):
+        return "no --include matches"
+    if matches(settings.exclude):
+        return "an --exclude matches"
+    if min(part.shape) < settings.min_size:
+        return f"its smaller side is below --min-size {settings.min_size}"
+    if min(part.shape) > RANK_LIMIT:
+        return f"its smaller side is above {RANK_LIMIT}"
+    return ""
+
+
+def _why_none(skipped: list[Skipped]) -> str:
+    reasons = {skip.reason for skip in skipped}
+    return f"left out: {'; '.join(sorted(reasons))}" if reasons else "none has two axes"
+
+
+def _measured(checkpoint: Checkpoint, parts: list[Part], settings: Settings) -> Iterator[Measured]:
+    """Every part, those with entries seen before noted with the first of them."""
+    found: dict[str, Measured] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    reading, tensor, weights = "", torch.empty(0), 0
+    with Progress("analyze", len(parts)) as progress:
+        for i, part in enumerate(parts):
+            if part.tensor != reading:
+                tensor = torch.empty(0)  # let go of the last one before the next is read
+                reading, tensor = part.tensor, checkpoint.read(part.tensor)
+                if not all(torch.isfinite(end) for end in torch.aminmax(tensor)):  # a NaN is the least and the largest
+                    raise InputError(f"{checkpoint.where[reading].path}: {reading}: weights are not finite")
+                content = hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().data).digest()
+            key = (content, part.shape, part.index, part.transposed, part.cut, part.head)
+            if key in first:
+                twin = found[first[key]]
+                found[first[key]] = replace(twin, same=(*twin.same, part.name))
+            else:
+                first[key] = part.name
+                found[part.name] = measure(part, part.of(tensor), settings)
+            weights += part.entries
+            progress.update(i + 1, million_weights=weights / 1e6)
+    yield from found.values()
+
+
+def measure(part: Part, matrix: Tensor, settings: Settings) -> Measured:
+    """One matrix and its shuffles.
+
+    Args:
+        part: which it is.
+        matrix: (rows, columns) finite, on the CPU, any floating type.
+        settings: how.
+    """
+    draws = draws_of(part.shape, settings.shuffles)
+    purpose = f"shuffles of {part.name}"
+    if part.entries <= LARGE:
+        values = spectrum(matrix[None].double().numpy())[0]
+        shuffled = nulls.shuffled_singular_values(matrix[None], draws, torch_generator(settings.seed, purpose))[:, 0]
+    else:
+        values = spectrum_in_pieces(matrix, settings.device)
+        shuffled = shuffled_in_pieces(matrix, draws, numpy_generator(settings.seed, purpose), settings.device)
+    spectra = np.concatenate([values[None], shuffled])[:, None]  # (1 + D, 1, r)
+    analysis = analyze(spectra, np.array([part.shape]), settings.estimators)
+    compared = {
+        metric: nulls.compare(analysis.values[metric][0, 0], analysis.values[metric][1:, 0]) for metric in METRICS
+    }
+    return Measured(
+        part,
+        values,
+        shuffled.astype(np.float32),
+        {metric: float(analysis.values[metric][0, 0]) for metric in METRICS},
+        {metric: analysis.reason(metric, 0, 0) for metric in METRICS},
+        compared,
+    )
+
+
+def draws_of(shape: tuple[int, int], shuffles: int) -> int:
+    """Shuffles of a matrix: as many as asked for, fewer when they would cost above NULL_BUDGET, at least 3."""
+    cost = shape[0] * shape[1] * min(shape)
+    return max(nulls.DRAWS_MINIMUM, min(shuffles, NULL_BUDGET // cost))
+
+
+def check_out(out: str | Path) -> None:
+    """Refuses to replace what an earlier analysis has not written.
+
+    Raises:
+        InputError: the path is a file, a folder that holds anything else, or in one that cannot be written to.
+    """
+    out = Path(out)
+    if out.is_dir():
+        if not any(out.iterdir()):
+            return
+        summary = out / "summary.json"
+        tree = read_json(summary) if summary.is_file() else None
+        if isinstance(tree, dict) and tree.get("made_by") == MADE_BY:
+            return
+        raise InputError(f"--out {out}: holds other files, which would be lost; name a new folder")
+    if out.exists() or out.is_symlink():
+        raise InputError(f"--out {out}: is no folder")
+    above = next(folder for folder in out.resolve().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"--out {out}: {above} is no folder that can be written to")
+
+
+def write(examination: Examination, out: str | Path, figures: int) -> None:
+    """Writes matrices.csv, summary.json and index.html into a folder, all or nothing.
+
+    Args:
+        examination: what was measured.
+        out: the folder, new or of an earlier analysis.
+        figures: matrices that get pictures of their own in index.html, chosen evenly; count, >= 0.
+    """
+    check_out(out)
+    with atomic_folder(out) as folder:
+        write_csv(folder / "matrices.csv", CSV_HEADER, csv_rows(examination))
+        write_json(folder / "summary.json", json_tree(examination))
+        write_text(folder / "index.html", page(examination, figures))

@@ -1,0 +1,150 @@
+"""A checkpoint's results as one HTML file that needs nothing else, neither a network nor a script."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from transformer_spectrum.progress import Progress
+from transformer_spectrum.report.model_figures import (
+    COLUMNS,
+    overview,
+    overview_legend,
+    sizes,
+    spectrum_figure,
+    spectrum_legend,
+)
+from transformer_spectrum.report.model_results import Examination, Measured
+from transformer_spectrum.report.model_tables import ALPHA_WARNING, HEADER, MEANINGS, cells, facts
+from transformer_spectrum.report.style import save
+from transformer_spectrum.report.summary import evenly
+
+CSS = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 1240px; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+h3 { font: 600 .95rem ui-monospace, monospace; margin: 1.4rem 0 0; overflow-wrap: anywhere; }
+p, ul { max-width: 62rem; } .quiet { color: #555; font-size: .87rem; } li { overflow-wrap: anywhere; }
+img { max-width: 100%; height: auto; display: block; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888; }
+th { text-align: right; padding: .25rem .5rem; }
+td { text-align: right; padding: .12rem .5rem; border-bottom: 1px solid #eee; }
+td:nth-child(1), td:nth-child(3), th:nth-child(1), th:nth-child(3) { text-align: left; }
+.wide.tall { max-height: 36rem; overflow-y: auto; border-bottom: 1px solid #ccc; } code { font-size: .85em; }
+"""
+
+
+def page(examination: Examination, figures: int) -> str:
+    """The whole page.
+
+    Args:
+        examination: what was measured.
+        figures: matrices with pictures of their own, chosen evenly when there are more; count, >= 0.
+    """
+    matrices = examination.matrices
+    shown = _evenly(matrices, figures)
+    title = escape(examination.name)
+    parts = [
+        f"<h1>Spectra of {title}</h1>",
+        f'<p class="quiet">{_provenance(examination)}</p>',
+        *(f"<p>{escape(fact)}</p>" for fact in facts(examination)[:2]),
+        "<h2>Along the depth of the model</h2>",
+        f'<p class="quiet">{escape(overview_legend())} {escape(_left_out(matrices))}</p>',
+        _image(overview(matrices), "metrics against layer, a column for each shape"),
+        f"<p>{escape(ALPHA_WARNING)}</p>",
+        "<h2>Every matrix</h2>",
+        f'<p class="quiet">{escape(MEANINGS)} All metrics are in matrices.csv.</p>',
+        _table(matrices),
+    ]
+    if shown:
+        count = (
+            f"all {len(matrices)}" if len(shown) == len(matrices) else f"{len(shown)} of {len(matrices)}, evenly chosen"
+        )
+        parts += [
+            f"<h2>Spectra ({count})</h2>",
+            _image(spectrum_legend(), "legend"),
+            *_spectra(shown, examination),
+        ]
+    parts += ["<h2>What to know</h2>", _list(facts(examination)[2:]), *_settings(examination)]
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Spectra of {title}</title>'
+    body = "\n".join(parts)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}</style></head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _evenly(matrices: Sequence[Measured], count: int) -> list[Measured]:
+    if count >= 2:
+        return [matrices[i] for i in evenly(len(matrices), count)]
+    return list(matrices[:count])
+
+
+def _provenance(examination: Examination) -> str:
+    files = "; ".join(f"{escape(file['name'])}, sha256 {file['sha256'][:16]}…" for file in examination.files[:3])
+    more = f" and {len(examination.files) - 3} more files" if len(examination.files) > 3 else ""
+    kind = f", model type {escape(examination.model_type)}" if examination.model_type else ""
+    return f"{files}{more}{kind}"
+
+
+def _left_out(matrices: Sequence[Measured]) -> str:
+    different = len({tuple(sorted(matrix.part.shape)) for matrix in matrices})
+    return f"The {COLUMNS} commonest of {different} shapes." if different > len(sizes(matrices)) else ""
+
+
+def _image(figure: Figure, alternative: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.png"
+        save(figure, path)
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+    width = round(float(figure.get_size_inches()[0]) * 100)
+    return f'<img width="{width}" alt="{escape(alternative)}" src="data:image/png;base64,{data}">'
+
+
+def _table(matrices: Sequence[Measured]) -> str:
+    footnotes: dict[str, int] = {}
+    rows = [cells(matrix, footnotes) for matrix in matrices]
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    notes = "<br>".join(f"–{number}: {escape(reason)}" for reason, number in footnotes.items())
+    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+    return f'<div class="wide tall">{table}</div>' + (f'<p class="quiet">{notes}</p>' if notes else "")
+
+
+def _spectra(shown: Sequence[Measured], examination: Examination) -> list[str]:
+    parts = []
+    with Progress("figures", len(shown)) as progress:
+        for i, matrix in enumerate(shown):
+            parts.append(_spectrum(matrix, examination))
+            progress.update(i + 1)
+    return parts
+
+
+def _spectrum(matrix: Measured, examination: Examination) -> str:
+    part = matrix.part
+    words = [f"{part.shape[0]}×{part.shape[1]}", part.family.replace("_", " "), *([part.note] if part.note else [])]
+    values, null = matrix.values, matrix.nulls["ks_alpha"]
+    if matrix.reasons["ks_alpha"]:
+        words.append(f"no alpha: {matrix.reasons['ks_alpha']}")
+    else:
+        words.append(
+            f"alpha {values['ks_alpha']:.2f} ± {values['ks_alpha_se']:.2f} (D {values['ks_distance']:.3f}, tail "
+            f"{values['ks_tail']:.0f}; null {float(null.null_mean):.2f} ± {float(null.null_sd):.2f})"
+        )
+    name = escape(part.name)
+    image = _image(spectrum_figure(matrix, examination.estimators), f"spectrum of {part.name}")
+    return f'<h3>{name}</h3>\n<p class="quiet">{escape("; ".join(words))}</p>\n{image}'
+
+
+def _list(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return "<p>Every matrix of the file was measured as stored.</p>"
+    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _settings(examination: Examination) -> list[str]:
+    estimators, settings = examination.estimators, examination.settings
+    words = {**settings, **vars(estimators), **examination.versions}
+    return ['<p class="quiet">' + escape("; ".join(f"{name}: {value}" for name, value in words.items())) + "</p>"]

@@ -1,0 +1,242 @@
+"""One checkpoint's matrices as a text table, CSV rows and a JSON tree."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum.report.model_results import MADE_BY, Examination, Measured
+from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+
+NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
+CLASS_METRICS = ("stable_rank", "spectral_entropy", "spectral_entropy_normalised", "hill_alpha", "ks_alpha")
+ALPHA_WARNING = (
+    "Alpha is a fit, not proof of a power law: read it beside D, the size of the tail and the null, the mean ± "
+    "standard deviation of the same fit to the same entries in random places; z is their difference in null "
+    "standard deviations. Alphas of different shapes cannot be compared and are not averaged."
+)
+
+
+# -- text ------------------------------------------------------------------------------------------------------
+HEADER = (
+    "matrix",
+    "shape",
+    "family",
+    "stable",
+    "entropy",
+    "alpha",
+    "± se",
+    "D",
+    "tail",
+    "null",
+    "± sd",
+    "diff",
+    "z",
+    "spikes",
+)
+MEANINGS = (
+    "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail eigenvalues, "
+    "D its KS distance. null ± sd, diff, z: shuffled entries. spikes: eigenvalues above the Tracy-Widom edge."
+)
+
+
+def text_table(matrices: Sequence[Measured], width: int) -> str:
+    """An aligned table, one line a matrix; what has no value is a dash with the number of a footnote.
+
+    Args:
+        matrices: at least one.
+        width: of the terminal; columns. Names are shortened in the middle, then the families left out, to fit.
+    """
+    footnotes: dict[str, int] = {}
+    rows = [cells(matrix, footnotes) for matrix in matrices]
+    columns = [list(column) for column in zip(HEADER, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    spare = width - sum(widths[1:]) - 2 * (len(widths) - 1)
+    shown = list(range(len(columns)))
+    if spare < min(NAME_WIDTH, widths[0]):
+        shown.remove(HEADER.index("family"))
+        spare += widths[HEADER.index("family")] + 2
+    widths[0] = max(min(widths[0], spare), min(NAME_WIDTH, widths[0]))
+    columns[0] = [_shortened(name, widths[0]) for name in columns[0]]
+    lines = [
+        "  ".join(
+            columns[c][row].ljust(widths[c]) if HEADER[c] in ("matrix", "family") else columns[c][row].rjust(widths[c])
+            for c in shown
+        ).rstrip()
+        for row in range(len(rows) + 1)
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join([*lines, *(f"–{number}: {reason}" for reason, number in footnotes.items())])
+
+
+def _shortened(name: str, width: int) -> str:
+    """The end of a name tells more than its beginning."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 3
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def cells(matrix: Measured, footnotes: dict[str, int]) -> tuple[str, ...]:
+    """One line; new reasons are added to the footnotes."""
+
+    def missing(reason: str) -> str:
+        return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
+
+    def shown(metric: str, digits: str) -> str:
+        return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
+
+    null = matrix.nulls["ks_alpha"]
+    compared = [
+        f"{value:{digits}}" if np.isfinite(value) else missing(str(null.reason) or "no null draw has an alpha")
+        for value, digits in (
+            (null.null_mean, ".2f"),
+            (null.null_sd, ".2f"),
+            (null.difference, "+.2f"),
+            (null.z, "+.1f"),
+        )
+    ]
+    return (
+        matrix.part.name,
+        "×".join(map(str, matrix.part.shape)),
+        matrix.part.family,
+        shown("stable_rank", ".2f"),
+        shown("spectral_entropy", ".2f"),
+        shown("ks_alpha", ".2f"),
+        shown("ks_alpha_se", ".2f"),
+        shown("ks_distance", ".3f"),
+        shown("ks_tail", ".0f"),
+        *compared,
+        shown("mp_spikes", ".0f"),
+    )
+
+
+def text_report(examination: Examination, width: int) -> str:
+    """The table, and below it what was measured, what was not, and why."""
+    lines = ["", MEANINGS, ALPHA_WARNING, "", *facts(examination)]
+    wrapped = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
+    return "\n".join([text_table(examination.matrices, width), *wrapped])
+
+
+def facts(examination: Examination) -> list[str]:
+    """What was measured, what was not and why, one sentence each."""
+    few, most = examination.draws
+    count = len(examination.matrices)
+    tensors = len({matrix.part.tensor for matrix in examination.matrices})
+    lines = [
+        f"{examination.name}: {count} {'matrix' if count == 1 else 'matrices'} of {tensors} "
+        f"{'tensor' if tensors == 1 else 'tensors'}, {_millions(examination.measured_weights)} of "
+        f"{_millions(examination.weights)} weights; tensors of fewer than two axes, which have no "
+        f"spectrum: {examination.vectors}.",
+        f"null: {few if few == most else f'{few} to {most}'} shuffles of each matrix, seed "
+        f"{examination.settings['seed']}.",
+    ]
+    lines += [
+        f"{matrix.part.name} stands for {', '.join(matrix.same)} too: the same entries."
+        for matrix in examination.matrices
+        if matrix.same
+    ]
+    by_reason: dict[str, list[str]] = {}
+    for skipped in examination.skipped:
+        by_reason.setdefault(skipped.reason, []).append(skipped.name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"left out: {', '.join(names[:3])}{more}: {reason}.")
+    return [*lines, *(f"note: {note}." for note in examination.notes)]
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else str(count)
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+IDENTITY = ("matrix", "family", "tensor", "rows", "columns", "taken", "same_entries_as", "null_draws")
+CSV_HEADER = (
+    *IDENTITY,
+    *METRICS,
+    *(f"{metric}_{what}" for metric in METRICS for what in ("null", "null_sd", "difference", "z")),
+    "reasons",
+    "z_reasons",
+)
+
+
+def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
+    """A row a matrix under CSV_HEADER; an empty cell has its reason in "reasons" or "z_reasons"."""
+    for matrix in examination.matrices:
+        nulls = [matrix.nulls[metric] for metric in METRICS]
+        yield (
+            matrix.part.name,
+            matrix.part.family,
+            matrix.part.tensor,
+            *matrix.part.shape,
+            matrix.part.note or "as stored",
+            " ".join(matrix.same),
+            len(matrix.shuffled),
+            *(_cell(matrix.values[metric]) for metric in METRICS),
+            *(_cell(value) for null in nulls for value in null[:4]),
+            _grouped({metric: matrix.reasons[metric] for metric in METRICS}),
+            _grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS}),
+        )
+
+
+def _cell(value: Any) -> float | str:
+    return float(value) if np.isfinite(value) else ""
+
+
+def _grouped(reasons: Mapping[str, str]) -> str:
+    """ "metric, metric: reason; metric: reason"."""
+    groups: dict[str, list[str]] = {}
+    for metric, reason in reasons.items():
+        if reason:
+            groups.setdefault(reason, []).append(metric)
+    return "; ".join(f"{', '.join(metrics)}: {reason}" for reason, metrics in groups.items())
+
+
+def json_tree(examination: Examination) -> dict[str, Any]:
+    """Provenance, settings, what was left out, and means over matrices of one family and one shape."""
+    return {
+        "made_by": MADE_BY,
+        "checkpoint": {
+            "name": examination.name,
+            "model_type": examination.model_type,
+            "weights": examination.weights,
+            "measured_weights": examination.measured_weights,
+            "files": [dict(file) for file in examination.files],
+        },
+        "versions": dict(examination.versions),
+        "settings": {**examination.settings, "estimators": asdict(examination.estimators)},
+        "null_draws": {"fewest": examination.draws[0], "most": examination.draws[1]},
+        "matrices": len(examination.matrices),
+        "classes": classes(examination.matrices),
+        "same_entries": {matrix.part.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
+        "vectors": examination.vectors,
+        "skipped": [
+            {"name": skipped.name, "shape": list(skipped.shape), "reason": skipped.reason}
+            for skipped in examination.skipped
+        ],
+        "notes": list(examination.notes),
+    }
+
+
+def classes(matrices: Sequence[Measured]) -> dict[str, Any]:
+    """Label of a family and a shape -> count, shape, and means of metrics and of their nulls."""
+    families = np.array([matrix.part.family for matrix in matrices])
+    shapes = np.array([matrix.part.shape for matrix in matrices])
+    tree: dict[str, Any] = {}
+    for label, members in shape_classes(families, shapes).items():
+        inside = [matrices[i] for i in members]
+        tree[label] = {"matrices": len(inside), "shape": sorted(map(int, inside[0].part.shape), reverse=True)}
+        for metric in CLASS_METRICS:
+            values = [(m.values[metric], float(m.nulls[metric].null_mean)) for m in inside if not m.reasons[metric]]
+            nulls = [null for _, null in values if np.isfinite(null)]
+            if values:
+                tree[label][metric] = float(f"{np.mean([value for value, _ in values]):.6g}")
+            if nulls:
+                tree[label][f"{metric}_null"] = float(f"{np.mean(nulls):.6g}")
+            if len(values) < len(inside):
+                tree[label][f"{metric}_missing"] = len(inside) - len(values)
+    return tree

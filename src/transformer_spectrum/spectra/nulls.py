@@ -1,0 +1,175 @@
+"""What a metric would be without structure: the same entries in random places.
+
+Independent initial weights are exchangeable: every shuffle of the initial matrix is as likely as the matrix itself,
+so shuffles of it are draws from the null of the untrained network. Their spread says how large a change against the
+same-seed initial matrix is (`compare` with a centre). Shuffles of the current matrix keep the distribution that
+training gave to the entries and destroy their arrangement: a metric that they share needs no rows, columns or
+directions to explain it (`compare` without a centre).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transformer_spectrum.spectra.weights import spectrum
+
+COMPUTED = ""
+NO_VALUE = "the metric has no value to compare"
+NO_CENTRE = "the metric has no value at the centre"
+FEW_DRAWS = "fewer than 3 null draws have the metric"
+NO_SPREAD = "the metric is the same in every null draw"
+
+DRAWS_MINIMUM = 3  # below, a standard deviation says nothing
+ROUNDING = 1e-10  # relative spread below which draws are equal: float64 leaves about 1e-15 to an invariant metric
+ENTRIES = 1 << 21  # float64 entries decomposed at once, at least one matrix: 16 MiB and a few working copies
+
+
+class Null(NamedTuple):
+    """Mean and spread of a metric over null draws, each (...).
+
+    Attributes:
+        mean: of the draws that have the metric; its unit; NaN where none has.
+        standard_deviation: of those draws, divisor D - 1; NaN where fewer than 3 have the metric.
+        draws: how many have it; count.
+    """
+
+    mean: np.ndarray
+    standard_deviation: np.ndarray
+    draws: np.ndarray
+
+    def band(self, deviations: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+        """Mean -+ deviations * standard deviation, each (...)."""
+        return self.mean - deviations * self.standard_deviation, self.mean + deviations * self.standard_deviation
+
+
+class NullComparison(NamedTuple):
+    """A metric beside its null, each (...).
+
+    Attributes:
+        null_mean, null_sd: see `Null`.
+        difference: value - centre, the metric's unit; NaN where either has no value.
+        z: difference / null_sd, dimensionless; NaN exactly where `reason` is not empty.
+        reason: why there is no z, or empty text.
+    """
+
+    null_mean: np.ndarray
+    null_sd: np.ndarray
+    difference: np.ndarray
+    z: np.ndarray
+    reason: np.ndarray
+
+
+def shuffled_singular_values(matrices: np.ndarray | Tensor, draws: int, generator: torch.Generator) -> np.ndarray:
+    """Singular values of matrices whose entries were put in random places, independently in each matrix and draw.
+
+    Args:
+        matrices: (m, rows, columns), W's units.
+        draws: shuffles of each; count, >= 1.
+        generator: of the permutations, on the CPU; the same state gives the same values.
+    Returns:
+        (draws, m, min(rows, columns)) float64, descending, W's units; see `weights.spectrum`.
+    Raises:
+        ValueError: not three axes, an axis is empty, an entry is not finite, or draws < 1.
+    """
+    stack = torch.as_tensor(matrices).detach().cpu().double()
+    if stack.ndim != 3 or not stack.numel():
+        raise ValueError(f"matrices of shape {tuple(stack.shape)}: must be (m, rows, columns), none of them 0")
+    if draws < 1:
+        raise ValueError(f"draws = {draws}: must be >= 1")
+    if not torch.isfinite(stack).all():
+        raise ValueError("matrices must be finite")
+    count, rows, columns = stack.shape
+    size = rows * columns
+    flat = stack.reshape(count, size)
+    order = [i for _ in range(draws) for i in range(count)]  # draw by draw, whatever the size of a chunk
+    chunk = max(1, ENTRIES // size)
+    parts = []
+    for first in range(0, len(order), chunk):
+        shuffled = torch.stack(
+            [flat[i][torch.randperm(size, generator=generator)] for i in order[first : first + chunk]]
+        )
+        parts.append(spectrum(shuffled.reshape(-1, rows, columns).numpy()))
+    return np.concatenate(parts).reshape(draws, count, min(rows, columns))
+
+
+def null_of(draws_values: np.ndarray) -> Null:
+    """Mean and spread over the first axis of those draws that have the metric.
+
+    Args:
+        draws_values: (D, ...) metric in each draw, NaN where it has no value.
+    Raises:
+        ValueError: there is no draw, or a value is infinite.
+    """
+    draws_values = np.asarray(draws_values, dtype=np.float64)
+    if draws_values.ndim == 0 or not len(draws_values):
+        raise ValueError(f"draws of shape {draws_values.shape}: need a first axis of at least one draw")
+    if np.isinf(draws_values).any():
+        raise ValueError("draws must not be infinite")
+    computed = ~np.isnan(draws_values)
+    count = computed.sum(axis=0)
+    mean = _divided(np.where(computed, draws_values, 0.0).sum(axis=0), count, count > 0)
+    square = np.where(computed, draws_values - np.where(count > 0, mean, 0.0), 0.0) ** 2
+    enough = count >= DRAWS_MINIMUM
+    return Null(mean, np.sqrt(_divided(square.sum(axis=0), count - 1, enough)), count)
+
+
+def family_null(draws_values: np.ndarray) -> Null:
+    """Null of the mean over several matrices: each draw's mean of those that have the metric, then as `null_of`.
+
+    Shuffles of different matrices are independent, so the band of a mean of m matrices is about sqrt(m) narrower.
+
+    Args:
+        draws_values: (D, ..., m), NaN where the metric has no value.
+    Returns:
+        Each (...).
+    """
+    draws_values = np.asarray(draws_values, dtype=np.float64)
+    computed = ~np.isnan(draws_values)
+    count = computed.sum(axis=-1)
+    return null_of(_divided(np.where(computed, draws_values, 0.0).sum(axis=-1), count, count > 0))
+
+
+def compare(values: np.ndarray, draws_values: np.ndarray, centre: np.ndarray | None = None) -> NullComparison:
+    """Difference from the null and its size in null standard deviations: z = (value - centre) / sd.
+
+    With D draws and no centre, z of a normal metric without structure is sqrt(1 + 1/D) times Student's t with
+    D - 1 degrees of freedom: 20 draws put 5 % of it beyond 2.15. Fitted alphas are skewed: judge them by the draws.
+
+    Args:
+        values: (...) metric, NaN where it has no value.
+        draws_values: (D, ...) the same in each draw.
+        centre: (...) what the difference is taken from, such as the metric of the initial matrix; None: null mean.
+    Returns:
+        The comparison; `reason` names, first that holds: no value, no centre, fewer than 3 draws with the metric,
+        or a metric that the null leaves as it is (the Frobenius norm under shuffling), where z has no meaning.
+    Raises:
+        ValueError: a value or a draw is infinite, or there is no draw.
+    """
+    null = null_of(draws_values)
+    values = np.asarray(values, dtype=np.float64)
+    centre = null.mean if centre is None else np.asarray(centre, dtype=np.float64)
+    if np.isinf(values).any() or np.isinf(centre).any():
+        raise ValueError("values and centre must not be infinite")
+    difference = values - centre
+    sd = null.standard_deviation
+    spread = np.where(null.draws >= DRAWS_MINIMUM, sd, 0.0) > ROUNDING * np.abs(null.mean)
+    excluded = [
+        (NO_VALUE, np.isnan(values)),
+        (FEW_DRAWS, null.draws < DRAWS_MINIMUM),
+        (NO_CENTRE, np.isnan(centre)),
+        (NO_SPREAD, ~spread),
+    ]
+    reason = np.full(difference.shape, COMPUTED, dtype=f"U{max(len(name) for name, _ in excluded)}")
+    for name, mask in reversed(excluded):
+        reason[np.broadcast_to(mask, difference.shape)] = name
+    z = _divided(difference, np.broadcast_to(sd, difference.shape), reason == COMPUTED)
+    return NullComparison(null.mean, sd, difference, z, reason)
+
+
+def _divided(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Quotient; NaN elsewhere."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=where)

@@ -1,0 +1,166 @@
+"""Shuffled entries, and a metric beside its null."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from transformer_spectrum.spectra import nulls
+from transformer_spectrum.spectra.metrics import frobenius_norm, spectral_norm, stable_rank
+from transformer_spectrum.spectra.nulls import compare, family_null, null_of, shuffled_singular_values
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def gaussian(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+# -- shuffles --------------------------------------------------------------------------------------------------
+def test_every_arrangement_of_a_small_matrix_is_equally_likely():
+    entries = [1.0, 2.0, 4.0, 8.0]
+    possible = {
+        round(float(np.linalg.norm(np.reshape(order, (2, 2)), 2)), 9): 0 for order in itertools.permutations(entries)
+    }
+    assert len(possible) == 3  # the partner on the diagonal decides: 24 orders, 8 for each
+    draws = shuffled_singular_values(np.reshape(entries, (1, 2, 2)), 3000, seeded())[:, 0, 0]
+    for value in draws:
+        possible[round(float(value), 9)] += 1
+    assert stats.chisquare(list(possible.values())).pvalue > 1e-3
+
+
+def test_shuffles_keep_the_entries_and_nothing_else():
+    matrices = gaussian(1, 2, 12, 20)
+    matrices[0] = np.outer(gaussian(2, 12), gaussian(3, 20))
+    values = shuffled_singular_values(matrices, 10, seeded())
+    assert values.shape == (10, 2, 12)
+    assert values.dtype == np.float64
+    assert (np.diff(values) <= 0).all()
+    energy = (matrices.astype(np.float64) ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose((values**2).sum(axis=-1), np.broadcast_to(energy, (10, 2)), rtol=1e-12)
+    assert stable_rank(values)[:, 0].min() > 2  # rank one no longer
+    assert len(np.unique(values[:, 1, 0])) == 10
+
+
+def test_constant_matrix_is_its_own_shuffle():
+    values = shuffled_singular_values(np.full((1, 3, 5), 2.0), 4, seeded())
+    np.testing.assert_allclose(values, np.broadcast_to([2 * math.sqrt(15), 0, 0], (4, 1, 3)), atol=1e-6)
+
+
+def test_same_seed_gives_the_same_values_whatever_the_chunk(monkeypatch):
+    matrices = torch.as_tensor(gaussian(4, 3, 6, 4))
+    values = shuffled_singular_values(matrices, 5, seeded(7))
+    np.testing.assert_array_equal(values, shuffled_singular_values(matrices.numpy(), 5, seeded(7)))
+    assert (values != shuffled_singular_values(matrices, 5, seeded(8))).any()
+    monkeypatch.setattr(nulls, "ENTRIES", 50)  # two matrices at a time
+    np.testing.assert_allclose(values, shuffled_singular_values(matrices, 5, seeded(7)), rtol=1e-12)
+
+
+def test_shuffling_refuses_what_it_cannot_shuffle():
+    with pytest.raises(ValueError, match=r"\(3, 4\)"):
+        shuffled_singular_values(np.ones((3, 4)), 2, seeded())
+    with pytest.raises(ValueError, match="draws = 0"):
+        shuffled_singular_values(np.ones((1, 3, 4)), 0, seeded())
+    with pytest.raises(ValueError, match="finite"):
+        shuffled_singular_values(np.full((1, 3, 4), np.nan), 2, seeded())
+
+
+# -- null ------------------------------------------------------------------------------------------------------
+def test_mean_and_spread_are_numpys_and_leave_out_draws_without_the_metric():
+    draws = np.array([[1.0, 1.0, np.nan], [2.0, np.nan, np.nan], [3.0, 3.0, np.nan], [6.0, 5.0, np.nan]])
+    null = null_of(draws)
+    assert null.mean[:2].tolist() == [3, 3]
+    assert null.standard_deviation[:2] == pytest.approx([np.std([1, 2, 3, 6], ddof=1), 2])
+    assert null.draws.tolist() == [4, 3, 0]
+    assert np.isnan(null.mean[2])
+    assert np.isnan(null.standard_deviation[2])
+    lower, upper = null.band(2.0)
+    assert (lower[1], upper[1]) == (-1, 7)
+    assert np.isnan(null_of(draws[:2]).standard_deviation).all()  # two draws have no spread
+
+
+def test_band_of_a_family_is_that_of_its_mean():
+    draws = np.random.default_rng(0).standard_normal((4000, 2, 9)) + 5
+    null = family_null(draws)
+    assert null.mean.shape == (2,)
+    assert null.mean == pytest.approx([5, 5], abs=0.02)
+    assert null.standard_deviation == pytest.approx([1 / 3, 1 / 3], rel=0.05)  # 1 / sqrt(9)
+    draws[:, 0, 1:] = np.nan
+    assert family_null(draws).standard_deviation == pytest.approx([1, 1 / 3], rel=0.05)
+    draws[:, 0] = np.nan
+    assert family_null(draws).draws.tolist() == [0, 4000]
+
+
+# -- comparison ------------------------------------------------------------------------------------------------
+def test_z_counts_null_standard_deviations():
+    draws = np.array([1.0, 2.0, 3.0, 6.0])  # mean 3, sd sqrt(14 / 3)
+    result = compare(5.0, draws)
+    assert result.reason == ""
+    assert result.difference == 2
+    assert result.z == pytest.approx(2 / math.sqrt(14 / 3))
+    assert (result.null_mean, result.null_sd) == (3, pytest.approx(math.sqrt(14 / 3)))
+    against = compare(5.0, draws, centre=7.0)
+    assert against.difference == -2
+    assert against.z == pytest.approx(-2 / math.sqrt(14 / 3))
+
+
+def test_z_without_structure_is_students_t_stretched_by_the_draws():
+    random = np.random.default_rng(1)
+    z = compare(random.standard_normal(20000), random.standard_normal((10, 20000))).z
+    assert stats.kstest(z / math.sqrt(1.1), stats.t(9).cdf).pvalue > 1e-3
+
+
+def test_every_missing_z_has_its_reason():
+    draws = np.array([[1.0, 1, 1, np.nan, 4], [2, 2, 2, 2, 4], [3, 3, 3, 3, 4], [4, 4, 4, np.nan, 4]])
+    result = compare([2.0, np.nan, 2.0, 2.0, 5.0], draws, centre=[1.0, 1.0, np.nan, 1.0, 4.0])
+    assert result.reason.tolist() == ["", nulls.NO_VALUE, nulls.NO_CENTRE, nulls.FEW_DRAWS, nulls.NO_SPREAD]
+    assert (np.isnan(result.z) == (result.reason != "")).all()
+    assert result.difference[[0, 3, 4]].tolist() == [1, 1, 1]
+    assert np.isnan(result.difference[[1, 2]]).all()
+    assert compare(2.0, [np.nan, np.nan, np.nan]).reason == nulls.FEW_DRAWS
+    assert compare(0.0, [0.0, 0.0, 0.0]).reason == nulls.NO_SPREAD
+
+
+def test_infinite_numbers_are_refused():
+    for arguments in ((np.inf, [1.0, 2.0, 3.0]), (1.0, [1.0, np.inf, 3.0]), (1.0, [1.0, 2.0, 3.0], -np.inf)):
+        with pytest.raises(ValueError, match="infinite"):
+            compare(*arguments)
+    with pytest.raises(ValueError, match="at least one draw"):
+        compare(1.0, [])
+
+
+def test_shuffling_leaves_the_frobenius_norm_and_gives_the_norm_of_noise_a_small_z():
+    matrices = gaussian(5, 30, 24, 16)
+    values = np.linalg.svd(matrices.astype(np.float64), compute_uv=False)
+    draws = shuffled_singular_values(matrices, 12, seeded())
+    assert (compare(frobenius_norm(values), frobenius_norm(draws)).reason == nulls.NO_SPREAD).all()
+    z = compare(spectral_norm(values), spectral_norm(draws)).z
+    assert abs(z.mean()) < 0.8
+    assert z.std() == pytest.approx(1.15, abs=0.5)  # t with 11 degrees of freedom
+
+
+def test_a_direction_stands_out_of_the_shuffles_and_a_common_mean_does_not():
+    matrices = gaussian(6, 20, 24, 16)
+    signs = np.sign(gaussian(7, 24))[:, None] * np.sign(gaussian(8, 16))
+    for addition, stands_out in ((signs, True), (np.float32(1.0), False)):
+        changed = matrices + addition  # either way a singular value near sqrt(24 * 16) is added
+        norm = spectral_norm(np.linalg.svd(changed.astype(np.float64), compute_uv=False))
+        z = compare(norm, spectral_norm(shuffled_singular_values(changed, 12, seeded()))).z
+        assert (np.median(z) > 5) == stands_out
+        assert (z > 3).all() == stands_out
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.floats(-10, 10))
+def test_z_does_not_depend_on_the_unit(seed, factor, shift):
+    random = np.random.default_rng(seed)
+    values, draws = random.standard_normal(4), random.standard_normal((6, 4))
+    z = compare(values, draws).z
+    np.testing.assert_allclose(compare(factor * (values + shift), factor * (draws + shift)).z, z, rtol=1e-6, atol=1e-9)
