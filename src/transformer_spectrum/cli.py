@@ -167,9 +167,10 @@ def _analyze(chosen: argparse.Namespace) -> None:
     if chosen.out:
         examination.check_out(chosen.out)
     found = examination.examine(chosen.path, settings)
+    if chosen.out:  # before the table, whose reader may close the pipe
+        examination.write(found, chosen.out, chosen.figures)
     print(text_report(found, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
-        examination.write(found, chosen.out, chosen.figures)
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
 
 
