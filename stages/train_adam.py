@@ -15,6 +15,7 @@ def main() -> None:
         models=Path("models/adam"),
         metrics=Path("metrics/adam"),
         provenance=Path("data/processed/provenance.json"),
+        resume=Path(".resume/adam"),
     )
 
 

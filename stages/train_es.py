@@ -15,6 +15,7 @@ def main() -> None:
         models=Path("models/es"),
         metrics=Path("metrics/es"),
         provenance=Path("data/processed/provenance.json"),
+        resume=Path(".resume/es"),
     )
 
 

@@ -15,6 +15,7 @@ def main() -> None:
         models=Path("models/ga"),
         metrics=Path("metrics/ga"),
         provenance=Path("data/processed/provenance.json"),
+        resume=Path(".resume/ga"),
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from transformer_spectrum.fit import fit
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.fit import Budget, fit
 from transformer_spectrum.history import History
 from transformer_spectrum.models.base import Layout
 from transformer_spectrum.models.transformer import Transformer
@@ -18,21 +19,22 @@ WEIGHTS = LAYOUT.flatten(MODEL)
 
 
 class Scripted:
-    """Moves all weights by `index` and claims the given losses."""
+    """Moves all weights by `index` and claims the given losses, and what else is given by step."""
 
-    def __init__(self, losses):
-        self.losses = losses
+    def __init__(self, losses, extra):
+        self.losses, self.extra = losses, extra
 
-    def steps(self, objective, weights, generator):
+    def steps(self, objective, weights, generator, state=None):
         for index, loss in enumerate(self.losses):
-            yield Step(index, 10 * index, loss, weights + float(index), {"sigma": 0.5})
+            extra = self.extra.get(index, {})
+            yield Step(index, 10 * index, loss, weights + float(index), {"sigma": 0.5}, **extra)
 
 
-def run(losses, validation, **changes):
+def run(losses, validation, extra=None, **changes):
     asked = iter(validation)
     settings = {"patience": 3, "snapshot_every": 4, "generator": torch.Generator(), **changes}
     return fit(
-        Scripted(losses),
+        Scripted(losses, extra or {}),
         None,
         WEIGHTS,
         layout=LAYOUT,
@@ -83,7 +85,7 @@ def test_snapshots_are_kept_at_0_1_every_so_many_and_the_last_step():
 
 def test_every_step_records_every_spectrum_budget_and_distance():
     seen = []
-    result = run([3, 2, 1], [3, 2, 1], observe=lambda step, scalars, spectra: seen.append((step, scalars, spectra)))
+    result = run([3, 2, 1], [3, 2, 1], observe=seen.append)
     history = result.history
     assert history.evaluations.tolist() == [0, 10, 20]
     assert history.loss.tolist() == [3, 2, 1]
@@ -93,9 +95,81 @@ def test_every_step_records_every_spectrum_budget_and_distance():
     for i, spec in enumerate(MODEL.matrices()):
         expected = np.linalg.svd(spec.of(views).double().numpy(), compute_uv=False)
         np.testing.assert_allclose(history.spectrum(2, i), expected, rtol=1e-5, atol=1e-6)
-    assert [step.index for step, _, _ in seen] == [0, 1, 2]
-    assert seen[1][1] == {"validation_loss": 2, "distance": pytest.approx(math.sqrt(LAYOUT.size)), "sigma": 0.5}
-    np.testing.assert_array_equal(seen[2][2], history.singular_values[2])
+    assert [row.step for row in seen] == [0, 1, 2]
+    assert seen[1].validation_loss == 2
+    assert seen[1].distance == pytest.approx(math.sqrt(LAYOUT.size))
+    assert seen[1].scalars == {"sigma": 0.5}
+    np.testing.assert_array_equal(seen[2].singular_values, history.singular_values[2])
+
+
+def test_distances_relate_each_matrix_to_its_initial_norm():
+    history = run([3, 2, 1], [3, 2, 1]).history
+    assert history.distances.shape == (3, len(MODEL.matrices()))
+    assert (history.distances[0] == 0).all()
+    for i, spec in enumerate(MODEL.matrices()):
+        initial = np.linalg.norm(spec.of(LAYOUT.views(WEIGHTS)).double().numpy())
+        # Every one of rows * columns weights has moved by 2.
+        assert history.distances[2, i] == pytest.approx(2 * math.sqrt(math.prod(spec.shape)) / initial, rel=1e-6)
+
+
+def test_a_matrix_that_starts_as_zero_has_no_relative_distance():
+    spec = MODEL.matrices()[0]
+    start = WEIGHTS.clone()
+    spec.of(LAYOUT.views(start)).zero_()
+    distances = fit(
+        Scripted([3, 2], {}),
+        None,
+        start,
+        layout=LAYOUT,
+        matrices=MODEL.matrices(),
+        validate=lambda weights: 1.0,
+        patience=3,
+        snapshot_every=4,
+        generator=torch.Generator(),
+    ).history.distances
+    assert np.isnan(distances[:, 0]).all()
+    assert np.isfinite(distances[:, 1:]).all()
+
+
+@pytest.mark.parametrize(("evaluations", "last"), [(1, 1), (10, 1), (11, 2), (20, 2)])
+def test_a_budget_of_evaluations_ends_it_after_the_first_step_that_reaches_it(evaluations, last):
+    result = run([5] * 9, range(9, 0, -1), budget=Budget(evaluations=evaluations))
+    assert result.history.steps.tolist() == list(range(last + 1))
+    assert result.stop_reason == f"budget.evaluations = {evaluations} spent"
+
+
+def test_a_budget_of_seconds_ends_it_after_the_first_step_that_reaches_it(monkeypatch):
+    clock = iter(range(100, 200))  # the set-up ends at 100; a second a step
+    monkeypatch.setattr("transformer_spectrum.fit.time.monotonic", lambda: float(next(clock)))
+    result = run([5] * 9, range(9, 0, -1), budget=Budget(seconds=2.5))
+    assert result.history.seconds.tolist() == [1, 2, 3]
+    assert result.stop_reason == "budget.seconds = 2.5 spent"
+
+
+def test_a_searcher_may_end_it_with_a_reason_of_its_own():
+    result = run([5] * 9, range(9, 0, -1), extra={2: {"stop_reason": "sigma fell below 1e-9"}})
+    assert result.history.steps.tolist() == [0, 1, 2]
+    assert result.stop_reason == "sigma fell below 1e-9"
+
+
+def test_the_best_candidate_of_the_run_is_kept_and_is_not_the_best_weights():
+    population = torch.stack([WEIGHTS + 7, WEIGHTS + 8])
+    losses = {1: 2.0, 2: 0.5, 3: math.nan, 4: 0.5}
+    extra = {i: {"candidate": population[i % 2], "candidate_loss": loss} for i, loss in losses.items()}
+    result = run([5] * 6, range(9, 0, -1), extra=extra)
+    assert (result.candidate.step, result.candidate.loss) == (2, 0.5)
+    population.zero_()  # the searcher may use its memory again
+    assert torch.equal(result.candidate.weights, WEIGHTS + 7)
+    assert torch.equal(result.best, WEIGHTS + 5)
+
+
+def test_without_candidates_there_is_no_best_one():
+    assert run([5, 4], [5, 4]).candidate is None
+
+
+def curve(path, steps):
+    path.write_text("step\tseconds\n" + "".join(f"{step}\t{0.1 + 0.2 * step!r}\n" for step in steps))
+    return path
 
 
 def test_a_history_is_read_back_as_it_was_written(tmp_path):
@@ -105,3 +179,33 @@ def test_a_history_is_read_back_as_it_was_written(tmp_path):
     assert again.best_step == 1
     assert again.names.tolist() == [spec.name for spec in MODEL.matrices()]
     np.testing.assert_array_equal(again.singular_values, history.singular_values)
+    np.testing.assert_array_equal(again.distances, history.distances)
+    assert again.seconds is None
+
+
+def test_seconds_are_read_from_the_curve_that_dvclive_keeps(tmp_path):
+    run([3, 2, 1], [3, 2, 4]).history.save(tmp_path / "history.npz")
+    again = History.load(tmp_path / "history.npz", seconds=curve(tmp_path / "seconds.tsv", [0, 1, 2]))
+    assert again.seconds.tolist() == [0.1, 0.1 + 0.2 * 1, 0.1 + 0.2 * 2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: curve(path, [0, 1]), "other steps"),
+        (lambda path: curve(path, [0, 1, 3]), "other steps"),
+        (lambda path: path.write_text("step\tseconds\n0\tsoon\n"), "not a table"),
+        (lambda path: None, "no such file"),
+    ],
+)
+def test_seconds_of_another_training_are_refused(tmp_path, spoil, words):
+    run([3, 2, 1], [3, 2, 4]).history.save(tmp_path / "history.npz")
+    spoil(tmp_path / "seconds.tsv")
+    with pytest.raises(InputError, match=words):
+        History.load(tmp_path / "history.npz", seconds=tmp_path / "seconds.tsv")
+
+
+def test_the_wall_clock_leaves_no_trace_in_the_file(tmp_path):
+    for name in ("one", "two"):
+        run([3, 2, 1], [3, 2, 4]).history.save(tmp_path / f"{name}.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()

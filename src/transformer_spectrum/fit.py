@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from transformer_spectrum.checkpoint import Checkpoint
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.history import History
+from transformer_spectrum.interruption import Interruption
+from transformer_spectrum.journal import Candidate, Journal, Row
 from transformer_spectrum.models.base import Layout
 from transformer_spectrum.search.base import Objective, Searcher, Step
 from transformer_spectrum.spectra.weights import MatrixSpec, singular_values
 
-Observer = Callable[[Step, Mapping[str, float], np.ndarray], None]
+
+@dataclass(frozen=True)
+class Budget:
+    """What ends a training, whatever searches, after the first step that reaches it: it overshoots by less than a step.
+
+    Attributes:
+        evaluations: forward passes over a batch; count, None = no limit.
+        seconds: wall seconds of training, validation and resume files included, set-up not; None = no limit.
+    """
+
+    evaluations: int | None = None
+    seconds: float | None = None
+
+    def spent(self, row: Row) -> str:
+        """Which limit is reached, one sentence; empty while none is."""
+        if self.evaluations is not None and row.evaluations >= self.evaluations:
+            return f"budget.evaluations = {self.evaluations} spent"
+        if self.seconds is not None and row.seconds >= self.seconds:
+            return f"budget.seconds = {self.seconds:g} spent"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -24,11 +47,13 @@ class Fit:
     """What a training produced.
 
     Attributes:
-        history: losses, budget and singular values of every step.
+        history: losses, budget, distances and singular values of every step, with its wall seconds.
         best: (n,) weights with the lowest validation loss.
         last: (n,) weights of the last step.
         snapshots: step -> (n,) weights at steps 0, 1, every so many, and the last.
         stop_reason: why it ended, one sentence.
+        candidate: the best single candidate of the run, where the searcher offers any.
+        resumed_at: the steps behind which a new process has gone on.
     """
 
     history: History
@@ -36,6 +61,27 @@ class Fit:
     last: Tensor
     snapshots: dict[int, Tensor]
     stop_reason: str
+    candidate: Candidate | None
+    resumed_at: list[int]
+
+
+class _Start:
+    """The initial weights, and how far others are from them."""
+
+    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[MatrixSpec]) -> None:
+        self.weights, self.layout, self.matrices = weights, layout, matrices
+        self.norms = self._norms(weights)
+
+    def _norms(self, weights: Tensor) -> np.ndarray:
+        views = self.layout.views(weights.cpu())
+        norms = [torch.linalg.vector_norm(spec.of(views), dtype=torch.float64) for spec in self.matrices]
+        return torch.stack(norms).numpy()
+
+    def distances(self, weights: Tensor) -> np.ndarray:
+        """(M,) float32, see `History`."""
+        moved = self._norms(weights - self.weights)
+        starts = self.norms > 0
+        return np.divide(moved, self.norms, out=np.full(len(moved), np.nan), where=starts).astype(np.float32)
 
 
 def fit(
@@ -49,9 +95,12 @@ def fit(
     patience: int,
     snapshot_every: int,
     generator: torch.Generator,
-    observe: Observer = lambda step, scalars, spectra: None,
+    budget: Budget | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+    checkpoint: Checkpoint | None = None,
+    interruption: Interruption | None = None,
 ) -> Fit:
-    """Runs `searcher` from `weights` until it is through, stops improving, or diverges.
+    """Runs `searcher` from `weights` until it is through, stops improving, has spent its budget, or diverges.
 
     Args:
         searcher: any of the three.
@@ -63,53 +112,86 @@ def fit(
         patience: ends after so many steps without a better validation loss; >= 1.
         snapshot_every: see `Fit.snapshots`; >= 1.
         generator: drives batches and search.
-        observe: called after every recorded step with the step, its scalars (validation_loss, distance and the
-            searcher's own) and its singular values (M, R).
+        budget: limits that are none of the searcher's.
+        observe: called after every recorded step; in a resumed training first with all steps of before, in order.
+        checkpoint: where the training is kept, and gone on from.
+        interruption: heeded after every step, once that is kept.
     Returns:
-        The weights and the history; at least step 0 is recorded.
+        The weights and the history; at least step 0 is recorded. The same bits, seconds excepted, however often
+        the training was stopped and resumed.
     Raises:
         InputError: the loss of the initial weights is not finite.
+        Interrupted: see `interruption`.
     """
-    rows: list[tuple[Step, float, float, np.ndarray]] = []
-    snapshots: dict[int, Tensor] = {}
-    best, best_loss, best_step = weights, math.inf, 0
-    last = weights
-    stop_reason = ""
-    for step in searcher.steps(objective, weights, generator):
-        finite = math.isfinite(step.loss) and bool(torch.isfinite(step.weights).all())
-        validation = validate(step.weights) if finite else math.nan
-        if not (finite and math.isfinite(validation)):
-            if step.index == 0:
-                raise InputError(
-                    f"loss: not finite for the initial weights (training {step.loss}, validation {validation}); "
-                    "it must be, so look at loss.* and at the scale of the data"
-                )
-            stop_reason = f"diverged at step {step.index}: the loss is not finite; the steps before it are kept"
+    kept = checkpoint and checkpoint.load(weights, generator)
+    journal, state = kept or (Journal(weights, weights), None)
+    for row in journal.rows:
+        observe(row)
+    began = time.monotonic() - journal.seconds
+    start = _Start(weights, layout, matrices)
+    # A training that has ended was killed while its results were being written.
+    steps = iter(()) if journal.stop_reason else searcher.steps(objective, weights, generator, state)
+    for step in steps:
+        validation = _validation_loss(step, validate)
+        if not math.isfinite(validation):
+            why = step.stop_reason or "the loss is not finite"
+            journal.stop_reason = f"diverged at step {step.index}: {why}; the steps before it are kept"
             break
-        distance = float(torch.linalg.vector_norm(step.weights - weights))
-        spectra = singular_values(layout.views(step.weights), matrices)
-        rows.append((step, validation, distance, spectra))
-        last = step.weights
-        if step.index in (0, 1) or step.index % snapshot_every == 0:
-            snapshots[step.index] = step.weights
-        observe(step, {"validation_loss": validation, "distance": distance, **step.scalars}, spectra)
-        if validation < best_loss:
-            best, best_loss, best_step = step.weights, validation, step.index
-        elif step.index - best_step >= patience:
-            stop_reason = f"no better validation loss for {patience} steps"
+        row = Row(
+            step=step.index,
+            evaluations=step.evaluations,
+            loss=step.loss,
+            validation_loss=validation,
+            distance=float(torch.linalg.vector_norm(step.weights - weights)),
+            scalars={name: float(value) for name, value in step.scalars.items()},
+            distances=start.distances(step.weights),
+            singular_values=singular_values(layout.views(step.weights), matrices),
+            seconds=time.monotonic() - began,
+        )
+        journal.add(row, step.weights, snapshot=step.index in (0, 1) or step.index % snapshot_every == 0)
+        journal.offer(step.candidate, step.index, step.candidate_loss)
+        journal.stop_reason = _stop_reason(step, row, journal, patience, budget or Budget())
+        observe(row)
+        # Asked once: a signal that comes while the step is being saved is heeded after the next.
+        stop = interruption is not None and interruption.number != 0
+        if checkpoint is not None:
+            checkpoint.save(journal, step.state, generator, always=stop)
+        if stop:
+            interruption.check()
+        if journal.stop_reason:
             break
-    index = rows[-1][0].index
-    snapshots[index] = last
-    history = History(
-        names=np.array([spec.name for spec in matrices]),
-        families=np.array([spec.family for spec in matrices]),
-        shapes=np.array([spec.shape for spec in matrices], dtype=np.int64),
-        steps=np.array([row[0].index for row in rows], dtype=np.int64),
-        evaluations=np.array([row[0].evaluations for row in rows], dtype=np.int64),
-        loss=np.array([row[0].loss for row in rows]),
-        validation_loss=np.array([row[1] for row in rows]),
-        distance=np.array([row[2] for row in rows]),
-        singular_values=np.stack([row[3] for row in rows]),
-        best_step=best_step,
+    last = journal.rows[-1].step
+    return Fit(
+        history=journal.history(matrices),
+        best=journal.best,
+        last=journal.last,
+        snapshots={**journal.snapshots, last: journal.last},
+        stop_reason=journal.stop_reason or f"all {last} steps done",
+        candidate=journal.candidate,
+        resumed_at=journal.resumed_at,
     )
-    return Fit(history, best, last, snapshots, stop_reason or f"all {index} steps done")
+
+
+def _validation_loss(step: Step, validate: Callable[[Tensor], float]) -> float:
+    """NaN or infinite when the step has diverged.
+
+    Raises:
+        InputError: it has at step 0.
+    """
+    finite = math.isfinite(step.loss) and bool(torch.isfinite(step.weights).all())
+    validation = validate(step.weights) if finite else math.nan
+    if step.index == 0 and not math.isfinite(validation):
+        raise InputError(
+            f"loss: not finite for the initial weights (training {step.loss}, validation {validation}); "
+            "it must be, so look at loss.* and at the scale of the data"
+        )
+    return validation
+
+
+def _stop_reason(step: Step, row: Row, journal: Journal, patience: int, budget: Budget) -> str:
+    """Why the training ends behind this step; empty while it goes on."""
+    if step.stop_reason:
+        return step.stop_reason
+    if step.index - journal.best_step >= patience:
+        return f"no better validation loss for {patience} steps"
+    return budget.spent(row)

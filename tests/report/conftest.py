@@ -60,6 +60,7 @@ def training(optimizer, steps, specs, seed=0):
         loss=loss,
         validation_loss=validation,
         distance=np.sqrt(index),
+        distances=np.zeros((steps + 1, len(specs)), np.float32),
         singular_values=singular_values,
         best_step=int(validation.argmin()),
     )
@@ -149,6 +150,7 @@ def few_histories(histories):
             families=history.families[kept],
             shapes=history.shapes[kept],
             singular_values=history.singular_values[:, kept],
+            distances=history.distances[:, kept],
         )
         for name, history in histories.items()
     }
