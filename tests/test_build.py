@@ -17,8 +17,11 @@ from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.params import Params, parse_params
 from transformer_spectrum.search.adam import Adam
-from transformer_spectrum.search.es import CMA, OpenAIES
+from transformer_spectrum.search.cma_es import CMA
 from transformer_spectrum.search.ga import GA
+from transformer_spectrum.search.openai_es import OpenAIES
+from transformer_spectrum.search.sep_cma import SepCMA
+from transformer_spectrum.search.snes import SNES
 
 TREE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 
@@ -55,14 +58,37 @@ def test_the_seed_decides_the_weights_and_nothing_else_does():
         ("adam", {"adam__epochs": 7, "adam__patience": 3}, Adam, 7, 3),
         ("es", {"es__generations": 8, "es__patience": 4}, CMA, 8, 4),
         ("es", {"es__algorithm": "openai", "es__generations": 9}, OpenAIES, 9, None),
+        ("es", {"es__algorithm": "openai", "es__rank": 2}, OpenAIES, None, None),
+        ("es", {"es__algorithm": "sep_cma"}, SepCMA, None, None),
+        ("es", {"es__algorithm": "snes"}, SNES, None, None),
         ("ga", {"ga__generations": 10, "ga__patience": 5}, GA, 10, 5),
     ],
 )
 def test_each_optimizer_is_the_searcher_asked_for(optimizer, changes, kind, steps, patience):
-    method, most, waits = build.searcher(params(**changes), optimizer)
+    settings = params(**changes)
+    method, most, waits = build.searcher(settings, optimizer, Layout(build.model(settings, 1)))
     assert type(method) is kind
-    assert most == steps
+    assert steps in (None, most)
     assert patience in (None, waits)
+
+
+def test_the_settings_of_a_method_reach_it():
+    settings = params(adam__weight_decay=0.1, adam__warmup_epochs=2, adam__schedule="cosine", training__workers=2)
+    layout = Layout(build.model(settings, 1))
+    adam, _, _ = build.searcher(settings, "adam", layout)
+    assert (adam.weight_decay, adam.warmup_epochs, adam.schedule) == (0.1, 2, "cosine")
+    ga, _, _ = build.searcher(params(ga__mutation_decay=0.9, training__workers=2), "ga", layout)
+    assert (ga.mutation_decay, ga.workers) == (0.9, 2)
+    low, _, _ = build.searcher(params(es__algorithm="openai", es__rank=2, es__sigma_decay=0.5), "es", layout)
+    assert (low.rank, low.sigma_decay, low.shapes) == (2, 0.5, tuple(layout.shapes))
+    vd, _, _ = build.searcher(params(es__covariance="vd"), "es", layout)
+    assert vd.covariance == "vd"
+
+
+def test_a_full_covariance_that_would_not_fit_is_refused_with_what_it_would_take():
+    settings = params(es__covariance="full")
+    with pytest.raises(InputError, match=r"es\.covariance = full with 170,124 weights: .* GiB"):
+        build.searcher(settings, "es", Layout(build.model(settings, 1)))
 
 
 @pytest.mark.parametrize(

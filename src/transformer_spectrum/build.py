@@ -20,9 +20,12 @@ from transformer_spectrum.params import Params
 from transformer_spectrum.schema import SGTParams
 from transformer_spectrum.search.adam import Adam
 from transformer_spectrum.search.base import Searcher
-from transformer_spectrum.search.es import CMA, OpenAIES
+from transformer_spectrum.search.cma_es import CMA, FULL_WEIGHTS, full_covariance_memory
 from transformer_spectrum.search.ga import GA
+from transformer_spectrum.search.openai_es import OpenAIES
 from transformer_spectrum.search.population import Loss, WindowObjective
+from transformer_spectrum.search.sep_cma import SepCMA
+from transformer_spectrum.search.snes import SNES
 from transformer_spectrum.seeds import torch_generator
 
 OPTIMIZERS = ("adam", "es", "ga")
@@ -72,19 +75,44 @@ def model(params: Params, features: int) -> Forecaster:
     )
 
 
-def searcher(params: Params, optimizer: str) -> tuple[Searcher, int, int]:
-    """The search method, its most steps, and its patience."""
+def searcher(params: Params, optimizer: str, layout: Layout) -> tuple[Searcher, int, int]:
+    """The search method, its most steps, and its patience.
+
+    Raises:
+        InputError: the method would not fit in memory.
+    """
     if optimizer == "adam":
-        adam = params.adam
-        return Adam(adam.epochs, adam.learning_rate, adam.gradient_clip), adam.epochs, adam.patience
+        settings = params.adam.model_dump(exclude={"patience", "compile"})
+        return Adam(**settings), params.adam.epochs, params.adam.patience
     if optimizer == "es":
-        es = params.es
-        method: Searcher = CMA(es.generations, es.popsize, es.sigma)
-        if es.algorithm == "openai":
-            method = OpenAIES(es.generations, es.popsize, es.sigma, es.learning_rate)
-        return method, es.generations, es.patience
+        return _evolution_strategy(params, layout), params.es.generations, params.es.patience
     settings = params.ga.model_dump(exclude={"patience"})
-    return GA(**settings), params.ga.generations, params.ga.patience
+    return GA(**settings, workers=params.training.workers), params.ga.generations, params.ga.patience
+
+
+def _evolution_strategy(params: Params, layout: Layout) -> Searcher:
+    es = params.es
+    common = {"generations": es.generations, "popsize": es.popsize, "sigma": es.sigma}
+    if es.algorithm == "cma":
+        if es.covariance == "full" and layout.size > FULL_WEIGHTS:
+            raise InputError(
+                f"es.covariance = full with {layout.size:,} weights: needs at most {FULL_WEIGHTS:,} "
+                f"(it would take {full_covariance_memory(layout.size):,.0f} GiB)"
+            )
+        return CMA(**common, covariance=es.covariance)
+    if es.algorithm == "sep_cma":
+        return SepCMA(**common)
+    if es.algorithm == "snes":
+        return SNES(**common, learning_rate=es.learning_rate)
+    return OpenAIES(
+        **common,
+        learning_rate=es.learning_rate,
+        optimizer=es.optimizer,
+        weight_decay=es.weight_decay,
+        sigma_decay=es.sigma_decay,
+        rank=es.rank,
+        shapes=tuple(layout.shapes),
+    )
 
 
 def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: Windows) -> WindowObjective:
@@ -93,7 +121,20 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
     context, target = (
         torch.from_numpy(np.ascontiguousarray(part)).to(where) for part in (windows.context, windows.target)
     )
-    return WindowObjective(forecaster, layout, loss(params), context, target, params.training.batch_size)
+    training = params.training
+    return WindowObjective(
+        forecaster,
+        layout,
+        loss(params),
+        context,
+        target,
+        training.batch_size,
+        workers=training.workers,
+        memory_mib=training.memory_mib,
+        precision=training.precision,
+        compile=params.adam.compile,
+        say=lambda sentence: print(sentence, file=sys.stderr),
+    )
 
 
 def initial_weights(params: Params, forecaster: Forecaster, layout: Layout) -> Tensor:

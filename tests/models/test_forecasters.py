@@ -1,12 +1,14 @@
 """Both models: no target leak, caching equals recomputing, populations equal single networks, torch as oracle."""
 
 import math
+import weakref
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from transformer_spectrum.models.base import Layout
+from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.models.lstm import GATES, LSTM
 from transformer_spectrum.models.transformer import Transformer, sinusoidal_positions
 
@@ -232,3 +234,46 @@ def test_the_lstm_names_every_gate_once():
     weights = model.state_dict()
     gates = [spec for spec in specs if spec.name.startswith("encoder.0.state.")]
     torch.testing.assert_close(torch.cat([spec.of(weights) for spec in gates]), weights["encoder.0.state.weight"])
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of all tensors alive that were made inside, by their storages."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self.sizes, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, list | tuple) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in self.known and storage._cdata not in self.sizes:
+                    self.sizes[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.sizes.pop, storage._cdata)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return made
+
+
+@both
+@pytest.mark.parametrize(("context", "horizon", "patch"), [(240, 60, 12), (240, 60, 2), (24, 96, 4)])
+@pytest.mark.parametrize("members", [1, 4])
+def test_no_more_is_held_at_once_than_the_model_says_and_half_of_it_is(kind, context, horizon, patch, members):
+    model = make(kind, patch)
+    layout = Layout(model)
+    views = layout.views(
+        layout.flatten(model).expand(members, -1).contiguous() if members > 1 else layout.flatten(model)
+    )
+    given, wanted = torch.randn(16, context, 1), torch.randn(16, horizon, 1)
+    positions = [model._positions] if kind == "transformer" else []
+    model.eval()
+    with torch.no_grad(), Live([*views.values(), given, wanted, *positions]) as live:
+        model.predict(views, given, wanted)
+    stated = 4 * members * 16 * model.activations(context, horizon)
+    assert 0.5 * stated < live.peak <= stated
+
+
+def test_a_forecaster_without_arithmetic_cannot_be_made():
+    with pytest.raises(TypeError, match="predict"):
+        Forecaster(1, 1)

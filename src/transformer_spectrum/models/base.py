@@ -7,6 +7,7 @@ can score weights that never enter a module.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -20,7 +21,11 @@ Weights = Mapping[str, Tensor]
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
     """x W^T + b, for one network (x (B, T, i)) or a population (x (M, B, T, i), W (M, o, i))."""
-    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    return affine(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`linear` where the bias is not simply that of the weight."""
     if weight.ndim == 2:
         return nn.functional.linear(x, weight, bias)
     members = weight.shape[0]
@@ -28,7 +33,19 @@ def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).reshape(*x.shape[:-1], weight.shape[1])
 
 
-class Forecaster(nn.Module):
+def add_linear(x: Tensor, weights: Weights, name: str, inner: Tensor) -> Tensor:
+    """x + (inner W^T + b) in the memory of x, contiguous; shapes as in `linear`. Not for autograd."""
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    if weight.ndim == 2:
+        x.view(-1, x.shape[-1]).addmm_(inner.reshape(-1, inner.shape[-1]), weight.t()).add_(bias)
+    else:
+        members = weight.shape[0]
+        rows = x.view(members, -1, x.shape[-1])
+        rows.baddbmm_(inner.reshape(members, -1, inner.shape[-1]), weight.mT).add_(bias.unsqueeze(1))
+    return x
+
+
+class Forecaster(nn.Module, ABC):
     """Base of the encoder-decoder forecasters.
 
     Args:
@@ -36,11 +53,19 @@ class Forecaster(nn.Module):
         patch_length: P, time steps in one token; must divide context and horizon.
     """
 
+    chunk_mib = 16
+    """Activations of the members of a population that a CPU computes at once when it is fastest, as measured for
+    widths 16 to 128 and 5 to 300 tokens (benchmarks/search.py). It decides rounding, so no machine may change it."""
+
+    dropout: float
+    """Acts in training mode only."""
+
     def __init__(self, features: int, patch_length: int) -> None:
         super().__init__()
         self.features, self.patch_length = features, patch_length
 
     # -- for subclasses ------------------------------------------------------------------------------------
+    @abstractmethod
     def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
         """Teacher-forced forecast: output t sees the context and targets < t (of earlier tokens) only.
 
@@ -51,15 +76,18 @@ class Forecaster(nn.Module):
         Returns:
             (B, H, F), or (M, B, H, F) for a population.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
         """Free-running forecast (B, horizon, F): each token is fed back; nothing is computed twice."""
-        raise NotImplementedError
 
+    @abstractmethod
+    def activations(self, context: int, horizon: int) -> int:
+        """Numbers that `predict` holds at once for a window of so many steps, at most; without autograd."""
+
+    @abstractmethod
     def matrices(self) -> list[MatrixSpec]:
         """The weight matrices whose spectra are analysed, in a fixed order."""
-        raise NotImplementedError
 
     # -- for users -----------------------------------------------------------------------------------------
     def forward(self, context: Tensor, target: Tensor) -> Tensor:

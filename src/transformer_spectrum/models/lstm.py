@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from transformer_spectrum.models.base import Forecaster, Weights, linear
+from transformer_spectrum.models.base import Forecaster, Weights, affine, linear
 from transformer_spectrum.spectra.weights import MatrixSpec
 
 GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
@@ -29,6 +29,8 @@ class LSTM(Forecaster):
         patch_length: P, time steps in one token.
         generator: draws the initial weights on the CPU, uniform in +-1/sqrt(hidden) as torch.nn.LSTM does.
     """
+
+    chunk_mib = 64  # a step reads little of it, so more members fit in the cache
 
     def __init__(
         self, features: int, hidden: int, layers: int, dropout: float, patch_length: int, generator: torch.Generator
@@ -54,12 +56,14 @@ class LSTM(Forecaster):
 
     def _layer(self, weights: Weights, name: str, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """One layer over a whole sequence x (..., T, i) -> outputs (..., T, hidden) and the last state."""
-        driven = linear(weights, f"{name}.input", x)  # (..., T, 4 hidden), all steps at once
+        weight = weights[f"{name}.state.weight"].mT  # (..., hidden, 4 hidden)
+        bias = weights[f"{name}.input.bias"] + weights[f"{name}.state.bias"]
+        driven = affine(x, weights[f"{name}.input.weight"], bias)  # (..., T, 4 hidden), all steps at once
+        add_product = torch.addmm if weight.ndim == 2 else torch.baddbmm
         hidden, cell = state if state is not None else (driven.new_zeros(*driven.shape[:-2], self.hidden),) * 2
         outputs = []
         for t in range(driven.shape[-2]):
-            gates = driven[..., t, :] + linear(weights, f"{name}.state", hidden)
-            i, f, g, o = gates.chunk(4, dim=-1)
+            i, f, g, o = add_product(driven[..., t, :], hidden, weight).chunk(4, dim=-1)
             cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
             hidden = torch.sigmoid(o) * torch.tanh(cell)
             outputs.append(hidden)
@@ -98,6 +102,10 @@ class LSTM(Forecaster):
             token = linear(weights, "readout", x)
             outputs.append(token)
         return self.steps(torch.cat(outputs, dim=-2))
+
+    def activations(self, context: int, horizon: int) -> int:
+        # What drives the four gates, the layer's input, its outputs before and after they are stacked; and the states.
+        return max(context, horizon) // self.patch_length * 9 * self.hidden
 
     def matrices(self) -> list[MatrixSpec]:
         specs = []

@@ -6,7 +6,7 @@ all candidates of a generation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from torch import Tensor
 
 BACKWARD_COST = 2
 """A backward pass counts as two forward passes: it forms two products where the forward pass forms one."""
+
+State = Mapping[str, Tensor]
+"""All that a searcher needs to go on, as plain tensors: they can be kept in a file that is read without pickle."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Step:
         loss: the training loss of `weights`, as the searcher's docstring states.
         weights: (n,) what is analysed, validated and kept; not to be changed by either side.
         scalars: what else is worth a curve, such as the step size.
+        candidate: (n,) the best candidate of the generation, where that is not `weights` itself.
+        candidate_loss: its loss on the generation's batch.
+        stop_reason: why the search ends with this step of its own accord, one sentence; empty while it goes on.
+        state: gives what `Searcher.steps` takes to go on after this step; to be called before the next step is
+            asked for. The generator's own state is the caller's to keep.
     """
 
     index: int
@@ -34,6 +42,20 @@ class Step:
     loss: float
     weights: Tensor
     scalars: Mapping[str, float] = field(default_factory=dict)
+    candidate: Tensor | None = None
+    candidate_loss: float | None = None
+    stop_reason: str = ""
+    state: Callable[[], State] = dict
+
+
+class Population(Protocol):
+    """M weight vectors that need not exist all at once."""
+
+    def __len__(self) -> int:
+        """M."""
+
+    def members(self, start: int, stop: int) -> Tensor:
+        """(stop - start, size) of them; the same whenever asked, from any thread."""
 
 
 class Objective(Protocol):
@@ -47,7 +69,7 @@ class Objective(Protocol):
     def epoch(self, generator: torch.Generator) -> Iterator[Any]:
         """All training data once, in random order, batch by batch."""
 
-    def losses(self, population: Tensor, batch: Any) -> Tensor:
+    def losses(self, population: Tensor | Population, batch: Any) -> Tensor:
         """(M, size) -> (M,) mean losses on one batch."""
 
     def gradient(self, weights: Tensor, batch: Any) -> tuple[float, Tensor]:
@@ -57,8 +79,14 @@ class Objective(Protocol):
 class Searcher(Protocol):
     """A search method; its settings are its fields."""
 
-    def steps(self, objective: Objective, weights: Tensor, generator: torch.Generator) -> Iterator[Step]:
-        """Searches from `weights` (size,); index 0 is yielded before any of them has changed."""
+    def steps(
+        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+    ) -> Iterator[Step]:
+        """Searches from `weights` (size,); index 0 is yielded before any of them has changed.
+
+        With the `state` of a step, and the generator as it was then, goes on behind that step as if never stopped,
+        bit for bit.
+        """
 
 
 def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:

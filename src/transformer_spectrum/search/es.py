@@ -1,26 +1,61 @@
-"""Evolution strategies: separable CMA-ES of the cma package, and OpenAI's.
+"""What every evolution strategy does: ask for candidates, score them on one batch, tell, score the new mean.
 
-What both analyse, validate and keep is the mean of the search distribution, scored on the generation's batch.
+The mean of the search distribution is what is analysed, validated and kept; the best candidate of the generation
+stands beside it in `Step.candidate`. The methods differ in how candidates are drawn and what is learned from
+their losses: `cma_es`, `sep_cma`, `openai_es`, `snes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-import cma
-import cma.sigma_adaptation
-import numpy as np
 import torch
 from torch import Tensor
 
-from transformer_spectrum.search.base import Objective, Step, first_step
+from transformer_spectrum.search.base import Objective, Population, State, Step, first_step
+
+FLAT_GENERATIONS = 10
+
+
+class Distribution(Protocol):
+    """A search distribution between two generations.
+
+    Attributes:
+        sigma: its step size; weight units.
+    """
+
+    sigma: float
+
+    def ask(self, generator: torch.Generator) -> Tensor | Population:
+        """The candidates of a generation."""
+
+    def tell(self, losses: Tensor) -> None:
+        """Learns from the candidates' losses (popsize,): float64 on the CPU, inf where not finite, one is finite."""
+
+    def mean(self) -> Tensor:
+        """(n,) a copy, of the type and on the device of the initial weights."""
+
+    def step_length(self) -> float:
+        """About the Euclidean distance of a candidate from the mean; weight units."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a new object needs to go on, as copies."""
+
+
+def ranked(losses: Tensor) -> Tensor:
+    """Losses (M,) of any kind -> float64 (M,) on the CPU, inf where not finite: last of all."""
+    losses = losses.double().cpu()
+    return torch.where(torch.isfinite(losses), losses, torch.inf)
 
 
 def centred_ranks(losses: Tensor) -> Tensor:
     """Losses (M,) -> utilities (M,) in [-0.5, 0.5], the lowest loss highest; ties share their mean rank.
 
-    A non-finite loss ranks last. Source: Salimans et al. (2017), section 2.
+    A non-finite loss ranks last. Source: Salimans et al. (2017), section 2.1.
     """
     worst = torch.where(torch.isfinite(losses), losses, torch.inf)
     below = (worst.unsqueeze(0) < worst.unsqueeze(1)).sum(1)
@@ -29,22 +64,44 @@ def centred_ranks(losses: Tensor) -> Tensor:
     return 0.5 - rank / max(len(losses) - 1, 1)
 
 
-class _TwoPoint(cma.sigma_adaptation.CMAAdaptSigmaTPA):
-    """Without pycma's self-check, which draws from numpy's global generator and warns of mere rounding."""
+def by_rank(values: Tensor, losses: Tensor) -> Tensor:
+    """Values (M,) for the best, the second best, ... -> (M,) for each candidate; ties in their order."""
+    placed = torch.empty_like(values)
+    placed[losses.argsort(stable=True)] = values
+    return placed
 
-    def check_consistency(self, es: cma.CMAEvolutionStrategy) -> None:
-        pass
+
+def precise(weights: Tensor) -> torch.dtype:
+    """Type in which means and scales add up small changes; MPS has no float64."""
+    return torch.float32 if weights.device.type == "mps" else torch.float64
+
+
+def flat(generations: int, losses: Tensor) -> int:
+    """For how many generations running all candidates have had one and the same loss."""
+    return generations + 1 if bool((losses == losses[0]).all()) else 0
+
+
+def diverged(generation: int, evaluations: int, weights: Tensor) -> Step:
+    """The last step of a search in which no candidate of a generation has a finite loss."""
+    return Step(
+        generation,
+        evaluations,
+        math.nan,
+        weights,
+        stop_reason=f"diverged in generation {generation}: no candidate has a finite loss",
+    )
 
 
 @dataclass(frozen=True)
-class CMA:
-    """Separable CMA-ES: Ros & Hansen (2008), by pycma with `CMA_diagonal` and two-point step-size
-    adaptation, https://github.com/CMA-ES/pycma.
+class EvolutionStrategy:
+    """A step is a generation of `popsize` candidates on one batch, and costs popsize + 1 evaluations.
 
-    A step is a generation of `popsize` candidates on one batch, and costs popsize + 1 evaluations.
+    Its loss is that of the mean on the generation's batch. The search ends of its own accord when no candidate has
+    a finite loss, when all candidates have had one and the same loss for `FLAT_GENERATIONS` generations, or when a
+    candidate is too near the mean for the weights' floating-point numbers.
 
     Args:
-        generations: how many.
+        generations: how many at most.
         popsize: candidates in each.
         sigma: initial step size; weight units.
     """
@@ -53,81 +110,53 @@ class CMA:
     popsize: int
     sigma: float
 
-    def steps(self, objective: Objective, weights: Tensor, generator: torch.Generator) -> Iterator[Step]:
-        step = first_step(objective, weights, objective.batch(generator))
-        yield step
-        normal = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        options = {
-            "CMA_diagonal": True,
-            # In 1e5 dimensions cumulation needs thousands of generations to move sigma; two points see it at once.
-            "AdaptSigma": _TwoPoint,
-            "popsize": self.popsize,
-            "randn": lambda *shape: normal.standard_normal(shape),
-            "seed": np.nan,  # leave numpy's global generator alone
-            "verbose": -9,
-            "maxiter": np.inf,
-            "maxfevals": np.inf,
-            "tolx": 0,
-            "tolfun": 0,
-            "tolfunhist": 0,
-            "tolstagnation": np.inf,
-            "tolflatfitness": np.inf,
-        }
-        search = cma.CMAEvolutionStrategy(weights.double().cpu().numpy(), self.sigma, options)
-        evaluations = step.evaluations
-        for generation in range(1, self.generations + 1):
+    def distribution(
+        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+    ) -> Distribution:
+        """The first search distribution, or the one whose `state` is given."""
+        raise NotImplementedError
+
+    def steps(
+        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+    ) -> Iterator[Step]:
+        search = self.distribution(weights, generator, state)
+
+        def kept() -> State:
+            counts = {"generation": generation, "evaluations": evaluations, "flat": still}
+            return {**search.state(), **{name: torch.tensor(count) for name, count in counts.items()}}
+
+        if state is None:
+            generation, evaluations, still = 0, 1, 0
+            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=kept)
+        else:
+            generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
+        while generation < self.generations:
+            generation += 1
             batch = objective.batch(generator)
-            candidates = search.ask()
-            population = torch.from_numpy(np.asarray(candidates, dtype=np.float32)).to(weights)
-            losses = objective.losses(population, batch).double().cpu().numpy()
-            if not np.isfinite(losses).any():
-                yield Step(generation, evaluations + self.popsize, float("nan"), population[0].clone())
+            population = search.ask(generator)
+            losses = ranked(objective.losses(population, batch))
+            evaluations += len(losses)
+            best = int(losses.argmin())
+            if not math.isfinite(losses[best]):
+                yield diverged(generation, evaluations, search.mean())
                 return
-            # A candidate whose loss is not finite ranks last.
-            finite = np.where(np.isfinite(losses), losses, losses[np.isfinite(losses)].max() + 1.0)
-            search.tell(candidates, finite)
-            mean = torch.from_numpy(np.asarray(search.mean, dtype=np.float32)).to(weights)
-            evaluations += self.popsize + 1
+            still = flat(still, losses)
+            candidate = population[best] if isinstance(population, Tensor) else population.members(best, best + 1)[0]
+            candidate = candidate.clone()
+            search.tell(losses)
+            mean = search.mean()
             loss = float(objective.losses(mean.unsqueeze(0), batch)[0])
-            scalars = {"sigma": float(search.sigma), "best_candidate_loss": float(finite.min())}
-            yield Step(generation, evaluations, loss, mean, scalars)
+            evaluations += 1
+            reason = _ended(search, mean, still)
+            scalars = {"sigma": search.sigma, "best_candidate_loss": float(losses[best])}
+            yield Step(generation, evaluations, loss, mean, scalars, candidate, float(losses[best]), reason, kept)
+            if reason:
+                return
 
 
-@dataclass(frozen=True)
-class OpenAIES:
-    """Mirrored sampling, centred ranks, Adam: Salimans et al. (2017), https://arxiv.org/abs/1703.03864.
-
-    A step is a generation of popsize / 2 mirrored pairs on one batch, and costs popsize + 1 evaluations.
-
-    Args:
-        generations: how many.
-        popsize: candidates in each; even.
-        sigma: standard deviation of the perturbations; weight units.
-        learning_rate: of Adam on the estimated gradient.
-    """
-
-    generations: int
-    popsize: int
-    sigma: float
-    learning_rate: float
-
-    def steps(self, objective: Objective, weights: Tensor, generator: torch.Generator) -> Iterator[Step]:
-        step = first_step(objective, weights, objective.batch(generator))
-        yield step
-        mean = weights.clone()
-        optimizer = torch.optim.Adam([mean], lr=self.learning_rate)
-        evaluations = step.evaluations
-        for generation in range(1, self.generations + 1):
-            batch = objective.batch(generator)
-            noise = torch.randn(self.popsize // 2, len(mean), generator=generator).to(mean)
-            population = torch.cat([mean + self.sigma * noise, mean - self.sigma * noise])
-            losses = objective.losses(population, batch)
-            utilities = centred_ranks(losses).to(mean)
-            plus, minus = utilities.chunk(2)
-            # Descent direction of the loss = minus the ascent direction of the utilities.
-            mean.grad = -((plus - minus) @ noise) / (self.popsize * self.sigma)
-            optimizer.step()
-            evaluations += self.popsize + 1
-            loss = float(objective.losses(mean.unsqueeze(0), batch)[0])
-            scalars = {"sigma": self.sigma, "best_candidate_loss": float(losses.min())}
-            yield Step(generation, evaluations, loss, mean.clone(), scalars)
+def _ended(search: Distribution, mean: Tensor, still: int) -> str:
+    if still >= FLAT_GENERATIONS:
+        return f"stagnated: all candidates have had one and the same loss for {still} generations"
+    if search.step_length() < torch.finfo(mean.dtype).eps * float(torch.linalg.vector_norm(mean)):
+        return f"stagnated: the step size {search.sigma:.3g} is too small to change the weights"
+    return ""
