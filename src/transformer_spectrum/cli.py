@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from transformer_spectrum.errors import InputError, one_line_errors
 from transformer_spectrum.params import load_params, parameter_names
 from transformer_spectrum.schema import SpectraParams
+from transformer_spectrum.tuning import add_tune, run_tune
 
 if TYPE_CHECKING:
     from transformer_spectrum.spectra.analysis import Estimators
@@ -182,12 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overlay.add_argument("overlay", help="a YAML file such as overlays/smoke.yaml")
     commands.add_parser("parameters", help="print the table of every parameter in params.yaml")
     _add_analyze(commands)
+    add_tune(commands)
     chosen = parser.parse_args(arguments)
     with one_line_errors("transformer-spectrum"):
         if chosen.command == "overrides":
             _print_overrides(chosen.overlay)
         elif chosen.command == "analyze":
             _analyze(chosen)
+        elif chosen.command == "tune":
+            run_tune(chosen)
         else:
             print(parameter_table())
 

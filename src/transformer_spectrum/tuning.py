@@ -1,0 +1,93 @@
+"""The command `tune`: an optimizer's learning rate and step sizes, found by short trainings, as an overlay."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from transformer_spectrum.files import write_text
+from transformer_spectrum.params import load_params
+
+if TYPE_CHECKING:
+    from transformer_spectrum.trials import Tuning
+
+WINDOWS = Path("data/processed/windows.npz")
+TRIALS = 20
+
+
+def table(tuning: Tuning) -> str:
+    """All trials, the best first, as lines of aligned columns."""
+    names = list(tuning.best.values)
+    rows = [["trial", *names, "validation loss", "evaluations", "steps", "ended"]]
+    for trial in tuning.trials:
+        values = [f"{trial.values[name]:.3g}" for name in names]
+        number = f"{trial.number}{' (committed)' if trial.number == 0 else ''}"
+        rows.append([number, *values, f"{trial.score:.6g}", str(trial.evaluations), str(trial.steps), trial.ended])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def overlay(tuning: Tuning) -> str:
+    """The best values as an overlay on params.yaml, with how they were found in comments."""
+    best, committed = tuning.best, tuning.committed
+    tree: dict[str, dict[str, Any]] = {"loss": {"type": tuning.loss}}
+    for name, value in best.values.items():
+        section, leaf = name.split(".")
+        tree.setdefault(section, {})[leaf] = value
+    pruned = sum(trial.pruned for trial in tuning.trials)
+    settings = f"--trials {len(tuning.trials)} --evaluations {tuning.evaluations} --seed {tuning.seed}"
+    shown = ", ".join(f"{name} {value!r}" for name, value in committed.values.items())
+    verdict = (
+        "No trial did better than the committed values, which these are."
+        if best.number == 0
+        else f"Lowest validation loss: {best.score:.6g} in trial {best.number}."
+    )
+    lines = [
+        f"Found by: transformer-spectrum tune {tuning.optimizer} --loss {tuning.loss} {settings}",
+        f"Trials: {len(tuning.trials)}, {pruned} of them pruned, each of at most {tuning.evaluations} evaluations "
+        "(overshot by less than a step).",
+        f"Trained on: {tuning.origin}.",
+        verdict,
+        f"Committed values (trial 0): {committed.score:.6g} with {shown}.",
+    ]
+    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(tree, sort_keys=False)
+
+
+def add_tune(commands: Any) -> None:
+    """Adds the command `tune` to the subparsers of a command line."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "tune", help="search an optimizer's learning rate and step sizes by short trainings; writes an overlay"
+    )
+    command.add_argument("optimizer", metavar="OPTIMIZER", help="adam, es or ga")
+    command.add_argument("--loss", metavar="LOSS", help="mse, mae, cauchy or sgt; loss.type if not given")
+    command.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"how many; {TRIALS} if not given")
+    command.add_argument(
+        "--evaluations", type=int, metavar="N", help="forward passes of one trial; a quarter of a full training's"
+    )
+    command.add_argument("--seed", type=int, metavar="S", help="of the sampler; params.yaml's if not given")
+    command.add_argument("--out", type=Path, metavar="FILE", help="overlays/tuned_OPTIMIZER_LOSS.yaml if not given")
+
+
+def run_tune(chosen: argparse.Namespace) -> None:
+    """Runs what `add_tune` has parsed: prints the table of trials, then writes the overlay.
+
+    Raises:
+        InputError: see `trials.tune`; an unknown loss too.
+        OSError: the overlay cannot be written.
+    """
+    from transformer_spectrum.trials import tune, with_values  # here: the other commands need no torch
+
+    params = load_params()
+    if chosen.loss is not None:
+        params = with_values(params, {"loss.type": chosen.loss})
+    seed = params.seed % 2**32 if chosen.seed is None else chosen.seed
+    tuning = tune(params, chosen.optimizer, WINDOWS, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
+    print(table(tuning))
+    out = chosen.out or Path(f"overlays/tuned_{tuning.optimizer}_{tuning.loss}.yaml")
+    write_text(out, overlay(tuning))
+    print(f"{out}: try it with make experiment OVERLAY={out}")
