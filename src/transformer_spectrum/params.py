@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.schema import (
     AdamParams,
+    BudgetParams,
     DataParams,
     ESParams,
     GAParams,
@@ -39,6 +40,7 @@ class Params(Section):
     loss: LossParams
     model: ModelParams
     training: TrainingParams
+    budget: BudgetParams
     adam: AdamParams
     es: ESParams
     ga: GAParams

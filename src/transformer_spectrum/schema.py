@@ -42,6 +42,8 @@ def _flag(value: Any) -> Any:
 Real = Annotated[float, BeforeValidator(_finite)]
 Extended = Annotated[float, BeforeValidator(_number)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+OptionalWhole = Annotated[int, BeforeValidator(_whole)] | None
+OptionalReal = Annotated[float, BeforeValidator(_finite)] | None
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
@@ -103,12 +105,10 @@ class RvrSourceParams(Section):
 
 
 class RvrSeriesParams(Section):
-    sequence_length: Annotated[int, BeforeValidator(_whole)] | None = Field(
+    sequence_length: OptionalWhole = Field(
         ge=2, description="overrides data.sequence_length where series are shorter; days, null = no override"
     )
-    output_length: Annotated[int, BeforeValidator(_whole)] | None = Field(
-        ge=1, description="overrides data.output_length; days, null = no override"
-    )
+    output_length: OptionalWhole = Field(ge=1, description="overrides data.output_length; days, null = no override")
     season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; days")
 
 
@@ -136,7 +136,7 @@ class DataParams(Section):
     standin_seed: Whole = Field(ge=0, description="seed of the simulated stand-in")
     sequence_length: Whole = Field(ge=2, description="one window, context and horizon together; steps")
     output_length: Whole = Field(ge=1, description="the horizon, its last part; steps")
-    stride: Annotated[int, BeforeValidator(_whole)] | None = Field(
+    stride: OptionalWhole = Field(
         ge=1, description="distance of window starts; steps, null = sequence_length (no overlap)"
     )
     scaling: Literal["standard", "robust"] = Field(
@@ -193,29 +193,73 @@ class ModelParams(Section):
 class TrainingParams(Section):
     batch_size: Whole = Field(ge=1, description="windows in one batch, for all three searchers; count")
     snapshot_every: Whole = Field(ge=1, description="weights are kept at steps 0, 1 and every so many; steps")
+    workers: Whole = Field(ge=1, description="threads that share a population's candidates; the result does not change")
+    memory_mib: OptionalWhole = Field(
+        ge=1, description="bounds the activations of candidates computed at once; MiB, null = what is fastest here"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="of the products when a population is scored; bfloat16 is faster where the processor has it"
+    )
+
+
+class BudgetParams(Section):
+    evaluations: OptionalWhole = Field(
+        ge=1, description="ends each training after so many forward passes over a batch; count, null = no limit"
+    )
+    seconds: OptionalReal = Field(
+        gt=0, description="ends each training after so long; wall seconds, null = no limit; not reproducible"
+    )
 
 
 class AdamParams(Section):
     epochs: Whole = Field(ge=1, description="at most so many; a step is one epoch")
-    learning_rate: Real = Field(gt=0, le=10, description="of Adam; per weight and update")
+    learning_rate: Real = Field(gt=0, le=10, description="of Adam at its highest; per weight and update")
+    weight_decay: Real = Field(ge=0, description="decoupled (AdamW), share of the learning rate; 0 = plain Adam")
+    warmup_epochs: Whole = Field(ge=0, description="epochs in which the learning rate rises linearly from 0")
+    schedule: Literal["constant", "cosine"] = Field(
+        description="of the learning rate after the warm-up; cosine falls to 0 at adam.epochs"
+    )
     gradient_clip: Real = Field(ge=0, description="largest gradient norm, 0 = off; loss units")
+    compile: Flag = Field(description="torch.compile the loss and its gradient; its time is reported")
     patience: Whole = Field(ge=1, description="ends after so many epochs without a better validation loss")
+
+    @model_validator(mode="after")
+    def _warmup(self) -> AdamParams:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"adam.warmup_epochs = {self.warmup_epochs} with adam.epochs = {self.epochs}: must be smaller"
+            )
+        return self
 
 
 class ESParams(Section):
-    algorithm: Literal["cma", "openai"] = Field(
-        description="cma: separable CMA-ES of the cma package; openai: mirrored sampling, centred ranks, Adam"
+    algorithm: Literal["cma", "sep_cma", "openai", "snes"] = Field(
+        description="cma: the cma package; sep_cma: separable CMA-ES in torch; openai: mirrored sampling and centred "
+        "ranks; snes: separable natural evolution strategy"
+    )
+    covariance: Literal["diagonal", "vd", "vkd", "full"] = Field(
+        description="of cma's search distribution; full is refused where it would not fit in memory"
     )
     popsize: Whole = Field(ge=4, description="candidates in a generation, even; count")
     generations: Whole = Field(ge=1, description="at most so many; a step is one generation")
     sigma: Real = Field(gt=0, description="initial step size of the search; weight units")
-    learning_rate: Real = Field(gt=0, le=10, description="of openai's Adam; unused by cma")
+    sigma_decay: Real = Field(
+        gt=0, le=1, description="openai: sigma is multiplied by it after each generation; 1 = off"
+    )
+    optimizer: Literal["adam", "sgd"] = Field(description="openai: what takes the estimated gradient")
+    learning_rate: Real = Field(gt=0, le=10, description="openai: of that optimizer; snes: of the mean, 1 is its own")
+    weight_decay: Real = Field(ge=0, description="openai: decoupled, share of the learning rate; 0 = off")
+    rank: Whole = Field(ge=0, description="openai: rank of each matrix's perturbation; 0 = full; count")
     patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
 
     @model_validator(mode="after")
-    def _even(self) -> ESParams:
+    def _rules(self) -> ESParams:
         if self.popsize % 2:
             raise ValueError(f"es.popsize = {self.popsize}: must be even (mirrored pairs)")
+        if self.rank and self.algorithm != "openai":
+            raise ValueError(f"es.rank = {self.rank} with es.algorithm = {self.algorithm}: needs openai")
+        if self.covariance != "diagonal" and self.algorithm != "cma":
+            raise ValueError(f"es.covariance = {self.covariance} with es.algorithm = {self.algorithm}: needs cma")
         return self
 
 
@@ -228,6 +272,9 @@ class GAParams(Section):
     crossover_eta: Real = Field(ge=0, description="SBX distribution index: larger keeps children nearer; dimensionless")
     mutation_rate: Real = Field(ge=0, le=1, description="share of weights that mutate; fraction")
     mutation_stdev: Real = Field(ge=0, description="of the Gaussian mutation; weight units")
+    mutation_decay: Real = Field(
+        gt=0, le=1, description="mutation_stdev is multiplied by it after each generation; 1 = off"
+    )
     elites: Whole = Field(ge=0, description="best members kept and scored again; fewer than popsize; count")
     patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
 
