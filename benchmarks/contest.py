@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import resource
 import sys
 import time
@@ -104,22 +103,21 @@ class Skipped(Exception):
 def serve(contestants: Mapping[str, Callable[..., tuple[Callable[[], int], dict]]]) -> None:
     """Runs the contestant that the command line names: NAME JSON.
 
-    A contestant takes the JSON's entries and returns a function that computes one sample and says how many items it
-    was, and facts that are worth telling.
+    A contestant takes the JSON's entries, cores among them, and returns a function that computes one sample and says
+    how many items it was, and facts that are worth telling.
     """
     settings = json.loads(sys.argv[2])
-    cores = settings.pop("cores")
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # before any library counts them
     sizes = Sizes(**settings.pop("sizes"))
     try:
-        function, facts = contestants[sys.argv[1]](sizes, cores=cores, **settings)
+        function, facts = contestants[sys.argv[1]](sizes, **settings)
     except (ImportError, Skipped) as error:
         print(json.dumps({"skipped": f"{type(error).__name__}: {error}"}), flush=True)
         return
     before = peak_mib()
     started = time.perf_counter()
+    function()  # twice, because JAX compiles a second time for what the first call returned
     function()
-    print(json.dumps({"first_seconds": time.perf_counter() - started, **facts}), flush=True)
+    print(json.dumps({"warm_up_seconds": time.perf_counter() - started, **facts}), flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
         items = function()

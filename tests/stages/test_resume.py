@@ -116,7 +116,8 @@ def prepared(tmp_path_factory, nursery):
     folder = tmp_path_factory.mktemp("prepared")
     tree = yaml.safe_load((ROOT / "params.yaml").read_text())
     merge(tree, yaml.safe_load((ROOT / "overlays/smoke.yaml").read_text()))
-    changes = {"device": "cpu", "model": {"dropout": 0.1}, "training": {"snapshot_every": 4}}
+    kept = {"training": {"snapshot_every": 4}, "spectra": {"tracked_every": 4}}
+    changes = {"device": "cpu", "model": {"dropout": 0.1}, **kept}
     merge(tree, {**changes, "adam": {"epochs": 12}, "es": {"generations": 12}, "ga": {"generations": 12}})
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
     for stage in ("synthesize", "prepare"):
