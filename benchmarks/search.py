@@ -170,7 +170,7 @@ def evaluation(options: argparse.Namespace, patch: int) -> None:
         ]
     peaks = [Contestant("peak", "peak", cores, sizes) for cores in (1, ALL)]
     contest([*peaks, *rows], options.rounds)
-    _agree(rows)
+    _agree(rows, sizes)
     speed = {one.cores: 1 / one.median() for one in peaks}  # floating-point operations a second
     flops = rows[2].facts["flops"]
     print(f"### Evaluation, patch_length {patch}\n")
@@ -184,7 +184,7 @@ def evaluation(options: argparse.Namespace, patch: int) -> None:
         if not one.samples:
             body.append([one.label, str(one.cores), reason(one), "", "", ""])
             continue
-        same = "lstm" not in str(one.settings)
+        same = "kind" not in one.settings  # the LSTM's figures stand beside no other's
         share = f"{flops / one.median() / speed[one.cores]:.0%}" if same else ""
         against = [shown(ratio(one, base)) if same else "" for base in rows[:2]]
         body.append([one.label, str(one.cores), shown(1 / one.median()), *against, share])
@@ -193,10 +193,13 @@ def evaluation(options: argparse.Namespace, patch: int) -> None:
     print(f"Of our time on one core, by torch.profiler: {parts}.\n")
 
 
-def _agree(rows: list[Contestant]) -> None:
+def _agree(rows: list[Contestant], sizes: Sizes) -> None:
     losses = [one.facts["loss"] for one in rows if "loss" in one.facts]
     if max(losses) - min(losses) > 1e-4 * abs(losses[0]):
         raise SystemExit(f"the contestants do not compute the same loss: {losses}")
+    counts = {one.facts["weights"] for one in rows if "weights" in one.facts and "kind" not in one.settings}
+    if counts != {sizes.weights}:
+        raise SystemExit(f"the contestants do not have the same weights: {counts} instead of {sizes.weights}")
 
 
 def ask_tell(options: argparse.Namespace) -> None:

@@ -33,10 +33,20 @@ from transformer_spectrum.search.snes import SNES
 Contestant = tuple[Callable[[], int], dict[str, Any]]
 PRODUCT = 512  # rows and columns of the product whose speed is called the peak
 GENERATIONS = 10**6
-PARTS = {  # of the profile: what torch's operators are
-    "matrix products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm"),
-    "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu",),
+PARTS = {  # of the profile: what torch's operators do
+    "linear layers": ("aten::addmm", "aten::baddbmm", "aten::addmm_", "aten::baddbmm_", "aten::copy_"),
+    "attention": (
+        "aten::_scaled_dot_product_flash_attention_for_cpu",
+        "aten::bmm",
+        "aten::exp2_",
+        "aten::aminmax",
+        "aten::sum",
+        "aten::div_",
+        "aten::tril_",
+        "aten::cat",
+    ),
     "layer norms": ("aten::native_layer_norm", "aten::addcmul"),
+    "other sums": ("aten::add", "aten::add_", "aten::clamp_min_"),
 }
 
 
