@@ -211,11 +211,7 @@ def ask_tell(options: argparse.Namespace) -> None:
     contest(rows, options.rounds)
     print(f"### Ask and tell alone\n\n{sizes.weights:,} weights, popsize {sizes.popsize}, all {ALL} cores; our lazy")
     print("candidates are made once, as for an evaluation.\n")
-    body = [
-        [one.label, shown(one.median()), shown(one.mib())] if one.samples else [one.label, reason(one), ""]
-        for one in rows
-    ]
-    print(table(["", "s", "peak MiB above start"], body))
+    _print_costs(rows)
 
 
 def generation(options: argparse.Namespace) -> None:
@@ -227,6 +223,10 @@ def generation(options: argparse.Namespace) -> None:
         f"### A generation\n\n{sizes.weights:,} weights, popsize {sizes.popsize}, patch_length {sizes.patch}, all {ALL}"
     )
     print("cores; evaluation, ask and tell, and of ours the mean's own evaluation.\n")
+    _print_costs(rows)
+
+
+def _print_costs(rows: list[Contestant]) -> None:
     body = [
         [one.label, shown(one.median()), shown(one.mib())] if one.samples else [one.label, reason(one), ""]
         for one in rows

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from transformer_spectrum import examination
-from transformer_spectrum.checkpoints import Checkpoint
 from transformer_spectrum.cli import main
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.examination import Settings, draws_of, examine
 from transformer_spectrum.report.model_results import MADE_BY
 from transformer_spectrum.report.model_tables import text_report, text_table
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
+from transformer_spectrum.weight_files import Checkpoint
 
 ESTIMATORS = Estimators(hill_fraction=0.25, min_tail=8, ks_distance="two_sided", window=(0.0, 0.5), edge_level=0.99)
 SETTINGS = Settings(ESTIMATORS, shuffles=3)
@@ -313,12 +313,12 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path, capsys):
     assert path.exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_missing_gpu_is_said(tmp_path, capsys):
+def test_a_missing_gpu_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "no CUDA device" in failing([saved(block(), tmp_path), "--device", "cuda"], capsys)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it compares one with the CPU")
 def test_a_gpu_gives_the_values_of_the_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(examination, "LARGE", 100)
     path = saved(block(), tmp_path)

@@ -17,7 +17,7 @@ from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.params import Params
-from transformer_spectrum.schema import SGTParams
+from transformer_spectrum.schema import ESParams, SGTParams
 from transformer_spectrum.search.adam import Adam
 from transformer_spectrum.search.base import Searcher
 from transformer_spectrum.search.cma_es import CMA, FULL_WEIGHTS, full_covariance_memory
@@ -29,6 +29,8 @@ from transformer_spectrum.search.snes import SNES
 from transformer_spectrum.seeds import torch_generator
 
 OPTIMIZERS = ("adam", "es", "ga")
+ES_LEARNING_RATES = {"openai": 0.003, "snes": 1.0}
+"""What es.learning_rate = null means: openai's as measured at es.sigma = 0.01, snes's by its authors."""
 
 
 @functools.cache
@@ -90,9 +92,16 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> tuple[Searcher, 
     return GA(**settings, workers=params.training.workers), params.ga.generations, params.ga.patience
 
 
+def es_learning_rate(es: ESParams) -> float | None:
+    """The learning rate of an evolution strategy: its own where none is given; None where it has none."""
+    own = ES_LEARNING_RATES.get(es.algorithm)
+    return own if es.learning_rate is None or own is None else es.learning_rate
+
+
 def _evolution_strategy(params: Params, layout: Layout) -> Searcher:
     es = params.es
     common = {"generations": es.generations, "popsize": es.popsize, "sigma": es.sigma}
+    rate = es_learning_rate(es)
     if es.algorithm == "cma":
         if es.covariance == "full" and layout.size > FULL_WEIGHTS:
             raise InputError(
@@ -103,10 +112,10 @@ def _evolution_strategy(params: Params, layout: Layout) -> Searcher:
     if es.algorithm == "sep_cma":
         return SepCMA(**common)
     if es.algorithm == "snes":
-        return SNES(**common, learning_rate=es.learning_rate)
+        return SNES(**common, learning_rate=rate)
     return OpenAIES(
         **common,
-        learning_rate=es.learning_rate,
+        learning_rate=rate,
         optimizer=es.optimizer,
         weight_decay=es.weight_decay,
         sigma_decay=es.sigma_decay,

@@ -6,7 +6,7 @@ All of it is computed at the tracked steps, whose weights the trainings keep.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,11 +109,11 @@ def gather(
             matrices = entries(snapshots, step, specs)
             observed.append(_padded(matrices, lambda stack: spectrum(stack)[None])[0])
             if step > 0 or initial is None:
-                stream = "initial" if step == 0 else f"{optimizer} {step}"
-                generator = torch_generator(seed, f"shuffles {stream}")
-                draws = analyze(_shuffles(matrices, settings.shuffles, generator), shapes, estimators)
-                initial = draws if step == 0 else initial
-            shuffled.append(initial if step == 0 else draws)
+                generator = torch_generator(seed, f"shuffles {optimizer} {step}" if step else "shuffles initial")
+                shuffled.append(_null(matrices, settings.shuffles, generator, shapes, estimators))
+            else:
+                shuffled.append(initial)
+            initial = shuffled[0]
             alpha, reason = _farms(matrices, settings.farms_size)
             farms.append(alpha)
             farms_reason.append(reason)
@@ -185,18 +185,27 @@ def _by_shape(matrices: Sequence[np.ndarray]) -> dict[tuple[int, int], list[int]
     return found
 
 
-def _padded(matrices: Sequence[np.ndarray], function) -> np.ndarray:
+def _padded(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """(D, M, R): what `function` makes of each stack (m, rows, columns), (D, m, r), padded with NaN."""
-    parts = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in _by_shape(matrices).items()}
+    classes = _by_shape(matrices)
+    parts = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in classes.items()}
     draws = len(next(iter(parts.values())))
     values = np.full((draws, len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan)
-    for shape, at in _by_shape(matrices).items():
+    for shape, at in classes.items():
         values[:, at, : min(shape)] = parts[shape]
     return values
 
 
-def _shuffles(matrices: Sequence[np.ndarray], draws: int, generator: torch.Generator) -> np.ndarray:
-    return _padded(matrices, lambda stack: nulls.shuffled_singular_values(stack, draws, generator))
+def _null(
+    matrices: Sequence[np.ndarray],
+    draws: int,
+    generator: torch.Generator,
+    shapes: np.ndarray,
+    estimators: Estimators,
+) -> Analysis:
+    """Metrics of shuffles of the matrices, the draws in the place of steps."""
+    values = _padded(matrices, lambda stack: nulls.shuffled_singular_values(stack, draws, generator))
+    return analyze(values, shapes, estimators)
 
 
 def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect, heads
-from transformer_spectrum.checkpoints import FLOATING, Checkpoint, open_checkpoint
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_json, sha256, write_csv, write_json, write_text
 from transformer_spectrum.progress import Progress
@@ -28,6 +27,7 @@ from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
 from transformer_spectrum.spectra.large import shuffled_in_pieces, spectrum_in_pieces
 from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.weight_files import FLOATING, Checkpoint, open_checkpoint
 
 LARGE = 1 << 21  # entries above which one matrix at a time is decomposed in pieces, on the chosen device
 RANK_LIMIT = 16_384  # its Gram matrix takes 2 GiB, and the decomposition as much again
@@ -63,7 +63,7 @@ def examine(path: str | Path, settings: Settings) -> Examination:
     """Measures every matrix of a checkpoint, one tensor in memory at a time.
 
     Args:
-        path: see `checkpoints.open_checkpoint`.
+        path: see `weight_files.open_checkpoint`.
         settings: what to measure and how.
     Raises:
         InputError: no such device, no readable checkpoint, no matrix left to measure, heads that do not divide a

@@ -44,6 +44,6 @@ class Progress:
             return
         self.printed = now
         left = (now - self.started) / step * (self.total - step) if step else float("nan")
-        shown = ", ".join(["", " ".join(f"{name} {value:.4g}" for name, value in values.items())] if values else [""])
+        words = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         eta = f", {left:.0f} s left at most" if 0 < step < self.total else ""
-        print(f"{self.title}: step {step}/{self.total}{shown}{eta}", file=sys.stderr, flush=True)
+        print(f"{self.title}: step {step}/{self.total}{', ' if words else ''}{words}{eta}", file=sys.stderr, flush=True)

@@ -198,7 +198,7 @@ class TrainingParams(Section):
         ge=1, description="bounds the activations of candidates computed at once; MiB, null = what is fastest here"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        description="of the products when a population is scored; bfloat16 is faster where the processor has it"
+        description="of the products when a population is scored; bfloat16 is no gain everywhere: measure it"
     )
 
 
@@ -247,7 +247,9 @@ class ESParams(Section):
         gt=0, le=1, description="openai: sigma is multiplied by it after each generation; 1 = off"
     )
     optimizer: Literal["adam", "sgd"] = Field(description="openai: what takes the estimated gradient")
-    learning_rate: Real = Field(gt=0, le=10, description="openai: of that optimizer; snes: of the mean, 1 is its own")
+    learning_rate: OptionalReal = Field(
+        gt=0, le=10, description="openai: of that optimizer; snes: of the mean; null = the method's own, 0.003 and 1"
+    )
     weight_decay: Real = Field(ge=0, description="openai: decoupled, share of the learning rate; 0 = off")
     rank: Whole = Field(ge=0, description="openai: rank of each matrix's perturbation; 0 = full; count")
     patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")

@@ -128,7 +128,8 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
     found = {}
     for name, (low, high) in ranges.items():
         section, leaf = name.split(".")
-        committed = getattr(getattr(params, section), leaf)
+        own = name == "es.learning_rate"
+        committed = build.es_learning_rate(params.es) if own else getattr(getattr(params, section), leaf)
         if committed > 0:
             found[name] = (min(low, committed), committed, max(high, committed))
     if not found:

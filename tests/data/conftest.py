@@ -1,19 +1,16 @@
-"""A web site on the loopback that can misbehave, and the real snapshots where there are any."""
+"""A web site on the loopback that can misbehave."""
 
 from __future__ import annotations
 
 import http.server
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
-SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[3] / "shared" / "data")
 
 
 @dataclass(frozen=True)
@@ -83,11 +80,3 @@ def no_mirror_or_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine has set must not decide a test."""
     for name in (VARIABLE, "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def snapshots() -> Path:
-    """Folder of the real snapshots."""
-    if not SNAPSHOTS.is_dir():
-        pytest.skip(f"no snapshots: neither ${VARIABLE} nor ../shared/data is a folder")
-    return SNAPSHOTS

@@ -60,6 +60,7 @@ BATCH = torch.tensor([7, 2, 5, 0])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_member_gets_the_loss_that_the_plain_model_gives_it(kind, loss, members, workers, monkeypatch):
     monkeypatch.setattr("transformer_spectrum.search.population.CHUNKS", 1)
+    monkeypatch.setattr("transformer_spectrum.models.attention.MANY", 4)  # populations only
     model, layout, objective = make(kind, loss, workers=workers)
     objective.members = members
     population = population_of(model, layout, 11)

@@ -109,15 +109,6 @@ def new_clone(tmp_path_factory) -> Callable[[str], Clone]:
 
 
 @pytest.fixture(scope="session")
-def mirror() -> Path:
-    """The folder with the snapshots of the two real sources."""
-    folder = Path(os.environ.get("TRANSFORMER_SPECTRUM_MIRROR", ROOT.parent / "shared/data"))
-    if not (folder / "owid_jhu_new_cases.csv").is_file():
-        pytest.skip("no snapshots of the real data: set TRANSFORMER_SPECTRUM_MIRROR to their folder")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def reproduced(new_clone) -> Clone:
     """A clone in which `dvc repro` has run once, without network and without a mirror, and was committed."""
     clone = new_clone("pipeline")

@@ -14,16 +14,16 @@ def read(clone, name: str) -> dict:
     return json.loads((clone.root / f"metrics/{name}").read_text())
 
 
-def test_experiments_on_real_series_differ_as_they_should(new_clone, mirror):
+def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     clone = new_clone("real")
-    clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(mirror)
+    clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     printed = clone.run("dvc", "exp", "run", "-S", "data.dataset=covid")
     assert len(re.findall("Running stage", printed)) == 8
     data, first, spectra = read(clone, "data.json"), read(clone, "adam/metrics.json"), read(clone, "spectra.json")
     assert data["dataset"] == "covid"
     assert data["provenance"]["source"] == "mirror"
     assert data["train"]["windows"] > 100
-    assert str(mirror) not in (clone.root / "metrics/data.json").read_text()
+    assert str(snapshots) not in (clone.root / "metrics/data.json").read_text()
 
     printed = clone.run("dvc", "exp", "run", "-S", "loss.q=3", "-S", "data.dataset=covid")
     assert set(re.findall(r"Running stage '([\w-]+)'", printed)) == {"spectra"} | TRAININGS
@@ -38,9 +38,9 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, mirror):
 
 
 @pytest.mark.parametrize("dataset", ["rvr_beds", "rvr_flu"])
-def test_an_lstm_trains_on_hospital_series(new_clone, mirror, dataset):
+def test_an_lstm_trains_on_hospital_series(new_clone, snapshots, dataset):
     clone = new_clone(dataset)
-    clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(mirror)
+    clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     clone.set(data__dataset=dataset, model__type="lstm", loss__type="mae", es__algorithm="openai")
     for stage in ("fetch_rvr", "prepare", "train_es"):
         clone.stage(stage)

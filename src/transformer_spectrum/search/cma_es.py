@@ -103,6 +103,7 @@ class PyCMA:
         values = losses.numpy()
         worst = values[np.isfinite(values)].max()
         self.search.tell(self.candidates, np.where(np.isfinite(values), values, worst + 1.0))
+        del self.candidates
 
     @property
     def sigma(self) -> float:

@@ -7,6 +7,7 @@ their losses: `cma_es`, `sep_cma`, `openai_es`, `snes`.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ def diverged(generation: int, evaluations: int, weights: Tensor) -> Step:
 
 
 @dataclass(frozen=True)
-class EvolutionStrategy:
+class EvolutionStrategy(abc.ABC):
     """A step is a generation of `popsize` candidates on one batch, and costs popsize + 1 evaluations.
 
     Its loss is that of the mean on the generation's batch. The search ends of its own accord when no candidate has
@@ -110,11 +111,11 @@ class EvolutionStrategy:
     popsize: int
     sigma: float
 
+    @abc.abstractmethod
     def distribution(
         self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
     ) -> Distribution:
         """The first search distribution, or the one whose `state` is given."""
-        raise NotImplementedError
 
     def steps(
         self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
@@ -143,6 +144,7 @@ class EvolutionStrategy:
             still = flat(still, losses)
             candidate = population[best] if isinstance(population, Tensor) else population.members(best, best + 1)[0]
             candidate = candidate.clone()
+            del population  # so that two generations never exist at once
             search.tell(losses)
             mean = search.mean()
             loss = float(objective.losses(mean.unsqueeze(0), batch)[0])

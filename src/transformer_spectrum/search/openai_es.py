@@ -49,6 +49,7 @@ class EstimatedGradient:
         worth = centred_ranks(losses)
         # Descent direction of the loss = minus the ascent direction of the utilities.
         self.centre.grad = self.noise.sum(worth[1::2] - worth[0::2]) / (self.method.popsize * self.sigma)
+        del self.noise
         self.centre *= 1 - self.method.learning_rate * self.method.weight_decay  # Loshchilov & Hutter (2019), alg. 2
         self.optimizer.step()
         self.sigma *= self.method.sigma_decay

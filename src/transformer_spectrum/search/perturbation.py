@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-KEPT_MIB = 256
+KEPT_MIB = 192
 COLUMNS = 16384  # few enough that some rows of a block stay in a core's cache between two operations
 ROWS = 8  # drawn anew at a time
 

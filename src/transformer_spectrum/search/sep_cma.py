@@ -110,6 +110,7 @@ class SeparableCovariance:
         first, second = self.noise.moments(
             by_rank(rates.recombination, losses), by_rank(rates.rank * rates.variance, losses)
         )
+        del self.noise
         first, second = first.to(self.scale), second.to(self.scale)  # in units of sigma * scale
         self.told += 1
         step = self.sigma * self.scale * first

@@ -59,6 +59,7 @@ class SeparableNormal:
     def tell(self, losses: Tensor) -> None:
         worth = by_rank(utilities(self.popsize), losses)
         first, second = self.noise.moments(worth, worth)  # the utilities sum to 0, so z^2 - 1 and z^2 give the same
+        del self.noise
         self.centre += self.learning_rate * self.scale * first
         self.scale *= torch.exp(0.5 * scale_rate(len(self.like)) * second.to(self.scale))
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transformer_spectrum import checkpoints
-from transformer_spectrum.checkpoints import FLOATING, open_checkpoint
+from transformer_spectrum import weight_files
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.weight_files import FLOATING, open_checkpoint
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_configuration_beside_the_weights_is_read_for_a_file_as_for_its_fold
 
 def test_a_state_dict_is_mapped_anew_after_so_many_bytes(tensors, tmp_path, monkeypatch):
     checkpoint = open_checkpoint(state_dict(tmp_path, tensors))
-    monkeypatch.setattr(checkpoints, "REMAP_AFTER", 1)
+    monkeypatch.setattr(weight_files, "REMAP_AFTER", 1)
     for _ in range(2):
         assert torch.equal(checkpoint.read("ids"), tensors["ids"])
         assert checkpoint.files[0]._open is None

@@ -1,0 +1,20 @@
+"""What tests of several folders need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
+SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def snapshots() -> Path:
+    """Folder of the real snapshots, which must not be in the repository: their owners' terms, and their size.
+
+    Where they are, as in CI, nothing is skipped.
+    """
+    if not (SNAPSHOTS / "owid_jhu_new_cases.csv").is_file():
+        pytest.skip(f"no snapshots of the real data: set {VARIABLE} to their folder")
+    return SNAPSHOTS
