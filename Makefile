@@ -24,8 +24,8 @@ $(READY): requirements.lock pyproject.toml
 repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
 	dvc repro
 
-test: $(READY) ## run the test suite
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile
+test: $(READY) ## run the test suite, the longest tests first
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests
 
 lint: $(READY) ## check style, import layers and YAML
 	ruff check .

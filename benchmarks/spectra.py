@@ -322,7 +322,7 @@ def recording(params: Params, estimators: Estimators, quick: bool) -> str:
     rows = []
     for optimizer, label in (("adam", "Adam epoch"), ("es", "ES generation")):
         print(f"  {label}", file=sys.stderr)
-        searcher, _, _ = build.searcher(params, optimizer)
+        searcher, _, _ = build.searcher(params, optimizer, layout)
         steps = searcher.steps(objective, layout.flatten(model), torch_generator(params.seed, optimizer))
         next(steps), next(steps)
         seconds = []

@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save_file
 
 from transformer_spectrum.files import write_arrays, write_json
@@ -18,7 +18,9 @@ CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "foreca
 
 @pytest.fixture
 def workspace(tmp_path, few_histories, kept, forecast, pytestconfig):
-    shutil.copy(pytestconfig.rootpath / "params.yaml", tmp_path)
+    tree = yaml.safe_load((pytestconfig.rootpath / "params.yaml").read_text())
+    tree["spectra"] |= {"shuffles": 3, "bootstrap": 5}  # few draws: it is the files that are looked at here
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
     write_json(tmp_path / "data/processed/provenance.json", {"standin": True})
     for name, snapshots in kept(few_histories).items():
         (tmp_path / "models" / name).mkdir(parents=True)
