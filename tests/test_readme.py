@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from transformer_spectrum.cli import main, overrides, parameter_table
+from transformer_spectrum.cli import main
+from transformer_spectrum.commands.overrides import overrides
+from transformer_spectrum.commands.parameters import parameter_table
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.params import parameter_names
 

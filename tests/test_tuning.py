@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from transformer_spectrum.cli import overrides
+from transformer_spectrum.commands.overrides import overrides
+from transformer_spectrum.commands.tune import WINDOWS, add, overlay, run, table
 from transformer_spectrum.data.series import Series
 from transformer_spectrum.data.windows import make_windows, pack
 from transformer_spectrum.errors import InputError, one_line_errors
@@ -27,7 +28,6 @@ from transformer_spectrum.trials import (
     tune,
     with_values,
 )
-from transformer_spectrum.tuning import WINDOWS, add_tune, overlay, run_tune, table
 
 SMALL = {
     "device": "cpu",
@@ -90,8 +90,8 @@ def found(folder):
 
 def command(*words):
     parser = argparse.ArgumentParser()
-    add_tune(parser.add_subparsers())
-    run_tune(parser.parse_args(["tune", *words]))
+    add(parser)
+    run(parser.parse_args(words))
 
 
 def test_it_finds_a_better_learning_rate_than_a_bad_committed_one(found):

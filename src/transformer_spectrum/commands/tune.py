@@ -58,11 +58,7 @@ def overlay(tuning: Tuning) -> str:
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(tree, sort_keys=False)
 
 
-def add_tune(commands: Any) -> None:
-    """Adds the command `tune` to the subparsers of a command line."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "tune", help="search an optimizer's learning rate and step sizes by short trainings; writes an overlay"
-    )
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("optimizer", metavar="OPTIMIZER", help="adam, es or ga")
     command.add_argument("--loss", metavar="LOSS", help="mse, mae, cauchy or sgt; loss.type if not given")
     command.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"how many; {TRIALS} if not given")
@@ -73,8 +69,8 @@ def add_tune(commands: Any) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="overlays/tuned_OPTIMIZER_LOSS.yaml if not given")
 
 
-def run_tune(chosen: argparse.Namespace) -> None:
-    """Runs what `add_tune` has parsed: prints the table of trials, then writes the overlay.
+def run(chosen: argparse.Namespace) -> None:
+    """Prints the table of trials, then writes the overlay.
 
     Raises:
         InputError: see `trials.tune`; an unknown loss too.

@@ -1,0 +1,99 @@
+"""The command `analyze`: every weight matrix of any checkpoint, measured beside its null."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import TypeAdapter, ValidationError
+
+from transformer_spectrum.commands.parameters import legal_range
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.schema import SpectraParams
+
+if TYPE_CHECKING:
+    from transformer_spectrum.spectra.analysis import Estimators
+
+ESTIMATORS = {
+    "hill_fraction": 0.25,
+    "min_tail": 8,
+    "ks_distance": "two_sided",
+    "window_first": 0.0,
+    "window_last": 0.5,
+    "edge_level": 0.99,
+}  # as in params.yaml, which `analyze` does not read: it runs anywhere
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = "Measures every weight matrix of a checkpoint beside its null, the same entries shuffled."
+    command.add_argument("path", help=".safetensors, torch state dict (.pt .pth .bin .ckpt) or Hugging Face folder")
+    add = command.add_argument
+    add("--out", metavar="FOLDER", help="write matrices.csv, summary.json and index.html there")
+    add("--heads", type=int, metavar="N", help="also measure the N heads of queries, keys and values")
+    add(
+        "--shuffles",
+        type=int,
+        default=20,
+        metavar="K",
+        help="null draws of a matrix, fewer for large ones; %(default)s",
+    )
+    add("--seed", type=int, default=0, help="of the shuffles; %(default)s")
+    add("--include", action="append", default=[], metavar="PATTERN", help="only matrices whose name matches, '*.query'")
+    add("--exclude", action="append", default=[], metavar="PATTERN", help="none whose name matches")
+    add("--min-size", type=int, default=8, metavar="R", help="smallest smaller side of a matrix; %(default)s")
+    add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
+    for name, default in ESTIMATORS.items():
+        field = SpectraParams.model_fields[name]
+        option, words = f"--{name.replace('_', '-')}", f"{field.description}; {legal_range(field)}; {default}"
+        add(option, type=type(default), default=default, metavar="X", help=words.replace("%", "%%"))
+
+
+def _estimators(chosen: argparse.Namespace) -> Estimators:
+    """The settings of the estimators, by the rules of params.yaml."""
+    from transformer_spectrum.spectra.analysis import Estimators
+
+    for name in ESTIMATORS:
+        field = SpectraParams.model_fields[name]
+        try:
+            TypeAdapter(Annotated[field.annotation, field]).validate_python(getattr(chosen, name))
+        except ValidationError:
+            rule = f"{legal_range(field)} and finite" if isinstance(ESTIMATORS[name], float) else legal_range(field)
+            raise InputError(f"--{name.replace('_', '-')} = {getattr(chosen, name)}: must be {rule}") from None
+    if chosen.window_first >= chosen.window_last:
+        rule = f"--window-last = {chosen.window_last:g}: must be smaller"
+        raise InputError(f"--window-first = {chosen.window_first:g} with {rule}")
+    window = (chosen.window_first, chosen.window_last)
+    return Estimators(chosen.hill_fraction, chosen.min_tail, chosen.ks_distance, window, chosen.edge_level)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measures first, so that a failure leaves an earlier folder as it was."""
+    from transformer_spectrum import examination  # here, because `--help` needs no torch
+    from transformer_spectrum.report.model_tables import text_report
+
+    for name, low in (("shuffles", 3), ("seed", 0), ("min_size", 2), ("figures", 0), ("heads", 1)):
+        value = getattr(chosen, name)
+        if value is not None and value < low:
+            raise InputError(f"--{name.replace('_', '-')} = {value}: must be >= {low}")
+    settings = examination.Settings(
+        estimators=_estimators(chosen),
+        shuffles=chosen.shuffles,
+        seed=chosen.seed,
+        heads=chosen.heads,
+        include=tuple(chosen.include),
+        exclude=tuple(chosen.exclude),
+        min_size=chosen.min_size,
+        device=chosen.device,
+    )
+    if chosen.out:
+        examination.check_out(chosen.out)
+    found = examination.examine(chosen.path, settings)
+    if chosen.out:  # before the table, whose reader may close the pipe
+        examination.write(found, chosen.out, chosen.figures)
+    print(text_report(found, shutil.get_terminal_size((160, 24)).columns))
+    if chosen.out:
+        print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
