@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("browser",)  # tests/browser.py: pages in a headless Chromium
+
 VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
 SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
 
