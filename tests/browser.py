@@ -8,7 +8,7 @@
             page.screenshot(tmp_path / "index.png")
             page.driver.get_by_role("link", name="Data")      # everything else that playwright's Page can do
 
-Tests that take `browser` are skipped, with the reason, where there is no browser. CHROMIUM names one that is not on PATH.
+Tests that take `browser` are skipped, with the reason, where there is none. CHROMIUM names one that is not on PATH.
 """
 
 from __future__ import annotations
