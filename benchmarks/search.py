@@ -214,13 +214,14 @@ def ask_tell(options: argparse.Namespace) -> None:
     _print_costs(rows)
 
 
-def generation(options: argparse.Namespace) -> None:
-    sizes = _large(options)
+def generation(options: argparse.Namespace, patch: int) -> None:
+    """At patch_length 1, where a generation of the peers takes minutes, ours alone."""
+    sizes = dataclasses.replace(_large(options), patch=patch)
     rows = [Contestant(f"ours, {m}", "generation", ALL, sizes, settings={"method": m}) for m in _methods(options)]
-    rows += _peers(options, sizes, "generation")
+    rows += _peers(options, sizes, "generation") if patch > 1 else []
     contest(rows, options.rounds)
     print(
-        f"### A generation\n\n{sizes.weights:,} weights, popsize {sizes.popsize}, patch_length {sizes.patch}, all {ALL}"
+        f"### A generation, patch_length {sizes.patch}\n\n{sizes.weights:,} weights, popsize {sizes.popsize}, all {ALL}"
     )
     print("cores; evaluation, ask and tell, and of ours the mean's own evaluation.\n")
     _print_costs(rows)
@@ -289,7 +290,8 @@ def main() -> None:
     if "ask-tell" in only:
         ask_tell(options)
     if "generation" in only:
-        generation(options)
+        for patch in patches:
+            generation(options, patch)
     if "epoch" in only:
         for patch in patches:
             epoch(options, patch)
