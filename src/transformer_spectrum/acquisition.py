@@ -1,0 +1,93 @@
+"""Raw series of every data set, into a folder each: drawn, or fetched from a mirror, upstream, or simulated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.data import covid, rvr
+from transformer_spectrum.data.sources import Export, fetch
+from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.data.synthetic import synthesize
+from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.files import atomic_folder, atomic_path, write_json
+from transformer_spectrum.params import Params
+from transformer_spectrum.provenance import describe_source
+from transformer_spectrum.seeds import numpy_generator
+
+
+def draw_synthetic(params: Params, folder: str | Path) -> None:
+    """Draws the synthetic series of the seed: series.npy (series, steps, features) and provenance.json."""
+    block = params.data.synthetic
+    series = synthesize(
+        SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),
+        series=block.series,
+        length=block.length,
+        features=block.features,
+        **{f"kernel_{key}": value for key, value in block.kernel},
+        generator=numpy_generator(params.seed, "synthetic series"),
+    )
+    with atomic_folder(folder) as inside:
+        path = inside / "series.npy"
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, series, allow_pickle=False)
+        about = describe_source(
+            path,
+            "synthetic",
+            "skewed generalized t noise, smoothed",
+            rows=len(series),
+            seed=params.seed,
+            parameters=json.loads(block.model_dump_json()),  # writes an infinite q as text
+        )
+        write_json(inside / "provenance.json", about)
+
+
+def fetch_covid(params: Params, folder: str | Path) -> None:
+    """Fetches daily COVID-19 cases by country: series.csv and provenance.json.
+
+    Raises:
+        InputError: see `data.sources.fetch`.
+    """
+    data = params.data
+    countries = [name for name in data.covid.countries if not covid.is_aggregate(name)]
+    export = Export(
+        file_name=covid.FILE_NAME,
+        stage="fetch-covid",
+        url=data.covid.url,
+        read=covid.read_covid,
+        check_complete=covid.check_covid_complete,
+        simulate=partial(simulate_covid, countries=countries),
+        notes=covid.NOTES,
+        remarks=covid.REMARKS,
+    )
+    _fetch(params, export, [folder])
+
+
+def fetch_rvr(params: Params, folders: Sequence[str | Path]) -> None:
+    """Fetches US hospital series by jurisdiction: series.csv and provenance.json into each folder, the same bytes.
+
+    Raises:
+        InputError: see `data.sources.fetch`.
+    """
+    url = params.data.rvr.url
+    export = Export(
+        file_name=rvr.FILE_NAME,
+        stage="fetch-rvr",
+        url=rvr.data_url(url),
+        count_url=rvr.count_url(url),
+        read=rvr.read_rvr,
+        check_complete=rvr.check_rvr_complete,
+        simulate=partial(simulate_rvr, regions=rvr.REGIONS),
+        notes=rvr.NOTES,
+        remarks=rvr.REMARKS,
+    )
+    _fetch(params, export, folders)
+
+
+def _fetch(params: Params, export: Export, folders: Sequence[str | Path]) -> None:
+    data = params.data
+    fetch(export, folders, mirror=data.mirror, on_unreachable=data.on_unreachable, standin_seed=data.standin_seed)

@@ -1,0 +1,1 @@
+"""The many-runs side: grids of trainings, run, verified and gathered in one table."""
