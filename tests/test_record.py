@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from transformer_spectrum import record
 from transformer_spectrum.record import Recorder
 
 
@@ -12,15 +13,18 @@ from transformer_spectrum.record import Recorder
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Recorder("metrics/adam") as recorder:
-        recorder.step(0, {"loss": 3.0})
-        recorder.step(1, {"loss": 2.0})
-        recorder.summary({"test": {"mae": 0.5}})
+        recorder.step(0, {"loss": 3.0, "stable_rank": 8.0})
+        recorder.step(1, {"loss": 2.0, "stable_rank": 7.0})
+        recorder.result({"test_mae": 0.5}, {"free_running": {"mae": 0.5, "rmse": 0.7}})
     return tmp_path / "metrics/adam"
 
 
-def test_curves_and_summary_are_written(folder):
+def test_every_scalar_has_a_curve_and_only_the_headline_is_in_the_metrics(folder):
     assert (folder / "plots/metrics/loss.tsv").read_text().split() == ["step", "loss", "0", "3.0", "1", "2.0"]
-    assert json.loads((folder / "metrics.json").read_text()) == {"loss": 2.0, "test": {"mae": 0.5}, "step": 1}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics) == ["step", "stable_rank", "test_mae"]
+    assert metrics == {"step": 1, "stable_rank": 7.0, "test_mae": 0.5}
+    assert json.loads((folder / "scores.json").read_text()) == {"free_running": {"mae": 0.5, "rmse": 0.7}}
     assert os.listdir(folder.parent) == ["adam"]
 
 
@@ -37,7 +41,7 @@ def test_a_failed_run_puts_the_old_folder_back(folder):
         recorder.step(0, {"other": 7.0})
         raise RuntimeError
     assert (folder / "metrics.json").read_bytes() == before
-    assert os.listdir(folder / "plots/metrics") == ["loss.tsv"]
+    assert sorted(os.listdir(folder / "plots/metrics")) == ["loss.tsv", "stable_rank.tsv"]
     assert os.listdir(folder.parent) == ["adam"]
 
 
@@ -53,3 +57,37 @@ def test_what_a_killed_run_left_aside_is_put_back_by_the_next(folder):
 
 def test_no_dvc_yaml_is_written(folder):
     assert not list(folder.parent.parent.rglob("dvc.yaml"))
+
+
+def test_the_old_folder_is_there_until_the_first_step(folder):
+    before = (folder / "metrics.json").read_bytes()
+    with Recorder("metrics/adam") as recorder:
+        assert (folder / "metrics.json").read_bytes() == before
+        recorder.step(0, {"stable_rank": 9.0})
+        assert json.loads((folder / "metrics.json").read_text()) == {"step": 0, "stable_rank": 9.0}
+
+
+def test_metrics_and_curves_grow_while_it_runs(folder, monkeypatch):
+    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 0.0)
+    with Recorder("metrics/adam") as recorder:
+        for step in range(5):
+            recorder.step(step, {"stable_rank": 9.0 - step, "distance": 0.1 * step})
+            assert json.loads((folder / "metrics.json").read_text()) == {"step": step, "stable_rank": 9.0 - step}
+            assert len((folder / "plots/metrics/distance.tsv").read_text().splitlines()) == step + 2
+
+
+def test_metrics_are_renewed_at_most_every_second_because_a_step_may_take_a_millisecond(folder, monkeypatch):
+    written, write = [], record.write_json
+    monkeypatch.setattr(record, "write_json", lambda path, value: (write(path, value), written.append(value["step"])))
+    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 1000.0)
+    with Recorder("metrics/adam") as recorder:
+        for step in range(200):
+            recorder.step(step, {"stable_rank": 1.0})
+        assert written == [0]
+    assert written == [0, 199]
+
+
+def test_a_value_that_is_not_finite_is_text_in_strict_json(folder):
+    with Recorder("metrics/adam") as recorder:
+        recorder.step(0, {"stable_rank": float("nan")})
+    assert json.loads((folder / "metrics.json").read_text())["stable_rank"] == "nan"

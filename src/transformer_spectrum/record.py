@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from dvclive import Live
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import write_json
+
+HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
+"""Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
+SCORES_FILE = "scores.json"
+SECONDS_BETWEEN_SUMMARIES = 1.0
+
+
+class _Live(Live):
+    """DVCLive with a small metrics.json that whoever reads it while the training runs finds whole."""
+
+    def make_summary(self) -> None:
+        write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
 
 
 class Recorder:
-    """A DVCLive folder that is the old one until the training has succeeded or the new one is being written.
+    """A DVCLive folder that is the old one until the first step, and again when the training fails.
+
+    Curves grow with every step, metrics.json is renewed every second, so that `dvc exp show` and the VS Code extension
+    follow a training.
 
     Args:
-        folder: such as metrics/adam; it gets metrics.json and plots/metrics/*.tsv. When the training fails, the
-            folder is put back as it was.
+        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv and scores.json.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.previous = self.folder.with_name(f".{self.folder.name}.previous")
+        self.live: _Live | None = None
+        self._begun, self._summarised = False, -math.inf
 
     def __enter__(self) -> Recorder:
         # A process that was killed has left the good folder aside.
         if self.previous.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.previous.replace(self.folder)
+        return self
+
+    def _begin(self) -> _Live:
+        self._begun = True
         if self.folder.exists():
             self.folder.replace(self.previous)
         try:
-            self.live = Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
+            return _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
         except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
-            self._restore()
             raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
-        except BaseException:
-            self._restore()
-            raise
-        return self
 
     def step(self, index: int, scalars: Mapping[str, float]) -> None:
         """Logs the scalars of one step."""
-        self.live.step = index
+        if self.live is None:
+            self.live = self._begin()
+        self.live.step = self.live.summary["step"] = index  # where it ends, DVCLive takes the step from the summary
         for name, value in scalars.items():
             self.live.log_metric(name, float(value))
+        if time.monotonic() - self._summarised >= SECONDS_BETWEEN_SUMMARIES:
+            self.live.make_summary()
+            self._summarised = time.monotonic()
 
-    def summary(self, values: Mapping[str, float | int | str]) -> None:
-        """Puts values into metrics.json without a curve."""
-        self.live.summary.update(values)
+    def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
+        """What the training came to.
+
+        Args:
+            headline: last values of some of `HEADLINE`.
+            scores: all there is to say, for scores.json.
+        """
+        if self.live is None:
+            raise ValueError("a result without a step")
+        self.live.summary.update(headline)
+        write_json(self.folder / SCORES_FILE, scores)
 
     def _restore(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -61,7 +93,10 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._restore()
+            if self._begun:
+                self._restore()
+            return
+        if self.live is None:
             return
         try:
             self.live.end()

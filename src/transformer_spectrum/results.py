@@ -98,15 +98,20 @@ def write_results(
     made = forecasts(forecaster, windows, where)
     test, reasons = test_scores(made, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
-    recorder.summary(
+    best_loss = float(history.validation_loss[best])
+    recorder.result(
+        {"validation_loss": best_loss, "test_mae": test["free_running"]["mae"]},
         {
+            "optimizer": optimizer,
             "best_step": history.best_step,
-            "best_validation_loss": float(history.validation_loss[best]),
-            "test": test,
-            "standin_data": int(origin["standin"]),
-            # A list, so that `dvc metrics show` passes over it.
+            "best_validation_loss": best_loss,
+            "stop_reason": result.stop_reason,
+            "evaluations": int(history.evaluations[-1]),
+            **test,
+            "missing": reasons,
+            "standin_data": bool(origin["standin"]),
             **({"resumed_at": result.resumed_at} if result.resumed_at else {}),
-        }
+        },
     )
     about = {
         "optimizer": optimizer,

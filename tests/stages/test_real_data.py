@@ -19,7 +19,7 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     printed = clone.run("dvc", "exp", "run", "-S", "data.dataset=covid")
     assert len(re.findall("Running stage", printed)) == 8
-    data, first, spectra = read(clone, "data.json"), read(clone, "adam/metrics.json"), read(clone, "spectra.json")
+    data, first, spectra = read(clone, "data.json"), read(clone, "adam/scores.json"), read(clone, "spectra.json")
     assert data["dataset"] == "covid"
     assert data["provenance"]["source"] == "mirror"
     assert data["train"]["windows"] > 100
@@ -29,9 +29,9 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     assert set(re.findall(r"Running stage '([\w-]+)'", printed)) == {"spectra"} | TRAININGS
     assert "q: 3" in (clone.root / "params.yaml").read_text()
     assert read(clone, "data.json") == data
-    second, other = read(clone, "adam/metrics.json"), read(clone, "spectra.json")
-    assert first["train_loss"] != second["train_loss"]
-    assert first["test"]["free_running"]["mae"] != second["test"]["free_running"]["mae"]
+    second, other = read(clone, "adam/scores.json"), read(clone, "spectra.json")
+    assert first["best_validation_loss"] != second["best_validation_loss"]
+    assert first["free_running"]["mae"] != second["free_running"]["mae"]
     assert spectra["initial"] == other["initial"]
     assert spectra["adam"] != other["adam"]
     assert clone.run("dvc", "exp", "show", "--csv").count("\n") >= 3
@@ -44,6 +44,6 @@ def test_an_lstm_trains_on_hospital_series(new_clone, snapshots, dataset):
     clone.set(data__dataset=dataset, model__type="lstm", loss__type="mae", es__algorithm="openai")
     for stage in ("fetch_rvr", "prepare", "train_es"):
         clone.stage(stage)
-    metrics = read(clone, "es/metrics.json")
-    assert metrics["standin_data"] == 0
-    assert metrics["test"]["free_running"]["mae"] > 0
+    scores = read(clone, "es/scores.json")
+    assert scores["standin_data"] is False
+    assert scores["free_running"]["mae"] > 0

@@ -203,9 +203,9 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
         code, printed = nursery.start(f"train_{optimizer}", folder).wait()
         assert code == 0, printed
         assert printed.count("going on behind step") == 1
-        metrics = json.loads((folder / "metrics" / optimizer / "metrics.json").read_text())
-        assert metrics["resumed_at"] == sorted(metrics["resumed_at"])
-        assert f"step {metrics['resumed_at'][-1]}\n" in printed
+        scores = json.loads((folder / "metrics" / optimizer / "scores.json").read_text())
+        assert scores["resumed_at"] == sorted(scores["resumed_at"])
+        assert f"step {scores['resumed_at'][-1]}\n" in printed
     assert_same(whole(optimizer), folder, optimizer)
 
 
