@@ -1,49 +1,86 @@
-"""How long work shows itself: a bar with ETA on a terminal, a plain line now and then elsewhere."""
+"""How long work shows itself: a bar with ETA on a terminal, one line a minute elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60.0
+BAR = "{desc}: {n_fmt}/{total_fmt} |{bar}| [{elapsed}<{remaining}{postfix}]"
+"""Short, so that the values fit on a line of 80 characters; the bar takes what is left."""
 
 
 class Progress:
-    """Counts steps towards `total`.
+    """Counts steps towards `total`; a context manager.
 
     Args:
         title: what is going on.
-        total: steps, when nothing ends it early.
+        total: steps, when nothing ends it early; 0 = not known.
+        unit: of what is counted, as a word; "B" counts bytes, shown as kB, MB and so on.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total = title, total
-        self.started = self.printed = time.monotonic()
-        self.bar = tqdm(total=total, desc=title, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+    def __init__(self, title: str, total: int, unit: str = "step") -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.step = self.first = 0
+        self.words = ""
+        self.started = time.monotonic()
+        self.bar: tqdm | None = None
+        self._ended = threading.Event()
 
     def __enter__(self) -> Progress:
+        self.started = time.monotonic()
+        if sys.stderr.isatty():
+            scaled = {"unit": "B", "unit_scale": True} if self.unit == "B" else {"unit": self.unit}
+            known = {"bar_format": BAR} if self.total else {}
+            self.bar = tqdm(total=self.total or None, desc=self.title, dynamic_ncols=True, **scaled, **known)
+        else:
+            # A thread of its own, because one step may take many minutes.
+            threading.Thread(target=self._tell, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         if self.bar is not None:
             self.bar.close()
 
+    def resume(self, step: int) -> None:
+        """Says that an earlier process has done `step` steps: they count, but say nothing of the time left."""
+        self.step = self.first = step
+        self.started = time.monotonic()
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = self.bar.last_print_n = step
+            self.bar.start_t = self.bar.last_print_t = time.time()
+
     def update(self, step: int, **values: float) -> None:
         """Reports that `step` of `total` is done; `values` are shown beside it."""
+        self.step = step
+        self.words = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
         if self.bar is not None:
-            self.bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+            self.bar.set_postfix_str(self.words, refresh=False)
             self.bar.update(step - self.bar.n)
-            return
-        now = time.monotonic()
-        if step not in (0, self.total) and now - self.printed < SECONDS_BETWEEN_LINES:
-            return
-        self.printed = now
-        left = (now - self.started) / step * (self.total - step) if step else float("nan")
-        words = " ".join(f"{name} {value:.4g}" for name, value in values.items())
-        eta = f", {left:.0f} s left at most" if 0 < step < self.total else ""
-        print(f"{self.title}: step {step}/{self.total}{', ' if words else ''}{words}{eta}", file=sys.stderr, flush=True)
+        elif step in (0, self.total):
+            self._print()
+
+    def _tell(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LINES):
+            self._print()
+
+    def _print(self) -> None:
+        step = self.step
+        counts = [step, self.total] if self.total else [step]
+        if self.unit == "B":
+            count = "/".join(tqdm.format_sizeof(number, "B") for number in counts)
+        else:
+            count = f"{self.unit} {'/'.join(map(str, counts))}"
+        left = ""
+        if self.first < step < self.total:
+            seconds = (time.monotonic() - self.started) / (step - self.first) * (self.total - step)
+            left = f"{tqdm.format_interval(seconds)} left at most"
+        line = ", ".join(filter(None, (count, self.words, left)))
+        print(f"{self.title}: {line}", file=sys.stderr, flush=True)

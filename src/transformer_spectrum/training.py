@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,7 @@ import torch
 from transformer_spectrum import build
 from transformer_spectrum.checkpoint import Checkpoint
 from transformer_spectrum.data.windows import ARRAYS, Windows, unpack
-from transformer_spectrum.files import (
-    read_arrays,
-    read_json,
-    sha256,
-)
+from transformer_spectrum.files import read_arrays, read_json, sha256
 from transformer_spectrum.fit import Budget, Fit, fit
 from transformer_spectrum.interruption import Interrupted, Interruption
 from transformer_spectrum.journal import Row
@@ -94,8 +89,9 @@ def train(
         models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at steps 0, 1,
             every training.snapshot_every and the last), best_candidate.safetensors where the optimizer has
             candidates, history.npz, forecasts.npz and run.json; replaced as a whole at the end.
-        metrics: DVCLive's folder; wall seconds and the steps at which the training was resumed are kept only here,
-            so that everything in `models` depends on nothing but the parameters and the machine.
+        metrics: DVCLive's folder with scores.json; wall seconds (a curve) and the steps at which the training was
+            resumed (in scores.json) are kept only here, so that everything in `models` depends on nothing but the
+            parameters and the machine.
         provenance: JSON of the data's provenance.
         resume: folder for the resume files; removed at the end.
     Raises:
@@ -155,8 +151,9 @@ def _run(
             values = {"evaluations": row.evaluations, "seconds": row.seconds, "train_loss": row.loss}
             values |= {"validation_loss": row.validation_loss, "distance": row.distance, **row.scalars}
             recorder.step(row.step, {**values, "spectral_entropy": entropy, "stable_rank": rank})
-            if checkpoint.saved is None or row.step > checkpoint.saved:  # not those of an earlier process
-                progress.started = time.monotonic() - row.seconds  # the time left is judged by all steps
+            if checkpoint.saved is not None and row.step <= checkpoint.saved:
+                progress.resume(row.step)
+            else:
                 progress.update(row.step, loss=row.loss, validation=row.validation_loss, stable_rank=rank)
 
         return fit(
