@@ -1,9 +1,11 @@
-# `make help` lists what there is. Everything runs inside .venv, which `make setup` creates from requirements.lock.
+# `make help` lists what there is. Everything runs inside .venv, which `make setup` creates from requirements-dev.lock.
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test lint format smoke experiment dag lock clean
@@ -11,7 +13,7 @@ READY := $(VENV)/.ready
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: $(READY) ## create .venv with the pinned packages and this one
+setup: $(READY_DEV) ## create .venv with all that is pinned; `make repro` needs and makes only a part of it
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3 on PATH; Python 3.11 or newer is needed" >&2; exit 2; }
@@ -21,19 +23,23 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(READY_DEV): $(READY) requirements-dev.lock
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements-dev.lock
+	@touch $@
+
 repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
 	dvc repro
 
-test: $(READY) ## run the test suite, the longest tests first
+test: $(READY_DEV) ## run the test suite, the longest tests first
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests
 
-lint: $(READY) ## check style, import layers and YAML
+lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
 	yamllint --strict params.yaml dvc.yaml overlays
 
-format: $(READY) ## rewrite the code in the house style
+format: $(READY_DEV) ## rewrite the code in the house style
 	ruff check --fix .
 	ruff format .
 
@@ -47,12 +53,15 @@ experiment: $(READY) ## run an overlay as an experiment beside the workspace: ma
 dag: $(READY) ## print the pipeline's graph
 	dvc dag
 
-lock: ## renew requirements.lock from pyproject.toml, in an environment of its own
+lock: ## renew the two lock files from pyproject.toml, in an environment of its own
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet setuptools wheel '.[dev]'
-	{ echo "# Pinned set-up: pip install -r requirements.lock. Made by 'make lock' from pyproject.toml."; \
-	  .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'; } > requirements.lock.new
-	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
+	.venv-lock/bin/python -m pip install --quiet setuptools wheel .
+	{ echo "# Pinned set-up of the pipeline. Made by 'make lock' from pyproject.toml."; $(FREEZE); } > requirements.lock.new
+	.venv-lock/bin/python -m pip install --quiet '.[dev]'
+	{ echo "# Pinned set-up of tests, linters and documentation, on top of the pipeline's. Made by 'make lock'."; \
+	  echo "-r requirements.lock"; $(FREEZE) | grep --invert-match --line-regexp --fixed-strings --file=requirements.lock.new; } \
+	  > requirements-dev.lock.new
+	mv requirements.lock.new requirements.lock && mv requirements-dev.lock.new requirements-dev.lock && rm -rf .venv-lock
 
 clean: ## remove the environment and caches, not the results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
