@@ -72,7 +72,7 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Estimators:
-    """Settings of the estimators.
+    """Settings of the estimators; the defaults are those of the committed params.yaml.
 
     Attributes:
         hill_fraction: largest eigenvalues that enter Hill's alpha; fraction of rank, see `power_law.hill_count`.
@@ -82,11 +82,11 @@ class Estimators:
         edge_level: level of the Tracy-Widom edge, see `random_matrix.fit_bulk`; probability.
     """
 
-    hill_fraction: float
-    min_tail: int
-    ks_distance: power_law.Distance
-    window: tuple[float, float]
-    edge_level: float
+    hill_fraction: float = 0.25
+    min_tail: int = 8
+    ks_distance: power_law.Distance = "two_sided"
+    window: tuple[float, float] = (0.0, 0.5)
+    edge_level: float = 0.99
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,321 @@
+"""What `import transformer_spectrum` offers to those who use the package as a library."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+import transformer_spectrum as ts
+from transformer_spectrum.commands.analyze import ESTIMATORS
+from transformer_spectrum.data.windows import SPLITS, Windows, pack
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import write_arrays, write_json
+from transformer_spectrum.params import Params, parse_params
+from transformer_spectrum.report.summary import estimators_of
+from transformer_spectrum.results import forecasts
+from transformer_spectrum.spectra import metrics
+from transformer_spectrum.spectra.analysis import Estimators
+from transformer_spectrum.training import train
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "model": {"embed_dim": 8, "heads": 2, "layers": 1, "feedforward_dim": 16, "patch_length": 4},
+    "data": {"sequence_length": 24, "output_length": 8},
+    "training": {"snapshot_every": 1, "batch_size": 4},
+    "es": {"generations": 2, "popsize": 4, "algorithm": "snes"},
+    "spectra": {"tracked_every": 1, "min_tail": 3},
+}
+
+
+def small_params(**model: object) -> Params:
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, values in SMALL.items():
+        tree[name].update(values)
+    tree["model"].update(model)
+    tree["loss"]["q"] = float("inf")
+    return parse_params(tree)
+
+
+def small_windows() -> dict[str, Windows]:
+    generator = np.random.default_rng(0)
+
+    def windows(count: int) -> Windows:
+        values = generator.normal(size=(count, 24, 2)).astype(np.float32)
+        one = np.ones((count, 1, 2))
+        names = np.array([f"{i}" for i in range(count)])
+        return Windows(values[:, :16], values[:, 16:], 0 * one, one, names, np.zeros(count, dtype=np.int64))
+
+    return {split: windows(6) for split in SPLITS}
+
+
+@pytest.fixture(scope="module", params=["transformer", "lstm"])
+def trained(request, tmp_path_factory) -> Path:
+    """A folder with models/es and metrics/es, left behind by a real training of two channels."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_arrays(folder / "windows.npz", pack(small_windows()))
+    write_json(folder / "provenance.json", {"source": "standin", "standin": True, "sha256": "abc"})
+    inputs = {"data": folder / "windows.npz", "provenance": folder / "provenance.json", "resume": folder / "resume"}
+    outputs = {"models": folder / "models/es", "metrics": folder / "metrics/es"}
+    train(small_params(type=request.param), "es", **inputs, **outputs)
+    return folder
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """A folder with the weights of an untrained transformer, to be damaged."""
+    torch.manual_seed(0)
+    params = small_params()
+    from transformer_spectrum import build
+
+    model = build.model(params, features=2)
+    about = {"optimizer": "adam", "params": json.loads(params.model_dump_json())}
+    save_file(model.state_dict(), tmp_path / "best.safetensors", {"run": json.dumps(about)})
+    return tmp_path
+
+
+def rewrite(folder: Path, *, about: object = None, **tensors: torch.Tensor | None) -> None:
+    """Changes the header or tensors (None takes one out) of best.safetensors."""
+    from safetensors import safe_open
+
+    path = folder / "best.safetensors"
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    kept = load_file(path) | tensors
+    header = header if about is None else {"run": about if isinstance(about, str) else json.dumps(about)}
+    save_file({name: value for name, value in kept.items() if value is not None}, path, header)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    program = (
+        "import sys, transformer_spectrum as ts; heavy = {'torch', 'scipy', 'pandas', 'matplotlib', 'dvc'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
+        "ts.load_params(); ts.load_run; ts.SGT; assert 'torch' not in sys.modules; print(*dir(ts))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ts.__all__) <= set(ended.stdout.split())
+
+
+@pytest.mark.parametrize("name", ts.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(ts, name).__doc__
+    assert f"    {name}" in ts.__doc__
+    assert f"`{name}" in (ROOT / "README.md").read_text().split("## As a library")[1].split("\n## ")[0]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'weights'"):
+        ts.weights  # noqa: B018
+
+
+def test_load_gives_back_the_weights_that_were_scored(trained, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where there is no params.yaml
+    loaded = ts.load(trained / "models/es")
+    assert not loaded.model.training
+    windows = small_windows()["test"]
+    made = forecasts(loaded.model, windows, torch.device("cpu"))["free_running"]
+    kept = np.load(trained / "models/es/forecasts.npz")
+    order = [int(name) for name in kept["entities"]]
+    assert np.array_equal(made[order], kept["forecast"])
+    context = torch.from_numpy(windows.context)
+    assert np.array_equal(loaded.model.forecast(context, 8).numpy(), made)
+
+
+def test_load_gives_back_parameters_and_provenance(trained):
+    loaded = ts.load(trained / "models/es")
+    assert loaded.params == small_params(type=loaded.params.model.type)
+    assert loaded.params.loss.q == float("inf")
+    assert loaded.provenance["data"] == {"source": "standin", "standin": True, "sha256": "abc"}
+    assert loaded.provenance["optimizer"] == "es"
+    assert loaded.provenance["versions"]["torch"] == torch.__version__
+
+
+def test_load_chooses_among_the_weights_of_a_training(trained):
+    folder = trained / "models/es"
+    history = ts.load_run(folder).history
+    last = ts.singular_values(ts.load(folder, "last"))
+    for i, name in enumerate(history.names):
+        assert np.allclose(last[name], history.spectrum(-1, i), rtol=1e-6)
+    for which in ("best", "last", "best_candidate"):
+        named = ts.load(folder / f"{which}.safetensors")
+        chosen = ts.load(folder, which)
+        assert named.path == chosen.path
+        stored = load_file(chosen.path)
+        assert all(torch.equal(p, stored[name]) for name, p in chosen.model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("path", "which", "words"),
+    [
+        ("nowhere", None, "nowhere: no such file or folder"),
+        ("best.pt", None, r"best\.pt: must be the folder of a training or a \.safetensors file"),
+        ("best.safetensors", "last", "which = last with .*: chooses from the folder"),
+        (".", "last", r"last\.safetensors: no such file; the folder has best"),
+    ],
+)
+def test_weights_that_are_not_there_are_one_line(weights, path, which, words):
+    (weights / "best.pt").write_bytes(b"")
+    with pytest.raises(InputError, match=words) as raised:
+        ts.load(weights / path, which)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"about": "null"}, "says nothing of a training"),
+        ({"about": "{"}, "not a readable safetensors file of a training"),
+        ({"about": {"params": {}, "steps": [0, 1]}}, "snapshots of single matrices, no model"),
+        ({"about": {"params": {}}}, "another version of transformer-spectrum: .*: missing"),
+        ({"readout.bias": torch.zeros(7)}, "its readout does not fit model.patch_length = 4"),
+        ({"encoder_norm.bias": torch.zeros(9)}, r"encoder_norm\.bias has \(9,\) where its parameters describe \(8,\)"),
+        ({"encoder_norm.bias": None}, r"encoder_norm\.bias has no such weights where its parameters describe \(8,\)"),
+        ({"extra": torch.zeros(2)}, r"extra has \(2,\) where its parameters describe no such weights"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_line_that_names_the_file(weights, change, words):
+    rewrite(weights, **change)
+    with pytest.raises(InputError, match=rf"best\.safetensors: .*{words}") as raised:
+        ts.load(weights)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_torn_file_of_weights_is_one_line(weights):
+    whole = (weights / "best.safetensors").read_bytes()
+    (weights / "best.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"best\.safetensors: not a readable safetensors file"):
+        ts.load(weights)
+
+
+def test_load_run_gives_history_provenance_and_scores(trained):
+    run = ts.load_run(trained / "models/es")
+    assert run.history.steps.tolist() == [0, 1, 2]
+    assert run.provenance == json.loads((trained / "models/es/run.json").read_text())
+    assert run.params == ts.load(trained / "models/es").params
+    assert run.scores is None
+    scored = ts.load_run(str(trained / "models/es"), trained / "metrics/es")
+    assert scored.scores == json.loads((trained / "metrics/es/scores.json").read_text())
+    assert len(scored.history.seconds) == 3
+
+
+def test_scores_of_another_training_are_refused(trained, tmp_path):
+    from shutil import copytree
+
+    copytree(trained / "metrics/es", tmp_path / "es")
+    scores = json.loads((tmp_path / "es/scores.json").read_text())
+    write_json(tmp_path / "es/scores.json", scores | {"best_step": scores["best_step"] + 1})
+    with pytest.raises(InputError, match=r"scores\.json: of another training"):
+        ts.load_run(trained / "models/es", tmp_path / "es")
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        ts.load_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 4, 4, 6)])
+def test_singular_values_are_those_of_numpy(shape):
+    matrix = np.random.default_rng(0).normal(size=shape)
+    expected = np.linalg.svd(matrix, compute_uv=False)
+    assert np.allclose(ts.singular_values(matrix), expected, rtol=1e-7)
+    assert np.allclose(ts.singular_values(torch.from_numpy(matrix).float()), expected, rtol=1e-5)
+
+
+def test_singular_values_of_any_module_and_of_a_state_dict_are_named():
+    torch.manual_seed(0)
+    module = torch.nn.TransformerEncoderLayer(8, 2, 16)
+    found = ts.singular_values(module)
+    assert set(found) == {
+        f"self_attn.{name}" for name in ("in_proj.query", "in_proj.key", "in_proj.value", "out_proj")
+    } | {
+        "linear1",
+        "linear2",
+    }
+    key = module.self_attn.in_proj_weight[8:16].detach().numpy()
+    assert np.allclose(found["self_attn.in_proj.key"], np.linalg.svd(key, compute_uv=False), rtol=1e-5)
+    again = ts.singular_values(module.state_dict())
+    assert all(np.array_equal(again[name], found[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (np.zeros(3), InputError, r"need a matrix, got shape \(3,\)"),
+        (np.zeros((3, 0)), InputError, r"got shape \(3, 0\)"),
+        (np.full((2, 2), np.nan), InputError, "need finite entries"),
+        ("models/adam", TypeError, "neither numbers nor anything that holds matrices of weights: str"),
+        ({"bias": torch.zeros(3)}, InputError, "none is a matrix of weights"),
+    ],
+)
+def test_what_has_no_singular_values_says_why(value, error, words):
+    with pytest.raises(error, match=words):
+        ts.singular_values(value)
+
+
+def test_a_run_its_history_and_its_last_model_measure_the_same(trained):
+    run = ts.load_run(trained / "models/es")
+    own = estimators_of(run.params.spectra)
+    whole = ts.analyze(run)
+    of_history = ts.analyze(run.history, estimators=own)
+    of_model = ts.analyze(ts.load(trained / "models/es", "last"))
+    assert whole.names.tolist() == of_model.names.tolist() == run.history.names.tolist()
+    assert whole.families.tolist() == of_model.families.tolist()
+    for metric in ("stable_rank", "spectral_entropy", "ks_alpha"):
+        assert np.array_equal(whole.values[metric], of_history.values[metric], equal_nan=True)
+        assert np.allclose(whole.values[metric][-1], of_model.values[metric][0], rtol=1e-5, equal_nan=True)
+    assert own != Estimators()
+    assert not np.array_equal(whole.values["ks_tail"], ts.analyze(run.history).values["ks_tail"], equal_nan=True)
+
+
+def test_analyze_gives_a_tidy_table_with_reasons(trained):
+    run = ts.load_run(trained / "models/es")
+    table = ts.analyze(run).table()
+    assert len(table) == len(run.history.steps) * len(run.history.names)
+    second = table[(table["step"] == 1) & (table["matrix"] == run.history.names[2])].iloc[0]
+    assert second["stable_rank"] == pytest.approx(float(metrics.stable_rank(run.history.spectrum(1, 2))), rel=1e-6)
+    assert (second["rows"], second["columns"]) == tuple(run.history.shapes[2])
+    empty = table[table["ks_alpha"].isna()]
+    assert empty["missing"].str.contains("ks_alpha").all()
+
+
+def test_singular_values_are_analyzed_with_the_shapes_of_their_matrices():
+    equal = ts.analyze(np.ones(4), shapes=(4, 9))
+    assert equal.values["stable_rank"].tolist() == [[4.0]]
+    assert equal.values["spectral_entropy"][0, 0] == pytest.approx(np.log(4))
+    assert equal.reason("hill_alpha", 0, 0)
+    several = ts.analyze([[3.0, 1.0, 1.0], [2.0, 2.0, np.nan]], shapes=[(3, 4), (2, 5)])
+    assert several.values["stable_rank"].tolist() == [[pytest.approx(11 / 9), 2.0]]
+    assert ts.analyze(np.ones((5, 2, 3)), shapes=(3, 3)).steps.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "shapes", "words"),
+    [
+        (np.ones(3), None, "do not tell the rows and columns"),
+        (np.ones(3), (4, 4), "have other than 3 singular values"),
+        (np.ones(3), (2, 4), "have other than 3 singular values"),
+        (np.ones(3), (3,), "must be rows and columns"),
+        (np.ones((2, 3)), [(3, 3)] * 3, "for all or each of 2 matrices"),
+        (np.ones((1, 1, 1, 3)), (3, 3), r"must be \(r,\), \(M, R\) or \(S, M, R\)"),
+        (-np.ones(3), (3, 3), "must be finite and not negative"),
+        (torch.nn.Linear(2, 2), (2, 2), "a Linear knows its own"),
+    ],
+)
+def test_singular_values_that_cannot_be_analyzed_say_why(values, shapes, words):
+    with pytest.raises(InputError, match=words):
+        ts.analyze(values, shapes)
+
+
+def test_the_estimators_of_the_library_are_the_committed_ones():
+    committed = ts.load_params(ROOT / "params.yaml").spectra
+    assert estimators_of(committed) == Estimators()
+    assert {name: getattr(committed, name) for name in ESTIMATORS} == ESTIMATORS
+
+
+def test_the_distribution_and_the_losses_work_together():
+    distribution = ts.SGT(mu=0.0, sigma=1.0, lam=0.2, p=2.0, q=5.0)
+    error = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    loss = ts.losses.sgt(torch.zeros_like(error), error, distribution)
+    assert np.allclose(loss.numpy(), -distribution.logpdf(error.numpy()))
