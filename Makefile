@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format smoke experiment dag lock clean
+.PHONY: help setup repro test lint format smoke experiment schema dag lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,7 +37,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict params.yaml dvc.yaml overlays
+	yamllint --strict params.yaml dvc.yaml overlays config
 
 format: $(READY_DEV) ## rewrite the code in the house style
 	ruff check --fix .
@@ -49,6 +49,11 @@ smoke: ## the whole pipeline at its smallest scale, as an experiment beside the 
 experiment: $(READY) ## run an overlay as an experiment beside the workspace: make experiment OVERLAY=overlays/seed_size.yaml
 	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=overlays/smoke.yaml" >&2; exit 2; }
 	set -o pipefail; options=$$(PYTHONPATH=src python -m transformer_spectrum.cli overrides $(OVERLAY)) && eval "dvc exp run --temp $$options"
+
+schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from the pydantic models
+	for which in params config; do \
+	  PYTHONPATH=src python -m transformer_spectrum.cli schema $$which > schema/$$which.new && mv schema/$$which.new schema/$$which.schema.json || exit 1; \
+	done
 
 dag: $(READY) ## print the pipeline's graph
 	dvc dag

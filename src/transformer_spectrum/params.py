@@ -6,7 +6,7 @@ There are no defaults in the code: a missing key is an error, so what ran is wha
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ class Params(Section):
         check_sgt_domain(self.loss, "loss")
         check_sgt_domain(self.data.synthetic, "data.synthetic")
         data, model, split = self.data, self.model, self.data.split
-        if model.embed_dim % model.heads:
+        if model.type == "transformer" and model.embed_dim % model.heads:
             raise ValueError(f"model.heads = {model.heads} with model.embed_dim = {model.embed_dim}: must divide it")
         if split.validation + split.test >= 1:
             raise ValueError(
@@ -92,14 +92,25 @@ def parameter_names(section: type[BaseModel] = Params, prefix: str = "") -> Iter
             yield prefix + name, field
 
 
-def _sentence(error: Any) -> str:
+def meant(name: str, known: Sequence[str]) -> str:
+    """Asks "; did you mean" the nearest of the `known` dotted names or of their sections; empty where none is near."""
+    sections = {known_name.rpartition(".")[0] for known_name in known} - {""}
+    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name, sections, n=1)
+    if not near:  # the right name in the wrong section
+        last = {known_name.rpartition(".")[2]: known_name for known_name in reversed(known)}
+        near = [last[one] for one in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sentence(error: Any, known: Sequence[str], noun: str) -> str:
     name = ".".join(str(part) for part in error["loc"])
     kind = error["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(name, [known for known, _ in parameter_names()], n=1)
-        return f"{name}: unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{name}: unknown {noun}{meant(name, known)}"
     if kind == "missing":
         return f"{name}: missing; params.yaml must hold every parameter"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{name} = {error['input']!r}: must be a mapping"
     rule = error["msg"].removeprefix("Value error, ")
     if not name:  # a rule across parameters names them itself
         return rule
@@ -107,6 +118,21 @@ def _sentence(error: Any) -> str:
         return rule
     rule = rule.replace("Input should be", "must be")
     return f"{name} = {error['input']!r}: {rule}"
+
+
+def first_complaint(error: ValidationError, known: Sequence[str], noun: str = "parameter") -> str:
+    """One line: the first offending name, its value and the rule, and how many more there are.
+
+    Args:
+        error: of pydantic.
+        known: the legal dotted names, among which the one that was meant is looked for.
+        noun: what one of them is called.
+    """
+    found = error.errors(include_url=False)
+    # An unknown key explains the missing one that it was meant to be, so it goes first.
+    found.sort(key=lambda item: item["type"] != "extra_forbidden")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return _sentence(found[0], known, noun) + more
 
 
 def parse_params(tree: Any, source: str = "params.yaml") -> Params:
@@ -120,11 +146,21 @@ def parse_params(tree: Any, source: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        # An unknown key explains the missing one that it was meant to be, so it goes first.
-        found.sort(key=lambda item: item["type"] != "extra_forbidden")
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise InputError(_sentence(found[0]) + more) from None
+        raise InputError(first_complaint(error, [name for name, _ in parameter_names()])) from None
+
+
+def read_tree(path: str | Path) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        InputError: the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -133,10 +169,4 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises:
         InputError: the file is missing, is not YAML, or breaks a rule.
     """
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    return parse_params(tree, str(path))
+    return parse_params(read_tree(path), str(path))

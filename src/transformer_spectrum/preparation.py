@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from transformer_spectrum.data.covid import covid_series, read_covid
 from transformer_spectrum.data.describe import describe
 from transformer_spectrum.data.rvr import read_rvr, rvr_series
 from transformer_spectrum.data.series import Series
+from transformer_spectrum.data.series_files import SUFFIXES, read_series_file
 from transformer_spectrum.data.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.windows import Windows, make_windows, pack
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, read_json, write_arrays, write_json
+from transformer_spectrum.files import atomic_folder, read_json, sha256, write_arrays, write_json
 from transformer_spectrum.params import Params
+from transformer_spectrum.provenance import describe_source
 from transformer_spectrum.seeds import numpy_generator
 
 RVR_COLUMNS = {
@@ -79,13 +82,19 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
 
     Args:
         params: all parameters.
-        raw: folder of the chosen data set.
+        raw: folder of the chosen data set; for data.dataset = file also the file itself.
         processed: folder; replaced as a whole.
         metrics: description of each split, baselines on the test split, provenance.
     Raises:
         InputError: bad raw data, or windows that do not fit.
     """
     data = params.data
+    if data.dataset == "file":
+        path = _file_in(raw)
+        held = read_series_file(path)
+        report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
+        write_windows(params, held.series, report, provenance_of_file(path, len(held.series)), processed, metrics)
+        return
     series, report = read_series(params, raw)
     provenance = read_json(raw / "provenance.json")
     if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
@@ -94,6 +103,46 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
             f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
             file=sys.stderr,
         )
+    write_windows(params, series, report, provenance, processed, metrics)
+
+
+def _file_in(raw: Path) -> Path:
+    """The file itself, or the only one of the right kind in its folder."""
+    if not raw.is_dir():
+        return raw
+    found = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
+    if len(found) != 1:
+        raise InputError(f"{raw}: {len(found)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
+    return found[0]
+
+
+def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
+    """What is known of a user's file: its checksum, and what the command that made it has written beside it.
+
+    Raises:
+        InputError: what lies beside it is of other bytes, so a stand-in could pass as data.
+    """
+    beside = path.with_name(f"{path.name}.provenance.json")
+    if not beside.is_file():
+        return describe_source(path, "file", path.name, rows=series)
+    about = read_json(beside)
+    if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+        raise InputError(
+            f"{beside}: is of other bytes than {path}; make the file again, or remove this one if it is yours"
+        )
+    return about
+
+
+def write_windows(
+    params: Params,
+    series: Sequence[Series],
+    report: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    processed: Path,
+    metrics: Path,
+) -> None:
+    """What `prepare` writes, from series of any origin; see there."""
+    data = params.data
     splits, counts = make_windows(
         series,
         length=data.window_length,

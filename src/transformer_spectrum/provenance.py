@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from transformer_spectrum.files import sha256
 
-Source = Literal["upstream", "mirror", "standin", "synthetic"]
+Source = Literal["upstream", "mirror", "standin", "synthetic", "file"]
 PACKAGES = ("numpy", "scipy", "pandas", "torch", "cma", "dvc", "dvclive")
 
 
@@ -25,7 +25,7 @@ def describe_source(
 
     Args:
         path: the file, already in place.
-        source: upstream, mirror, a simulated stand-in, or synthetic by design.
+        source: upstream, mirror, a simulated stand-in, synthetic by design, or a user's file.
         location: URL for upstream; for a mirror the file's name only, since a folder of this machine must not
             travel into metrics; how it was simulated otherwise.
         rows: data rows; count.

@@ -112,6 +112,10 @@ class RvrSeriesParams(Section):
     season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; days")
 
 
+class FileParams(Section):
+    season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; steps, 1 = persistence")
+
+
 class SplitParams(Section):
     by: Literal["entity", "time"] = Field(
         description="entity: whole series are held out; time: the latest windows of all series are"
@@ -126,7 +130,9 @@ class DescribeParams(Section):
 
 
 class DataParams(Section):
-    dataset: Literal["synthetic", "covid", "rvr_beds", "rvr_flu"] = Field(description="the series to forecast")
+    dataset: Literal["synthetic", "covid", "rvr_beds", "rvr_flu", "file"] = Field(
+        description="the series to forecast; file: what lies in data/raw/file, or the file given to `train`"
+    )
     mirror: str | None = Field(
         description="folder or URL tried before upstream; the variable TRANSFORMER_SPECTRUM_MIRROR overrides it"
     )
@@ -149,9 +155,10 @@ class DataParams(Section):
     rvr: RvrSourceParams
     rvr_beds: RvrSeriesParams
     rvr_flu: RvrSeriesParams
+    file: FileParams
 
     @property
-    def chosen(self) -> SyntheticParams | CovidParams | RvrSeriesParams:
+    def chosen(self) -> SyntheticParams | CovidParams | RvrSeriesParams | FileParams:
         """The block of the chosen data set."""
         return getattr(self, self.dataset)
 

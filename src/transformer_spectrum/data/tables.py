@@ -11,14 +11,15 @@ from transformer_spectrum.errors import InputError
 
 
 def read_rows(
-    path: str | Path, label: str, stage: str, complaint: Callable[[list[str]], str | None]
+    path: str | Path, label: str, stage: str | None, complaint: Callable[[list[str]], str | None]
 ) -> tuple[list[str], list[list[str]]]:
     """The cells of a CSV as text.
 
     Args:
         path: the file, UTF-8.
         label: what messages call it.
-        stage: the stage that writes it, for the message when it is missing.
+        stage: the stage that writes it, for the message when it is missing; None for a user's own file, whose last
+            line may lack its end.
         complaint: header -> what is wrong with it, or None.
     Returns:
         The header's fields, and at least one row, each with as many.
@@ -28,7 +29,8 @@ def read_rows(
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{label}: no such file; run the stage that writes it (dvc repro {stage})") from None
+        hint = f"; run the stage that writes it (dvc repro {stage})" if stage else ""
+        raise InputError(f"{label}: no such file{hint}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{label}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     if not text.strip():
@@ -49,6 +51,6 @@ def read_rows(
             hint = "; cut short?" if row is rows[-1] else ""
             raise InputError(f"{label}: line {line} has {len(row)} fields; must have {len(header)}{hint}")
     # A number may have lost its last digits where neither a line end nor a closing quote follows it.
-    if not text.endswith(("\n", '"')):
+    if stage and not text.endswith(("\n", '"')):
         raise InputError(f"{label}: line {len(rows) + 1} has no end; cut short")
     return header, rows

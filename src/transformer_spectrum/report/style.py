@@ -95,6 +95,7 @@ def caption_of(params: Params, standin: bool) -> Caption:
         "covid": f"new cases a day\n({params.data.covid.smoothing_days}-day mean)",
         "rvr_beds": "inpatient beds occupied\n(mean)",
         "rvr_flu": "influenza admissions\n(past 7 days)",
+        "file": "data units",
     }
     return Caption(
         dataset=params.data.dataset,

@@ -1,0 +1,147 @@
+"""Options that set parameters: one table a command, option -> parameter; meaning and range come from the schema."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.legend import Entry, entry
+
+if TYPE_CHECKING:
+    from transformer_spectrum.settings import Asked
+
+MODEL = {
+    "-m/--model": "model.type",
+    "--embed-dim": "model.embed_dim",
+    "--num-heads": "model.heads",
+    "--num-layers": "model.layers",
+}
+TRAINING = {
+    **MODEL,
+    "-l/--loss": "loss.type",
+    "--sgt-sigma": "loss.sigma",
+    "--sgt-lambda": "loss.lam",
+    "--sgt-p": "loss.p",
+    "--sgt-q": "loss.q",
+    "--cauchy-gamma": "loss.gamma",
+    "--seq-len": "data.sequence_length",
+    "--output-len": "data.output_length",
+    "--batch-size": "training.batch_size",
+    "--test-split": "data.split.test",
+    "--seed": "seed",
+    "--device": "device",
+}
+OF_OPTIMIZER = {
+    "adam": {"--epochs": "adam.epochs", "--lr": "adam.learning_rate", "--patience": "adam.patience"},
+    "es": {
+        "--generations": "es.generations",
+        "--popsize": "es.popsize",
+        "--es-sigma": "es.sigma",
+        "--es-lr": "es.learning_rate",
+        "--patience": "es.patience",
+    },
+    "ga": {
+        "--generations": "ga.generations",
+        "--popsize": "ga.popsize",
+        "--mutation-stdev": "ga.mutation_stdev",
+        "--crossover-eta": "ga.crossover_eta",
+        "--patience": "ga.patience",
+    },
+}
+SYNTHETIC = {
+    "--n-sequences": "data.synthetic.series",
+    "--seq-len": "data.synthetic.length",
+    "--features": "data.synthetic.features",
+    "--sigma": "data.synthetic.sigma",
+    "--lambda": "data.synthetic.lam",
+    "--p": "data.synthetic.p",
+    "--q": "data.synthetic.q",
+    "--kernel-size": "data.synthetic.kernel.size",
+    "--seed": "seed",
+}
+DOWNLOAD = {
+    "--mirror": "data.mirror",
+    "--on-unreachable": "data.on_unreachable",
+    "--standin-seed": "data.standin_seed",
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments, and takes no abbreviations, which a new option would break."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text.replace(".inf", "inf"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number") from None
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number")
+    return value
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be true or false")
+    return text == "true"
+
+
+_TYPES = {"integer": _whole, "number": _number, "boolean": _flag, "string": str}
+_METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT"}
+
+
+def escaped(text: str) -> str:
+    """For argparse, whose help text is a template."""
+    return text.replace("%", "%%")
+
+
+def _settings(what: Entry) -> dict[str, Any]:
+    if what.choices:
+        return {"choices": what.choices}
+    return {"type": _TYPES[what.kind], "metavar": _METAVARS[what.kind]}
+
+
+def add_parameters(command: argparse.ArgumentParser, table: Mapping[str, str]) -> None:
+    """An option for each entry of a table, such as "-m/--model": "model.type"."""
+    group = command.add_argument_group("parameters", "not given: as in --config, else params.yaml, else the default")
+    for spelled, name in table.items():
+        what = entry(name)
+        group.add_argument(*spelled.split("/"), dest=name, help=escaped(f"{what.text} [{name}]"), **_settings(what))
+    group.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as adam.schedule=cosine"
+    )
+    group.add_argument("--params", metavar="FILE", help="the parameters to start from; params.yaml of this folder")
+
+
+def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | None = None) -> Asked:
+    """What was given of a table's options."""
+    from transformer_spectrum.settings import Asked
+
+    flags = {}
+    for spelled, name in table.items():
+        value = getattr(chosen, name)
+        if value is not None:
+            flags[name] = (value, spelled.rpartition("/")[2])
+    return Asked(flags, tuple(chosen.set), config, chosen.params)
+
+
+def at_least(option: str, value: int | None, low: int) -> None:
+    """Raises InputError where a number is too small."""
+    if value is not None and value < low:
+        raise InputError(f"{option} = {value}: must be >= {low}")

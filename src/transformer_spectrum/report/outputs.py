@@ -1,0 +1,86 @@
+"""Everything that is written about the spectra of one training or of several: tables, figures, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import atomic_folder, read_arrays, write_csv, write_json
+from transformer_spectrum.history import History
+from transformer_spectrum.params import Params
+from transformer_spectrum.report import details, figures, outcome, style, tables
+from transformer_spectrum.report.style import Caption
+from transformer_spectrum.report.summary import Summary, summarize
+from transformer_spectrum.snapshots import Snapshots
+
+
+def read_forecasts(models: Mapping[str, Path]) -> dict[str, Any]:
+    """The forecasts of all trainings for the windows that they share.
+
+    Args:
+        models: optimizer -> folder of its training.
+    Raises:
+        InputError: a file is missing or corrupt, or the trainings have seen other windows.
+    """
+    names = ("context", "truth", "forecast", "entities")
+    kept = {optimizer: read_arrays(folder / "forecasts.npz", names) for optimizer, folder in models.items()}
+    (reference, first), *_ = kept.items()
+    for optimizer, arrays in kept.items():
+        if arrays["forecast"].shape != first["truth"].shape or (arrays["entities"] != first["entities"]).any():
+            path = models[optimizer] / "forecasts.npz"
+            raise InputError(f"{path}: other windows than {reference}'s; run dvc repro")
+    forecasts: dict[str, np.ndarray] = {optimizer: arrays["forecast"] for optimizer, arrays in kept.items()}
+    return {**first, "forecast": forecasts}
+
+
+def summaries_of(params: Params, models: Mapping[str, Path]) -> dict[str, Summary]:
+    """Every training analyzed; arguments and errors as in `read_forecasts`, and those of `summarize`."""
+    histories = {optimizer: History.load(folder / "history.npz") for optimizer, folder in models.items()}
+    snapshots = {optimizer: Snapshots.load(folder / "snapshots.safetensors") for optimizer, folder in models.items()}
+    return summarize(histories, snapshots, params.spectra, heads=params.model.heads, seed=params.seed)
+
+
+def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, plots: Path, metrics: Path) -> None:
+    """Analyzes the trainings and writes what there is to say about them.
+
+    Args:
+        params: those of the trainings.
+        models: optimizer -> folder of its training.
+        caption: of the figures.
+        plots: folder for the figures and their tables; replaced as a whole.
+        metrics: folder for spectra.json and the long tables spectra_history, spectra_nulls and spectra_tails.csv.
+    Raises:
+        InputError: see `read_forecasts` and `summarize`.
+    """
+    forecast, summaries = read_forecasts(models), summaries_of(params, models)
+    mark = style.STANDIN if caption.standin else ""
+    with atomic_folder(plots) as folder:
+        for name, header, rows in (
+            ("spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
+            ("heatmap", tables.HEATMAP, tables.heatmap(summaries)),
+            ("singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
+            ("esd", tables.ESD, tables.esd(summaries)),
+            ("loss", tables.LOSS, tables.loss(summaries)),
+            ("forecasts", tables.FORECASTS, tables.forecasts(forecast)),
+        ):
+            # The last column lets our templates say STAND-IN DATA.
+            write_csv(folder / f"{name}.csv", (*header, "standin"), ((*row, mark) for row in rows))
+        for name, figure in (
+            ("spectra_evolution", figures.evolution(summaries, caption)),
+            ("spectra_by_budget", figures.evolution(summaries, caption, budget=True)),
+            ("heatmap", figures.heatmap(summaries, caption)),
+            ("singular_values", figures.singular_value_curves(summaries, caption)),
+            ("esd", figures.esd(summaries, caption)),
+            ("loss", outcome.loss_curves(summaries, caption)),
+            ("forecasts", outcome.forecasts(forecast, caption)),
+            ("overview", outcome.overview(summaries, caption)),
+        ):
+            style.save(figure, folder / f"{name}.png")
+        write_csv(metrics / "spectra_history.csv", details.SPECTRA_HISTORY, details.spectra_history(summaries))
+        write_csv(metrics / "spectra_nulls.csv", details.SPECTRA_NULLS, details.spectra_nulls(summaries))
+        write_csv(metrics / "spectra_tails.csv", details.SPECTRA_TAILS, details.spectra_tails(summaries))
+        write_json(metrics / "spectra.json", {"standin_data": int(caption.standin), **tables.headline(summaries)})

@@ -1,0 +1,109 @@
+"""One training outside DVC: what the stages do, from a data set to figures, into a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+import tempfile
+from pathlib import Path
+
+from transformer_spectrum.acquisition import draw_synthetic
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import read_json, write_json, write_text
+from transformer_spectrum.params import load_params
+from transformer_spectrum.preparation import prepare
+from transformer_spectrum.provenance import versions
+from transformer_spectrum.report.outputs import write_outputs
+from transformer_spectrum.report.style import caption_of
+from transformer_spectrum.run_folders import RunFolder, new_run
+from transformer_spectrum.settings import Settings
+from transformer_spectrum.training import train
+
+RAW = Path("data/raw")
+
+
+def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFolder:
+    """Makes the folder of a new run and prepares its windows.
+
+    Args:
+        settings: all parameters, and where they came from.
+        optimizer: adam, es or ga.
+        name: of the run.
+        root: folder of all runs.
+    Raises:
+        InputError: bad data, a bad name, or windows that do not fit; the folder is then taken away again.
+    """
+    folder = new_run(root, name)
+    try:
+        _prepare(settings, folder)
+        write_text(folder.params, settings.text())
+        about = {
+            "name": name,
+            "optimizer": optimizer,
+            "dataset": settings.data or settings.params.data.dataset,
+            "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        }
+        write_json(folder.about, about)
+    except BaseException:
+        _take_away(folder)
+        raise
+    return folder
+
+
+def _take_away(folder: RunFolder) -> None:
+    """Removes what `begin` has made, for nothing has been trained yet."""
+    for path in sorted(folder.path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.path.rmdir()
+    if not any(folder.path.parent.iterdir()):
+        folder.path.parent.rmdir()
+
+
+def _prepare(settings: Settings, folder: RunFolder) -> None:
+    params, dataset = settings.params, settings.params.data.dataset
+    if settings.data is not None:
+        prepare(params, raw=Path(settings.data), processed=folder.data, metrics=folder.description)
+    elif dataset == "synthetic":  # drawn anew, because what the pipeline has drawn may be of other parameters
+        with tempfile.TemporaryDirectory() as scratch:
+            raw = Path(scratch) / "synthetic"
+            draw_synthetic(params, raw)
+            prepare(params, raw=raw, processed=folder.data, metrics=folder.description)
+    else:
+        raw = RAW / dataset
+        if not raw.is_dir():
+            how = {"covid": "download-covid", "file": "train --dataset FILE"}.get(dataset, "download-rvr")
+            raise InputError(f"{raw}: no such folder; run transformer-spectrum {how} first")
+        prepare(params, raw=raw, processed=folder.data, metrics=folder.description)
+
+
+def carry_out(folder: RunFolder) -> None:
+    """Trains, or goes on training, and writes tables and figures.
+
+    Raises:
+        InputError: the folder is not of a run, or its files are damaged.
+        SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
+    """
+    about = folder.read()
+    params, optimizer = load_params(folder.params), about["optimizer"]
+    provenance = folder.data / "provenance.json"
+    if not folder.model.is_dir():
+        try:
+            train(
+                params,
+                optimizer,
+                data=folder.data / "windows.npz",
+                models=folder.model,
+                metrics=folder.metrics,
+                provenance=provenance,
+                resume=folder.resume,
+            )
+        except SystemExit as ended:
+            if isinstance(ended.code, int) and ended.code > 128:
+                command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
+                print(f"go on with: transformer-spectrum {command} --resume {folder.path}", file=sys.stderr)
+            raise
+    caption = caption_of(params, bool(read_json(provenance)["standin"]))
+    caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
+    write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
