@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from clones import copy_of_finished, finished, new_clone, pipeline, reproduced  # noqa: F401
+from nursery import nursery  # noqa: F401
 
 pytest_plugins = ("browser",)  # tests/browser.py: pages in a headless Chromium
 

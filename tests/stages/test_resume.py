@@ -5,13 +5,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from clones import merge
 
 from transformer_spectrum.history import History
 
@@ -21,93 +20,10 @@ ROOT = Path(__file__).parents[2]
 OPTIMIZERS = ("adam", "es", "ga")
 every = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
-# Importing torch takes longer than these trainings. So one process imports everything, computes nothing, and forks a
-# child for every stage: a process like any other, to be killed like any other.
-NURSERY = """
-import os, runpy, signal, sys, traceback
-import cma.sigma_adaptation, dvc.repo, torch._dynamo
-import transformer_spectrum.preparation, transformer_spectrum.training
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
-print("ready", flush=True)
-for line in sys.stdin:
-    command, *words = line.rstrip("\\n").split("\\t")
-    if command in ("wait", "poll"):
-        ended, status = os.waitpid(int(words[0]), os.WNOHANG if command == "poll" else 0)
-        print(os.waitstatus_to_exitcode(status) if ended else "running", flush=True)
-        continue
-    child = os.fork()
-    if not child:
-        script, folder, errors = words
-        os.chdir(folder)
-        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        os.dup2(2, 1)
-        code = 1
-        try:
-            runpy.run_path(script, run_name="__main__")
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        os._exit(code)
-    print(child, flush=True)
-os._exit(0)  # tearing torch down takes seconds
-"""
 
-
-class Nursery:
-    def __init__(self):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout.readline() == "ready\n"
-
-    def ask(self, *words):
-        self.process.stdin.write("\t".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def start(self, script, folder):
-        return Child(self, self.ask("start", ROOT / "stages" / f"{script}.py", folder, folder / "errors"), folder)
-
-
-class Child:
-    def __init__(self, nursery, pid, folder):
-        self.nursery, self.pid, self.folder = nursery, int(pid), folder
-        self.code = None
-
-    def ended(self):
-        if self.code is None and (answer := self.nursery.ask("poll", self.pid)) != "running":
-            self.code = int(answer)
-        return self.code is not None
-
-    def send(self, number):
-        if not self.ended():
-            os.kill(self.pid, number)
-
-    def wait(self):
-        """Its exit code, minus the signal's number when it was killed; and what it has printed."""
-        if not self.ended():
-            self.code = int(self.nursery.ask("wait", self.pid))
-        return self.code, (self.folder / "errors").read_text()
-
-
-@pytest.fixture(scope="module")
-def nursery():
-    nursery = Nursery()
-    yield nursery
-    nursery.process.stdin.close()
-    nursery.process.wait()
-
-
-def merge(tree, overlay):
-    for key, value in overlay.items():
-        if isinstance(value, dict):
-            merge(tree[key], value)
-        else:
-            tree[key] = value
+def start(nursery, stage, folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return nursery.start([ROOT / "stages" / f"{stage}.py"], folder, environment)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +37,7 @@ def prepared(tmp_path_factory, nursery):
     merge(tree, {**changes, "adam": {"epochs": 12}, "es": {"generations": 12}, "ga": {"generations": 12}})
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
     for stage in ("synthesize", "prepare"):
-        code, printed = nursery.start(stage, folder).wait()
+        code, printed = start(nursery, stage, folder).wait()
         assert code == 0, printed
     return folder
 
@@ -132,7 +48,7 @@ def whole(prepared, nursery):
 
     def trained(optimizer):
         if not (prepared / "models" / optimizer).exists():
-            code, printed = nursery.start(f"train_{optimizer}", prepared).wait()
+            code, printed = start(nursery, f"train_{optimizer}", prepared).wait()
             assert code == 0, printed
             assert not (prepared / ".resume").exists()
         return prepared
@@ -159,7 +75,7 @@ def wait_for(child, happened):
     """Until it has happened, or the child has ended."""
     deadline = time.monotonic() + 60
     while not happened() and not child.ended():
-        assert time.monotonic() < deadline, (child.folder / "errors").read_text()
+        assert time.monotonic() < deadline, child.printed()
         time.sleep(0.002)
 
 
@@ -189,7 +105,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
     kills = 0
     for _ in range(4):
         before = saves(folder, optimizer)
-        child = nursery.start(f"train_{optimizer}", folder)
+        child = start(nursery, f"train_{optimizer}", folder)
         wait_for(child, lambda: saves(folder, optimizer) != before)  # noqa: B023
         time.sleep(draw.uniform(0, 0.04))
         child.send(signal.SIGKILL)
@@ -200,7 +116,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
         kills += 1
     assert kills
     if (folder / ".resume").exists():
-        code, printed = nursery.start(f"train_{optimizer}", folder).wait()
+        code, printed = start(nursery, f"train_{optimizer}", folder).wait()
         assert code == 0, printed
         assert printed.count("going on behind step") == 1
         scores = json.loads((folder / "metrics" / optimizer / "scores.json").read_text())
@@ -215,7 +131,7 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
     for outputs in ("models", "metrics"):  # of an earlier training
         (folder / outputs / optimizer).mkdir(parents=True)
         (folder / outputs / optimizer / "old.json").write_text("{}")
-    child = nursery.start(f"train_{optimizer}", folder)
+    child = start(nursery, f"train_{optimizer}", folder)
     wait_for(child, lambda: saves(folder, optimizer))
     child.send(number)
     found, printed = child.wait()
@@ -227,7 +143,7 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
     for outputs in ("models", "metrics"):
         assert contents(folder / outputs / optimizer) == {"old.json": b"{}"}
         assert [path.name for path in (folder / outputs).iterdir() if path.is_dir()] == [optimizer]
-    code, printed = nursery.start(f"train_{optimizer}", folder).wait()
+    code, printed = start(nursery, f"train_{optimizer}", folder).wait()
     assert code == 0, printed
     step = last.split("step ")[1].split(";")[0]
     assert f"train {optimizer}: going on behind step {step}\n" in printed
@@ -235,23 +151,23 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
 
 
 def test_a_kill_while_the_results_are_written_leaves_nothing_behind(whole, folder, nursery):
-    child = nursery.start("train_adam", folder)
+    child = start(nursery, "train_adam", folder)
     wait_for(child, lambda: list(folder.glob("models/.adam.*")))
     child.send(signal.SIGKILL)
     child.wait()
     if (folder / ".resume").exists():
-        assert nursery.start("train_adam", folder).wait()[0] == 0
+        assert start(nursery, "train_adam", folder).wait()[0] == 0
     assert_same(whole("adam"), folder, "adam")
 
 
 def test_another_training_starts_anew_and_says_what_differs(whole, folder, nursery):
-    child = nursery.start("train_adam", folder)
+    child = start(nursery, "train_adam", folder)
     wait_for(child, lambda: saves(folder, "adam"))
     child.send(signal.SIGTERM)
     child.wait()
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace("learning_rate: 0.001", "learning_rate: 0.002"))
-    code, printed = nursery.start("train_adam", folder).wait()
+    code, printed = start(nursery, "train_adam", folder).wait()
     assert code == 0, printed
     assert "another training (params.adam.learning_rate was 0.001, is 0.002), so training starts anew" in printed
     assert "going on" not in printed
@@ -263,7 +179,7 @@ def test_a_budget_of_evaluations_ends_all_three_alike(folder, nursery):
     tree["budget"]["evaluations"] = 30
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
     for optimizer in OPTIMIZERS:
-        code, printed = nursery.start(f"train_{optimizer}", folder).wait()
+        code, printed = start(nursery, f"train_{optimizer}", folder).wait()
         assert code == 0, printed
         about = json.loads((folder / "models" / optimizer / "run.json").read_text())
         assert about["stop_reason"] == "budget.evaluations = 30 spent"
