@@ -45,18 +45,10 @@ def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name
     assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == changed
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "again"),
-    [
-        ("loss__q", 3.0, TRAININGS | {"spectra"}),
-        ("es__popsize", 10, {"train-es", "spectra"}),
-        ("spectra__hill_fraction", 0.5, {"spectra"}),
-        ("data__covid__smoothing_days", 3, {"fetch-covid"}),
-    ],
-)
-def test_a_changed_parameter_runs_again_only_what_depends_on_it(pipeline, name, value, again):
-    pipeline.set(**{name: value})
-    assert ran(pipeline.run("dvc", "repro")) == again
+def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):
+    # What loss.q runs again is seen in test_real_data.py, which needs that run anyway.
+    pipeline.set(es__popsize=10, data__covid__smoothing_days=3)
+    assert ran(pipeline.run("dvc", "repro")) == {"fetch-covid", "train-es", "spectra"}
 
 
 def test_the_same_parameters_give_the_same_bytes(pipeline):
