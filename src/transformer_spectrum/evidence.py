@@ -21,6 +21,7 @@ from transformer_spectrum.snapshots import Snapshots
 from transformer_spectrum.spectra import nulls, submatrices, tail_tests
 from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
 from transformer_spectrum.spectra.heads import head_specs
+from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.spectra.weights import MatrixSpec, spectrum
 
 ALTERNATIVES = ("lognormal", "exponential", "truncated_power_law")
@@ -104,7 +105,8 @@ def gather(
     specs = matrix_specs(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
     observed, shuffled, farms, farms_reason = [], [], [], []
-    with Progress(f"spectra {optimizer}", len(steps)) as progress:
+    ends = list(dict.fromkeys((0, len(steps) - 1)))
+    with Progress(f"spectra {optimizer}", len(steps) + len(ends), unit="part") as progress:
         for position, step in enumerate(steps):
             matrices = entries(snapshots, step, specs)
             observed.append(_padded(matrices, lambda stack: spectrum(stack)[None])[0])
@@ -117,23 +119,24 @@ def gather(
             alpha, reason = _farms(matrices, settings.farms_size)
             farms.append(alpha)
             farms_reason.append(reason)
-            progress.update(position + 1)
-    analysis = analyze(np.stack(observed), shapes, estimators)
-    tails = {
-        position: tuple(
-            _tail(
-                observed[position][matrix, : min(spec.shape)],
-                analysis,
-                position,
-                matrix,
-                estimators,
-                settings.bootstrap,
-                numpy_generator(seed, f"bootstrap {optimizer if position else 'initial'} {spec.name}"),
+            progress.update(position + 1, **_at_a_glance(history, step, observed[-1], shapes))
+        analysis = analyze(np.stack(observed), shapes, estimators)
+        tails = {}
+        for position in ends:
+            tails[position] = tuple(
+                _tail(
+                    observed[position][matrix, : min(spec.shape)],
+                    analysis,
+                    position,
+                    matrix,
+                    estimators,
+                    settings.bootstrap,
+                    numpy_generator(seed, f"bootstrap {optimizer if position else 'initial'} {spec.name}"),
+                )
+                for matrix, spec in enumerate(specs)
             )
-            for matrix, spec in enumerate(specs)
-        )
-        for position in dict.fromkeys((0, len(steps) - 1))
-    }
+            shown = _at_a_glance(history, steps[position], observed[position], shapes)
+            progress.update(len(steps) + len(tails), **shown)
     return Evidence(
         tuple(specs),
         tuple(steps),
@@ -144,6 +147,14 @@ def gather(
         np.stack(farms_reason),
         tails,
     )
+
+
+def _at_a_glance(history: History, step: int, values: np.ndarray, shapes: np.ndarray) -> dict[str, float]:
+    """Validation loss and mean stable rank of the square matrices at a step, for the progress."""
+    at = int(np.flatnonzero(history.steps == step)[0])
+    square = np.nan_to_num(values[(shapes[:, 0] == shapes[:, 1]) & (values[:, 0] > 0)])
+    ranks = {"stable_rank": float(np.mean(stable_rank(square)))} if len(square) else {}
+    return {"valid": float(history.validation_loss[at]), **ranks}
 
 
 def matrix_specs(history: History, heads: int) -> list[MatrixSpec]:

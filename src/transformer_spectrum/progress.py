@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,8 +11,9 @@ from types import TracebackType
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60.0
-BAR = "{desc}: {n_fmt}/{total_fmt} |{bar}| [{elapsed}<{remaining}{postfix}]"
+BAR = "{desc} {n_fmt}/{total_fmt} {bar} ETA {remaining}{postfix}"
 """Short, so that the values fit on a line of 80 characters; the bar takes what is left."""
+COLUMNS = 80  # where a terminal does not say, as some containers' do not
 
 
 class Progress:
@@ -21,10 +23,11 @@ class Progress:
         title: what is going on.
         total: steps, when nothing ends it early; 0 = not known.
         unit: of what is counted, as a word; "B" counts bytes, shown as kB, MB and so on.
+        ends: without a terminal, tell step 0 and the last one too, not only where they fall on a minute.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "step") -> None:
-        self.title, self.total, self.unit = title, total, unit
+    def __init__(self, title: str, total: int, unit: str = "step", *, ends: bool = True) -> None:
+        self.title, self.total, self.unit, self.ends = title, total, unit, ends
         self.step = self.first = 0
         self.words = ""
         self.started = time.monotonic()
@@ -34,9 +37,9 @@ class Progress:
     def __enter__(self) -> Progress:
         self.started = time.monotonic()
         if sys.stderr.isatty():
-            scaled = {"unit": "B", "unit_scale": True} if self.unit == "B" else {"unit": self.unit}
-            known = {"bar_format": BAR} if self.total else {}
-            self.bar = tqdm(total=self.total or None, desc=self.title, dynamic_ncols=True, **scaled, **known)
+            style = {"unit_scale": True} if self.unit == "B" else {"bar_format": BAR}
+            width = {"dynamic_ncols": True} if _columns() else {"ncols": COLUMNS}
+            self.bar = tqdm(total=self.total or None, desc=self.title, unit=self.unit, miniters=1, **style, **width)
         else:
             # A thread of its own, because one step may take many minutes.
             threading.Thread(target=self._tell, daemon=True).start()
@@ -64,7 +67,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.words, refresh=False)
             self.bar.update(step - self.bar.n)
-        elif step in (0, self.total):
+        elif self.ends and step in (0, self.total):
             self._print()
 
     def _tell(self) -> None:
@@ -84,3 +87,11 @@ class Progress:
             left = f"{tqdm.format_interval(seconds)} left at most"
         line = ", ".join(filter(None, (count, self.words, left)))
         print(f"{self.title}: {line}", file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """Of the terminal; 0 where it does not say."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:  # what claims to be a terminal has no file behind it
+        return 0

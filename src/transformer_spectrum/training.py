@@ -154,7 +154,7 @@ def _run(
             if checkpoint.saved is not None and row.step <= checkpoint.saved:
                 progress.resume(row.step)
             else:
-                progress.update(row.step, loss=row.loss, validation=row.validation_loss, stable_rank=rank)
+                progress.update(row.step, loss=row.loss, valid=row.validation_loss, stable_rank=rank)
 
         return fit(
             searcher,

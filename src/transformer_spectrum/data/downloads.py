@@ -6,7 +6,6 @@ import logging
 import queue
 import re
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import pooch
 import requests
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.progress import Progress
 
 CONNECT_SECONDS = 4.0  # to resolve the name and open a connection; all of a host's addresses together
 READ_SECONDS = 30.0  # without a single byte
@@ -99,18 +99,43 @@ def _explain(error: requests.RequestException, url: str) -> Exception:
     return Unreachable(type(error).__name__)
 
 
+class _Bytes:
+    """What pooch asks of a progress bar: it sets `total` (bytes; 0 = not known), and at the end resets and fills it."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.total = title, 0
+        self.progress: Progress | None = None
+
+    def update(self, count: int) -> None:
+        if self.progress is None:
+            self.progress = Progress(self.title, self.total, unit="B", ends=False)
+            self.progress.__enter__()
+        done = self.progress.step + count  # whole chunks, of which the last is shorter
+        self.progress.update(min(done, self.total) if self.total else done)
+
+    def reset(self) -> None:
+        if self.progress is not None and self.total:
+            self.progress.step = 0
+
+    def close(self) -> None:
+        if self.progress is not None:
+            self.progress.__exit__(None, None, None)
+
+
 def _attempt(url: str, path: Path) -> None:
     _knock(url)
-    bar = sys.stderr.isatty()
+    bar = _Bytes(path.name)
     downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=(CONNECT_SECONDS, READ_SECONDS))
     try:
         pooch.retrieve(url, known_hash=None, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
         raise _explain(error, url) from None
+    finally:
+        bar.close()
 
 
 def download(url: str, path: Path) -> None:
-    """Downloads `url` to `path`, which must not exist; up to three attempts, with a progress bar on a terminal.
+    """Downloads `url` to `path`, which must not exist; up to three attempts, with progress shown.
 
     What may pass is tried again: HTTP 429 and 5xx, a refused or broken connection, a body cut short. What has
     used up its time, or will not change (HTTP 404, an unknown host), is not.

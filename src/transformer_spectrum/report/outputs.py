@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_arrays, write_csv, write_json
 from transformer_spectrum.history import History
 from transformer_spectrum.params import Params
+from transformer_spectrum.progress import Progress
 from transformer_spectrum.report import details, figures, outcome, style, tables
 from transformer_spectrum.report.style import Caption
 from transformer_spectrum.report.summary import Summary, summarize
@@ -69,17 +71,20 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         ):
             # The last column lets our templates say STAND-IN DATA.
             write_csv(folder / f"{name}.csv", (*header, "standin"), ((*row, mark) for row in rows))
-        for name, figure in (
-            ("spectra_evolution", figures.evolution(summaries, caption)),
-            ("spectra_by_budget", figures.evolution(summaries, caption, budget=True)),
-            ("heatmap", figures.heatmap(summaries, caption)),
-            ("singular_values", figures.singular_value_curves(summaries, caption)),
-            ("esd", figures.esd(summaries, caption)),
-            ("loss", outcome.loss_curves(summaries, caption)),
-            ("forecasts", outcome.forecasts(forecast, caption)),
-            ("overview", outcome.overview(summaries, caption)),
-        ):
-            style.save(figure, folder / f"{name}.png")
+        drawings = {
+            "spectra_evolution": partial(figures.evolution, summaries),
+            "spectra_by_budget": partial(figures.evolution, summaries, budget=True),
+            "heatmap": partial(figures.heatmap, summaries),
+            "singular_values": partial(figures.singular_value_curves, summaries),
+            "esd": partial(figures.esd, summaries),
+            "loss": partial(outcome.loss_curves, summaries),
+            "forecasts": partial(outcome.forecasts, forecast),
+            "overview": partial(outcome.overview, summaries),
+        }
+        with Progress("figures", len(drawings), unit="figure") as progress:
+            for count, (name, draw) in enumerate(drawings.items(), start=1):
+                style.save(draw(caption=caption), folder / f"{name}.png")
+                progress.update(count)
         write_csv(metrics / "spectra_history.csv", details.SPECTRA_HISTORY, details.spectra_history(summaries))
         write_csv(metrics / "spectra_nulls.csv", details.SPECTRA_NULLS, details.spectra_nulls(summaries))
         write_csv(metrics / "spectra_tails.csv", details.SPECTRA_TAILS, details.spectra_tails(summaries))
