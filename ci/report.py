@@ -1,0 +1,210 @@
+"""What continuous integration says of a change: one experiment, compared with a base, as Markdown with pictures.
+
+The workflows of GitHub and GitLab run this through `make ci-report`, and so can you. It makes `ci-report/comment.md`
+and the pictures beside it, which `cml comment create ci-report/comment.md` posts. Nothing here needs a write token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer_spectrum.errors import InputError, one_line_errors
+from transformer_spectrum.params import parameter_names
+
+FOLDER = Path("ci-report")
+REPORT = Path("report/report.md")
+LIMIT = 60_000
+"""Characters of a comment; GitHub takes 65,536, and CML adds links and a mark of its own."""
+
+IDENTITY = {"NAME": "ci", "EMAIL": "ci@localhost"}
+IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s]+)\)")
+
+
+def overrides(text: str) -> list[str]:
+    """Splits "loss.q=3 es.popsize=8" into values for `dvc exp run --set-param`; `-S` between them may stay.
+
+    The text comes from whoever started the workflow, so it is taken apart without a shell, and only a parameter of
+    params.yaml may be set: Hydra's grammar would else add, delete, or change another file.
+
+    Raises:
+        InputError: a word is not `parameter=value`, or there is no such parameter.
+    """
+    try:
+        words = [word for word in shlex.split(text) if word not in ("-S", "--set-param")]
+    except ValueError as error:
+        raise InputError(f"OVERRIDES = {text!r}: {error}") from None
+    known = {name for name, _ in parameter_names()}
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not equals:
+            raise InputError(f"OVERRIDES: {word!r} is not parameter=value")
+        if name not in known:
+            raise InputError(f"OVERRIDES: {name!r} is no parameter of params.yaml")
+    return words
+
+
+def run(*command: str, code: int | None = 0, shown: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs a command; its output is returned, or goes to the log when `shown`. `code` None allows any exit code."""
+    print(f"$ {shlex.join(command)}", flush=True)
+    output = None if shown else subprocess.PIPE
+    ended = subprocess.run(command, stdout=output, stderr=output, text=True, check=False)
+    if code is not None and ended.returncode != code:
+        reason = "see the log above" if shown else (ended.stderr or ended.stdout).strip()
+        raise InputError(f"{shlex.join(command)}: exit code {ended.returncode}: {reason}")
+    return ended
+
+
+def dvc(*arguments: str, **options: bool | int | None) -> subprocess.CompletedProcess[str]:
+    """Runs DVC of this environment."""
+    return run(sys.executable, "-m", "dvc", *arguments, **options)  # type: ignore[arg-type]
+
+
+def prepare_environment() -> None:
+    """Lets stages find this environment's python, and commits have an author where git knows none."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if run("git", "config", "user.email", code=None).returncode:
+        for role in ("AUTHOR", "COMMITTER"):
+            for part, value in IDENTITY.items():
+                os.environ.setdefault(f"GIT_{role}_{part}", value)
+
+
+def base_revision(branch: str) -> str:
+    """Fetches `branch` of origin, where there is one, and returns the revision to compare with.
+
+    A workflow's clone has one commit alone; then one commit of the branch is fetched too. A whole clone must not be
+    fetched with a depth: that would cut its history.
+
+    Raises:
+        InputError: neither origin nor this repository has the branch.
+    """
+    if "origin" in run("git", "remote").stdout.split():
+        shallow = run("git", "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        depth = ["--depth=1"] if shallow else []
+        run("git", "fetch", "--quiet", *depth, "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
+        return f"origin/{branch}"
+    run("git", "rev-parse", "--quiet", "--verify", f"{branch}^{{commit}}")
+    return branch
+
+
+def pull() -> str:
+    """Takes what the remote has of the results, where a default remote is configured; returns what came of it.
+
+    A pull request from a fork has no credentials for it, and a branch may not have been pushed; then all is computed.
+    """
+    remote = dvc("config", "core.remote", code=None).stdout.strip()
+    if not remote:
+        return "No DVC remote is configured: what is not in git was computed here."
+    code = dvc("pull", "--run-cache", "--allow-missing", code=None, shown=True).returncode
+    if code:
+        return f"`dvc pull` from {remote} failed (exit code {code}): what is not in git was computed here."
+    return f"`dvc pull` from {remote} went first."
+
+
+def pictures(base: str, folder: Path) -> list[Path]:
+    """Draws `dvc plots diff` of the base and the workspace as PNG files in `folder`."""
+    from transformer_spectrum.report.static_plots import write_pngs
+
+    write_pngs(folder, [base, "workspace"])
+    return sorted(folder.glob("*.png"))
+
+
+def with_pictures_beside(markdown: str, source: Path, folder: Path) -> str:
+    """Copies the local images of `markdown`, a text that lies in `source`, into `folder`, and points at the copies."""
+
+    def moved(image: re.Match[str]) -> str:
+        path = image["path"]
+        if re.match(r"[a-z]+:", path):
+            return image[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / path, folder / Path(path).name)
+        return f"![{image['alt']}]({folder.name}/{Path(path).name})"
+
+    return IMAGE.sub(moved, markdown)
+
+
+@dataclass(frozen=True)
+class Comment:
+    """The parts of a comment; `text` leaves out what is too long, and says so."""
+
+    title: str
+    facts: str
+    metrics: str
+    params: str
+    pictures: Sequence[Path]
+    report: str
+
+    def text(self, images: bool = True) -> str:
+        """As Markdown of at most LIMIT characters; without images for a place that shows none."""
+        drawn = "\n".join(f"![{path.stem.replace('_', ' ')}](plots/{path.name})" for path in self.pictures)
+        if not images:
+            drawn = "The pictures are in the artifact `ci-report`."
+        head = "\n\n".join(
+            [
+                f"## {self.title}",
+                self.facts,
+                "### Metrics",
+                self.metrics or "No metric differs.",
+                "### Parameters",
+                self.params or "No parameter differs.",
+                "### Plots",
+                drawn,
+            ]
+        )
+        report = self.report if images else IMAGE.sub("", self.report)
+        if len(head) + len(report) > LIMIT:
+            report = "Too long for a comment; it is in the artifact `ci-report`."
+        return f"{head}\n\n<details><summary>The report</summary>\n\n{report}\n\n</details>\n"
+
+
+def compose(base: str, changes: Sequence[str], pulled: str) -> Comment:
+    """Compares the workspace with the base and collects the report."""
+    if not REPORT.is_file():
+        raise InputError(f"{REPORT}: the pipeline has not written it")
+    commits = [run("git", "rev-parse", "--short", revision).stdout.strip() for revision in ("HEAD", base)]
+    what = ", ".join(f"`{change}`" for change in changes) or "the parameters as committed"
+    (FOLDER / "plots").mkdir(parents=True)
+    return Comment(
+        title=f"Experiment: {what}",
+        facts=f"Commit {commits[0]} against {base} ({commits[1]}). {pulled}",
+        metrics=dvc("metrics", "diff", "--md", base).stdout.strip(),
+        params=dvc("params", "diff", "--md", base).stdout.strip(),
+        pictures=pictures(base, FOLDER / "plots"),
+        report=with_pictures_beside(REPORT.read_text(encoding="utf-8"), REPORT.parent, FOLDER / "report"),
+    )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--base", default="main", help="branch to compare with (default: %(default)s)")
+    arguments.add_argument(
+        "--overrides",
+        default=os.environ.get("OVERRIDES", ""),
+        help='what the experiment changes, such as "loss.q=3 es.popsize=8" (default: the variable OVERRIDES)',
+    )
+    chosen = arguments.parse_args()
+    with one_line_errors("ci/report.py"):
+        changes = overrides(chosen.overrides)
+        prepare_environment()
+        base = base_revision(chosen.base)
+        pulled = pull()
+        dvc("exp", "run", *(f"--set-param={change}" for change in changes), shown=True)
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        comment = compose(base, changes, pulled)
+        (FOLDER / "comment.md").write_text(comment.text(), encoding="utf-8")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with open(summary, "a", encoding="utf-8") as page:
+                page.write(comment.text(images=False))
+        print(f"{FOLDER / 'comment.md'}: written")
+
+
+if __name__ == "__main__":
+    main()
