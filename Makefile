@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format smoke experiment schema dag lock clean
+.PHONY: help setup repro test lint format smoke experiment schema templates dag lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -77,6 +77,9 @@ schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from th
 	for which in params config; do \
 	  PYTHONPATH=src python -m transformer_spectrum.cli schema $$which > schema/$$which.new && mv schema/$$which.new schema/$$which.schema.json || exit 1; \
 	done
+
+templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
+	PYTHONPATH=src python -m transformer_spectrum.vega
 
 dag: $(READY) ## print the pipeline's graph
 	dvc dag

@@ -9,7 +9,7 @@ import pytest
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import write_json
 from transformer_spectrum.report import tables
-from transformer_spectrum.report.summary import evenly, tracked_positions
+from transformer_spectrum.report.summary import early, evenly, tracked_positions
 
 FAMILIES = [
     "encoder_self_attention",
@@ -80,16 +80,27 @@ def test_spectra_evolution_carries_the_null_in_every_row(summaries):
     assert {row["family"] for row in rows} == set(FAMILIES)
 
 
-def test_thinning_is_even_and_keeps_first_and_last(summaries, monkeypatch):
-    monkeypatch.setattr(tables, "ROWS_AT_MOST", 700)
+def test_two_revisions_of_a_plot_stay_within_ten_thousand_rows(summaries, forecast):
+    for rows in (
+        tables.spectra_evolution(summaries),
+        tables.heatmap(summaries),
+        tables.singular_values(summaries),
+        tables.esd(summaries),
+        tables.loss(summaries),
+        tables.forecasts(forecast),
+    ):
+        assert 0 < 2 * len(list(rows)) <= 10_000
+
+
+def test_thinning_keeps_the_beginning_and_the_end(summaries, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_AT_MOST", 1400)
     rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
-    assert 500 < len(rows) <= 700
+    assert 900 < len(rows) <= 1400
     for optimizer, last in (("adam", 12), ("es", 17)):
         steps = sorted({row["step"] for row in rows if row["optimizer"] == optimizer})
-        assert (steps[0], steps[-1]) == (0, last)
-        assert np.ptp(np.diff(steps)) <= 1
-    assert len(list(tables.loss(summaries))) <= 700
-    assert len(list(tables.singular_values(summaries))) <= 700
+        assert (steps[0], steps[1], steps[-1]) == (0, 1, last)
+    assert len(list(tables.loss(summaries))) <= 1400
+    assert len(list(tables.singular_values(summaries))) <= 1400
 
 
 @pytest.mark.parametrize(("count", "at_most"), [(1, 6), (2, 2), (5, 6), (151, 6), (10_000, 69)])
@@ -100,6 +111,17 @@ def test_evenly_picks_distinct_ascending_positions(count, at_most):
     assert picked[-1] == count - 1
     if len(picked) > 2:
         assert np.ptp(np.diff(picked)) <= 1
+
+
+@pytest.mark.parametrize(("count", "at_most"), [(1, 2), (5, 6), (151, 2), (151, 3), (641, 39), (10_000, 69)])
+def test_early_picks_distinct_ascending_positions_closer_at_the_beginning(count, at_most):
+    picked = early(count, at_most)
+    assert min(count, max(2, at_most // 2)) <= len(picked) <= at_most
+    assert (picked[0], picked[-1]) == (0, count - 1)
+    assert (np.diff(picked) > 0).all()
+    if at_most > 6:
+        assert picked[:4].tolist() == [0, 1, 2, 3]
+        assert np.diff(picked).max() <= count / (at_most // 2 - 1) + 1
 
 
 def test_tracked_steps_are_few_and_hold_start_and_end():

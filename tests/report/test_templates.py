@@ -1,45 +1,69 @@
-"""Our Vega-Lite templates for `dvc plots`: each fits the columns of its CSV and compiles."""
+"""Our templates for `dvc plots` and their page: columns fit, figures are drawn, colours mean what they must."""
 
 import json
 
 import pytest
+from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
-from transformer_spectrum.report import tables
+from transformer_spectrum.report import style, tables
+from transformer_spectrum.vega.__main__ import contents
+from transformer_spectrum.vega.pieces import OPTIMIZER_COLOURS, OPTIMIZERS, REVISION_COLOURS
 
 TEMPLATES = {
     "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
+    "evolution_by_budget": ("evaluations", "value", tables.SPECTRA_EVOLUTION),
     "heatmap": ("step", "change", tables.HEATMAP),
     "singular_values": ("rank", "value", tables.SINGULAR_VALUES),
     "esd": ("eigenvalue", "density", tables.ESD),
     "loss": ("step", "loss", tables.LOSS),
     "forecasts": ("time", "value", tables.FORECASTS),
 }
+DRAWN = "document.documentElement.dataset.drawn"
+LIGHT, DARK = ([pair[i] for pair in OPTIMIZER_COLOURS] for i in (0, 1))
+LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_COLOURS] for i in (0, 1))
 
 
 @pytest.fixture(scope="module")
 def rows(histories, summarized, forecast):
     summaries = summarized(histories)
+    evolution = list(tables.spectra_evolution(summaries))
     return {
-        "evolution": list(tables.spectra_evolution(summaries)),
+        "evolution": evolution,
+        "evolution_by_budget": evolution,
         "heatmap": list(tables.heatmap(summaries)),
         "singular_values": list(tables.singular_values(summaries)),
         "esd": list(tables.esd(summaries)),
-        "loss": list(tables.loss(summaries)),
+        "loss": list(tables.loss(summaries, "sgt, nats")),
         "forecasts": list(tables.forecasts(forecast)),
     }
 
 
-def filled(name, rows, folder):
-    """The specification as DVC makes it of two revisions: every value is text, and `rev` tells them apart."""
+def renderer(name, rows, folder, revisions, standin="", shift=0.0):
+    """As DVC makes it: every value is text, and `rev` tells revisions apart; the later ones' values may be shifted."""
     x, y, header = TEMPLATES[name]
-    points = [
-        {**dict(zip(header, map(str, row), strict=True)), "standin": "STAND-IN DATA", "rev": rev}
-        for rev in ("HEAD", "workspace")
-        for row in rows
-    ]
-    about = {"x": x, "y": y, "title": "A title", "template": name, "template_dir": folder}
-    return VegaRenderer(points, name, **about).get_filled_template()
+    points = []
+    for number, rev in enumerate(revisions):
+        for row in rows:
+            point = dict(zip(header, map(str, row), strict=True))
+            if "initial" in point:
+                point["initial"] = str(float(point["initial"]) + number * shift)
+            points.append({**point, "standin": standin, "rev": rev})
+    about = {"x": x, "y": y, "title": f"About {name}", "template": name, "template_dir": folder}
+    return VegaRenderer(points, name, **about)
+
+
+@pytest.fixture
+def page(browser, rows, tmp_path, pytestconfig):
+    """Opens the page that DVC makes of all templates."""
+    folder = pytestconfig.rootpath / ".dvc" / "plots"
+
+    def make(revisions, names=tuple(TEMPLATES), standin="", shift=0.0, **options):
+        made = [renderer(name, rows[name], folder, revisions, standin, shift) for name in names]
+        render_html(made, tmp_path / "index.html", str(folder / "page.html"))
+        return browser.open(tmp_path / "index.html", ready=DRAWN, **options)
+
+    return make
 
 
 def entries(tree, key):
@@ -54,23 +78,116 @@ def entries(tree, key):
             yield from entries(value, key)
 
 
+def test_the_committed_files_are_what_the_package_makes(pytestconfig):
+    folder = pytestconfig.rootpath / ".dvc" / "plots"
+    made = contents()
+    assert {path.name for path in folder.iterdir()} == set(made)
+    for name, text in made.items():
+        assert (folder / name).read_text(encoding="utf-8") == text, f"{name} is old: make templates"
+
+
+def test_colours_of_optimizers_are_those_of_the_png_figures():
+    assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == style.COLOURS
+    assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_is_filled_and_names_only_columns_that_exist(name, rows, pytestconfig):
-    spec = filled(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots")
+    spec = renderer(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots", ("A", "B")).get_filled_template()
     assert "DVC_METRIC" not in json.dumps(spec)
     assert len(spec["data"]["values"]) == 2 * len(rows[name])
-    made = set(entries(spec, "as"))
+    assert len(rows[name]) <= tables.ROWS_AT_MOST
+    made = {name for names in entries(spec, "as") for name in (names if isinstance(names, list) else [names])}
     known = {*TEMPLATES[name][2], "rev", "standin", *made}
     assert {field for field in entries(spec, "field") if isinstance(field, str)} <= known
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_compiles_without_a_warning_about_its_marks(name, rows, pytestconfig):
-    vl_convert = pytest.importorskip("vl_convert")
-    spec = filled(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots")
-    compiled = vl_convert.vegalite_to_vega(spec)
-    drawn = json.dumps(compiled)
-    assert "STAND-IN" in drawn
-    lines = ("#0072B2", "#D55E00", "#009E73")
-    for colour in {"esd": ("viridis",), "singular_values": ("viridis",), "heatmap": ("redblue",)}.get(name, lines):
-        assert colour in drawn
+def test_with_one_revision_colours_mean_optimizers_and_nothing_is_asked_of_the_network(page, rows):
+    with page(["workspace"]) as shown:
+        figures = shown.figures(".plot")
+        assert (shown.requests, shown.errors, shown.warnings) == ([], [], [])
+        assert shown.driver.text_content("h1") == "Plots of workspace"
+        for name, figure in zip(TEMPLATES, figures, strict=True):
+            assert f"About {name}" in figure.texts
+            if name == "heatmap":
+                assert figure.marks == len(rows["heatmap"])
+            else:
+                assert set(LIGHT) <= set(figure.strokes), name
+                assert not set(LIGHT_REVISIONS) & {*figure.strokes, *figure.fills}, name
+                assert {"Adam", "ES", "GA"} <= set(figure.texts)
+        assert "workspace minimises sgt, nats" in figures[list(TEMPLATES).index("loss")].texts
+
+
+def test_with_two_revisions_colours_mean_revisions(page):
+    with page(["main", "loss-q3"]) as shown:
+        assert (shown.requests, shown.errors, shown.warnings) == ([], [], [])
+        assert shown.driver.text_content("h1") == "Plots of main and loss-q3"
+        for name, figure in zip(TEMPLATES, shown.figures(".plot"), strict=True):
+            assert {"main", "loss-q3"} <= set(figure.texts), name
+            if name != "heatmap":
+                assert set(LIGHT_REVISIONS[:2]) <= set(figure.strokes), name
+                assert not set(LIGHT) & set(figure.strokes), name
+                assert any("Adam" in text for text in figure.texts), name
+
+
+def test_revisions_that_start_from_the_same_weights_share_a_grey_null_and_others_have_their_own(page):
+    nulls = {"evolution": "fills", "singular_values": "strokes"}
+    with page(["A", "B"], names=nulls) as shown:
+        alike = dict(zip(nulls, shown.figures(".plot"), strict=True))
+    with page(["A", "B"], names=nulls, shift=0.1) as shown:
+        apart = dict(zip(nulls, shown.figures(".plot"), strict=True))
+    assert set(alike["evolution"].fills) == {"#e3e3e3"}
+    assert set(LIGHT_REVISIONS[:2]) <= set(apart["evolution"].fills)
+    assert "#6b6b6b" in alike["singular_values"].strokes
+    assert "#6b6b6b" not in apart["singular_values"].strokes
+
+
+def test_the_page_is_dark_where_dark_is_preferred_and_keeps_within_a_telephone(page):
+    with page(["workspace"], names=["loss", "esd"], dark=True, width=390) as shown:
+        for figure in shown.figures(".plot"):
+            assert set(DARK) <= set(figure.strokes)
+        assert shown.overflow() == 0
+        assert shown.driver.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 20)"
+        shown.driver.emulate_media(color_scheme="light")
+        shown.driver.wait_for_function(f"document.querySelector('svg').innerHTML.includes('{LIGHT[0]}')")
+
+
+def test_stand_in_data_are_called_so_in_red_once_a_revision(page):
+    with page(["A", "B"], standin="STAND-IN DATA") as shown:
+        for figure in shown.figures(".plot"):
+            warnings = [text for text in figure.texts if "STAND-IN" in text]
+            assert warnings == [f"STAND-IN DATA ({rev}): simulated, no real series" for rev in ("A", "B")]
+            assert "#c00000" in figure.fills
+
+
+def test_the_reader_chooses_an_optimizer_and_earlier_steps(page):
+    with page(["A", "B"], names=["evolution", "esd"]) as shown:
+        before = [figure.marks for figure in shown.figures(".plot")]
+        shown.driver.select_option("#evolution select", "ES")
+        shown.driver.check("#esd input[type=checkbox]")
+        shown.driver.wait_for_timeout(300)
+        after = [figure.marks for figure in shown.figures(".plot")]
+    assert after[0] < before[0]
+    assert after[1] > before[1]
+
+
+def test_a_plot_that_cannot_be_drawn_says_so_and_the_others_are_drawn(page, rows, browser, tmp_path, pytestconfig):
+    with page(["A"], names=["loss", "esd"]):
+        pass
+    path = tmp_path / "index.html"
+    path.write_text(path.read_text().replace('"mark": {"type": "area"', '"mark": {"type": "nonsense"'))
+    with browser.open(path, ready=DRAWN) as shown:
+        first, second = shown.figures(".plot")
+        assert first.marks > 0
+        assert second.marks == 0
+        assert "About esd could not be drawn" in shown.driver.text_content("#esd")
+        assert shown.errors
+
+
+def test_the_page_carries_the_licences_of_what_is_in_it(pytestconfig):
+    text = (pytestconfig.rootpath / ".dvc" / "plots" / "page.html").read_text(encoding="utf-8")
+    for owner in ("University of Washington Interactive Data Lab", "Mike Bostock", "Joachim Wester", "Mapbox"):
+        assert owner in text
+    assert "{plot_divs}" in text
+    assert "{scripts}" not in text
+    assert "<script src" not in text

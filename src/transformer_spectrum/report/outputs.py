@@ -66,7 +66,7 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             ("heatmap", tables.HEATMAP, tables.heatmap(summaries)),
             ("singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
             ("esd", tables.ESD, tables.esd(summaries)),
-            ("loss", tables.LOSS, tables.loss(summaries)),
+            ("loss", tables.LOSS, tables.loss(summaries, f"{caption.loss}, {caption.loss_unit}")),
             ("forecasts", tables.FORECASTS, tables.forecasts(forecast)),
         ):
             # The last column lets our templates say STAND-IN DATA.

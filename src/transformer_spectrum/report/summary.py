@@ -160,6 +160,18 @@ def evenly(count: int, at_most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(int))
 
 
+def early(count: int, at_most: int) -> np.ndarray:
+    """Positions 0 ... count - 1 thinned to at most `at_most` (>= 2), the first and the last included.
+
+    Half of them evenly, for linear axes, half evenly in log(1 + position), for spectra change most at the beginning.
+    """
+    if count <= at_most:
+        return np.arange(count)
+    even = max(2, at_most // 2)
+    logarithmic = np.expm1(np.linspace(0, np.log(count), at_most - even)).round().astype(int)
+    return np.union1d(evenly(count, even), logarithmic)
+
+
 def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
     """Positions of the steps that figures show: 0, 1, every so many and the last.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.report.summary import Summary, evenly
+from transformer_spectrum.report.summary import Summary, early, evenly
 
 Rows = Iterator[tuple[Any, ...]]
 
@@ -23,7 +23,7 @@ EVOLUTION_METRICS = (
     "ks_alpha",
 )
 HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
-ROWS_AT_MOST = 10_000
+ROWS_AT_MOST = 5_000  # two revisions of a plot stay within the 10,000 rows that a browser draws in a second
 
 SPECTRA_EVOLUTION = (
     "optimizer",
@@ -39,7 +39,7 @@ SPECTRA_EVOLUTION = (
 HEATMAP = ("optimizer", "step", "evaluations", "matrix", "row", "metric", "value", "change")
 SINGULAR_VALUES = ("optimizer", "step", "family", "rank", "value", "initial")
 ESD = ("optimizer", "step", "family", "eigenvalue", "density")
-LOSS = ("optimizer", "step", "evaluations", "split", "loss")
+LOSS = ("optimizer", "step", "evaluations", "split", "loss", "objective")
 FORECASTS = ("window", "entity", "feature", "time", "series", "value")
 
 
@@ -89,7 +89,7 @@ def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str
 
 
 def spectra_evolution(summaries: Mapping[str, Summary]) -> Rows:
-    """Family means against steps, each beside its null; steps thinned evenly to ROWS_AT_MOST rows in all.
+    """Family means against steps, each beside its null; thinned to ROWS_AT_MOST rows in all, least at the beginning.
 
     `initial` is the mean at step 0; `null_low` and `null_high` bound its null, see `Summary.band`. Means that do not
     exist are left out; metrics/spectra_history.csv has the reasons.
@@ -97,7 +97,7 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> Rows:
     curves = sum(len(summary.families) for summary in summaries.values()) * len(EVOLUTION_METRICS)
     for optimizer, summary in summaries.items():
         history = summary.history
-        shown = evenly(len(history.steps), max(2, ROWS_AT_MOST // curves))
+        shown = early(len(history.steps), max(2, ROWS_AT_MOST // curves))
         for family in summary.families:
             for metric in EVOLUTION_METRICS:
                 mean = summary.mean(metric, family)
@@ -190,8 +190,13 @@ def esd(summaries: Mapping[str, Summary]) -> Rows:
                     yield optimizer, int(summary.history.steps[position]), family, float(centres[i]), float(heights[i])
 
 
-def loss(summaries: Mapping[str, Summary]) -> Rows:
-    """Training and validation loss against steps; a loss that is not finite is left out."""
+def loss(summaries: Mapping[str, Summary], objective: str = "") -> Rows:
+    """Training and validation loss against steps; a loss that is not finite is left out.
+
+    Args:
+        summaries: the trainings.
+        objective: what they minimise, and its unit; losses of different objectives are no measure of each other.
+    """
     curves = 2 * len(summaries)
     for optimizer, summary in summaries.items():
         history = summary.history
@@ -199,7 +204,7 @@ def loss(summaries: Mapping[str, Summary]) -> Rows:
             for split, values in (("train", history.loss), ("validation", history.validation_loss)):
                 if np.isfinite(values[position]):
                     step, evaluations = int(history.steps[position]), int(history.evaluations[position])
-                    yield optimizer, step, evaluations, split, float(values[position])
+                    yield optimizer, step, evaluations, split, float(values[position]), objective
 
 
 def forecasts(forecast: Mapping[str, Any], windows_at_most: int = 6) -> Rows:

@@ -1,0 +1,37 @@
+"""python -m transformer_spectrum.vega: writes .dvc/plots anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformer_spectrum.files import atomic_path
+from transformer_spectrum.vega import curves, spectra
+from transformer_spectrum.vega.page import page
+
+FOLDER = Path(".dvc/plots")
+
+
+def contents() -> dict[str, str]:
+    """File name -> what belongs in it."""
+    templates = {
+        "evolution": curves.evolution(budget=False),
+        "evolution_by_budget": curves.evolution(budget=True),
+        "loss": curves.loss(),
+        "forecasts": curves.forecasts(),
+        "esd": spectra.esd(),
+        "singular_values": spectra.singular_values(),
+        "heatmap": spectra.heatmap(),
+    }
+    made = {f"{name}.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n" for name, spec in templates.items()}
+    return {**made, "page.html": page()}
+
+
+def main() -> None:
+    for name, text in contents().items():
+        with atomic_path(FOLDER / name) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

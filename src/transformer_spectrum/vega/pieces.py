@@ -1,0 +1,257 @@
+"""What the templates share: colours and their meaning, words, the stand-in's banner, the look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+X, Y, X_LABEL, Y_LABEL = "<DVC_METRIC_X>", "<DVC_METRIC_Y>", "<DVC_METRIC_X_LABEL>", "<DVC_METRIC_Y_LABEL>"
+
+OPTIMIZERS = {"adam": "Adam", "es": "ES", "ga": "GA"}
+# Okabe & Ito (2008) for optimizers, as in the PNG figures; other hues for revisions. On white and on black paper.
+OPTIMIZER_COLOURS = (("#0072B2", "#56B4E9"), ("#D55E00", "#FF8C42"), ("#009E73", "#2FD0A0"))
+REVISION_COLOURS = (
+    ("#7B3FA0", "#C29BE8"),
+    ("#C77C00", "#FFC65C"),
+    ("#1B7F8C", "#5BD1DE"),
+    ("#B0305C", "#FF8FB1"),
+    ("#5F6B2D", "#C3D36B"),
+    ("#44546A", "#A9BCD6"),
+)
+FAMILIES = (
+    "encoder_self_attention",
+    "decoder_self_attention",
+    "decoder_cross_attention",
+    "feed_forward",
+    "encoder_gates",
+    "decoder_gates",
+    "embedding",
+    "readout",
+)
+METRICS = {
+    "spectral_entropy": "spectral entropy\n(nats)",
+    "stable_rank": "stable rank\n(count)",
+    "spectral_norm": "spectral norm\n(weight units)",
+    "alpha_exponent": "alpha exponent\n(dimensionless)",
+    "mp_spikes": "spikes\n(count)",
+    "hill_alpha": "Hill alpha\n(dimensionless)",
+    "ks_alpha": "KS alpha\n(dimensionless)",
+}
+
+
+def ink(light: str, dark: str) -> Spec:
+    """A colour that follows the paper's."""
+    return {"expr": f"dark ? '{dark}' : '{light}'"}
+
+
+INK, FAINT, RULE = ink("#222222", "#e6e6e6"), ink("#555555", "#a8a8a8"), ink("#e6e6e6", "#3a3a3a")
+NULL, NULL_AREA, WARNING = ink("#6b6b6b", "#a0a0a0"), ink("#e3e3e3", "#3c3c3c"), ink("#c00000", "#ff6b6b")
+
+# DVC fills in {field, scale: {domain: the revisions with data, range}}: so a template knows how many there are.
+PARAMS = [
+    {"name": "dark", "value": False},
+    {"name": "revisions", "value": "<DVC_METRIC_COLOR>"},
+    {"name": "several", "expr": "length(revisions.scale.domain) > 1"},
+]
+WORDS = [
+    {"calculate": f"({OPTIMIZERS!r})[datum.optimizer] || datum.optimizer", "as": "method"},
+    {"calculate": "several ? datum.rev : datum.method", "as": "series"},
+]
+FAMILY_WORDS = [
+    {"calculate": "replace(replace(datum.family, /_/g, ' '), ' attention', '-attention')", "as": "family_words"},
+    {
+        "calculate": f"indexof({list(FAMILIES)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
+        "as": "family_order",
+    },
+]
+
+
+def colour(**more: Any) -> Spec:
+    """Revisions where there are several, else optimizers."""
+    range_ = []
+    for i, (light, dark) in enumerate(REVISION_COLOURS):
+        one = (light, dark) if i >= len(OPTIMIZER_COLOURS) else OPTIMIZER_COLOURS[i]
+        range_.append(
+            {"expr": f"several ? (dark ? '{dark}' : '{light}') : (dark ? '{one[1]}' : '{one[0]}')"},
+        )
+    return {
+        "field": "series",
+        "type": "nominal",
+        "title": None,
+        "scale": {
+            "domain": {"expr": f"several ? revisions.scale.domain : {list(OPTIMIZERS.values())!r}"},
+            "range": range_,
+        },
+        **more,
+    }
+
+
+OWN_NULLS = "several && datum.nulls > 1"  # revisions have nulls of their own where seeds or models differ
+# Trainings that start from the same weights may differ in the last bits of their spectra.
+START = {"calculate": "format(datum.initial, '.5g')", "as": "start"}
+
+
+def distinct_starts(*groupby: str) -> Spec:
+    """Counts the nulls among the rows that show the same thing."""
+    return {"joinaggregate": [{"op": "distinct", "field": "start", "as": "nulls"}], "groupby": list(groupby)}
+
+
+def of_null(shade: Spec) -> Spec:
+    """Grey, for the null of all; where revisions have nulls of their own, the revision's colour."""
+    return {"condition": {"test": OWN_NULLS, **colour(field="rev")}, "value": shade}
+
+
+def dash() -> Spec:
+    """Optimizers, where colours mean revisions; else all lines are solid and the legend is invisible."""
+    shown = {"expr": "several ? 1 : 0"}
+    return {
+        "field": "method",
+        "type": "nominal",
+        "title": None,
+        "scale": {
+            "domain": list(OPTIMIZERS.values()),
+            "range": [{"expr": f"several ? {pattern} : [1, 0]"} for pattern in ("[1, 0]", "[5, 2]", "[1.5, 1.5]")],
+        },
+        "legend": {
+            "labelOpacity": shown,
+            "symbolOpacity": shown,
+            "symbolStrokeColor": FAINT,
+            "symbolFillColor": "transparent",
+        },
+    }
+
+
+def quantitative(field: str, title: Any, **scale: Any) -> Spec:
+    """A position channel."""
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale}
+
+
+def axis(count: int, **more: Any) -> Spec:
+    """An axis with about so many ticks: 0.2, 20, 2k."""
+    words = "abs(datum.value) >= 1e3 ? format(datum.value, '~s') : format(datum.value, '~r')"
+    return {"tickCount": count, "labelExpr": words, "labelOverlap": True, **more}
+
+
+def tooltip(*fields: str) -> list[Spec]:
+    """Lines of a tooltip."""
+    return [
+        {"field": field, "title": {"rev": "revision", "method": "optimizer"}.get(field, field.replace("_", " "))}
+        for field in fields
+    ]
+
+
+def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> Spec:
+    """A line of text for each revision and value of a column; without a value it has no height.
+
+    Args:
+        field: the column.
+        words: Vega expression of `datum.rev` and the column.
+        mark: how the text looks.
+        encoding: more of it.
+    """
+    return {
+        "width": 400,
+        "height": {"step": 17},
+        "view": {"stroke": None},
+        "transform": [
+            {"filter": f"datum.{field}"},
+            {"aggregate": [{"op": "count", "as": "count"}], "groupby": ["rev", field]},
+            {"calculate": words, "as": "words"},
+            {"calculate": "datum.rev", "as": "series"},
+            {"window": [{"op": "row_number", "as": "line"}], "groupby": []},
+        ],
+        "mark": {"type": "text", "align": "left", "baseline": "middle", **mark},
+        "encoding": {
+            "x": {"value": 0},
+            "y": {"field": "line", "type": "ordinal", "axis": None},
+            "text": {"field": "words"},
+            **(encoding or {}),
+        },
+    }
+
+
+BANNER = lines(
+    "standin",
+    "datum.standin + ' (' + datum.rev + '): simulated, no real series'",
+    {"color": WARNING, "fontWeight": "bold", "fontSize": 13},
+)
+
+
+def template(
+    description: str,
+    note: list[str],
+    numbers: list[str],
+    transform: list[Spec],
+    *bodies: Spec,
+    choice: Spec | None = None,
+) -> Spec:
+    """A whole template.
+
+    Args:
+        description: what it shows; for readers of the file and for screen readers.
+        note: lines under the title; Vega expressions.
+        numbers: columns to read as numbers, for DVC hands over text.
+        transform: of all bodies.
+        bodies: views, one below the other.
+        choice: a parameter that the reader sets, above the figure.
+    """
+    return {
+        "$schema": SCHEMA,
+        "description": description,
+        "background": ink("#ffffff", "#16181c"),
+        "padding": 8,
+        "params": [*PARAMS, *([choice] if choice else [])],
+        "data": {"values": "<DVC_METRIC_DATA>", "format": {"parse": dict.fromkeys(numbers, "number")}},
+        "title": {"text": "<DVC_METRIC_TITLE>", "subtitle": {"expr": f"[{', '.join(note)}]"}},
+        "transform": transform,
+        "vconcat": [BANNER, *bodies],
+        "spacing": 6,
+        "config": CONFIG,
+    }
+
+
+CONFIG: Spec = {
+    "font": "system-ui, 'DejaVu Sans', sans-serif",
+    "lineBreak": "\n",
+    "axis": {
+        "labelFontSize": 10,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "titleColor": FAINT,
+        "labelColor": FAINT,
+        "gridColor": RULE,
+        "domainColor": FAINT,
+        "tickColor": FAINT,
+    },
+    "view": {"stroke": None},
+    "header": {
+        "labelFontSize": 11,
+        "labelFontWeight": "bold",
+        "labelColor": INK,
+        "labelLineHeight": 14,
+        "labelLimit": 400,
+    },
+    "legend": {
+        "orient": "top",
+        "labelFontSize": 12,
+        "labelColor": INK,
+        "titleColor": INK,
+        "symbolSize": 200,
+        "symbolStrokeWidth": 2.5,
+        "labelLimit": 300,
+        "columnPadding": 16,
+        "symbolType": "stroke",
+    },
+    "title": {
+        "anchor": "start",
+        "fontSize": 16,
+        "color": INK,
+        "subtitleColor": FAINT,
+        "subtitleFontSize": 11.5,
+        "subtitleLineHeight": 15,
+        "subtitlePadding": 5,
+        "offset": 10,
+    },
+}
