@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format smoke experiment schema templates dag lock clean
+.PHONY: help setup repro test lint format smoke experiment schema templates dag lock clean sweep
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,7 +37,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict params.yaml dvc.yaml overlays config
+	yamllint --strict params.yaml dvc.yaml overlays config studies
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
@@ -80,6 +80,9 @@ schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from th
 
 templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
 	PYTHONPATH=src python -m transformer_spectrum.vega
+sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
+	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }
+	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
 
 dag: $(READY) ## print the pipeline's graph
 	dvc dag

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train by Adam into runs/NAME/TIME",
     "train-es": "train by an evolution strategy",
     "train-ga": "train by a genetic algorithm",
+    "sweep": "run a grid of data sets, losses, optimizers and seeds; writes one table and figures",
     "tune": "search an optimizer's learning rate and step sizes by short trainings; writes an overlay",
     "analyze": "measure the weight matrices of a checkpoint",
     "parameters": "print the table of every parameter in params.yaml",

@@ -1,0 +1,209 @@
+"""A figure of each metric by loss: the last step of every training, beside the weights that it began with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from transformer_spectrum.files import atomic_folder, sha256
+from transformer_spectrum.report.style import (
+    NULL_COLOUR,
+    NULL_LABEL,
+    STANDIN,
+    WARNING_COLOUR,
+    display_name,
+    family_title,
+    house_style,
+    new_figure,
+    null_line,
+    save,
+)
+from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
+from transformer_spectrum.study.request import code_of
+from transformer_spectrum.study.store import fault, write_record
+
+CODE = ("report/style.py", "study/figures.py")
+
+COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
+"""They say how good another metric is: in the table only."""
+SHOWN = tuple(metric for metric in METRICS if metric not in COMPANIONS)
+LOSS_COLOURS = {
+    "mse": "#E69F00",
+    "mae": "#009E73",
+    "cauchy": "#D55E00",
+    "sgt_wide": "#CC79A7",
+    "sgt_q5": "#9ecae1",
+    "sgt_q20": "#4a98c9",
+    "sgt_q75": "#1764ab",
+    "sgt_q100": "#08306b",
+}
+"""The same loss has the same colour in every figure of every study: Okabe & Ito, and blues by q."""
+OTHER_COLOURS = ("#7f7f7f", "#bcbd22", "#8c564b", "#17becf", "#000000", "#9467bd")
+MARKERS = {"adam": "o", "es": "s", "ga": "^"}
+USED = ["dataset", "loss", "optimizer", "seed", "step", "matrix", "family", "rows", "columns", "metric"]
+NUMBERS = ["value", "null", "null_sd"]
+
+
+def colours_of(losses: Sequence[str]) -> dict[str, str]:
+    """Loss -> colour; losses of other names than ours get the others, in the order of the grid."""
+    others = [name for name in losses if name not in LOSS_COLOURS]
+    extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
+    return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
+
+
+def last_steps(table: Path) -> pd.DataFrame:
+    """The last step of every training, averaged over the matrices of one family and shape.
+
+    Returns:
+        A row for each data set, loss, optimizer, seed, metric and `label` (of the family, see `shape_classes`), with
+        `value`, `null` and `null_sd` (of the mean: shuffles of different matrices are independent), `matrices` (how
+        many have a value) and their larger and smaller side.
+    """
+    kinds = dict.fromkeys(("dataset", "loss", "optimizer", "matrix", "family", "metric"), "category")
+    rows = pd.read_csv(table, usecols=[*USED, *NUMBERS], dtype=kinds)
+    run = ["dataset", "loss", "optimizer", "seed"]
+    rows = rows[rows["step"] == rows.groupby(run, observed=True)["step"].transform("max")].copy()
+    rows["larger"], rows["smaller"] = (rows[["rows", "columns"]].agg(side, axis=1) for side in ("max", "min"))
+    rows["label"] = rows["matrix"].astype(str).map(_labels(rows))
+    rows["variance"] = rows["null_sd"] ** 2
+    rows = rows.dropna(subset=["label"])
+    groups = rows.groupby([*run, "metric", "label", "larger", "smaller"], observed=True, sort=False)
+    found = groups.agg(
+        value=("value", "mean"),
+        null=("null", "mean"),
+        variance=("variance", "sum"),
+        matrices=("value", "count"),
+    ).reset_index()
+    found["null_sd"] = np.sqrt(found["variance"]) / found["matrices"].clip(lower=1)
+    return found
+
+
+def _labels(rows: pd.DataFrame) -> dict[str, str]:
+    """Matrix -> label of its family and shape."""
+    matrices = rows.drop_duplicates("matrix")
+    names = matrices["matrix"].astype(str).tolist()
+    classes = shape_classes(matrices["family"].astype(str).to_numpy(), matrices[["rows", "columns"]].to_numpy())
+    return {names[position]: label for label, members in classes.items() for position in members.tolist()}
+
+
+def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path) -> None:
+    """Writes METRIC.png for every metric that has a value, unless they are of this table; without a cell, no folder.
+
+    Args:
+        grid: for its title and the order of its losses.
+        cells: those in the table.
+        table: table.csv.
+        folder: replaced as a whole.
+    """
+    if not cells:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    request = {"table": sha256(table), "grid": [grid.title, *grid.datasets, *grid.losses], "code": code_of(CODE)}
+    if not fault(folder, request):
+        return
+    last = last_steps(table)
+    standin = pd.read_csv(table, usecols=["standin"])["standin"].any()
+    with atomic_folder(folder) as inside:
+        for metric in SHOWN:
+            shown = last[(last["metric"] == metric) & last["value"].notna()]
+            if len(shown):
+                save(by_loss(grid, metric, shown, standin=bool(standin)), inside / f"{metric}.png")
+        write_record(inside, request, {})
+
+
+def by_loss(grid: Grid, metric: str, last: pd.DataFrame, *, standin: bool) -> Figure:
+    """One metric: a row of panels for each data set, a column for each family of matrices, the losses side by side.
+
+    Args:
+        grid: for its title and the order of data sets and losses.
+        metric: its name.
+        last: rows of `last_steps` with that metric.
+        standin: some of the data are simulated in the place of real ones; said in red.
+    """
+    datasets = [name for name in grid.datasets if (last["dataset"] == name).any()]
+    losses = [name for name in grid.losses if (last["loss"] == name).any()]
+    optimizers = [name for name in OPTIMIZERS if (last["optimizer"] == name).any()]
+    shapes = last.drop_duplicates("label").set_index("label")
+    colours = colours_of(list(grid.losses))
+    with house_style():
+        panel = max(1.7, 0.11 * len(losses) * len(optimizers) + 0.7)
+        width, height = max(9.5, panel * len(shapes) + 0.9), 1.7 * len(datasets)
+        figure = new_figure(width, height + 2.2)
+        axes = figure.subplots(len(datasets), len(shapes), sharex=True, squeeze=False)
+        for row, dataset in enumerate(datasets):
+            for column, label in enumerate(shapes.index):
+                part = last[(last["dataset"] == dataset) & (last["label"] == label)]
+                _panel(axes[row, column], part, losses, optimizers, colours)
+                if row == 0:
+                    size = [int(shapes.loc[label, side]) for side in ("larger", "smaller")]
+                    axes[row, column].set_title(family_title(label, int(shapes.loc[label, "matrices"]), size))
+            axes[row, 0].set_ylabel(f"{dataset}\n{metric.replace('_', ' ')}")
+        figure.align_ylabels(axes[:, 0])
+        _words(figure, grid, metric, optimizers, standin=standin)
+        return figure
+
+
+def _panel(
+    axes: Axes, part: pd.DataFrame, losses: Sequence[str], optimizers: Sequence[str], colours: Mapping[str, str]
+) -> None:
+    spread = 0.7 / len(optimizers)
+    for position, loss in enumerate(losses):
+        for index, optimizer in enumerate(optimizers):
+            values = part[(part["loss"] == loss) & (part["optimizer"] == optimizer)]["value"].to_numpy()
+            if len(values):
+                at = position + spread * (index - (len(optimizers) - 1) / 2)
+                look = {"color": colours[loss], "marker": MARKERS[optimizer], "linestyle": "", "zorder": 3}
+                axes.plot(np.full(len(values), at), values, markersize=3, alpha=0.45, markeredgewidth=0, **look)
+                axes.plot([at], [values.mean()], markersize=5.5, markeredgecolor="white", markeredgewidth=0.5, **look)
+    seeds = part.drop_duplicates("seed")
+    null, deviation = seeds["null"].mean(), seeds["null_sd"].mean()
+    if np.isfinite(null):
+        axes.axhline(null, zorder=1, **null_line())
+        if np.isfinite(deviation):
+            axes.axhspan(
+                null - 2 * deviation, null + 2 * deviation, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0
+            )
+    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
+        axes.set_ylim(low - 0.5, high + 0.5)
+    axes.yaxis.get_major_locator().set_params(nbins=4)
+    axes.set_xlim(-0.6, len(losses) - 0.4)
+    axes.set_xticks(range(len(losses)), losses, rotation=90)
+    axes.grid(axis="x", visible=False)
+
+
+def _words(figure: Figure, grid: Grid, metric: str, optimizers: Sequence[str], *, standin: bool) -> None:
+    """Title, legend, note, and the stand-in's warning in red."""
+    width, height = figure.get_size_inches()
+    bottom, top = 0.62 / height, 0.36 / height
+    figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom - top), w_pad=0.05, h_pad=0.05)
+    left, right = 0.1 / width, 1 - 0.1 / width
+    title = f"{metric.replace('_', ' ').capitalize()} by loss: {grid.title}"
+    figure.text(left, 1 - 0.1 / height, title, ha="left", va="top", fontsize=12, fontweight="bold")
+    grey = {"color": "#444444", "linestyle": "", "markersize": 5.5}
+    handles = [Line2D([], [], marker=MARKERS[name], label=display_name(name), **grey) for name in optimizers]
+    handles.append(Line2D([], [], label=NULL_LABEL, **null_line()))
+    figure.legend(
+        handles=handles,
+        loc="upper right",
+        bbox_to_anchor=(1 - (1.7 if standin else 0.1) / width, 1 - 0.02 / height),
+        ncols=len(handles),
+    ).set_in_layout(False)
+    note = (
+        "Last step of each training, mean over a family's matrices: small marks are seeds, large ones their mean. "
+        "Dashed: the initial weights;\nits band is ± 2 standard deviations over shuffles of them. A training that "
+        "diverged or failed is not shown: see cells.csv."
+    )
+    figure.text(left, 0.1 / height, note, ha="left", va="bottom", color="#444444", fontsize=8.5, linespacing=1.4)
+    if standin:
+        loud = {"ha": "right", "color": WARNING_COLOUR, "fontweight": "bold"}
+        figure.text(right, 1 - 0.1 / height, STANDIN, va="top", fontsize=12, **loud)

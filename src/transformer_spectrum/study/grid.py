@@ -1,0 +1,282 @@
+"""A grid of trainings: a YAML file of named data sets and named losses -> one validated cell for each combination.
+
+    title: COVID-19 cases
+    optimizers: [adam, es, ga]        # of these some or all
+    set: {training: {batch_size: 16}} # optional: parameters of all cells
+    datasets:                         # name -> parameters under data and model
+      covid: {data: {dataset: covid}}
+    losses:                           # name -> parameters under loss, adam, es and ga
+      mse: {loss: {type: mse}}
+      sgt_q5: {loss: {type: sgt, q: 5.0}}
+
+A data set is everything that has to be the same for all losses that are compared on it; a loss may bring a learning
+rate of its own. What is not named stays as in params.yaml. Run i of every cell has the seed `seed` + i, which fixes
+initial weights, drawn series, split and batch order for all losses alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.params import Params, parse_params, read_tree
+from transformer_spectrum.settings import flat, nested
+
+FOLDER = Path("studies")
+OPTIMIZERS = ("adam", "es", "ga")
+KEYS = ("title", "optimizers", "set", "datasets", "losses")
+OF_DATASET = ("data", "model")
+OF_LOSS = ("loss", "adam", "es", "ga")
+NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")  # becomes part of folders and of experiments' names
+ONE_THREAD: Mapping[str, Any] = {"threads": 1, "training": {"workers": 1}}
+
+Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid file.
+
+    Attributes:
+        name: of the file, without .yaml.
+        source: the file, for errors.
+        title: a few words for figures.
+        optimizers: at least one.
+        shared: parameters of all cells.
+        datasets, losses: name -> parameters, at least one each.
+    """
+
+    name: str
+    source: str
+    title: str
+    optimizers: tuple[str, ...]
+    shared: Tree
+    datasets: Mapping[str, Tree]
+    losses: Mapping[str, Tree]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study.
+
+    Attributes:
+        study, dataset, loss, optimizer: names.
+        seed: of everything random in it.
+        params: all parameters.
+    """
+
+    study: str
+    dataset: str
+    loss: str
+    optimizer: str
+    seed: int
+    params: Params
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return self.study, self.dataset, self.loss, self.optimizer, self.seed
+
+    @property
+    def place(self) -> str:
+        """Relative folder."""
+        return f"{self.dataset}/{self.loss}/{self.optimizer}/seed_{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """A readable name, legal in a git reference."""
+        return f"{self.study}-{self.dataset}-{self.loss}-{self.optimizer}-s{self.seed}"
+
+
+def merged(tree: Tree, *overlays: Tree) -> dict[str, Any]:
+    """The tree with the overlays' leaves in the place of its own, the last overlay's first of all."""
+    result = dict(tree)
+    for overlay in overlays:
+        for key, value in overlay.items():
+            inside = result.get(key)
+            both = isinstance(inside, Mapping) and isinstance(value, Mapping)
+            result[key] = merged(inside, value) if both else value
+    return result
+
+
+def parse_settings(items: Sequence[str]) -> dict[str, Any]:
+    """["adam.epochs=3", ...] -> {"adam": {"epochs": 3}}; values are YAML.
+
+    Raises:
+        InputError: an item is not of that form, or names no parameter.
+    """
+    values = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not (equals and name):
+            raise InputError(f"--set {item}: must be name=value, such as adam.epochs=3")
+        try:
+            values[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {item}: the value is not valid YAML") from None
+    return nested(dict(flat(nested(values), "--set")))
+
+
+def find_grid(name: str) -> Path:
+    """The file of a grid that is named by its file name in studies/ or by a path.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    known = sorted(one.stem for one in FOLDER.glob("*.yaml"))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"grid = {name}: must be a file ending in .yaml or one of {', '.join(known) or 'none'}{guess}")
+    return FOLDER / f"{name}.yaml"
+
+
+def load_grid(name: str) -> Grid:
+    """Reads a grid; the parameters in it are checked with every cell, see `cells`.
+
+    Raises:
+        InputError: one line naming the file, what is wrong in it, and the rule.
+    """
+    path = find_grid(name)
+    tree = read_tree(path)
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: must be a mapping with {', '.join(KEYS)}")
+    for key in tree:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            raise InputError(f"{path}: {key}: unknown key" + (f"; did you mean {near[0]}?" if near else ""))
+    if not NAME.fullmatch(path.stem):
+        raise InputError(f"{path}: the file's name must be lower-case letters and digits, with single _ between them")
+    return Grid(
+        name=path.stem,
+        source=str(path),
+        title=str(tree.get("title", path.stem)),
+        optimizers=check_optimizers(tree.get("optimizers", list(OPTIMIZERS)), f"{path}: optimizers"),
+        shared=_block(tree.get("set", {}), f"{path}: set", None),
+        datasets=_named(tree, "datasets", str(path), OF_DATASET),
+        losses=_named(tree, "losses", str(path), OF_LOSS),
+    )
+
+
+def check_optimizers(names: Any, what: str) -> tuple[str, ...]:
+    """The optimizers, if each is one and named once.
+
+    Raises:
+        InputError: they are not; starts with `what`.
+    """
+    legal = isinstance(names, list | tuple) and names and all(name in OPTIMIZERS for name in names)
+    if not legal or len(set(names)) < len(names):
+        raise InputError(f"{what} = {names}: must be some of {', '.join(OPTIMIZERS)}, each once")
+    return tuple(names)
+
+
+def _named(tree: Tree, key: str, source: str, sections: Sequence[str]) -> dict[str, Tree]:
+    blocks = tree.get(key)
+    if not isinstance(blocks, dict) or not blocks:
+        raise InputError(f"{source}: {key}: must map at least one name to its parameters")
+    for name in blocks:
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
+            rule = "must be lower-case letters and digits, with single _ between them"
+            raise InputError(f"{source}: {key}: {name!r}: {rule}")
+    return {name: _block(block, f"{source}: {key}: {name}", sections) for name, block in blocks.items()}
+
+
+def _block(block: Any, where: str, sections: Sequence[str] | None) -> Tree:
+    if not isinstance(block, dict):
+        raise InputError(f"{where}: must be a mapping of parameters, as in params.yaml")
+    for section in block:
+        if sections is not None and section not in sections:
+            raise InputError(f"{where}: {section}: must be one of {', '.join(sections)}")
+        if section == "seed":
+            raise InputError(f"{where}: seed: is params.yaml's, or --set seed=S; run i has seed + i")
+    return nested(dict(flat(block, where)))
+
+
+def cells(
+    grid: Grid,
+    base: Params,
+    *,
+    runs: int,
+    optimizers: Sequence[str] | None = None,
+    overlay: Tree | None = None,
+    settings: Tree | None = None,
+) -> list[Cell]:
+    """Every cell of the grid, run by run, so that more runs only add cells behind the others.
+
+    Later ones win: params.yaml, the grid's `set`, the overlay, the settings, the data set, the loss. Each cell computes
+    in one thread.
+
+    Args:
+        grid: what to run.
+        base: params.yaml.
+        runs: seeds of each combination; count, >= 1.
+        optimizers: in the place of the grid's.
+        overlay: parameters, such as those of overlays/smoke.yaml.
+        settings: parameters that no data set or loss may set as well.
+    Raises:
+        InputError: a parameter of some cell breaks a rule; names the file, the data set and the loss.
+    """
+    if runs < 1:
+        raise InputError(f"--runs = {runs}: must be >= 1")
+    settings = settings or {}
+    _check_settings(grid, settings)
+    tree = merged(base.model_dump(), grid.shared, overlay or {}, settings, ONE_THREAD)
+    parsed: dict[tuple[str, str], Params] = {}
+    for dataset, of_dataset in grid.datasets.items():
+        for loss, of_loss in grid.losses.items():
+            try:
+                parsed[dataset, loss] = parse_params(merged(tree, of_dataset, of_loss))
+            except InputError as error:
+                raise InputError(f"{grid.source}: data set {dataset}, loss {loss}: {error}") from None
+            if parsed[dataset, loss].data.dataset == "file":
+                raise InputError(f"{grid.source}: data set {dataset}: data.dataset = file: is for single trainings")
+    _check_distinct(grid, parsed)
+    chosen = grid.optimizers if optimizers is None else check_optimizers(list(optimizers), "--optimizers")
+    return [
+        Cell(
+            grid.name,
+            dataset,
+            loss,
+            optimizer,
+            params.seed + run,
+            params.model_copy(update={"seed": params.seed + run}),
+        )
+        for run in range(runs)
+        for (dataset, loss), params in parsed.items()
+        for optimizer in chosen
+    ]
+
+
+def _check_settings(grid: Grid, settings: Tree) -> None:
+    asked = {name for name, _ in flat(settings, "--set")}
+    for kind, blocks in (("data set", grid.datasets), ("loss", grid.losses)):
+        for owner, block in blocks.items():
+            for name, _ in flat(block, grid.source):
+                if name in asked:
+                    raise InputError(
+                        f"--set {name}: {kind} {owner} of {grid.source} sets it, so it would have no effect"
+                    )
+
+
+def _check_distinct(grid: Grid, parsed: Mapping[tuple[str, str], Params]) -> None:
+    first_dataset, first_loss = next(iter(parsed))
+    sides = (
+        ("data sets", {name: parsed[name, first_loss] for name in grid.datasets}, OF_DATASET),
+        ("losses", {name: parsed[first_dataset, name] for name in grid.losses}, OF_LOSS),
+    )
+    for words, found, sections in sides:
+        seen: dict[str, str] = {}
+        for name, params in found.items():
+            content = params.model_dump_json(include=set(sections))
+            if content in seen:
+                raise InputError(f"{grid.source}: {words} {seen[content]} and {name}: the same parameters")
+            seen[content] = name

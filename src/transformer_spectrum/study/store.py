@@ -1,0 +1,117 @@
+"""The folder of a study: what lies where in it, and whether that is what was asked for.
+
+record.json in each result says what it was made from (`request`), what came of it (`outcome`) and the checksum of
+every file beside it. A folder gets its name only when it is whole, so a process that is killed leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformer_spectrum.checkpoint import difference
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import read_json, sha256, write_json
+from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.request import Request
+
+RECORD = "record.json"
+
+
+class Store:
+    """A study's folder.
+
+    Args:
+        root: the folder; it is made when something is written.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def raw(self, cell: Cell) -> Path:
+        """Raw series of the cell's data set, where they were fetched."""
+        return self.root / "raw" / cell.dataset
+
+    def windows(self, cell: Cell) -> Path:
+        """The windows that all losses and optimizers of one data set and seed share."""
+        return self.root / "windows" / cell.dataset / f"seed_{cell.seed}"
+
+    def training(self, cell: Cell) -> Path:
+        return self.root / "trainings" / cell.place
+
+    def spectra(self, cell: Cell) -> Path:
+        return self.root / "spectra" / cell.place
+
+    def resume(self, cell: Cell) -> Path:
+        """What a stopped training goes on from."""
+        return self.root / "resume" / cell.place
+
+    def log(self, *names: str) -> Path:
+        """What a process has printed."""
+        return self.root.joinpath("logs", *names).with_suffix(".txt")
+
+    @contextlib.contextmanager
+    def locked(self, *, shared: bool) -> Iterator[None]:
+        """Keeps other sweeps out of the folder; shared ones only those that are not.
+
+        Raises:
+            InputError: another sweep is at work.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.root}: another sweep is at work in it") from None
+            yield
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Lets one process at a time prepare the data that all share; the others wait."""
+        with (self.root / ".preparing").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def sweep_out(self) -> None:
+        """Removes what killed processes have left: hidden temporary folders."""
+        for kind in ("raw", "windows", "trainings", "spectra"):
+            for leftover in (self.root / kind).rglob(".*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Relative name -> sha256 of every file in the folder but the record."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {str(path.relative_to(folder)): sha256(path) for path in files}
+
+
+def write_record(folder: Path, request: Request, outcome: Mapping[str, Any]) -> None:
+    """Completes a folder whose other files are written."""
+    write_json(folder / RECORD, {"request": request, "outcome": dict(outcome), "files": checksums(folder)})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a folder that `fault` finds nothing wrong with."""
+    return read_json(folder / RECORD)
+
+
+def fault(folder: Path, request: Request) -> str:
+    """Why the folder is not the result that was asked for, one sentence; empty when it is."""
+    if not (folder / RECORD).is_file():
+        return "missing"
+    try:
+        record = read_json(folder / RECORD)
+        found, files = record["request"], record["files"]
+    except (InputError, KeyError, TypeError):
+        return f"{folder / RECORD} is damaged"
+    if found != request:
+        return f"of another request: {difference(found, request)}"
+    if (there := checksums(folder)) != files:
+        names = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
+        return f"{folder / names[0]} is not what was written"
+    return ""

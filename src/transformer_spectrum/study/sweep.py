@@ -1,0 +1,142 @@
+"""A whole study: what is missing is run, what is there is verified, and all of it gathered in tables and figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformer_spectrum.interruption import Interruption
+from transformer_spectrum.progress import Progress
+from transformer_spectrum.study import processes, work
+from transformer_spectrum.study.grid import Cell, Grid
+from transformer_spectrum.study.processes import Task
+from transformer_spectrum.study.store import Store, fault, read_record
+from transformer_spectrum.study.table import write_cells, write_table
+
+Failures = dict[str, str]
+
+
+def sweep(grid: Grid, cells: Sequence[Cell], root: Path, jobs: int) -> bool:
+    """Runs the cells that are missing, not what was asked for, or damaged; then writes tables and figures.
+
+    Args:
+        grid: what the cells come from.
+        cells: all of the study.
+        root: its folder: table.csv, cells.csv, figures/ and, underneath, every result.
+        jobs: trainings at once; >= 1.
+    Returns:
+        Whether every cell is done; none has failed or diverged.
+    Raises:
+        InputError: another sweep is at work in the folder.
+        Interrupted: a signal has ended it; what is done is kept.
+    """
+    store = Store(root)
+    with Interruption(), store.locked(shared=False):
+        store.sweep_out()
+        failures = _run(grid, cells, store, jobs)
+        return _gather(grid, cells, store, failures)
+
+
+def run_one(cell: Cell, root: Path) -> bool:
+    """Runs one cell in this process, unless it is done: many machines may do so in one folder. Writes no tables.
+
+    Returns:
+        Whether it is done and has not diverged.
+    Raises:
+        InputError: a whole sweep is at work in the folder, or the cell's input is bad.
+        SystemExit: a signal has ended it; 128 + its number.
+    """
+    store = Store(root)
+    with store.locked(shared=True):
+        with store.preparing():
+            if work.raw_fault(store, cell):
+                work.fetch(store, cell)
+            if fault(store.windows(cell), work.asked_windows(store, cell)):
+                work.make_windows(store, cell)
+        work.complete(store, cell, work.asked_training(store, cell))
+        return not read_record(store.training(cell))["outcome"]["diverged"]
+
+
+def _run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
+    """Prepares and trains in processes."""
+    failures = _prepare(grid, cells, store, jobs)
+    requests = {cell.place: work.asked_training(store, cell) for cell in cells if cell.place not in failures}
+    ready = [cell for cell in cells if cell.place in requests]
+    todo = [cell for cell in ready if not work.is_done(store, cell, requests[cell.place])]
+    done = len(ready) - len(todo)
+    print(f"sweep {grid.name}: {len(cells)} cells, {done} of them done before, {jobs} at once", file=sys.stderr)
+    tasks = [
+        Task(cell.place, work.complete, (store, cell, requests[cell.place]), store.log("trainings", cell.place))
+        for cell in todo
+    ]
+    failures |= _all(f"sweep {grid.name}", "cell", tasks, jobs)
+    for cell in todo:  # a process's word is not enough
+        if cell.place not in failures and not work.is_done(store, cell, requests[cell.place]):
+            failures[cell.place] = fault(store.training(cell), requests[cell.place]) or "its spectra are missing"
+    return failures
+
+
+def _prepare(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
+    """Fetches and prepares what is missing of the data; reasons for the cells that get none."""
+    failures: Failures = {}
+    sets = {cell.dataset: cell for cell in reversed(cells)}
+    tasks = [
+        Task(name, work.fetch, (store, cell), store.log("raw", name))
+        for name, cell in sets.items()
+        if work.raw_fault(store, cell)
+    ]
+    failed = _all(f"sweep {grid.name}: raw series", "data set", tasks, jobs)
+    shared = {(cell.dataset, cell.seed): cell for cell in reversed(cells) if cell.dataset not in failed}
+    tasks = [
+        Task(f"{name}/seed_{seed}", work.make_windows, (store, cell), store.log("windows", f"{name}/seed_{seed}"))
+        for (name, seed), cell in shared.items()
+        if fault(store.windows(cell), work.asked_windows(store, cell))
+    ]
+    failed |= _all(f"sweep {grid.name}: windows", "data set", tasks, jobs)
+    for cell in cells:
+        for what in (cell.dataset, f"{cell.dataset}/seed_{cell.seed}"):
+            if what in failed:
+                failures[cell.place] = f"no data: {failed[what]}"
+    return failures
+
+
+def _all(title: str, unit: str, tasks: Sequence[Task], jobs: int) -> Failures:
+    """Runs tasks under a progress bar; name -> reason of those that have failed."""
+    failures: Failures = {}
+    if not tasks:
+        return failures
+    with Progress(title, len(tasks), unit) as progress:
+        ended: list[str] = []
+
+        def note(task: Task, reason: str) -> None:
+            ended.append(task.name)
+            if reason:
+                failures[task.name] = reason
+                print(f"{title}: {task.name} failed: {reason} ({task.log})", file=sys.stderr, flush=True)
+            progress.update(len(ended), failed=len(failures))
+
+        progress.update(0)
+        processes.run(tasks, jobs, note)
+    return failures
+
+
+def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures) -> bool:
+    """Tables and figures of the cells that are done; whether all are."""
+    from transformer_spectrum.study.figures import write_figures  # here, because processes need no matplotlib
+
+    counts = write_cells(cells, store, failures)
+    diverged = {
+        cell.place
+        for cell in cells
+        if cell.place not in failures and read_record(store.training(cell))["outcome"]["diverged"]
+    }
+    done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
+    write_table(done, store, store.root / "table.csv")
+    write_figures(grid, done, store.root / "table.csv", store.root / "figures")
+    bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])
+    print(
+        f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}",
+        file=sys.stderr,
+    )
+    return not bad

@@ -1,0 +1,70 @@
+"""The two tables of a study: every spectral metric of every training, and what became of every cell."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer_spectrum.files import atomic_path, write_csv
+from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.measurement import COLUMNS
+from transformer_spectrum.study.store import Store, read_record
+from transformer_spectrum.study.work import TABLE
+
+OUTCOME = (
+    "steps",
+    "evaluations",
+    "seconds",
+    "best_step",
+    "initial_validation_loss",
+    "best_validation_loss",
+    "teacher_forced_mae",
+    "free_running_mae",
+    "standin",
+    "stop_reason",
+)
+CELLS = ("study", "dataset", "loss", "optimizer", "seed", "status", "reason", *OUTCOME)
+"""Status: done, diverged (a loss that was not finite; `stop_reason` says where) or failed (`reason` says why)."""
+
+
+def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]) -> dict[str, int]:
+    """Writes cells.csv, a row for every cell that was asked for.
+
+    Args:
+        cells: all of the study, in order.
+        store: its folder.
+        failures: place -> reason, of the cells that have no result.
+    Returns:
+        Status -> count.
+    """
+    counts = {"done": 0, "diverged": 0, "failed": 0}
+    rows = []
+    for cell in cells:
+        outcome: dict[str, Any] = {}
+        if cell.place not in failures:
+            outcome = read_record(store.training(cell))["outcome"]
+        status = "failed" if cell.place in failures else "diverged" if outcome["diverged"] else "done"
+        counts[status] += 1
+        rows.append((*cell.key, status, failures.get(cell.place, ""), *(outcome.get(name) for name in OUTCOME)))
+    write_csv(store.root / "cells.csv", CELLS, rows)
+    return counts
+
+
+def write_table(cells: Sequence[Cell], store: Store, path: Path) -> None:
+    """Writes the spectra of the cells one behind the other.
+
+    Args:
+        cells: those that are done, in order; what else lies in the folder does not come in.
+        store: the study's folder.
+        path: the CSV file.
+    """
+    header = (",".join(COLUMNS) + "\n").encode()
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(header)
+        for cell in cells:
+            with (store.spectra(cell) / TABLE).open("rb") as part:
+                if part.readline() != header:
+                    raise ValueError(f"{part.name}: another header than {COLUMNS}")
+                shutil.copyfileobj(part, stream)

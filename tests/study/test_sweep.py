@@ -1,0 +1,296 @@
+"""Whole studies in processes: what they leave, what they run again, what they never believe."""
+
+import csv
+import os
+import shutil
+import signal
+import threading
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from transformer_spectrum import build
+from transformer_spectrum.cli import main
+from transformer_spectrum.data.windows import ARRAYS, unpack
+from transformer_spectrum.files import read_arrays
+from transformer_spectrum.history import History
+from transformer_spectrum.models.base import Layout
+from transformer_spectrum.seeds import torch_generator
+from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.study import grid as grids
+from transformer_spectrum.study import request
+from transformer_spectrum.study.store import Store
+
+pytestmark = pytest.mark.slow
+
+LONG = ("--set", "adam.epochs=150", "--set", "adam.patience=150")
+
+
+def call(*options, code=0):
+    """Calls the command in this process; `code` is the exit code that it has to end with."""
+    arguments = ["sweep", "tiny", "--overlay", "overlays/smoke.yaml", "--out", "out", *options]
+    if code == 0:
+        return main(arguments)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == code
+    return None
+
+
+def rows_of(path):
+    with Path(path).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def trained():
+    """Training -> inode of its record: another one where it was trained again."""
+    found = Path("out/trainings").rglob("record.json")
+    return {str(path.parent.relative_to("out/trainings")): path.stat().st_ino for path in found}
+
+
+def statuses():
+    return {(cell["loss"], cell["seed"]): cell["status"] for cell in rows_of("out/cells.csv")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Keeps the first finished study of two seeds for all tests."""
+    return tmp_path_factory.mktemp("finished") / "out"
+
+
+@pytest.fixture
+def study(repository, finished):
+    """A repository with a finished study of two losses and two seeds in it."""
+    if not finished.exists():
+        call("--runs", "2")
+        shutil.copytree("out", finished)
+    else:
+        shutil.copytree(finished, "out")
+    return repository
+
+
+def when_training(act):
+    """Calls `act` with a training process's id once a training has kept its first step."""
+
+    def wait():
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if list(Path("out/resume").rglob("state.safetensors")) and (children := active_children()):
+                return act(children[0].pid)
+            time.sleep(0.005)
+        return None
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_study_leaves_a_table_of_cells_a_table_of_spectra_and_figures(study):
+    assert statuses() == {(loss, seed): "done" for loss in ("mse", "sgt_q5") for seed in ("1", "2")}
+    assert Path("out/figures/stable_rank.png").read_bytes().startswith(b"\x89PNG")
+    table = rows_of("out/table.csv")
+    history = History.load("out/trainings/narrow/mse/adam/seed_1/history.npz")
+    assert len(table) == 4 * len(history.steps) * len(history.names) * len(METRICS)  # every step is tracked here
+    assert {row["seed"] for row in table} == {"1", "2"}
+
+
+def test_the_table_has_what_the_histories_say(study):
+    """Against plain formulas on the singular values, and for the null on the initial ones."""
+    formulas = {
+        "stable_rank": lambda s: (s**2).sum() / s[0] ** 2,
+        "spectral_norm": lambda s: s[0],
+        "spectral_entropy": lambda s: -((s**2 / (s**2).sum()) * np.log(s**2 / (s**2).sum())).sum(),
+    }
+    histories = {}
+    for row in rows_of("out/table.csv"):
+        if row["metric"] not in formulas:
+            continue
+        place = f"{row['dataset']}/{row['loss']}/{row['optimizer']}/seed_{row['seed']}"
+        if place not in histories:
+            histories[place] = History.load(f"out/trainings/{place}/history.npz")
+        history = histories[place]
+        at = int(np.flatnonzero(history.steps == int(row["step"]))[0])
+        matrix = history.names.tolist().index(row["matrix"])
+        assert int(row["evaluations"]) == history.evaluations[at]
+        assert row["family"] == history.families[matrix]
+        for column, position in (("value", at), ("null", 0)):
+            expected = formulas[row["metric"]](history.spectrum(position, matrix).astype(float))
+            assert float(row[column]) == pytest.approx(expected, rel=2e-5)
+    assert len(histories) == 4
+
+
+def test_a_value_is_missing_exactly_where_a_reason_is_given(study):
+    table = rows_of("out/table.csv")
+    assert all((row["value"] == "") == (row["reason"] != "") for row in table)
+    assert any(row["reason"] for row in table)
+
+
+def test_the_next_call_runs_nothing_again(study):
+    before, table = trained(), Path("out/table.csv").read_bytes()
+    figure = Path("out/figures/stable_rank.png").stat().st_ino
+    call("--runs", "2")
+    assert trained() == before
+    assert Path("out/table.csv").read_bytes() == table
+    assert Path("out/figures/stable_rank.png").stat().st_ino == figure
+
+
+def test_only_what_is_missing_or_damaged_runs_again_and_gives_the_same_bytes(study):
+    before = trained()
+    tables = Path("out/table.csv").read_bytes()
+    shutil.rmtree("out/trainings/narrow/mse/adam/seed_1")
+    damaged = Path("out/trainings/narrow/sgt_q5/adam/seed_2/history.npz")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    shutil.rmtree("out/spectra/narrow/mse/adam/seed_2")
+    call("--runs", "2")
+    changed = {place for place, inode in trained().items() if before[place] != inode}
+    assert changed == {"narrow/mse/adam/seed_1", "narrow/sgt_q5/adam/seed_2"}
+    assert Path("out/table.csv").read_bytes() == tables
+
+
+def test_another_request_runs_again_and_leaves_the_windows_alone(study):
+    before = trained()
+    windows = {path: path.stat().st_ino for path in Path("out/windows").rglob("record.json")}
+    call("--runs", "1", "--set", "adam.learning_rate=0.002")
+    after = trained()
+    assert {place for place in before if before[place] != after[place]} == {
+        "narrow/mse/adam/seed_1",
+        "narrow/sgt_q5/adam/seed_1",
+    }
+    assert windows == {path: path.stat().st_ino for path in Path("out/windows").rglob("record.json")}
+
+
+def test_changed_code_runs_again(study, monkeypatch):
+    before = trained()
+    real = request.code_of
+
+    def changed(sources, *rest):
+        found = real(sources, *rest)
+        return {**found, "losses.py": "0" * 12} if "losses.py" in found else found
+
+    monkeypatch.setattr(request, "code_of", changed)
+    call("--runs", "1")
+    assert {place for place, inode in trained().items() if before[place] != inode} == {
+        "narrow/mse/adam/seed_1",
+        "narrow/sgt_q5/adam/seed_1",
+    }
+
+
+def test_cells_of_a_grid_that_shrank_are_not_in_the_table(study):
+    text = Path("studies/tiny.yaml").read_text()
+    Path("studies/tiny.yaml").write_text(text[: text.index("  sgt_q5:")])
+    call("--runs", "1")
+    assert {(row["loss"], row["seed"]) for row in rows_of("out/table.csv")} == {("mse", "1")}
+    assert statuses() == {("mse", "1"): "done"}
+    assert len(trained()) == 4  # they are left alone, for a grid that grows again
+
+
+def test_a_killed_process_leaves_no_result_and_the_next_call_completes_the_study(study):
+    before = trained()
+    killer = when_training(lambda pid: os.kill(pid, signal.SIGKILL))
+    call("--runs", "1", *LONG, code=1)
+    killer.join()
+    (killed,) = [cell for cell in rows_of("out/cells.csv") if cell["status"] == "failed"]
+    assert killed["reason"] == "killed by SIGKILL"
+    place = f"narrow/{killed['loss']}/adam/seed_1"
+    assert trained()[place] == before[place]  # another request's, which counts for nothing
+    assert {row["loss"] for row in rows_of("out/table.csv")} == {"mse", "sgt_q5"} - {killed["loss"]}
+    call("--runs", "1", *LONG)
+    assert set(statuses().values()) == {"done"}
+    assert "going on behind step" in Path(f"out/logs/trainings/{place}.txt").read_text()
+    resumed = Path(f"out/trainings/{place}/history.npz").read_bytes()
+    shutil.rmtree("out/trainings")
+    call("--runs", "1", *LONG)
+    assert Path(f"out/trainings/{place}/history.npz").read_bytes() == resumed
+    assert list(Path("out/trainings").rglob(".*")) == []
+
+
+def test_an_interrupted_study_ends_by_130_and_the_next_call_goes_on(study):
+    table = Path("out/table.csv").read_bytes()
+    stopper = when_training(lambda pid: os.kill(os.getpid(), signal.SIGINT))
+    call("--runs", "1", *LONG, code=130)
+    stopper.join()
+    assert active_children() == []
+    assert Path("out/table.csv").read_bytes() == table  # that of before: half a study is none
+    call("--runs", "1", *LONG)
+    assert set(statuses().values()) == {"done"}
+    logs = [path.read_text() for path in Path("out/logs/trainings").rglob("seed_1.txt")]
+    assert any("going on behind step" in log for log in logs)
+
+
+def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repository):
+    text = Path("studies/tiny.yaml").read_text()
+    odd = "  odd:\n    data:\n      dataset: synthetic\n      split: {by: time}\n"
+    Path("studies/tiny.yaml").write_text(text.replace("losses:", odd + "losses:"))
+    call(code=1)
+    cells = rows_of("out/cells.csv")
+    assert [cell["status"] for cell in cells] == ["done", "done", "failed", "failed"]
+    assert "data.sequence_length = 48 with data.split.by = time" in cells[2]["reason"]
+    assert {row["dataset"] for row in rows_of("out/table.csv")} == {"narrow"}
+
+
+def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
+    text = Path("studies/tiny.yaml").read_text()
+    wild = "  wild:\n    loss: {type: mse}\n    es: {algorithm: openai, sigma: 1.0e+30}\n"
+    Path("studies/tiny.yaml").write_text(text + wild)
+    call("--optimizers", "es", code=1)
+    cells = {cell["loss"]: cell for cell in rows_of("out/cells.csv")}
+    assert cells["wild"]["status"] == "diverged"
+    assert cells["wild"]["stop_reason"].startswith("diverged at step")
+    assert {row["loss"] for row in rows_of("out/table.csv")} == {"mse", "sgt_q5"}
+    before = trained()
+    call("--optimizers", "es", code=1)  # the same bits diverge again, so it is not tried
+    assert trained() == before
+
+
+def test_losses_of_one_seed_share_windows_initial_weights_and_batches(study, base, smoke):
+    places = [Path(f"out/trainings/narrow/{loss}/adam/seed_1") for loss in ("mse", "sgt_q5")]
+    starts = [Snapshots.load(place / "snapshots.safetensors") for place in places]
+    for name in starts[0].weights:
+        assert (starts[0].weights[name][0] == starts[1].weights[name][0]).all()
+        assert (starts[0].weights[name][-1] != starts[1].weights[name][-1]).any()
+    cells = grids.cells(grids.load_grid("tiny"), base, runs=2, overlay=smoke)
+    store = Store("out")
+    assert store.windows(cells[0]) == store.windows(cells[1]) != store.windows(cells[2])
+    batches = []
+    for cell in cells[:3]:  # two losses of seed 1, one of seed 2
+        splits = unpack(read_arrays(store.windows(cell) / "windows" / "windows.npz", ARRAYS))
+        forecaster = build.model(cell.params, splits["train"].context.shape[-1])
+        objective = build.objective(cell.params, forecaster, Layout(forecaster), splits["train"])
+        generator = torch_generator(cell.params.seed, "adam search")
+        batches.append(torch.cat([objective.batch(generator) for _ in range(3)]))
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+
+
+def test_cells_run_one_by_one_make_the_same_study(study, capsys):
+    table = Path("out/table.csv").read_bytes()
+    shutil.rmtree("out")
+    call("--runs", "2", "--dry-run")
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[3].split() == ["3", "narrow/sgt_q5/adam/seed_2"]
+    for index in range(4):
+        call("--runs", "2", "--cell", str(index))
+    assert not Path("out/table.csv").exists()
+    before = trained()
+    call("--runs", "2")
+    assert trained() == before
+    assert Path("out/table.csv").read_bytes() == table
+
+
+def test_two_sweeps_do_not_work_in_one_folder(study, capsys):
+    with Store("out").locked(shared=True):
+        call(code=2)
+    assert "out: another sweep is at work in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [("--cell", "4", "--runs", "2"), ("--jobs", "0"), ("--runs", "0")])
+def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, options):
+    call(*options, code=2)
+    printed = capsys.readouterr().err
+    assert f"{options[0]} = {options[1]}: must be" in printed
+    assert printed.count("\n") == 1
