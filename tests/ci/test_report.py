@@ -79,7 +79,7 @@ def test_images_come_along_and_addresses_stay(tmp_path, report, monkeypatch):
 
 
 def comment(report, length: int):
-    return report.Comment("title", "facts", "metrics", "params", [Path("plots/a_b.png")], "report " * length)
+    return report.Comment("title", "facts", "metrics", "params", [Path("plots/a_b.png")], ["no c"], "report " * length)
 
 
 def test_a_comment_holds_everything_in_its_order(report):

@@ -54,7 +54,7 @@ def test_no_expression_is_pasted_into_a_shell_line(name):
 def test_packages_are_cached_and_an_older_run_gives_way(name):
     tree = workflow(name)
     pythons = [step for _, _, step in steps(tree) if step.get("uses", "").startswith("actions/setup-python@")]
-    assert [step["with"]["cache"] for step in pythons] == ["pip"] * len(pythons) != []
+    assert [step["with"]["cache"] for step in pythons] == ["pip"]
     assert "cancel-in-progress" in tree["concurrency"]
 
 
@@ -70,6 +70,6 @@ def test_gitlab_runs_the_same_commands():
         ours = [step["run"].strip() for step in job["steps"] if "run" in step]
         theirs = [line.replace("CI_MERGE_REQUEST_IID", "PULL_REQUEST") for line in tree[name]["script"]]
         assert theirs == ours
-    (check,) = workflow("ci")["jobs"].values()
+    check = workflow("ci")["jobs"]["check"]
     assert tree["check"]["script"] == [step["run"] for step in check["steps"] if "run" in step]
     assert tree["check"]["parallel"]["matrix"] == [{"TARGET": check["strategy"]["matrix"]["target"]}]
