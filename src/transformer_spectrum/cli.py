@@ -20,9 +20,18 @@ COMMANDS = {
     "train-ga": "train by a genetic algorithm",
     "sweep": "run a grid of data sets, losses, optimizers and seeds; writes one table and figures",
     "tune": "search an optimizer's learning rate and step sizes by short trainings; writes an overlay",
+    "forecast": "forecast series by a trained run",
+    "runs": "list what has been trained outside DVC",
+    "generate-synthetic": "draw synthetic series into a file",
+    "download-covid": "fetch COVID-19 cases by country",
+    "process-covid": "make series of them that `train` takes",
+    "download-rvr": "fetch US hospital series by jurisdiction",
+    "process-rvr": "make series of them that `train` takes",
     "analyze": "measure the weight matrices of a checkpoint",
     "parameters": "print the table of every parameter in params.yaml",
     "overrides": "print an overlay as options of `dvc exp run`",
+    "info": "show versions, threads, devices and the model's weights",
+    "completion": "print a script by which bash or zsh completes this command line",
     "schema": "print the JSON schema of params.yaml or of configs",
 }
 """Command -> what it does; commands/NAME.py (with _ for -) has it, and is imported only when it is asked for."""
@@ -82,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if chosen.command is None:
         whole.error("name a command")
+    chosen.whole_parser = lambda: parser(*COMMANDS)  # for `completion`
     with one_line_errors(PROG):
         _run(chosen)
 

@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import TypeAdapter, ValidationError
-
-from transformer_spectrum.commands.parameters import legal_range
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.schema import SpectraParams
+from transformer_spectrum.legend import entry
 
 if TYPE_CHECKING:
     from transformer_spectrum.spectra.analysis import Estimators
@@ -47,13 +44,18 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
     for name, default in ESTIMATORS.items():
-        field = SpectraParams.model_fields[name]
-        option, words = f"--{name.replace('_', '-')}", f"{field.description}; {legal_range(field)}; {default}"
+        what = entry(f"spectra.{name}")
+        rule = what.bounds or " / ".join(what.choices)
+        option, words = f"--{name.replace('_', '-')}", f"{what.description}; {rule}; {default}"
         add(option, type=type(default), default=default, metavar="X", help=words.replace("%", "%%"))
 
 
 def _estimators(chosen: argparse.Namespace) -> Estimators:
     """The settings of the estimators, by the rules of params.yaml."""
+    from pydantic import TypeAdapter, ValidationError  # here, because `--help` needs no pydantic
+
+    from transformer_spectrum.commands.parameters import legal_range
+    from transformer_spectrum.schema import SpectraParams
     from transformer_spectrum.spectra.analysis import Estimators
 
     for name in ESTIMATORS:

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.params import parameter_names
 
 
 def overrides(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -21,6 +18,8 @@ def overrides(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
     Raises:
         InputError: the overlay names something that is no parameter.
     """
+    from transformer_spectrum.params import parameter_names  # here, because `--help` needs no pydantic
+
     known = {name for name, _ in parameter_names()}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -37,6 +36,8 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
+    import yaml
+
     path = chosen.overlay
     try:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

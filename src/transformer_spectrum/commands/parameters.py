@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import annotated_types
-
-from transformer_spectrum.params import load_params, parameter_names
-
 
 def legal_range(field: Any) -> str:
     """The bounds or choices of a pydantic field, in words; empty where there are none."""
+    import annotated_types  # here, because `--help` needs no pydantic
+
     rules = []
     for rule in field.metadata:
         for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
@@ -37,6 +35,8 @@ def _shown(name: str, value: Any) -> str:
 
 def parameter_table() -> str:
     """A Markdown table of every parameter: its committed value, legal range and meaning."""
+    from transformer_spectrum.params import load_params, parameter_names
+
     params = load_params()
     rows = ["| parameter | value | range | meaning |", "|---|---|---|---|"]
     for name, field in parameter_names():

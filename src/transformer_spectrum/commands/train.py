@@ -85,6 +85,8 @@ def run(chosen: argparse.Namespace) -> None:
             print(f"# data: {settings.data or settings.params.data.dataset}")
             print(settings.text(), end="")
             return
+        if settings.data and not Path(settings.data).is_file():  # before torch is imported
+            raise InputError(f"{settings.data}: no such file")
         _say_what_is_idle(settings, chosen.optimizer)
         from transformer_spectrum.single_run import begin
 

@@ -6,11 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from transformer_spectrum.files import write_text
-from transformer_spectrum.params import load_params
-
 if TYPE_CHECKING:
     from transformer_spectrum.trials import Tuning
 
@@ -34,6 +29,8 @@ def table(tuning: Tuning) -> str:
 
 def overlay(tuning: Tuning) -> str:
     """The best values as an overlay on params.yaml, with how they were found in comments."""
+    import yaml
+
     best, committed = tuning.best, tuning.committed
     tree: dict[str, dict[str, Any]] = {"loss": {"type": tuning.loss}}
     for name, value in best.values.items():
@@ -76,6 +73,8 @@ def run(chosen: argparse.Namespace) -> None:
         InputError: see `trials.tune`; an unknown loss too.
         OSError: the overlay cannot be written.
     """
+    from transformer_spectrum.files import write_text
+    from transformer_spectrum.params import load_params
     from transformer_spectrum.trials import tune, with_values  # here: the other commands need no torch
 
     params = load_params()

@@ -22,6 +22,12 @@ TIME = ("time", "date", "step", "ds")
 NANOSECONDS_A_DAY = 86_400_000_000_000
 
 
+def check_suffix(path: Path) -> None:
+    """Raises InputError where the file's name has an ending that no layout belongs to."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
+
+
 @dataclass(frozen=True)
 class Axis:
     """The time axis that the series of a file share; position 0 is its origin.
@@ -43,6 +49,10 @@ class Axis:
             return str(at)
         text = pd.Timestamp(at).isoformat()
         return text.removesuffix("T00:00:00") if self.unit % NANOSECONDS_A_DAY == 0 else text
+
+
+DAYS = Axis(dated=True, origin=0, unit=NANOSECONDS_A_DAY)
+"""Of series whose start is counted in days since 1970."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,7 @@ def read_series_file(path: str | Path) -> SeriesFile:
         InputError: the file is missing, of another kind, or breaks its layout; with the place and the rule.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
+    check_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if path.suffix in (".npy", ".npz"):
@@ -105,6 +114,17 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise InputError(f"{path}: not a readable .npz without pickle ({error})") from None
 
 
+def of_array(values: np.ndarray) -> SeriesFile:
+    """Series of an array (series, steps, features), finite."""
+    width = len(str(len(values) - 1))
+    series = [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+    return SeriesFile(series, Axis(), _feature_names(values.shape[2]), ())
+
+
+def _feature_names(count: int) -> tuple[str, ...]:
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
+
+
 def _of_arrays(path: Path, array: np.ndarray, entities: np.ndarray | None) -> SeriesFile:
     if array.dtype.kind not in "iuf":
         raise InputError(f"{path}: an array of {array.dtype}; must be of numbers")
@@ -120,8 +140,8 @@ def _of_arrays(path: Path, array: np.ndarray, entities: np.ndarray | None) -> Se
         names = [str(name) for name in entities.ravel()]
         if len(names) != len(values) or len(set(names)) < len(names):
             raise InputError(f"{path}: {len(names)} entities for {len(values)} series; each needs a name of its own")
-    features = tuple("value" if values.shape[2] == 1 else f"value_{i}" for i in range(values.shape[2]))
-    return _trimmed(path, [(name, 0, one) for name, one in zip(names, values, strict=True)], Axis(), features)
+    found = [(name, 0, one) for name, one in zip(names, values, strict=True)]
+    return _trimmed(path, found, Axis(), _feature_names(values.shape[2]))
 
 
 def _trimmed(
@@ -209,7 +229,7 @@ def _axis(times: np.ndarray, dated: bool) -> Axis:
     """The coarsest axis on which all times lie."""
     origin = int(times.min())
     unit = int(np.gcd.reduce(np.unique(times - origin)))
-    return Axis(dated, origin, unit or 1)
+    return Axis(dated, origin, unit or (NANOSECONDS_A_DAY if dated else 1))
 
 
 def _placed(path: Path, name: str, times: np.ndarray, values: np.ndarray, axis: Axis) -> tuple[str, int, np.ndarray]:
@@ -270,8 +290,7 @@ def write_series_file(path: str | Path, held: SeriesFile) -> None:
         OSError: the disk is full or the folder is not writable.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
+    check_suffix(path)
     with atomic_path(path) as temporary:
         if path.suffix in (".npy", ".npz"):
             array, entities = _padded(held.series), np.array([one.entity for one in held.series])
@@ -283,7 +302,7 @@ def write_series_file(path: str | Path, held: SeriesFile) -> None:
         else:
             frame = _frame(held)
             if path.suffix == ".csv":
-                frame.to_csv(temporary, index=False, lineterminator="\n", float_format="%.17g")
+                frame.to_csv(temporary, index=False, lineterminator="\n")
             else:
                 frame.to_parquet(temporary, index=False)
 

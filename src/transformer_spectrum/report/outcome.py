@@ -65,17 +65,20 @@ def forecasts(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most:
     """Several windows of the test split: context, truth and each optimizer's forecast, in data units.
 
     Args:
-        forecast: "context" (n, C, F), "truth" (n, H, F), "forecast" optimizer -> (n, H, F), "entities" (n,).
+        forecast: "context" (n, C, F), "truth" (n, H, F), "forecast" optimizer -> (n, H, F), "entities" (n,); without
+            "truth" the windows are of the future, which nobody knows.
         caption: of the run.
         windows_at_most: windows shown, taken evenly.
         feature: which of the F channels is shown.
     """
-    context, truth = forecast["context"][..., feature], forecast["truth"][..., feature]
-    windows = evenly(len(truth), windows_at_most).tolist()
+    context = forecast["context"][..., feature]
+    truth = forecast["truth"][..., feature] if "truth" in forecast else None
+    horizon = next(iter(forecast["forecast"].values())).shape[1]
+    windows = evenly(len(context), windows_at_most).tolist()
     columns = min(3, len(windows))
     rows = -(-len(windows) // columns)
-    after = np.arange(truth.shape[1])
-    shown = min(context.shape[1], 2 * truth.shape[1])  # more context would squeeze what matters
+    after = np.arange(horizon)
+    shown = min(context.shape[1], 2 * horizon)  # more context would squeeze what matters
     with house_style():
         figure = new_figure(max(9.0, 3.8 * columns + 0.4), 2.2 * rows + 1.2)
         grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
@@ -83,9 +86,11 @@ def forecasts(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most:
             axes.set_axis_off()
         for axes, window in zip(grid.flat, windows, strict=False):
             axes.axvspan(-0.5, after[-1] + 0.5, color="#f4f4f4", zorder=0)
-            joined = np.concatenate([context[window, -shown:], truth[window, :1]])
-            axes.plot(np.arange(-shown, 1), joined, color=CONTEXT_COLOUR, linewidth=1.1)
-            axes.plot(after, truth[window], color=TRUTH_COLOUR, linewidth=2.2)
+            joined = context[window, -shown:]
+            if truth is not None:
+                joined = np.concatenate([joined, truth[window, :1]])
+                axes.plot(after, truth[window], color=TRUTH_COLOUR, linewidth=2.2)
+            axes.plot(np.arange(-shown, len(joined) - shown), joined, color=CONTEXT_COLOUR, linewidth=1.1)
             for optimizer, values in forecast["forecast"].items():
                 axes.plot(after, values[window, :, feature], linewidth=1.3, color=colour_of(optimizer))
             axes.set_title(str(forecast["entities"][window]), loc="left")
@@ -93,10 +98,11 @@ def forecasts(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most:
             axes.set_xlabel("steps from the forecast's start")
         for axes in grid[:, 0]:
             axes.set_ylabel(caption.data_unit)
-        extra = (
-            Line2D([], [], color=CONTEXT_COLOUR, linewidth=1.1, label="context"),
-            Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth"),
-        )
+        extra = [Line2D([], [], color=CONTEXT_COLOUR, linewidth=1.1, label="context")]
+        if truth is None:
+            legend_above(figure, list(forecast["forecast"]), *extra)
+            return finish(figure, "Forecasts", caption, "Free-running forecasts by the best weights.")
+        extra.append(Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth"))
         legend_above(figure, list(forecast["forecast"]), *extra)
         note = "Free-running forecasts of test windows, which selected nothing, by each optimizer's best weights."
         return finish(figure, "Forecasts against truth", caption, note)

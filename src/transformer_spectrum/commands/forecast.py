@@ -1,0 +1,109 @@
+"""The command `forecast`: what follows each series of a file, by a trained model, as a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformer_spectrum.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from transformer_spectrum.data.series_files import SeriesFile
+    from transformer_spectrum.loading import Trained
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Forecasts what follows the end of each series, from its last steps, by the best weights of a training, and "
+        "writes a table in the layout of the input and a picture."
+    )
+    add = command.add_argument
+    add(
+        "run", metavar="RUN", type=Path, help="runs/NAME/TIME, models/adam of the pipeline, or one .safetensors of them"
+    )
+    add("-d", "--dataset", metavar="FILE", type=Path, required=True, help="series: .csv, .npy, .npz or .parquet")
+    add("-o", "--out", metavar="FILE", type=Path, required=True, help="the forecasts: .csv, .npy, .npz or .parquet")
+    add("--plot", metavar="FILE", type=Path, help="the picture, a .png; that of the table with .png if not given")
+
+
+def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int], np.ndarray]:
+    """Positions of the series that can be forecast, and (n, C, F) their last steps; says why others cannot."""
+    import numpy as np
+
+    length, features = trained.params.data.context, trained.model.features
+    if len(held.features) != features:
+        raise InputError(
+            f"{path}: features: {len(held.features)} ({', '.join(held.features)}); the model has {features}"
+        )
+    kept, ends, left_out = [], [], {}
+    for i, one in enumerate(held.series):
+        last = one.values[-length:]
+        if len(last) < length:
+            left_out[one.entity] = f"{len(last)} steps of the {length} that the model needs"
+        elif not np.isfinite(last).all():
+            left_out[one.entity] = f"missing values in the last {length} steps"
+        elif (np.ptp(last, axis=0) == 0).any():
+            left_out[one.entity] = f"constant in the last {length} steps, which gives no scale"
+        else:
+            kept.append(i)
+            ends.append(last)
+    for entity, why in left_out.items():
+        print(f"{path}: {entity} is left out: {why}", file=sys.stderr)
+    if not kept:
+        raise InputError(f"{path}: no series can be forecast; {next(iter(left_out.values()))}")
+    return kept, np.stack(ends)
+
+
+def _forecast(trained: Trained, context: np.ndarray) -> np.ndarray:
+    """(n, C, F) -> (n, H, F), both in data units."""
+    import numpy as np
+    import torch
+
+    from transformer_spectrum.data.windows import scale_by_context
+
+    location, scale = scale_by_context(context, context.shape[1], trained.params.data.scaling)
+    if not (scale > 0).all():
+        raise InputError("data.scaling = robust: a series has an interquartile range of 0, which gives no scale")
+    scaled = torch.from_numpy(((context - location) / scale).astype(np.float32))
+    made = trained.model.forecast(scaled, trained.params.data.horizon).numpy().astype(np.float64)
+    return made * scale + location
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Loads, forecasts and writes.
+
+    Raises:
+        InputError: no such run, a bad file, or series that the model cannot forecast.
+    """
+    from transformer_spectrum.data.series import Series
+    from transformer_spectrum.data.series_files import check_suffix, read_series_file, write_series_file
+    from transformer_spectrum.loading import load
+
+    check_suffix(chosen.out)
+    plot = chosen.plot or chosen.out.with_suffix(".png")
+    if plot.suffix != ".png":
+        raise InputError(f"--plot = {plot}: must end in .png")
+    trained = load(chosen.run / "model" if (chosen.run / "model").is_dir() else chosen.run)
+    held = read_series_file(chosen.dataset)
+    kept, context = _contexts(trained, held, chosen.dataset)
+    made = _forecast(trained, context)
+    series = [held.series[i] for i in kept]
+    follow = [Series(one.entity, one.start + len(one.values), values) for one, values in zip(series, made, strict=True)]
+    write_series_file(chosen.out, dataclasses.replace(held, series=follow, empty=()))
+    _draw(trained, chosen.dataset, {"context": context, "entities": [one.entity for one in series]}, made, plot)
+    print(f"{chosen.out}: {len(made)} series, {made.shape[1]} steps each; picture: {plot}", file=sys.stderr)
+
+
+def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray, plot: Path) -> None:
+    from transformer_spectrum.preparation import provenance_of_file
+    from transformer_spectrum.report import outcome, style
+
+    standin = trained.provenance["data"]["standin"] or provenance_of_file(path, 0)["standin"]
+    caption = dataclasses.replace(style.caption_of(trained.params, bool(standin)), dataset=path.name)
+    forecast = {**shown, "forecast": {trained.provenance["optimizer"]: made}}
+    style.save(outcome.forecasts(forecast, caption), plot)

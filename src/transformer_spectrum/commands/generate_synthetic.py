@@ -1,0 +1,64 @@
+"""The command `generate-synthetic`: what the stage synthesize draws, into a file that `train --dataset` takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from transformer_spectrum.commands.options import SYNTHETIC, add_parameters, asked
+
+KERNEL = "data.synthetic.kernel.type"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Draws independent series of skewed generalized t noise, smoothed by a kernel, as data.synthetic in "
+        "params.yaml describes them, and writes them with their provenance. The same settings and seed draw the same."
+    )
+    out = "the file: .npy (series, steps, features), .npz, .csv or .parquet (long)"
+    command.add_argument("-o", "--out", metavar="FILE", required=True, type=Path, help=out)
+    command.add_argument(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        help=f"smooth by the kernel, a Gaussian where none is set, or leave the noise as it is [{KERNEL}]",
+    )
+    add_parameters(command, SYNTHETIC)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Draws and writes.
+
+    Raises:
+        InputError: a parameter is bad, or the file's name has an unknown ending.
+    """
+    import dataclasses
+
+    import numpy as np
+
+    from transformer_spectrum.acquisition import draw_synthetic
+    from transformer_spectrum.data.series_files import check_suffix, of_array, write_series_file
+    from transformer_spectrum.files import read_json, sha256, write_json
+    from transformer_spectrum.settings import resolve
+
+    check_suffix(chosen.out)
+    request = asked(chosen, SYNTHETIC)
+    # Without a window, which these series need not hold.
+    flags = {**request.flags, "data.dataset": ("file", "generate-synthetic")}
+    params = resolve(dataclasses.replace(request, flags=flags)).params
+    kernel = params.data.synthetic.kernel.type
+    if chosen.smooth is not None:
+        wanted = ("gaussian" if kernel == "none" else kernel) if chosen.smooth else "none"
+        flags[KERNEL] = (wanted, "--smooth" if chosen.smooth else "--no-smooth")
+        params = resolve(dataclasses.replace(request, flags=flags), lambda line: None).params
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "synthetic"
+        draw_synthetic(params, folder)
+        values = np.load(folder / "series.npy", allow_pickle=False)
+        about = read_json(folder / "provenance.json")
+    write_series_file(chosen.out, of_array(values))
+    about |= {"sha256": sha256(chosen.out), "bytes": chosen.out.stat().st_size}
+    write_json(chosen.out.with_name(f"{chosen.out.name}.provenance.json"), about)
+    count, length, features = values.shape
+    print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)

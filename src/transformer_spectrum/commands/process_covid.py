@@ -1,0 +1,102 @@
+"""The command `process-covid`: the downloaded table -> smoothed series of countries that `train --dataset` takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformer_spectrum.commands.options import add_parameters, asked
+from transformer_spectrum.errors import InputError
+
+if TYPE_CHECKING:
+    from transformer_spectrum.data.series import Series
+
+OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
+
+
+def add_processing(command: argparse.ArgumentParser, default: str, table: Mapping[str, str]) -> None:
+    """The options of a processing."""
+    given = "the folder or .csv that the download has written; %(default)s"
+    command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=given)
+    out = "the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json"
+    command.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help=out)
+    add_parameters(command, table)
+
+
+def raw_file(given: Path) -> Path:
+    """The CSV that was downloaded.
+
+    Raises:
+        InputError: it is not there.
+    """
+    path = given / "series.csv" if given.is_dir() else given
+    if not path.is_file():
+        raise InputError(f"--input = {given}: no such file; download it first")
+    return path
+
+
+def _provenance_of(raw: Path) -> dict[str, Any]:
+    from transformer_spectrum.files import read_json, sha256
+    from transformer_spectrum.provenance import describe_source
+
+    for path in (raw.with_name(f"{raw.name}.provenance.json"), raw.with_name("provenance.json")):
+        if path.is_file():
+            about = read_json(path)
+            if about.get("sha256") != sha256(raw):
+                raise InputError(f"{path}: is of other bytes than {raw}; download again")
+            return about
+    return describe_source(raw, "file", raw.name, rows=0)
+
+
+def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
+    """Writes the series of days and, beside them, where they come from and what was left out."""
+    from transformer_spectrum.data.series_files import DAYS, SeriesFile, write_series_file
+    from transformer_spectrum.files import write_json
+    from transformer_spectrum.provenance import describe_source
+
+    about = _provenance_of(raw)
+    write_series_file(out, SeriesFile(series, DAYS, ("value",), ()))
+    origin = {name: about[name] for name in ("sha256", "location", "rows")}
+    made = describe_source(
+        out,
+        about["source"],
+        about["location"],
+        rows=sum(len(one.values) for one in series),
+        notes=about["notes"],
+        raw=origin,
+        settings=settings,
+        left_out=json.loads(json.dumps(left_out)),
+    )
+    write_json(out.with_name(f"{out.name}.provenance.json"), made)
+    print(f"{out}: {len(series)} series, source: {about['source']}", file=sys.stderr)
+    if about["standin"]:
+        print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Makes one series of each country in data.covid.countries, from its first case to the last day that is data, "
+        "smoothed by a trailing mean; sums of countries are left out."
+    )
+    add_processing(command, "data/raw/covid", OPTIONS)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Reads, smooths and writes.
+
+    Raises:
+        InputError: the table is missing or broken, or the file's name has an unknown ending.
+    """
+    from transformer_spectrum.data.covid import covid_series, read_covid
+    from transformer_spectrum.data.series_files import check_suffix
+    from transformer_spectrum.settings import resolve
+
+    check_suffix(chosen.out)
+    covid = resolve(asked(chosen, OPTIONS)).params.data.covid
+    raw = raw_file(chosen.input)
+    series, report = covid_series(read_covid(raw), list(covid.countries), covid.smoothing_days)
+    write_processed(chosen.out, raw, series, report, smoothing_days=covid.smoothing_days)
