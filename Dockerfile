@@ -22,7 +22,8 @@ ENV PATH=/opt/venv/bin:$PATH
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock setuptools \
  && pip install --no-cache-dir --constraint requirements.lock --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py params.yaml README.md LICENSE ./
+COPY schema schema
 COPY src src
 RUN pip install --no-cache-dir --constraint requirements.lock --no-build-isolation .
 
@@ -56,6 +57,7 @@ CMD ["repro"]
 # The command line; the last stage is what `docker build` makes without --target.
 FROM runtime AS cli
 COPY params.yaml ./
+COPY config config
 COPY studies studies
 USER 1000:1000
 VOLUME ["/app/data", "/app/runs"]
