@@ -1,0 +1,20 @@
+"""Stage report: what a run came to, as a page for people and as Markdown for comments."""
+
+from transformer_spectrum.errors import one_line_errors
+from transformer_spectrum.files import atomic_folder, write_text
+from transformer_spectrum.params import load_params
+from transformer_spectrum.report.page import page
+from transformer_spectrum.report.page_inputs import read_run
+from transformer_spectrum.report.page_markdown import markdown
+
+
+def main() -> None:
+    run = read_run(load_params())
+    with atomic_folder("report") as folder:
+        write_text(folder / "index.html", page(run))
+        write_text(folder / "report.md", markdown(run))
+
+
+if __name__ == "__main__":
+    with one_line_errors("report"):
+        main()
