@@ -1,15 +1,35 @@
 """Plausible trainings: low-rank growth for Adam, a random walk for ES, a shrinking one for GA."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
+from transformer_spectrum.files import write_csv, write_json, write_text
 from transformer_spectrum.history import History
+from transformer_spectrum.params import load_params
+from transformer_spectrum.report import details, tables
+from transformer_spectrum.report.page_inputs import read_run
 from transformer_spectrum.report.summary import summarize
 from transformer_spectrum.schema import SpectraParams
 from transformer_spectrum.snapshots import Snapshots
 
+ORIGIN = {
+    "source": "synthetic",
+    "standin": False,
+    "location": "noise, smoothed",
+    "sha256": "a" * 64,
+    "bytes": 1234,
+    "rows": 9,
+    "notes": [],
+}
+DESCRIPTION = {
+    **{split: {"windows": 3, "dropped_constant": 1, "sgt": {"converged": True}} for split in ("train", "validation")},
+    "test": {"windows": 3, "dropped_constant": 0, "sgt": {"converged": False}},
+    "baselines": {"persistence": {"mae": 1.0}, "context_mean": {"mae": 0.75}},
+    "reasons": {"baselines.persistence.mape": "not computed: truth takes negative values"},
+}
 ATTENTION = ("query", "key", "value", "output")
 
 
@@ -170,3 +190,43 @@ def forecast():
         "forecast": {name: truth + generator.normal(size=truth.shape) * 4 for name in ("adam", "es", "ga")},
         "entities": np.array([f"series {i}" for i in range(9)]),
     }
+
+
+@pytest.fixture(scope="session")
+def run_folder(few_histories, summarized, forecast, tmp_path_factory, pytestconfig):
+    """A folder with everything that the report reads; made-up trainings, the tables made of them as the stages do."""
+    root = tmp_path_factory.mktemp("run")
+    summaries = summarized(few_histories, bootstrap=5)
+    shutil.copy(pytestconfig.rootpath / "params.yaml", root)
+    for name, header, rows in (
+        ("plots/loss", tables.LOSS, tables.loss(summaries)),
+        ("plots/spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
+        ("plots/esd", tables.ESD, tables.esd(summaries)),
+        ("plots/singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
+        ("plots/heatmap", tables.HEATMAP, tables.heatmap(summaries)),
+        ("plots/forecasts", tables.FORECASTS, tables.forecasts(forecast)),
+        ("metrics/spectra_tails", details.SPECTRA_TAILS, details.spectra_tails(summaries)),
+    ):
+        write_csv(root / f"{name}.csv", header, rows)
+    write_json(root / "metrics/spectra.json", {"standin_data": 0, **tables.headline(summaries)})
+    write_json(root / "metrics/data.json", DESCRIPTION)
+    write_json(root / "data/processed/provenance.json", ORIGIN)
+    for i, (name, history) in enumerate(few_histories.items()):
+        scores = {"best_validation_loss": float(history.validation_loss.min()), "stop_reason": "all steps done"}
+        scores |= {"optimizer": name, "best_step": history.best_step, "evaluations": int(history.evaluations[-1])}
+        for way, mae in (("teacher_forced", 0.2), ("free_running", 0.7)):
+            scores[way] = {"mae": mae + i / 10, "rmse": 1.0}
+        scores["missing"] = {"free_running.mape": "not computed: truth takes negative values"}
+        write_json(root / "metrics" / name / "scores.json", {**scores, "standin_data": False})
+        about = {"device": "cpu", "threads": 1, "seed": 1, "versions": {"python": "3.11.7", "torch": "2.13.0"}}
+        write_json(root / "models" / name / "run.json", about)
+        for curve, last in (("seconds", 12.5 + i), ("distance", 3.25)):
+            text = f"step\t{curve}\n0\t0\n{history.steps[-1]}\t{last}\n"
+            write_text(root / "metrics" / name / "plots/metrics" / f"{curve}.tsv", text)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(run_folder):
+    """That run, read."""
+    return read_run(load_params(run_folder / "params.yaml"), run_folder)

@@ -25,12 +25,14 @@ class Table:
         header: column titles.
         rows: cells, as many as the header has; the first one names the row.
         left: columns that hold words and not numbers, by position.
+        tall: it has many rows and scrolls in a box of its own.
     """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: tuple[int, ...] = (0,)
+    tall: bool = False
 
     def html(self) -> str:
         """The table in a box that scrolls sideways where it is too wide, below its caption, which does not."""
@@ -42,9 +44,10 @@ class Table:
             + "</tr>"
             for first, *others in self.rows
         )
+        tall = " tall" if self.tall else ""
         name = "table-" + re.sub(r"\W+", "-", self.caption.lower()).strip("-")
         return (
-            f'<p class="caption" id="{name}">{escape(self.caption)}</p>\n<div class="wide">'
+            f'<p class="caption" id="{name}">{escape(self.caption)}</p>\n<div class="wide{tall}">'
             f'<table aria-labelledby="{name}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
         )
 
@@ -71,7 +74,7 @@ def document(title: str, body: str, *, style: str = "", scripts: Iterable[str] =
     """
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
     )
     css = f"{palette(theme)}\n{BASE.read_text(encoding='utf-8')}{style}"
     end = "\n".join(scripts)
@@ -82,7 +85,10 @@ def document(title: str, body: str, *, style: str = "", scripts: Iterable[str] =
 
 
 def palette(theme: bool) -> str:
-    """The colours as CSS variables: light; dark where the reader prefers it or has switched to it; light on paper."""
+    """The colours as CSS variables: light; dark where the reader prefers it or has switched to it; light on paper.
+
+    `:root` three times over outweighs the rules of both.
+    """
     light, dark = (
         " ".join(f"--{name}: {colour};" for name, colour in colours.items())
         for colours in (
@@ -110,11 +116,10 @@ def palette(theme: bool) -> str:
     )
     chosen = f":root[data-theme=dark] {{ color-scheme: dark; {dark} }}" if theme else ""
     unless = ":not([data-theme=light])" if theme else ""
-    printed = ":root, :root[data-theme=dark]" if theme else ":root"
     return (
         f":root {{ color-scheme: light; {light} }}\n"
         f"@media (prefers-color-scheme: dark) {{ :root{unless} {{ color-scheme: dark; {dark} }} }}\n"
-        f"{chosen}\n@media print {{ {printed} {{ color-scheme: light; {light} }} }}"
+        f"{chosen}\n@media print {{ {':root' * 3} {{ color-scheme: light; {light} }} }}"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from transformer_spectrum.progress import Progress
+from transformer_spectrum.report.html import Table, document, items
 from transformer_spectrum.report.model_figures import (
     COLUMNS,
     overview,
@@ -25,17 +26,11 @@ from transformer_spectrum.report.style import save
 from transformer_spectrum.report.summary import evenly
 
 CSS = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 1240px; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-h3 { font: 600 .95rem ui-monospace, monospace; margin: 1.4rem 0 0; overflow-wrap: anywhere; }
-p, ul { max-width: 62rem; } .quiet { color: #555; font-size: .87rem; } li { overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; display: block; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888; }
-th { text-align: right; padding: .25rem .5rem; }
-td { text-align: right; padding: .12rem .5rem; border-bottom: 1px solid #eee; }
-td:nth-child(1), td:nth-child(3), th:nth-child(1), th:nth-child(3) { text-align: left; }
-.wide.tall { max-height: 36rem; overflow-y: auto; border-bottom: 1px solid #ccc; } code { font-size: .85em; }
+h3 { font: 600 .95rem ui-monospace, monospace; margin-bottom: 0; }
+p, ul { max-width: 62rem; }
+table { font-size: .8rem; white-space: nowrap; }
+th, td { padding: .12rem .5rem; }
+.tall thead th { position: sticky; top: 0; }
 """
 
 
@@ -71,9 +66,7 @@ def page(examination: Examination, figures: int) -> str:
             *_spectra(shown, examination),
         ]
     parts += ["<h2>What to know</h2>", _list(facts(examination)[2:]), *_settings(examination)]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Spectra of {title}</title>'
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return document(f"Spectra of {examination.name}", "\n".join(parts), style=CSS)
 
 
 def _evenly(matrices: Sequence[Measured], count: int) -> list[Measured]:
@@ -105,12 +98,10 @@ def _image(figure: Figure, alternative: str) -> str:
 
 def _table(matrices: Sequence[Measured]) -> str:
     footnotes: dict[str, int] = {}
-    rows = [cells(matrix, footnotes) for matrix in matrices]
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    rows = tuple(tuple(cells(matrix, footnotes)) for matrix in matrices)
+    table = Table("Metrics of every matrix.", tuple(HEADER), rows, left=(0, 2), tall=True)
     notes = "<br>".join(f"–{number}: {escape(reason)}" for reason, number in footnotes.items())
-    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-    return f'<div class="wide tall">{table}</div>' + (f'<p class="quiet">{notes}</p>' if notes else "")
+    return table.html() + (f'<p class="quiet">{notes}</p>' if notes else "")
 
 
 def _spectra(shown: Sequence[Measured], examination: Examination) -> list[str]:
@@ -141,7 +132,7 @@ def _spectrum(matrix: Measured, examination: Examination) -> str:
 def _list(sentences: Sequence[str]) -> str:
     if not sentences:
         return "<p>Every matrix of the file was measured as stored.</p>"
-    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return items(sentences)
 
 
 def _settings(examination: Examination) -> list[str]:

@@ -39,6 +39,7 @@
   system.addEventListener("change", label);
   label();
   button.hidden = false;
+  document.getElementById("no-script").remove();
 
   // --- Figures -------------------------------------------------------------------------------------------------
   /** As many columns as fit; panels share the width. `panels` is {least, most, gutter}, pixels. */
@@ -123,6 +124,7 @@
 
   let waiting = null, busy = Promise.resolve();
   addEventListener("resize", () => {
+    root.dataset.figures = "waiting";
     clearTimeout(waiting);
     waiting = setTimeout(() => { busy = busy.then(drawAll); }, 200);
   });

@@ -48,7 +48,7 @@ def page(run: Run) -> str:
         '<nav aria-label="Contents"><ul>',
         *(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in sections),
         "</ul></nav>",
-        f"<noscript><p>{escape(NO_SCRIPT)}</p></noscript>",
+        f'<p id="no-script">{escape(NO_SCRIPT)}</p>',
         *(_figure(one, run) for one in drawn),
         *_rest(run),
         "</main>",

@@ -62,7 +62,7 @@ def moved(families: Sequence[str], optimizers: Sequence[str], metrics: Sequence[
         "params": [metric_select(metrics)],
         "transform": [{"filter": "datum.metric === metric"}],
         "width": 600,
-        "height": {"step": 15},
+        "height": 17 * len(families) * len(optimizers),
         "layer": [
             {
                 **ONCE,
@@ -129,7 +129,8 @@ def evolution(families: Sequence[str], optimizers: Sequence[str], metrics: Seque
         "scale": {"type": "symlog", "constant": 1, "nice": False},
         "axis": {"values": [0, 1, 10, 100, 1000, 10000, 100000, 1000000], "format": "~s"},
     }
-    y = axis("value", "= replace(metric, /_/g, ' ')")
+    title = "= replace(metric, /_/g, ' ')"  # the same in every layer, or Vega-Lite drops it
+    y = axis("value", title)
     tooltip = tip(
         ("optimizer", "optimizer", ""),
         ("step", "step", ",d"),
@@ -138,7 +139,7 @@ def evolution(families: Sequence[str], optimizers: Sequence[str], metrics: Seque
         ("initial", "initial", ".4g"),
     )
     once = [{"aggregate": [{"op": "min", "field": name, "as": name} for name in ("initial", "null_low", "null_high")]}]
-    band = {"y": axis("null_low", None), "y2": {"field": "null_high"}}
+    band = {"y": axis("null_low", title), "y2": {"field": "null_high"}}
     place = {"x": x, "y": y, "color": colour(optimizers)}
     layers = [
         {
@@ -149,7 +150,7 @@ def evolution(families: Sequence[str], optimizers: Sequence[str], metrics: Seque
         {
             "transform": once,
             "mark": {"type": "rule", "color": NULL, "strokeDash": DASH},
-            "encoding": {"y": axis("initial", None)},
+            "encoding": {"y": axis("initial", title)},
         },
         {"mark": {"type": "line", "strokeWidth": 1.8, **muted()}, "encoding": place},
         {"mark": HOVER, "encoding": {**place, "tooltip": tooltip}},

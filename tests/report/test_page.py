@@ -1,0 +1,200 @@
+"""The report's page as a file: self-contained, reproducible, well-formed; and its stage, as DVC runs it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import write_csv, write_json
+from transformer_spectrum.params import load_params
+from transformer_spectrum.report import page_figures, tables
+from transformer_spectrum.report.html import Table
+from transformer_spectrum.report.page import page
+from transformer_spectrum.report.page_inputs import read_run, read_table
+
+MOST = 5_000_000
+
+
+class Outline(HTMLParser):
+    """Elements and their attributes; checks that what opens also closes."""
+
+    EMPTY = ("meta", "link", "br", "img", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def text(run):
+    return page(run)
+
+
+@pytest.fixture(scope="module")
+def outline(text):
+    return Outline(text)
+
+
+def test_the_same_run_gives_the_same_bytes(run, text):
+    assert page(run) == text
+
+
+def test_the_page_is_small_enough_to_send_also_at_the_most_rows_that_the_tables_have(text, run):
+    growing = [one for one in page_figures.figures(run) if one.name != "moved"]  # that has a row for each family
+    longest = [max(map(len, one.data.splitlines())) + 2 for one in growing]
+    assert len(text.encode()) + tables.ROWS_AT_MOST * sum(longest) < MOST
+
+
+def test_the_page_asks_for_nothing(outline, text):
+    for _, attributes in outline.elements:
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert attributes.get(name, "#").startswith("#")
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_element_is_closed_every_name_unique_and_every_link_leads_somewhere(outline):
+    assert outline.open == []
+    names = Counter(attributes["id"] for _, attributes in outline.elements if "id" in attributes)
+    assert [name for name, count in names.items() if count > 1] == []
+    links = [attributes["href"].removeprefix("#") for attributes in outline.all("a")]
+    assert len(links) > 12
+    assert set(links) <= set(names)
+    for _, attributes in outline.elements:
+        for name in filter(None, [attributes.get("aria-labelledby")]):
+            assert name in names
+
+
+def test_headings_tables_and_figures_speak_to_screen_readers(outline):
+    headings = [tag for tag, _ in outline.elements if tag in ("h1", "h2", "h3", "h4")]
+    assert headings.count("h1") == 1
+    assert headings[0] == "h1"
+    assert "h4" not in headings
+    assert outline.all("html")[0]["lang"] == "en"
+    cells = outline.all("th")
+    assert len(cells) > 50
+    assert {one.get("scope") for one in cells} == {"col", "row"}
+    figures = [one for one in outline.all("div") if one.get("role") == "img"]
+    assert len(figures) == 7
+    assert all(one["aria-label"] for one in figures)
+    assert outline.all("a")[0]["href"] == "#answer"
+
+
+def test_hostile_names_stay_text(run_folder, tmp_path):
+    root = shutil.copytree(run_folder, tmp_path / "run")
+    evil = "</script><script>window.evil = 1</script><img src=x onerror=alert(1)>"
+    rows = read_table(root / "plots/forecasts.csv")
+    write_csv(root / "plots/forecasts.csv", tuple(rows[0]), [{**row, "entity": evil}.values() for row in rows])
+    scores = json.loads((root / "metrics/ga/scores.json").read_text())
+    write_json(root / "metrics/ga/scores.json", {**scores, "stop_reason": evil})
+    made = page(read_run(load_params(root / "params.yaml"), root))
+    outline = Outline(made)
+    assert outline.open == []
+    assert outline.all("img") == []
+    assert len(outline.all("script")) == 3
+    embedded = made.split('<script type="application/json" id="figures">')[1].split("</script>")[0]
+    assert evil in json.loads(embedded)["forecasts"]["data"]
+
+
+def test_every_figure_has_all_its_rows(run):
+    curves = {"loss": "loss", "evolution": "spectra_evolution", "esd": "esd", "layers": "heatmap"}
+    figures = {one.name: one for one in page_figures.figures(run)}
+    for name, curve in curves.items():
+        lines = figures[name].data.splitlines()
+        assert len(lines) - 1 == len(run.curves[curve])
+        for column in figures[name].parse:
+            assert column in lines[0].split(",")
+    first = figures["loss"].data.splitlines()[1].split(",")
+    assert float(first[4]) == pytest.approx(float(run.curves["loss"][0]["loss"]), rel=1e-4)
+    assert sum(line.endswith(",1") for line in figures["loss"].data.splitlines()) == len(run.trainings)
+
+
+def test_a_table_for_markdown_keeps_its_columns_whatever_its_words():
+    table = Table("Words.", ("a", "b"), (("x|y", "<b>\n"),))
+    assert table.markdown() == "| a | b |\n| --- | ---: |\n| x\\|y | &lt;b>  |"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "names"),
+    [
+        (lambda root: (root / "metrics/es/scores.json").unlink(), "metrics/es/scores.json: no such file"),
+        (lambda root: write_json(root / "metrics/es/scores.json", {}), "scores.json: lacks best_step"),
+        (lambda root: (root / "plots/esd.csv").unlink(), "plots/esd.csv: no such file"),
+        (lambda root: (root / "plots/esd.csv").write_text("a,b\n"), "plots/esd.csv: has no rows"),
+        (lambda root: (root / "plots/esd.csv").write_bytes(b"\xff\xfe\x00"), "plots/esd.csv: not UTF-8"),
+        (lambda root: (root / "models/ga/run.json").write_text("{"), "models/ga/run.json: not valid JSON"),
+    ],
+)
+def test_a_missing_or_corrupt_input_is_named(run_folder, tmp_path, spoil, names):
+    root = shutil.copytree(run_folder, tmp_path / "run")
+    spoil(root)
+    with pytest.raises(InputError, match=re.escape(names)):
+        read_run(load_params(root / "params.yaml"), root)
+
+
+def run_stage(folder, root, code="import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"):
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, str(root / "stages/report.py")]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_the_stage_writes_both_files_without_torch_and_keeps_them_when_an_input_is_bad(
+    run_folder, tmp_path, text, pytestconfig
+):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__'); "
+        "assert not {'torch', 'dvc', 'dvclive'} & set(sys.modules)"
+    )
+    done = run_stage(folder, pytestconfig.rootpath, code)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "report").iterdir()) == ["index.html", "report.md"]
+    assert (folder / "report/index.html").read_text() == text
+    (folder / "plots/loss.csv").unlink()
+    failed = run_stage(folder, pytestconfig.rootpath)
+    assert failed.returncode == 2
+    assert failed.stderr == "report: error: plots/loss.csv: no such file; run the stage that writes it (dvc repro)\n"
+    assert (folder / "report/index.html").read_text() == text
+
+
+@pytest.mark.parametrize("stage", ["report", "spectra"])
+def test_a_stage_depends_on_all_that_it_loads_of_this_package_and_on_nothing_else_of_it(stage, pytestconfig):
+    root = pytestconfig.rootpath
+    listed = {
+        dep.removeprefix("src/transformer_spectrum/report/")
+        for dep in yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["deps"]
+        if dep.startswith("src/transformer_spectrum/report/")
+    }
+    code = (
+        f"import runpy, sys; runpy.run_path('stages/{stage}.py'); "
+        "print(*(name for name in sys.modules if name.startswith('transformer_spectrum.report.')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": "src"}
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    modules = {name.rpartition(".")[2] + ".py" for name in loaded.stdout.split()}
+    assert modules
+    assert {name for name in listed if name.endswith(".py")} == modules
+    if stage == "report":
+        files = {path.name for path in (root / "src/transformer_spectrum/report").glob("*.[cj]s*")}
+        assert {name for name in listed if not name.endswith(".py")} == files == {"base.css", "page.css", "page.js"}

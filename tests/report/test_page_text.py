@@ -1,0 +1,186 @@
+"""The report's sentences say what the numbers say, and no more."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+
+from transformer_spectrum.report import page_tables, page_text
+from transformer_spectrum.report.page_markdown import PICTURES, markdown
+
+
+def changed(run, optimizer, **scores):
+    """The run with other scores of one training."""
+    trainings = dict(run.trainings)
+    trainings[optimizer] = dataclasses.replace(trainings[optimizer], scores={**trainings[optimizer].scores, **scores})
+    return dataclasses.replace(run, trainings=trainings)
+
+
+def scaled(run, factor):
+    """The run with every null wider by a factor, so that every z is smaller by it."""
+
+    def wider(one):
+        middle, half = (one.low + one.high) / 2, factor * (one.high - one.low) / 2
+        return dataclasses.replace(one, low=middle - half, high=middle + half)
+
+    return dataclasses.replace(run, shifts=tuple(wider(one) if one.low is not None else one for one in run.shifts))
+
+
+def test_z_is_the_change_in_standard_deviations_of_the_shuffles(run, few_histories, summarized):
+    summaries = summarized(few_histories)
+    compared = 0
+    for one in run.shifts:
+        summary = summaries[one.optimizer]
+        expected = summary.z(one.metric, one.family, len(summary.history.steps) - 1)
+        if np.isfinite(expected):
+            assert one.z == pytest.approx(expected, rel=1e-4, abs=1e-4)
+            compared += 1
+        else:
+            assert one.z is None
+    assert compared > 30
+
+
+@pytest.fixture
+def narrow(run):
+    """The run with nulls so narrow that changes lie outside."""
+    return scaled(run, 1e-3)
+
+
+def test_the_headline_names_the_lowest_loss_and_the_largest_move(narrow):
+    run = narrow
+    best = min(run.trainings, key=lambda name: run.trainings[name].scores["best_validation_loss"])
+    moved = max((run.shift(name, "feed_forward", "stable_rank") for name in run.trainings), key=lambda one: abs(one.z))
+    assert abs(moved.z) > 2
+    sentence = page_text.headline(run)
+    assert sentence.startswith(f"{page_text.display_name(best)} reached the lowest validation loss, ")
+    assert f"{run.trainings[best].scores['best_validation_loss']:.3f} nats" in sentence
+    assert f"{moved.initial:.2f} to {moved.last:.2f}, z = {moved.z:+.1f}".replace("-", "−") in sentence
+
+
+def test_the_headline_follows_the_numbers(run, narrow):
+    moved = max(
+        (narrow.shift(name, "feed_forward", "stable_rank") for name in run.trainings), key=lambda one: abs(one.z)
+    )
+    same = changed(narrow, moved.optimizer, best_validation_loss=-1.0)
+    assert "reached the lowest validation loss, −1.000 nats, and moved" in page_text.headline(same)
+    name = next(name for name in run.trainings if name != moved.optimizer)
+    other = page_text.headline(changed(narrow, name, best_validation_loss=-1.0))
+    assert other.startswith(f"{page_text.display_name(name)} reached the lowest validation loss, −1.000 nats")
+    assert f", but {page_text.display_name(moved.optimizer)} moved" in other
+    assert "no optimizer moved the stable rank of the feed-forward matrices out of its null" in page_text.headline(
+        scaled(run, 1e4)
+    )
+    without = dataclasses.replace(
+        run, shifts=tuple(dataclasses.replace(one, low=None, high=None) for one in run.shifts)
+    )
+    assert "has no null to be compared with" in page_text.headline(without)
+
+
+def test_a_model_without_feed_forward_matrices_gets_the_family_that_moved_furthest(run):
+    others = tuple(one for one in run.shifts if one.family != "feed_forward")
+    lstm = dataclasses.replace(run, shifts=others)
+    ranks = [one for one in others if one.metric == "stable_rank"]
+    assert page_text.shown_family(lstm) == max(ranks, key=lambda one: abs(one.z)).family
+    assert page_tables.result(lstm).header[6].startswith("stable rank, ")
+
+
+def test_a_change_inside_its_null_is_called_so(run, narrow):
+    inside = " ".join(page_text.answer(scaled(run, 1e4)))
+    assert inside.count("stayed within its null") == 3
+    assert "In no other family did it leave the null" in inside
+    outside = " ".join(page_text.answer(narrow))
+    for name in run.trainings:
+        one = narrow.shift(name, "feed_forward", "stable_rank")
+        assert abs(one.z) > 2
+        assert f"{'fell' if one.last < one.initial else 'rose'} to {one.last:.2f} (" in outside
+    assert "Of the other families, " in outside
+
+
+def test_forecasts_are_measured_at_the_best_baseline(run):
+    assert "only Adam does better than the best baseline that needs no model, context mean (0.750)" in " ".join(
+        page_text.answer(run)
+    )
+    worse = run
+    for name in run.trainings:
+        worse = changed(worse, name, free_running={"mae": 2.0})
+    assert "none does better than" in " ".join(page_text.answer(worse))
+
+
+def test_a_stand_in_is_said_first_and_in_a_banner(run):
+    standin = dataclasses.replace(
+        run,
+        caption=dataclasses.replace(run.caption, standin=True),
+        provenance={**run.provenance, "standin": True, "notes": ["Simulated."]},
+    )
+    assert page_text.headline(standin).startswith("On simulated stand-in data, no real series: ")
+    assert page_text.banner(standin)[0].startswith("STAND-IN DATA")
+    assert "Simulated." in page_text.banner(standin)
+    assert "STAND-IN DATA" in markdown(standin)
+    assert ("source", "STAND-IN: simulated, no real series") in page_tables.provenance(standin).rows
+    assert page_text.banner(run) == []
+    assert "STAND-IN" not in markdown(run)
+
+
+def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
+    lines = page_text.warnings(run)
+    assert (
+        "Not computed: truth takes negative values: free-running mape of Adam, ES and GA; mape of persistence." in lines
+    )
+    assert "Description of the test windows, sgt: the fit did not converge." in lines
+    for row in run.tails:
+        for reason in filter(None, row["missing"].split("; ")):
+            assert any(reason in line for line in lines)
+    rejected = sum(float(row["goodness_p"]) < 0.1 for row in run.tails if row["goodness_p"])
+    assert rejected > 0
+    assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
+    spectra = {**run.spectra, "reasons": ["adam.readout: hill_alpha: 1 of 1: too short"]}
+    assert any(
+        "hill_alpha: 1 of 1: too short" in one for one in page_text.warnings(dataclasses.replace(run, spectra=spectra))
+    )
+
+
+def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):
+    nothing = changed(run, "es", best_validation_loss=run.trainings["es"].initial_loss)
+    assert "ES: no step is better by validation than the initial weights." in page_text.warnings(nothing)
+    assert "(no better than the start)" in page_text.answer(nothing)[0]
+    resumed = changed(run, "ga", resumed_at=[7, 12])
+    assert any("GA: stopped and resumed at step 7 and 12" in line for line in page_text.warnings(resumed))
+    assert page_tables.trainings(resumed).rows[2][7] == "7, 12"
+    assert page_tables.trainings(run).rows[2][7] == "never"
+    trainings = dict(run.trainings)
+    trainings["adam"] = dataclasses.replace(trainings["adam"], about={**trainings["adam"].about, "seed": 5})
+    other = dataclasses.replace(run, trainings=trainings)
+    assert any("trained with seed 5, not params.yaml's 1" in line for line in page_text.warnings(other))
+
+
+def test_versions_that_differ_between_trainings_stand_side_by_side(run):
+    assert page_tables.versions(run).header == ("package", "version")
+    trainings = copy.copy(dict(run.trainings))
+    about = {**trainings["ga"].about, "versions": {"python": "3.12.1", "torch": "2.13.0"}}
+    trainings["ga"] = dataclasses.replace(trainings["ga"], about=about)
+    table = page_tables.versions(dataclasses.replace(run, trainings=trainings))
+    assert table.header == ("package", "Adam", "ES", "GA")
+    assert ("python", "3.11.7", "3.11.7", "3.12.1") in table.rows
+
+
+def test_parameters_of_other_data_sets_are_left_out(run):
+    names = {row[0] for table in page_tables.parameters(run) for row in table.rows}
+    assert {"seed", "loss.q", "data.synthetic.kernel.size", "data.split.by", "spectra.shuffles"} <= names
+    assert not any(name.startswith(("data.covid", "data.rvr")) for name in names)
+
+
+def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_exist(run, pytestconfig):
+    text = markdown(run)
+    plain = text.replace("\\", "").replace("&lt;", "<")
+    assert page_text.headline(run) in plain
+    for warning in page_text.warnings(run):
+        assert f"- {warning}" in plain
+    table = page_tables.result(run)
+    for row in table.rows:
+        assert "| " + " | ".join(row) + " |" in text
+    pictures = pytestconfig.rootpath / "plots"
+    for name in PICTURES:
+        assert f"](../plots/{name}.png)" in text
+        assert (pictures / f"{name}.png").is_file()
+    assert text.count("<details>") == text.count("</details>") == 2
