@@ -14,7 +14,7 @@ from filelock import FileLock
 from nursery import Nursery
 
 ROOT = Path(__file__).parents[1]
-OUTPUTS = ("data", "models", "metrics", "plots")
+OUTPUTS = ("data", "models", "metrics", "plots", "report")
 BOOKS = (".git", ".dvc")
 
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 OPTIMIZERS = ("train_adam", "train_es", "train_ga")
 TRAININGS = {"train-adam", "train-es", "train-ga"}
-ALL = {"fetch-covid", "fetch-rvr", "synthesize", "prepare", "spectra"} | TRAININGS
+ALL = {"fetch-covid", "fetch-rvr", "synthesize", "prepare", "spectra", "report"} | TRAININGS
 
 
 def ran(printed: str) -> set[str]:
@@ -28,16 +28,16 @@ def test_nothing_runs_again_when_nothing_changed(pipeline):
 @pytest.mark.parametrize(
     ("name", "value", "changed"),
     [
-        ("loss__q", 3.0, TRAININGS | {"spectra"}),
-        ("es__popsize", 10, {"train-es"}),
-        ("ga__mutation_stdev", 0.03, {"train-ga"}),
-        ("adam__learning_rate", 0.002, {"train-adam"}),
-        ("model__layers", 2, TRAININGS),
-        ("spectra__hill_fraction", 0.5, {"spectra"}),
+        ("loss__q", 3.0, TRAININGS | {"spectra", "report"}),
+        ("es__popsize", 10, {"train-es", "report"}),
+        ("ga__mutation_stdev", 0.03, {"train-ga", "report"}),
+        ("adam__learning_rate", 0.002, {"train-adam", "report"}),
+        ("model__layers", 2, TRAININGS | {"report"}),
+        ("spectra__hill_fraction", 0.5, {"spectra", "report"}),
         ("data__covid__smoothing_days", 3, {"fetch-covid"}),
         ("data__rvr_flu__season", 14, set()),
-        ("data__describe__fit_points", 500, {"prepare"}),
-        ("data__synthetic__q", 2.0, {"synthesize", "prepare"}),
+        ("data__describe__fit_points", 500, {"prepare", "report"}),
+        ("data__synthetic__q", 2.0, {"synthesize", "prepare", "report"}),
     ],
 )
 def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name, value, changed):
@@ -48,7 +48,7 @@ def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name
 def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):
     # What loss.q runs again is seen in test_real_data.py, which needs that run anyway.
     pipeline.set(es__popsize=10, data__covid__smoothing_days=3)
-    assert ran(pipeline.run("dvc", "repro")) == {"fetch-covid", "train-es", "spectra"}
+    assert ran(pipeline.run("dvc", "repro")) == {"fetch-covid", "train-es", "spectra", "report"}
 
 
 def test_the_same_parameters_give_the_same_bytes(pipeline):
@@ -90,13 +90,13 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
         assert metrics["step"] == max(losses)
 
 
-@pytest.mark.parametrize("stage", ["synthesize", "prepare", "train_adam", "spectra"])
+@pytest.mark.parametrize("stage", ["synthesize", "prepare", "train_adam", "spectra", "report"])
 def test_a_full_disk_is_one_line_that_names_a_file_and_loses_nothing(pipeline, stage):
     before = pipeline.files()
     printed = pipeline.stage(stage, code=2, largest_file=9000)
     errors = [line for line in printed.splitlines() if "error:" in line]
     assert len(errors) == 1
-    assert re.search(r"(data|models|metrics|plots)/\w+", errors[0])
+    assert re.search(r"(data|models|metrics|plots|report)/\w+", errors[0])
     assert "Traceback" not in printed
     assert pipeline.files() == before
 
@@ -147,7 +147,7 @@ def test_a_bad_parameter_is_one_line_and_loses_nothing(pipeline, name, value, wo
 
 def test_an_unknown_parameter_is_one_line_from_a_stage(pipeline):
     pipeline.set(loss__qq=3)
-    for name in ("synthesize", "train_es", "spectra", "fetch_rvr"):
+    for name in ("synthesize", "train_es", "spectra", "report", "fetch_rvr"):
         printed = pipeline.stage(name, code=2)
         assert printed.count("\n") == 1
         assert "loss.qq: unknown parameter; did you mean loss.q?" in printed
@@ -161,6 +161,7 @@ def test_an_unknown_parameter_is_one_line_from_a_stage(pipeline):
         ("data/processed/windows.npz", "train_adam"),
         ("models/es/history.npz", "spectra"),
         ("models/ga/forecasts.npz", "spectra"),
+        ("metrics/es/scores.json", "report"),
     ],
 )
 @pytest.mark.parametrize("damage", ["missing", "corrupt"])

@@ -26,7 +26,7 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     assert str(snapshots) not in (clone.root / "metrics/data.json").read_text()
 
     printed = clone.run("dvc", "exp", "run", "-S", "loss.q=3", "-S", "data.dataset=covid")
-    assert set(re.findall(r"Running stage '([\w-]+)'", printed)) == {"spectra"} | TRAININGS
+    assert set(re.findall(r"Running stage '([\w-]+)'", printed)) == {"spectra", "report"} | TRAININGS
     assert "q: 3" in (clone.root / "params.yaml").read_text()
     assert read(clone, "data.json") == data
     second, other = read(clone, "adam/scores.json"), read(clone, "spectra.json")

@@ -40,7 +40,7 @@ def moved(families: Sequence[str], optimizers: Sequence[str], metrics: Sequence[
         "axis": {"labelExpr": WORDS, "labelLimit": 170},
     }
     offset = {"field": "optimizer", "type": "nominal", "sort": list(optimizers)}
-    title = "= 'z: change of ' + replace(metric, /_/g, ' ') + ' in sd of its null'"
+    title = "= 'z of the ' + replace(metric, /_/g, ' ')"
     ticks = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
     x = {
         "field": "z",
