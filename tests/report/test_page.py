@@ -112,7 +112,7 @@ def test_hostile_names_stay_text(run_folder, tmp_path):
     outline = Outline(made)
     assert outline.open == []
     assert outline.all("img") == []
-    assert len(outline.all("script")) == 3
+    assert len(outline.all("script")) == 4
     embedded = made.split('<script type="application/json" id="figures">')[1].split("</script>")[0]
     assert evil in json.loads(embedded)["forecasts"]["data"]
 
@@ -181,20 +181,22 @@ def test_the_stage_writes_both_files_without_torch_and_keeps_them_when_an_input_
 @pytest.mark.parametrize("stage", ["report", "spectra"])
 def test_a_stage_depends_on_all_that_it_loads_of_this_package_and_on_nothing_else_of_it(stage, pytestconfig):
     root = pytestconfig.rootpath
+    package = "src/transformer_spectrum/"
     listed = {
-        dep.removeprefix("src/transformer_spectrum/report/")
+        dep.removeprefix(package)
         for dep in yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["deps"]
-        if dep.startswith("src/transformer_spectrum/report/")
+        if dep.startswith((f"{package}report/", f"{package}vega/"))
     }
     code = (
         f"import runpy, sys; runpy.run_path('stages/{stage}.py'); "
-        "print(*(name for name in sys.modules if name.startswith('transformer_spectrum.report.')))"
+        "ours = tuple(f'transformer_spectrum.{name}.' for name in ('report', 'vega')); "
+        "print(*(name for name in sys.modules if name.startswith(ours)))"
     )
     environment = {**os.environ, "PYTHONPATH": "src"}
     loaded = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
-    modules = {name.rpartition(".")[2] + ".py" for name in loaded.stdout.split()}
+    modules = {name.removeprefix("transformer_spectrum.").replace(".", "/") + ".py" for name in loaded.stdout.split()}
     assert modules
     assert {name for name in listed if name.endswith(".py")} == modules
     if stage == "report":
-        files = {path.name for path in (root / "src/transformer_spectrum/report").glob("*.[cj]s*")}
-        assert {name for name in listed if not name.endswith(".py")} == files == {"base.css", "page.css", "page.js"}
+        files = {f"report/{path.name}" for path in (root / package / "report").glob("*.[cj]s*")}
+        assert {name for name in listed if not name.endswith(".py")} == files | {"vega/licenses.txt"}

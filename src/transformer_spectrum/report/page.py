@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-import vl_convert
-
 from transformer_spectrum.report import page_tables, page_text
 from transformer_spectrum.report.html import document, items
 from transformer_spectrum.report.page_figures import Figure, figures
 from transformer_spectrum.report.page_inputs import Run
 from transformer_spectrum.report.style import display_name
+from transformer_spectrum.vega.page import libraries, licences
 
 HERE = Path(__file__).parent
 MADE = (
@@ -128,8 +127,9 @@ def _rest(run: Run) -> Iterator[str]:
 def _scripts(drawn: list[Figure]) -> Iterator[str]:
     contents = {one.name: {"spec": one.spec, "parse": one.parse, "data": one.data} for one in drawn}
     yield f'<script type="application/json" id="figures">{_embedded(contents)}</script>'
-    # In a function, because the bundle's one-letter names would else be everyone's.
-    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    yield f'<script type="text/plain" id="licences">\n{licences()}</script>'
+    # In a function, because the libraries' one-letter names would else be everyone's.
+    bundle = libraries().replace("</script", "<\\/script")
     yield f"<script>(() => {{\n{bundle}\n}})();</script>"
     yield f"<script>\n{(HERE / 'page.js').read_text(encoding='utf-8')}</script>"
 

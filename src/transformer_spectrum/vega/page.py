@@ -18,8 +18,12 @@ def libraries() -> str:
     return vl_convert.javascript_bundle()
 
 
+def licences() -> str:
+    """The licences of these libraries, which every copy must carry."""
+    return (files(__package__) / "licenses.txt").read_text(encoding="utf-8")
+
+
 def page() -> str:
     """The HTML template for `dvc config plots.html_template`."""
-    folder = files(__package__)
-    skeleton, licences = ((folder / name).read_text(encoding="utf-8") for name in ("page.html", "licenses.txt"))
-    return skeleton.replace(LICENCES, licences).replace(LIBRARIES, libraries())
+    skeleton = (files(__package__) / "page.html").read_text(encoding="utf-8")
+    return skeleton.replace(LICENCES, licences()).replace(LIBRARIES, libraries())
