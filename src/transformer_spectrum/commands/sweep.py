@@ -24,6 +24,12 @@ def add(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--runs", type=int, default=1, metavar="N", help="seeds of each combination: seed, seed + 1, ...; %(default)s")
     add("--optimizers", metavar="LIST", help="such as adam,es; those of the grid if not given")
+    add(
+        "--backend",
+        choices=("processes", "dvc"),
+        default="processes",
+        help="processes of one thread each, or DVC experiments; %(default)s",
+    )
     add("--jobs", type=int, metavar="J", help="trainings at once; as many as there are cores if not given")
     add("--out", type=Path, metavar="FOLDER", help=f"{RESULTS}/GRID if not given")
     add("--overlay", type=Path, metavar="FILE", help="parameters under those of data sets and losses, as in overlays/")
@@ -70,7 +76,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        good = sweep(grid, cells, out, chosen.jobs or os.cpu_count() or 1)
+        good = sweep(grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1)
     else:
         good = run_one(cells[chosen.cell], out)
     if not good:

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from transformer_spectrum.interruption import Interruption
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.study import processes, work
 from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.processes import Task
+from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
 from transformer_spectrum.study.table import write_cells, write_table
 
+Backend = Literal["processes", "dvc"]
 Failures = dict[str, str]
 
 
-def sweep(grid: Grid, cells: Sequence[Cell], root: Path, jobs: int) -> bool:
+def sweep(grid: Grid, cells: Sequence[Cell], root: Path, backend: Backend, jobs: int) -> bool:
     """Runs the cells that are missing, not what was asked for, or damaged; then writes tables and figures.
 
     Args:
         grid: what the cells come from.
         cells: all of the study.
         root: its folder: table.csv, cells.csv, figures/ and, underneath, every result.
+        backend: processes of ours, or DVC experiments.
         jobs: trainings at once; >= 1.
     Returns:
         Whether every cell is done; none has failed or diverged.
     Raises:
-        InputError: another sweep is at work in the folder.
+        InputError: another sweep is at work in the folder, or DVC does not take an experiment.
         Interrupted: a signal has ended it; what is done is kept.
     """
     store = Store(root)
     with Interruption(), store.locked(shared=False):
         store.sweep_out()
-        failures = _run(grid, cells, store, jobs)
+        run = _run_experiments if backend == "dvc" else _run
+        failures = run(grid, cells, store, jobs)
         return _gather(grid, cells, store, failures)
 
 
@@ -66,12 +71,27 @@ def _run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures
     todo = [cell for cell in ready if not work.is_done(store, cell, requests[cell.place])]
     done = len(ready) - len(todo)
     print(f"sweep {grid.name}: {len(cells)} cells, {done} of them done before, {jobs} at once", file=sys.stderr)
+    return failures | _complete(f"sweep {grid.name}", todo, requests, store, jobs)
+
+
+def _run_experiments(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
+    """Prepares and trains by DVC, then measures in processes."""
+    from transformer_spectrum.study import experiments  # here, because DVC takes a second to import
+
+    requests, failures = experiments.run(grid, cells, store, jobs)
+    trained = [cell for cell in cells if cell.place in requests]
+    todo = [cell for cell in trained if not work.is_done(store, cell, requests[cell.place])]
+    return failures | _complete(f"sweep {grid.name}: spectra", todo, requests, store, jobs)
+
+
+def _complete(title: str, cells: Sequence[Cell], requests: Mapping[str, Request], store: Store, jobs: int) -> Failures:
+    """Trains and measures what is not; reasons of the cells that are not done then."""
     tasks = [
         Task(cell.place, work.complete, (store, cell, requests[cell.place]), store.log("trainings", cell.place))
-        for cell in todo
+        for cell in cells
     ]
-    failures |= _all(f"sweep {grid.name}", "cell", tasks, jobs)
-    for cell in todo:  # a process's word is not enough
+    failures = _all(title, "cell", tasks, jobs)
+    for cell in cells:  # a process's word is not enough
         if cell.place not in failures and not work.is_done(store, cell, requests[cell.place]):
             failures[cell.place] = fault(store.training(cell), requests[cell.place]) or "its spectra are missing"
     return failures
