@@ -1,21 +1,31 @@
 """Stage spectra: every spectral metric of the three trainings, as numbers, tables and figures."""
 
+import sys
 from pathlib import Path
 
 from transformer_spectrum.errors import one_line_errors
 from transformer_spectrum.files import read_json
 from transformer_spectrum.params import load_params
+from transformer_spectrum.record.mlflow_run import attach_figures
 from transformer_spectrum.report.outputs import write_outputs
 from transformer_spectrum.report.style import caption_of
 
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 
 
+def _say(line: str) -> None:
+    print(f"spectra: {line}", file=sys.stderr)
+
+
 def main() -> None:
     params = load_params()
     caption = caption_of(params, bool(read_json("data/processed/provenance.json")["standin"]))
     models = {name: Path("models") / name for name in OPTIMIZERS}
-    write_outputs(params, models, caption, plots=Path("plots"), metrics=Path("metrics"))
+    plots = Path("plots")
+    write_outputs(params, models, caption, plots=plots, metrics=Path("metrics"))
+    if params.tracking.mlflow is not None:
+        histories = [folder / "history.npz" for folder in models.values()]
+        attach_figures(params.tracking.mlflow, histories, plots, _say)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from transformer_spectrum import record
-from transformer_spectrum.record import Recorder
+from transformer_spectrum.record import recorder as record
+from transformer_spectrum.record.recorder import Recorder
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
     if "steps" in about:
         raise InputError(f"{path}: snapshots of single matrices, no model; best or last is one")
     try:
-        params = parse_params(about.pop("params"))
+        params = parse_params({"tracking": {"mlflow": None}, **about.pop("params")})  # which no training depends on
     except InputError as error:
         raise InputError(f"{path}: written by another version of transformer-spectrum: {error}") from None
     return params, about

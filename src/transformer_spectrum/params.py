@@ -24,6 +24,7 @@ from transformer_spectrum.schema import (
     ModelParams,
     Section,
     SpectraParams,
+    TrackingParams,
     TrainingParams,
     Whole,
     check_sgt_domain,
@@ -45,6 +46,7 @@ class Params(Section):
     es: ESParams
     ga: GAParams
     spectra: SpectraParams
+    tracking: TrackingParams
 
     @model_validator(mode="after")
     def _across(self) -> Params:

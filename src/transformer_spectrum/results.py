@@ -20,7 +20,7 @@ from transformer_spectrum.fit import Fit
 from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.params import Params
 from transformer_spectrum.provenance import versions
-from transformer_spectrum.record import Recorder
+from transformer_spectrum.record.recorder import Recorder
 from transformer_spectrum.seeds import numpy_generator
 
 FORECASTS_KEPT = 24
@@ -126,13 +126,15 @@ def write_results(
     }
     if result.candidate is not None:
         about["best_candidate"] = {"step": result.candidate.step, "loss": result.candidate.loss}
+    chosen = json.loads(params.model_dump_json(exclude={"tracking"}))  # it changes no training
     with atomic_folder(models) as folder:
-        _save_models(folder, result, layout, forecaster, {**about, "params": json.loads(params.model_dump_json())})
+        _save_models(folder, result, layout, forecaster, {**about, "params": chosen})
         history.save(folder / "history.npz")
         write_arrays(folder / "forecasts.npz", _kept_forecasts(windows, made["free_running"], params.seed))
         write_json(folder / "run.json", about)
     for leftover in models.parent.glob(f".{models.name}.*"):  # of a process that was killed here
         shutil.rmtree(leftover, ignore_errors=True)
+    recorder.keep(models)
 
 
 def _kept_forecasts(windows: Windows, forecast: np.ndarray, seed: int) -> dict[str, np.ndarray]:

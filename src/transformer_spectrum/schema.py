@@ -336,3 +336,10 @@ class SpectraParams(Section):
                 "must be smaller"
             )
         return self
+
+
+class TrackingParams(Section):
+    mlflow: Annotated[str, Field(min_length=1)] | None = Field(
+        description="MLflow store that gets the trainings too: a folder, sqlite:///FILE or http(s)://SERVER; null = "
+        "none; the variable MLFLOW_TRACKING_URI takes its place"
+    )

@@ -14,6 +14,7 @@ from transformer_spectrum.files import read_json, write_json, write_text
 from transformer_spectrum.params import load_params
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.provenance import versions
+from transformer_spectrum.record.mlflow_run import attach_figures
 from transformer_spectrum.report.outputs import write_outputs
 from transformer_spectrum.report.style import caption_of
 from transformer_spectrum.run_folders import RunFolder, new_run
@@ -107,3 +108,6 @@ def carry_out(folder: RunFolder) -> None:
     caption = caption_of(params, bool(read_json(provenance)["standin"]))
     caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
     write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
+    if params.tracking.mlflow is not None:
+        histories = [folder.model / "history.npz"]
+        attach_figures(params.tracking.mlflow, histories, folder.figures, lambda line: print(line, file=sys.stderr))

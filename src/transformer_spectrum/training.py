@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -22,7 +24,8 @@ from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.params import Params
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.provenance import versions
-from transformer_spectrum.record import Recorder
+from transformer_spectrum.record.mlflow_run import Tracking
+from transformer_spectrum.record.recorder import Recorder
 from transformer_spectrum.results import write_results
 from transformer_spectrum.seeds import torch_generator
 from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
@@ -109,10 +112,11 @@ def train(
     else:  # the same switch without the compiler, whose import takes a second
         torch.set_deterministic_debug_mode("error" if where.type == "cpu" else "warn")
     forecaster = build.model(params, splits["train"].context.shape[-1]).to(where)
-    checkpoint = Checkpoint(resume, fingerprint(params, optimizer, data, where), lambda line: _say(optimizer, line))
+    same = fingerprint(params, optimizer, data, where)
+    checkpoint = Checkpoint(resume, same, lambda line: _say(optimizer, line))
     interruption = Interruption()
     try:
-        with interruption, Recorder(metrics) as recorder:
+        with interruption, Recorder(metrics, _tracking(params, optimizer, origin, same, resume)) as recorder:
             with interruption.deferred():
                 result = _run(params, optimizer, forecaster, splits, recorder, checkpoint, interruption)
             write_results(params, optimizer, forecaster, splits["test"], result, origin, recorder, models)
@@ -122,6 +126,27 @@ def train(
         raise SystemExit(128 + signal.number) from None
     checkpoint.remove()
     _say(optimizer, f"{result.stop_reason}; best step {result.history.best_step}")
+
+
+def _tracking(
+    params: Params, optimizer: str, origin: Mapping[str, Any], same: Mapping[str, Any], resume: Path
+) -> Tracking | None:
+    """The training's MLflow run, where tracking.mlflow names a store; see `fingerprint` for `same`."""
+    address = params.tracking.mlflow
+    if address is None:
+        return None
+    tags = {"optimizer": optimizer, "source": str(origin["source"]), "standin_data": str(bool(origin["standin"]))}
+    if "DVC_EXP_NAME" in os.environ:
+        tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    return Tracking(
+        address=address,
+        name=f"{optimizer} {params.loss.type} {params.data.dataset} seed {params.seed}",
+        training=hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest(),
+        params=params.model_dump(mode="json", exclude={"tracking"}),
+        tags=tags,
+        memory=resume.with_name(f"{resume.name}.mlflow.json"),
+        say=lambda line: _say(optimizer, line),
+    )
 
 
 def _say(optimizer: str, line: str) -> None:

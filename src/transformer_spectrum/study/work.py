@@ -14,7 +14,7 @@ from transformer_spectrum.data.sources import MIRROR_VARIABLE
 from transformer_spectrum.files import atomic_folder, read_json
 from transformer_spectrum.history import History
 from transformer_spectrum.preparation import prepare
-from transformer_spectrum.record import SCORES_FILE
+from transformer_spectrum.record.recorder import SCORES_FILE
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.measurement import thin_snapshots, write_rows
 from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request

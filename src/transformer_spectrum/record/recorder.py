@@ -1,4 +1,4 @@
-"""What a training reports while it runs, by DVCLive; the only importer of it."""
+"""What a training reports while it runs: a folder of DVCLive, and an MLflow run where one is named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any
 from dvclive import Live
 
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import write_json
+from transformer_spectrum.files import read_json, write_json
+from transformer_spectrum.interruption import Interrupted
+from transformer_spectrum.record.mlflow_run import MLflowRun, Tracking, leaves
 
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
@@ -37,13 +39,17 @@ class Recorder:
 
     Args:
         folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv and scores.json.
+        tracking: sends the same to MLflow, whose failures end nothing; None = not.
+    Raises:
+        InputError: MLflow is not installed, or its address is none.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, tracking: Tracking | None = None) -> None:
         self.folder = Path(folder)
         self.previous = self.folder.with_name(f".{self.folder.name}.previous")
         self.live: _Live | None = None
         self._begun, self._summarised = False, -math.inf
+        self._run = None if tracking is None else MLflowRun(tracking)
 
     def __enter__(self) -> Recorder:
         # A process that was killed has left the good folder aside.
@@ -71,6 +77,8 @@ class Recorder:
         if time.monotonic() - self._summarised >= SECONDS_BETWEEN_SUMMARIES:
             self.live.make_summary()
             self._summarised = time.monotonic()
+        if self._run is not None:
+            self._run.step(index, scalars)
 
     def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
         """What the training came to.
@@ -83,6 +91,19 @@ class Recorder:
             raise ValueError("a result without a step")
         self.live.summary.update(headline)
         write_json(self.folder / SCORES_FILE, scores)
+        if self._run is not None:
+            curves = self.live.summary
+            numbers = {n: x for n, x in leaves(scores) if isinstance(x, int | float) and n not in curves}
+            self._run.step(self.live.step, numbers, final=True)
+
+    def keep(self, models: Path) -> None:
+        """Sends the files of a finished training to MLflow, where one is named; scores.json says if that failed."""
+        if self._run is None:
+            return
+        reason = self._run.finish(models)
+        if reason:
+            path = self.folder / SCORES_FILE
+            write_json(path, {**read_json(path), "mlflow": f"not all was sent: {reason}"})
 
     def _restore(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -95,6 +116,8 @@ class Recorder:
         if error is not None:
             if self._begun:
                 self._restore()
+            if self._run is not None:
+                self._run.stop("KILLED" if isinstance(error, Interrupted) else "FAILED")
             return
         if self.live is None:
             return
