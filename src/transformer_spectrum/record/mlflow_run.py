@@ -94,10 +94,10 @@ class MLflowRun:
             self.tracking.say(f"MLflow at {_shown(self.address)} did not take all: {reason}")
         return reason
 
-    def stop(self, status: str, patience: float = PATIENCE_WHEN_STOPPED) -> str:
+    def stop(self, status: str, patience: float | None = None) -> str:
         """Sends what waits and ends the run with MLflow's word for how."""
         self.status = status
-        return self.delivery.finish(patience)
+        return self.delivery.finish(PATIENCE_WHEN_STOPPED if patience is None else patience)
 
     def _send(self) -> Iterator[None]:
         from mlflow import MlflowClient
