@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from transformer_spectrum.files import write_arrays, write_json
 from transformer_spectrum.params import Params, parse_params
 from transformer_spectrum.report.summary import estimators_of
 from transformer_spectrum.results import forecasts
+from transformer_spectrum.run_folders import RunFolder
 from transformer_spectrum.spectra import metrics
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.training import train
@@ -203,9 +205,16 @@ def test_load_run_gives_history_provenance_and_scores(trained):
     assert len(scored.history.seconds) == 3
 
 
-def test_scores_of_another_training_are_refused(trained, tmp_path):
-    from shutil import copytree
+def test_the_folder_of_a_run_outside_dvc_is_loaded_with_its_own_metrics(trained, tmp_path):
+    folder = RunFolder(tmp_path)
+    copytree(trained / "models/es", folder.model)
+    copytree(trained / "metrics/es", folder.metrics)
+    assert ts.load(tmp_path, "last").path == folder.model / "last.safetensors"
+    run = ts.load_run(tmp_path)
+    assert run.scores == ts.load_run(trained / "models/es", trained / "metrics/es").scores
 
+
+def test_scores_of_another_training_are_refused(trained, tmp_path):
     copytree(trained / "metrics/es", tmp_path / "es")
     scores = json.loads((tmp_path / "es/scores.json").read_text())
     write_json(tmp_path / "es/scores.json", scores | {"best_step": scores["best_step"] + 1})

@@ -18,6 +18,7 @@ from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json
 from transformer_spectrum.history import History
 from transformer_spectrum.params import Params, parse_params
+from transformer_spectrum.run_folders import RunFolder
 
 if TYPE_CHECKING:
     from transformer_spectrum.models.base import Forecaster
@@ -64,7 +65,7 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     """The model of a training.
 
     Args:
-        path: the folder of a training, such as models/adam, or one .safetensors file of it.
+        path: the folder of a training, such as models/adam or runs/NAME/TIME, or one .safetensors file of it.
         which: weights of a folder: "best" by validation loss (None means it), "last", or "best_candidate", the best
             candidate of a generation by its own training loss, which only ES has (GA's weights are those of a member).
     Raises:
@@ -100,14 +101,17 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
     """The record of a training.
 
     Args:
-        models: its folder, such as models/adam.
-        metrics: the folder of its metrics, such as metrics/adam, for the scores and the wall seconds; None = without.
+        models: its folder, such as models/adam or runs/NAME/TIME.
+        metrics: the folder of its metrics, such as metrics/adam, for the scores and the wall seconds; None = without,
+            but runs/NAME/TIME has its own.
     Raises:
         InputError: a file is missing, corrupt, of another version of this package or of another training.
     """
     models = Path(models)
     if not models.is_dir():
         raise InputError(f"{models}: no such folder; it must be that of a training, such as models/adam")
+    if (run := RunFolder(models)).model.is_dir():
+        models, metrics = run.model, run.metrics if metrics is None else metrics
     params, _ = _header(models / "best.safetensors")
     provenance = read_json(models / "run.json")
     if metrics is None:
@@ -130,6 +134,8 @@ def _weights_of(path: Path, which: Which | None) -> Path:
         if path.suffix != ".safetensors":
             raise InputError(f"{path}: must be the folder of a training or a .safetensors file of it")
         return path
+    if (run := RunFolder(path)).model.is_dir():
+        path = run.model
     file = path / f"{which or 'best'}.safetensors"
     if not file.is_file():
         there = sorted(one.stem for one in path.glob("*.safetensors") if one.stem != "snapshots")
