@@ -27,8 +27,8 @@ def write_pngs(
 
     Args:
         folder: of the PNG files; made where it is missing. "spectra against steps" becomes spectra_against_steps.png.
-        revisions: anything that `dvc plots diff` takes: commits, branches, experiments, "workspace". With one, colours
-            mean optimizers; with several, revisions.
+        revisions: commits, branches, experiments or "workspace": two or more, whose plots are laid over each other
+            (colours mean revisions), or "workspace" alone, as `dvc plots show` has it (colours mean optimizers).
         targets: names of plots in dvc.yaml; all when empty.
         repository: of DVC and git.
         scale: PNG pixels for each pixel of the plot.
@@ -43,6 +43,8 @@ def write_pngs(
         raise InputError(
             "PNG files of plots need the package vl-convert-python: pip install vl-convert-python"
         ) from None
+    if len(revisions) < 2 and list(revisions) != ["workspace"]:
+        raise InputError(f"revisions {list(revisions)}: two or more, or the workspace alone")
     answer = _plots(revisions, targets, repository)
     files = []
     for name, entries in answer.get("data", {}).items():
@@ -61,9 +63,8 @@ def write_pngs(
 
 def _plots(revisions: Sequence[str], targets: Sequence[str], repository: str | Path) -> dict[str, Any]:
     """What `dvc plots` has to say, filled templates among it."""
-    # `diff` with a single revision would add the workspace.
-    verb = ["diff", *revisions] if len(revisions) > 1 or list(revisions) != ["workspace"] else ["show"]
-    chosen = (["--targets"] if verb[0] == "diff" and targets else []) + list(targets)
+    verb = ["show"] if list(revisions) == ["workspace"] else ["diff", *revisions]
+    chosen = ["--targets", *targets] if targets and verb[0] == "diff" else [*targets]
     with tempfile.TemporaryDirectory() as static:
         command = [sys.executable, "-m", "dvc", "plots", *verb, "--json", "--out", static, *chosen]
         ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)

@@ -1,0 +1,107 @@
+"""`dvc plots` as users run it, in a fresh clone with two revisions: every plot is drawn, offline, in HTML and PNG."""
+
+import re
+
+import pytest
+import yaml
+from clones import Clone
+from PIL import Image
+
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.vega.pictures import write_pngs
+from transformer_spectrum.vega.pieces import OPTIMIZER_COLOURS, REVISION_COLOURS
+
+pytestmark = pytest.mark.slow
+
+DRAWN = "document.documentElement.dataset.drawn"
+OPTIMIZERS, REVISIONS = ({light for light, _ in pairs} for pairs in (OPTIMIZER_COLOURS, REVISION_COLOURS[:2]))
+
+
+@pytest.fixture(scope="module")
+def fresh(copy_of_finished, tmp_path_factory) -> Clone:
+    """A clone by git alone, without DVC's cache, of a repository in which Adam was trained again at another rate."""
+    origin = copy_of_finished("plots")
+    origin.set(adam__learning_rate=0.02)
+    origin.run("dvc", "repro")
+    origin.run("git", "commit", "--quiet", "--all", "--message=faster")
+    root = tmp_path_factory.mktemp("fresh") / "repository"
+    origin.run("git", "clone", "--quiet", str(origin.root), str(root))
+    return Clone(root, origin.environment, origin.nursery)
+
+
+@pytest.fixture(scope="module")
+def names(fresh) -> list[str]:
+    """The plots of dvc.yaml that are drawn by a template of ours."""
+    plots = yaml.safe_load((fresh.root / "dvc.yaml").read_text())["plots"]
+    return [name for plot in plots if isinstance(plot, dict) for name in plot]
+
+
+def identifier(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def test_a_diff_draws_every_plot_offline_and_colours_mean_revisions(fresh, names, browser):
+    fresh.run("dvc", "plots", "diff", "HEAD~1", "HEAD")
+    with browser.open(fresh.root / "dvc_plots/index.html", ready=DRAWN) as page:
+        assert (page.requests, page.errors, page.warnings) == ([], [], [])
+        figures = {figure.id: figure for figure in page.figures(".plot")}
+        assert set(figures) == set(map(identifier, names))
+        for name, figure in figures.items():
+            assert figure.marks > 0, name
+            assert {"HEAD~1", "HEAD"} <= set(figure.texts), name
+            if name != "spectra_by_layer":
+                assert set(figure.strokes) >= REVISIONS, name
+                assert not OPTIMIZERS & set(figure.strokes), name
+        pictures = page.driver.locator(".picture img")
+        assert pictures.count() == 2 * len(list((fresh.root / "plots").glob("*.png")))
+        pictures.last.scroll_into_view_if_needed()
+        page.driver.wait_for_function("[...document.images].at(-1).naturalWidth > 0")
+
+
+def test_a_show_draws_every_plot_offline_and_colours_mean_optimizers(fresh, names, browser):
+    fresh.run("dvc", "plots", "show")
+    with browser.open(fresh.root / "dvc_plots/index.html", ready=DRAWN) as page:
+        assert (page.requests, page.errors, page.warnings) == ([], [], [])
+        figures = page.figures(".plot")
+        assert [figure.id for figure in figures] == list(map(identifier, names))
+        for figure in figures:
+            assert figure.marks > 0
+            if figure.id != "spectra_by_layer":
+                assert set(figure.strokes) >= OPTIMIZERS, figure.id
+                assert not REVISIONS & set(figure.strokes), figure.id
+
+
+def test_every_plot_takes_at_most_ten_thousand_rows_in_a_diff_of_two(fresh):
+    for path in (fresh.root / "plots").glob("*.csv"):
+        assert 0 < 2 * (len(path.read_text().splitlines()) - 1) <= 10_000
+
+
+def colours(path):
+    with Image.open(path) as image:
+        return {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in image.convert("RGB").getcolors(1 << 24)}
+
+
+def test_a_diff_is_drawn_as_png_files_too(fresh, names, tmp_path):
+    files, problems = write_pngs(tmp_path, ["HEAD~1", "HEAD"], repository=fresh.root)
+    assert problems == []
+    assert [path.stem for path in files] == [identifier(name) for name in names]
+    for path in files:
+        if path.stem != "spectra_by_layer":
+            assert colours(path) >= REVISIONS, path
+    (alone,), _ = write_pngs(tmp_path / "show", ["workspace"], targets=["loss"], repository=fresh.root)
+    assert colours(alone) >= OPTIMIZERS
+    with Image.open(alone) as image:
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("revisions", "complaint"),
+    [
+        (["nowhere", "HEAD"], "dvc plots: unknown Git revision 'nowhere'"),
+        (["HEAD"], r"revisions ['HEAD']: two or more, or the workspace alone"),
+    ],
+)
+def test_revisions_that_cannot_be_compared_are_refused_in_one_line(fresh, revisions, complaint, tmp_path):
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        write_pngs(tmp_path, revisions, repository=fresh.root)
+    assert not list(tmp_path.iterdir())
