@@ -8,7 +8,7 @@ from dvc_render.vega import VegaRenderer
 
 from transformer_spectrum.report import style, tables
 from transformer_spectrum.vega.__main__ import contents
-from transformer_spectrum.vega.pieces import OPTIMIZER_COLOURS, OPTIMIZERS, REVISION_COLOURS
+from transformer_spectrum.vega.pieces import FAMILIES, METRICS, OPTIMIZER_COLOURS, OPTIMIZERS, REVISION_COLOURS
 
 TEMPLATES = {
     "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
@@ -140,6 +140,36 @@ def test_revisions_that_start_from_the_same_weights_share_a_grey_null_and_others
     assert set(LIGHT_REVISIONS[:2]) <= set(apart["evolution"].fills)
     assert "#6b6b6b" in alike["singular_values"].strokes
     assert "#6b6b6b" not in apart["singular_values"].strokes
+
+
+PANELS = """
+([columns, rows]) => {
+    const svg = document.querySelector('#evolution svg');
+    const centre = element => {
+        const box = element.getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    };
+    const header = words => [...svg.querySelectorAll('text')].find(text => text.textContent.startsWith(words));
+    const nearest = (names, axis, at) => names
+        .map(name => [Math.abs(centre(header(name))[axis] - at[axis]), name]).sort((a, b) => a[0] - b[0])[0][1];
+    const lines = [...svg.querySelectorAll('g.mark-line.role-mark > path')].filter(path => path.getBBox().width > 0);
+    return lines.map(centre).map(at => [nearest(columns, 0, at), nearest(rows, 1, at)]);
+}
+"""
+
+
+def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(page, rows, monkeypatch):
+    family, metric = (tables.SPECTRA_EVOLUTION.index(name) for name in ("family", "metric"))
+    lacking = {("encoder_self_attention", "spectral_norm"), ("readout", "ks_alpha"), ("embedding", "stable_rank")}
+    kept = [row for row in rows["evolution"] if (row[family], row[metric]) not in lacking]
+    monkeypatch.setitem(rows, "evolution", kept)
+    words = {name: name.replace("_", " ").replace(" attention", "-attention") for name in FAMILIES}
+    titles = {name: title.split("\n")[0] for name, title in METRICS.items()}
+    expected = {(words[row[family]], titles[row[metric]]) for row in kept}
+    columns = [words[name] for name in FAMILIES if words[name] in {column for column, _ in expected}]
+    with page(["A"], names=["evolution"]) as shown:
+        found = shown.driver.evaluate(PANELS, [columns, list(titles.values())])
+    assert {tuple(panel) for panel in found} == expected
 
 
 def test_the_page_is_dark_where_dark_is_preferred_and_keeps_within_a_telephone(page):

@@ -22,8 +22,10 @@ from transformer_spectrum.vega.pieces import (
     colour,
     dash,
     distinct_starts,
+    in_order,
     lines,
     of_null,
+    ordered,
     quantitative,
     template,
     tooltip,
@@ -42,7 +44,7 @@ SHOWN = {
 }
 # Steps of Adam are epochs, tens; those of the others are generations, hundreds.
 EARLY = {"type": "symlog", "constant": 10}
-EARLY_AXIS = axis(9, values=[0, 10, 30, 100, 300, 1000, 3000, 10000, 100000])
+EARLY_AXIS = axis(9, labelSeparation=8, values=[0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 100000])
 
 
 def evolution(budget: bool) -> Spec:
@@ -113,19 +115,16 @@ def evolution(budget: bool) -> Spec:
         [
             *WORDS,
             *FAMILY_WORDS,
-            {"calculate": f"({METRICS!r})[datum.metric] || datum.metric", "as": "metric_words"},
+            {"calculate": f"({METRICS!r})[datum.metric] || datum.metric", "as": "words"},
+            ordered("metric_words", f"indexof({list(METRICS)!r}, datum.metric)", "datum.words"),
+            ordered("family_words", "datum.family_order", "datum.family_words"),
             START,
             distinct_starts("family", "metric"),
         ],
         {
             "facet": {
-                "row": {"field": "metric_words", "type": "nominal", "title": None, "sort": list(METRICS.values())},
-                "column": {
-                    "field": "family_words",
-                    "type": "nominal",
-                    "title": None,
-                    "sort": {"field": "family_order", "op": "min"},
-                },
+                "row": in_order("metric_words"),
+                "column": in_order("family_words"),
             },
             "spec": {"width": 145, "height": 105, "layer": layers},
             "resolve": {"scale": {"y": "independent"}},
