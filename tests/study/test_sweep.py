@@ -10,6 +10,7 @@ from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -122,6 +123,23 @@ def test_the_table_has_what_the_histories_say(study):
             expected = formulas[row["metric"]](history.spectrum(position, matrix).astype(float))
             assert float(row[column]) == pytest.approx(expected, rel=2e-5)
     assert len(histories) == 4
+
+
+def test_families_are_means_over_matrices_of_one_family_and_shape(study):
+    table = pd.read_csv("out/table.csv")
+    table["larger"], table["smaller"] = table[["rows", "columns"]].max(axis=1), table[["rows", "columns"]].min(axis=1)
+    keys = ["loss", "seed", "step", "metric", "larger", "smaller"]
+    families = pd.read_csv("out/families.csv")
+    families["kind"] = families["family"].str.replace(r"_\d+x\d+$", "", regex=True)
+    expected = table.groupby([*keys, "family"])["value"].mean()
+    found = families.set_index([*keys, "kind"])["value"]
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found.reindex(expected.index), expected, rtol=1e-6)
+    assert (families.groupby(["loss", "seed"])["step"].transform("max") == families["step"]).eq(families["last"]).all()
+    # Shuffles of different matrices are independent: the spread of their mean is about that of one over sqrt(m).
+    one = table[(table["metric"] == "stable_rank") & (table["family"] == "encoder_self_attention")]["null_sd"].mean()
+    chosen = (families["metric"] == "stable_rank") & (families["family"] == "encoder_self_attention")
+    assert 0.2 * one < families[chosen]["null_sd"].mean() < one
 
 
 def test_a_value_is_missing_exactly_where_a_reason_is_given(study):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transformer_spectrum.files import atomic_folder, sha256
+from transformer_spectrum.progress import Progress
 from transformer_spectrum.report.style import (
     NULL_COLOUR,
     NULL_LABEL,
@@ -25,7 +26,7 @@ from transformer_spectrum.report.style import (
     null_line,
     save,
 )
-from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
 from transformer_spectrum.study.request import code_of
 from transformer_spectrum.study.store import fault, write_record
@@ -48,8 +49,6 @@ LOSS_COLOURS = {
 """The same loss has the same colour in every figure of every study: Okabe & Ito, and blues by q."""
 OTHER_COLOURS = ("#7f7f7f", "#bcbd22", "#8c564b", "#17becf", "#000000", "#9467bd")
 MARKERS = {"adam": "o", "es": "s", "ga": "^"}
-USED = ["dataset", "loss", "optimizer", "seed", "step", "matrix", "family", "rows", "columns", "metric"]
-NUMBERS = ["value", "null", "null_sd"]
 
 
 def colours_of(losses: Sequence[str]) -> dict[str, str]:
@@ -59,39 +58,11 @@ def colours_of(losses: Sequence[str]) -> dict[str, str]:
     return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
 
 
-def last_steps(table: Path) -> pd.DataFrame:
-    """The last step of every training, averaged over the matrices of one family and shape.
-
-    Returns:
-        A row for each data set, loss, optimizer, seed, metric and `label` (of the family, see `shape_classes`), with
-        `value`, `null` and `null_sd` (of the mean: shuffles of different matrices are independent), `matrices` (how
-        many have a value) and their larger and smaller side.
-    """
-    kinds = dict.fromkeys(("dataset", "loss", "optimizer", "matrix", "family", "metric"), "category")
-    rows = pd.read_csv(table, usecols=[*USED, *NUMBERS], dtype=kinds)
-    run = ["dataset", "loss", "optimizer", "seed"]
-    rows = rows[rows["step"] == rows.groupby(run, observed=True)["step"].transform("max")].copy()
-    rows["larger"], rows["smaller"] = (rows[["rows", "columns"]].agg(side, axis=1) for side in ("max", "min"))
-    rows["label"] = rows["matrix"].astype(str).map(_labels(rows))
-    rows["variance"] = rows["null_sd"] ** 2
-    rows = rows.dropna(subset=["label"])
-    groups = rows.groupby([*run, "metric", "label", "larger", "smaller"], observed=True, sort=False)
-    found = groups.agg(
-        value=("value", "mean"),
-        null=("null", "mean"),
-        variance=("variance", "sum"),
-        matrices=("value", "count"),
-    ).reset_index()
-    found["null_sd"] = np.sqrt(found["variance"]) / found["matrices"].clip(lower=1)
-    return found
-
-
-def _labels(rows: pd.DataFrame) -> dict[str, str]:
-    """Matrix -> label of its family and shape."""
-    matrices = rows.drop_duplicates("matrix")
-    names = matrices["matrix"].astype(str).tolist()
-    classes = shape_classes(matrices["family"].astype(str).to_numpy(), matrices[["rows", "columns"]].to_numpy())
-    return {names[position]: label for label, members in classes.items() for position in members.tolist()}
+def read_last(table: Path) -> pd.DataFrame:
+    """The last steps of families.csv."""
+    words = dict.fromkeys(("study", "dataset", "loss", "optimizer", "family", "metric"), "category")
+    rows = pd.read_csv(table, dtype=words)
+    return rows[rows["last"] == 1]
 
 
 def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path) -> None:
@@ -100,7 +71,7 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path) 
     Args:
         grid: for its title and the order of its losses.
         cells: those in the table.
-        table: table.csv.
+        table: families.csv.
         folder: replaced as a whole.
     """
     if not cells:
@@ -109,45 +80,44 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path) 
     request = {"table": sha256(table), "grid": [grid.title, *grid.datasets, *grid.losses], "code": code_of(CODE)}
     if not fault(folder, request):
         return
-    last = last_steps(table)
-    standin = pd.read_csv(table, usecols=["standin"])["standin"].any()
-    with atomic_folder(folder) as inside:
-        for metric in SHOWN:
+    last = read_last(table)
+    with atomic_folder(folder) as inside, Progress(f"sweep {grid.name}: figures", len(SHOWN), "figure") as progress:
+        for number, metric in enumerate(SHOWN, start=1):
             shown = last[(last["metric"] == metric) & last["value"].notna()]
             if len(shown):
-                save(by_loss(grid, metric, shown, standin=bool(standin)), inside / f"{metric}.png")
+                save(by_loss(grid, metric, shown), inside / f"{metric}.png")
+            progress.update(number)
         write_record(inside, request, {})
 
 
-def by_loss(grid: Grid, metric: str, last: pd.DataFrame, *, standin: bool) -> Figure:
+def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
     """One metric: a row of panels for each data set, a column for each family of matrices, the losses side by side.
 
     Args:
         grid: for its title and the order of data sets and losses.
         metric: its name.
-        last: rows of `last_steps` with that metric.
-        standin: some of the data are simulated in the place of real ones; said in red.
+        last: rows of `read_last` with that metric and a value.
     """
     datasets = [name for name in grid.datasets if (last["dataset"] == name).any()]
     losses = [name for name in grid.losses if (last["loss"] == name).any()]
     optimizers = [name for name in OPTIMIZERS if (last["optimizer"] == name).any()]
-    shapes = last.drop_duplicates("label").set_index("label")
+    families = last.drop_duplicates("family").set_index("family")
     colours = colours_of(list(grid.losses))
     with house_style():
         panel = max(1.7, 0.11 * len(losses) * len(optimizers) + 0.7)
-        width, height = max(9.5, panel * len(shapes) + 0.9), 1.7 * len(datasets)
+        width, height = max(9.5, panel * len(families) + 0.9), 1.7 * len(datasets)
         figure = new_figure(width, height + 2.2)
-        axes = figure.subplots(len(datasets), len(shapes), sharex=True, squeeze=False)
+        axes = figure.subplots(len(datasets), len(families), sharex=True, squeeze=False)
         for row, dataset in enumerate(datasets):
-            for column, label in enumerate(shapes.index):
-                part = last[(last["dataset"] == dataset) & (last["label"] == label)]
+            for column, label in enumerate(families.index):
+                part = last[(last["dataset"] == dataset) & (last["family"] == label)]
                 _panel(axes[row, column], part, losses, optimizers, colours)
                 if row == 0:
-                    size = [int(shapes.loc[label, side]) for side in ("larger", "smaller")]
-                    axes[row, column].set_title(family_title(label, int(shapes.loc[label, "matrices"]), size))
+                    size = [int(families.loc[label, side]) for side in ("larger", "smaller")]
+                    axes[row, column].set_title(family_title(label, int(families.loc[label, "matrices"]), size))
             axes[row, 0].set_ylabel(f"{dataset}\n{metric.replace('_', ' ')}")
         figure.align_ylabels(axes[:, 0])
-        _words(figure, grid, metric, optimizers, standin=standin)
+        _words(figure, grid, metric, optimizers, standin=bool(last["standin"].any()))
         return figure
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from transformer_spectrum.files import atomic_path, write_csv
+from transformer_spectrum.files import atomic_path
 from transformer_spectrum.history import History
 from transformer_spectrum.report.details import SPECTRA_NULLS, spectra_nulls
-from transformer_spectrum.report.summary import summarize, tracked_positions
+from transformer_spectrum.report.summary import Summary, summarize, tracked_positions
 from transformer_spectrum.schema import SpectraParams
 from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.spectra.nulls import family_null
 from transformer_spectrum.study.grid import Cell
 
 KEYS = ("study", "dataset", "loss", "optimizer", "seed", "standin")
@@ -31,38 +33,60 @@ VALUES = {
 }
 """Column of the table -> column of `report.details.spectra_nulls`."""
 COLUMNS = (*KEYS, *PLACE, *VALUES)
+FAMILY_PLACE = ("step", "evaluations", "last", "family", "matrices", "larger", "smaller", "metric")
+FAMILY_COLUMNS = (*KEYS, *FAMILY_PLACE, *VALUES)
+
+Rows = Iterator[tuple[Any, ...]]
 
 
-def rows(cell: Cell, training: Path, *, standin: bool) -> Iterator[tuple[Any, ...]]:
+def summary_of(cell: Cell, training: Path) -> Summary:
+    """Every spectral metric of a training and its nulls.
+
+    Raises:
+        InputError: a file of the training is missing or corrupt.
+    """
+    summaries = summarize(
+        {cell.optimizer: History.load(training / "history.npz")},
+        {cell.optimizer: Snapshots.load(training / "snapshots.safetensors")},
+        cell.params.spectra.model_copy(update={"bootstrap": 0}),  # no column of ours shows it
+        heads=cell.params.model.heads,
+        seed=cell.seed,
+    )
+    return summaries[cell.optimizer]
+
+
+def matrix_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
     """COLUMNS for every metric of every matrix at the tracked steps.
 
     `null` is the metric of the initial matrix and `null_sd` its spread over shuffles of that; `shuffled` and
     `shuffled_sd` are mean and spread over shuffles of the step's own matrix; `reason` says why a value is missing.
-
-    Args:
-        cell: whose training.
-        training: its folder.
-        standin: the data are simulated in the place of real ones.
-    Raises:
-        InputError: a file is missing or corrupt.
     """
-    spectra = cell.params.spectra.model_copy(update={"bootstrap": 0})  # no column of ours shows it
-    summaries = summarize(
-        {cell.optimizer: History.load(training / "history.npz")},
-        {cell.optimizer: Snapshots.load(training / "snapshots.safetensors")},
-        spectra,
-        heads=cell.params.model.heads,
-        seed=cell.seed,
-    )
     positions = [SPECTRA_NULLS.index(name) for name in (*PLACE, *VALUES.values())]
     keys = (*cell.key, int(standin))
-    for row in spectra_nulls(summaries):
+    for row in spectra_nulls({cell.optimizer: summary}):
         yield (*keys, *(row[position] for position in positions))
 
 
-def write_rows(cell: Cell, training: Path, path: Path, *, standin: bool) -> None:
-    """Writes `rows` as CSV."""
-    write_csv(path, COLUMNS, rows(cell, training, standin=standin))
+def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
+    """FAMILY_COLUMNS: the same for means over the matrices of one family and shape, whose nulls are narrower.
+
+    `last` is 1 at the last step of the training; `matrices` of sides `larger` x `smaller` are in the mean, if each has
+    a value.
+    """
+    evidence, keys = summary.evidence, (*cell.key, int(standin))
+    budget = dict(zip(summary.history.steps.tolist(), summary.history.evaluations.tolist(), strict=True))
+    for label, members in summary.families.items():
+        sides = sorted(summary.history.shapes[members[0]].tolist(), reverse=True)
+        for metric in METRICS:
+            mean = evidence.observed.class_mean(metric, members)
+            initial = family_null(evidence.initial.values[metric][:, members])
+            for position, step in enumerate(evidence.steps):
+                own = family_null(evidence.shuffled[position].values[metric][:, members])
+                last = int(step == evidence.steps[-1])
+                numbers = (mean[position], mean[0], initial.standard_deviation, own.mean, own.standard_deviation)
+                reason = evidence.observed.class_reason(metric, position, members)
+                place = (step, budget[step], last, label, len(members), *sides, metric)
+                yield (*keys, *place, *(float(x) if np.isfinite(x) else "" for x in numbers), reason)
 
 
 def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None:

@@ -17,6 +17,7 @@ DATA_CODE = ("acquisition.py", "data", "distributions", "preparation.py", "score
 TRAINING_CODE = (
     "build.py",
     "checkpoint.py",
+    "data/windows.py",
     "distributions",
     "fit.py",
     "history.py",

@@ -152,8 +152,9 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures)
         if cell.place not in failures and read_record(store.training(cell))["outcome"]["diverged"]
     }
     done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
-    write_table(done, store, store.root / "table.csv")
-    write_figures(grid, done, store.root / "table.csv", store.root / "figures")
+    write_table(done, store, work.MATRICES, store.root / "table.csv")
+    write_table(done, store, work.FAMILIES, store.root / work.FAMILIES)
+    write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures")
     bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])
     print(
         f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}",

@@ -1,4 +1,4 @@
-"""The two tables of a study: every spectral metric of every training, and what became of every cell."""
+"""The tables of a study: every spectral metric by matrix and by family, and what became of every cell."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from transformer_spectrum.files import atomic_path, write_csv
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.measurement import COLUMNS
+from transformer_spectrum.study.measurement import COLUMNS, FAMILY_COLUMNS
 from transformer_spectrum.study.store import Store, read_record
-from transformer_spectrum.study.work import TABLE
+from transformer_spectrum.study.work import FAMILIES, MATRICES
 
 OUTCOME = (
     "steps",
@@ -52,19 +52,20 @@ def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]
     return counts
 
 
-def write_table(cells: Sequence[Cell], store: Store, path: Path) -> None:
+def write_table(cells: Sequence[Cell], store: Store, part: str, path: Path) -> None:
     """Writes the spectra of the cells one behind the other.
 
     Args:
         cells: those that are done, in order; what else lies in the folder does not come in.
         store: the study's folder.
+        part: file of each cell's spectra: `work.MATRICES` or `work.FAMILIES`.
         path: the CSV file.
     """
-    header = (",".join(COLUMNS) + "\n").encode()
+    header = (",".join({MATRICES: COLUMNS, FAMILIES: FAMILY_COLUMNS}[part]) + "\n").encode()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(header)
         for cell in cells:
-            with (store.spectra(cell) / TABLE).open("rb") as part:
-                if part.readline() != header:
-                    raise ValueError(f"{part.name}: another header than {COLUMNS}")
-                shutil.copyfileobj(part, stream)
+            with (store.spectra(cell) / part).open("rb") as one:
+                if one.readline() != header:
+                    raise ValueError(f"{one.name}: another header than {header.decode().strip()}")
+                shutil.copyfileobj(one, stream)

@@ -11,17 +11,24 @@ import numpy as np
 
 from transformer_spectrum import acquisition
 from transformer_spectrum.data.sources import MIRROR_VARIABLE
-from transformer_spectrum.files import atomic_folder, read_json
+from transformer_spectrum.files import atomic_folder, read_json, write_csv
 from transformer_spectrum.history import History
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.record.recorder import SCORES_FILE
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.measurement import thin_snapshots, write_rows
+from transformer_spectrum.study.measurement import (
+    COLUMNS,
+    FAMILY_COLUMNS,
+    family_rows,
+    matrix_rows,
+    summary_of,
+    thin_snapshots,
+)
 from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
 from transformer_spectrum.study.store import Store, fault, read_record, write_record
 from transformer_spectrum.training import train
 
-RAW, WINDOWS, TABLE = "raw", "windows", "spectra.csv"
+RAW, WINDOWS, MATRICES, FAMILIES = "raw", "windows", "matrices.csv", "families.csv"
 WINDOWS_FILES = ("windows/windows.npz", "windows/provenance.json")
 """Of the windows' folder, what a training reads."""
 TRAINING_FILES = ("best.safetensors", "last.safetensors", "snapshots.safetensors", "history.npz", "run.json")
@@ -102,7 +109,9 @@ def measure(store: Store, cell: Cell) -> None:
     asked = spectra_request(cell, record["files"])
     if fault(store.spectra(cell), asked):
         with atomic_folder(store.spectra(cell)) as folder:
-            write_rows(cell, store.training(cell), folder / TABLE, standin=record["outcome"]["standin"])
+            summary, standin = summary_of(cell, store.training(cell)), record["outcome"]["standin"]
+            write_csv(folder / MATRICES, COLUMNS, matrix_rows(cell, summary, standin=standin))
+            write_csv(folder / FAMILIES, FAMILY_COLUMNS, family_rows(cell, summary, standin=standin))
             write_record(folder, asked, {})
 
 

@@ -1,0 +1,84 @@
+"""Figures by loss: they show the table's numbers, alike in every study."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from transformer_spectrum.report.style import STANDIN
+from transformer_spectrum.study import figures
+from transformer_spectrum.study import grid as grids
+
+VALUES = {("mse", 1): 3.0, ("mse", 2): 5.0, ("sgt_q5", 1): 6.0, ("sgt_q5", 2): 6.5}
+
+
+@pytest.fixture
+def grid(write_grid):
+    return grids.load_grid(str(write_grid()))
+
+
+def table(standin=0):
+    """Rows of families.csv: one family, two losses, two seeds."""
+    return pd.DataFrame(
+        {
+            "dataset": "narrow",
+            "loss": loss,
+            "optimizer": "adam",
+            "seed": seed,
+            "standin": standin,
+            "family": "feed_forward",
+            "matrices": 4,
+            "larger": 32,
+            "smaller": 16,
+            "metric": "stable_rank",
+            "value": value,
+            "null": 4.0 + seed,
+            "null_sd": 0.5,
+        }
+        for (loss, seed), value in VALUES.items()
+    )
+
+
+def marks(axes):
+    """Colour -> heights of the marks, seeds first and their mean last."""
+    found = {}
+    for line in axes.lines:
+        if line.get_marker() == "o":
+            found.setdefault(line.get_color(), []).extend(np.asarray(line.get_ydata()).tolist())
+    return found
+
+
+def test_every_seed_its_mean_and_the_null_are_drawn(grid):
+    axes = figures.by_loss(grid, "stable_rank", table()).axes
+    assert len(axes) == 1
+    assert marks(axes[0]) == {
+        figures.LOSS_COLOURS["mse"]: [3.0, 5.0, 4.0],
+        figures.LOSS_COLOURS["sgt_q5"]: [6.0, 6.5, 6.25],
+    }
+    dashed = [line for line in axes[0].lines if line.get_linestyle() == "--"]
+    assert [line.get_ydata()[0] for line in dashed] == [5.5]  # the mean of both seeds' initial weights
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == ["mse", "sgt_q5"]
+    assert axes[0].get_title() == "feed forward\n4 matrices, 32×16"
+
+
+def test_a_stand_in_is_said_in_red(grid):
+    words = [[text.get_text() for text in figures.by_loss(grid, "stable_rank", table(flag)).texts] for flag in (0, 1)]
+    assert STANDIN not in words[0]
+    assert STANDIN in words[1]
+
+
+def test_a_loss_has_one_colour_whatever_the_grid_and_no_two_share_one():
+    few, many = figures.colours_of(["mse"]), figures.colours_of([*figures.LOSS_COLOURS, "own", "another"])
+    assert few["mse"] == many["mse"]
+    assert len(set(many.values())) == len(many)
+
+
+def test_every_metric_has_a_figure_but_those_that_judge_another_one():
+    assert set(figures.COMPANIONS) == {name for name in figures.METRICS if name.endswith(("_se", "_r_squared"))}
+    assert len(figures.SHOWN) + len(figures.COMPANIONS) == len(figures.METRICS)
+
+
+def test_a_study_of_which_nothing_is_done_has_no_figures(grid, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/stable_rank.png").touch()
+    figures.write_figures(grid, [], tmp_path / "families.csv", tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()

@@ -1,0 +1,97 @@
+"""Requests: whatever decides a result is in them, and what does not is not."""
+
+import dataclasses
+
+import grimp
+import pytest
+
+from transformer_spectrum.params import parse_params
+from transformer_spectrum.study import grid as grids
+from transformer_spectrum.study import request
+
+PACKAGE = "transformer_spectrum"
+HARMLESS = {
+    "configuration",
+    "errors",
+    "files",
+    "interruption",
+    "legend",
+    "packaged",
+    "params",
+    "progress",
+    "provenance",
+    "record",
+    "schema",
+    "settings",
+    "study.grid",
+}
+"""What they compute is in a request as parameters, or is no number at all."""
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph(PACKAGE)
+
+
+@pytest.fixture
+def cell(write_grid, base):
+    return grids.cells(grids.load_grid(str(write_grid())), base, runs=1)[1]
+
+
+@pytest.mark.parametrize(
+    ("entries", "code", "harmless"),
+    [
+        (("acquisition", "preparation"), request.DATA_CODE, set()),
+        (("training",), request.TRAINING_CODE, {"data.series", "spectra.metrics"}),  # the bar shows a metric
+        (("study.measurement",), request.SPECTRA_CODE, set()),
+    ],
+)
+def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, code, harmless):
+    needed = set()
+    for entry in entries:
+        needed |= {f"{PACKAGE}.{entry}", *graph.find_upstream_modules(f"{PACKAGE}.{entry}")}
+    packages = {name for name in needed if (request.PACKAGE / name[len(PACKAGE) + 1 :].replace(".", "/")).is_dir()}
+    covered = request.code_of(code)
+    files = {name: f"{name[len(PACKAGE) + 1 :].replace('.', '/')}.py" for name in needed - packages - {PACKAGE}}
+    missing = {name[len(PACKAGE) + 1 :] for name, file in files.items() if file not in covered}
+    assert missing <= HARMLESS | harmless
+
+
+def changed(cell, **values):
+    tree = cell.params.model_dump()
+    for name, value in values.items():
+        *path, last = name.split("__")
+        block = tree
+        for part in path:
+            block = block[part]
+        block[last] = value
+    return dataclasses.replace(cell, params=parse_params(tree))
+
+
+@pytest.mark.parametrize(
+    ("values", "windows", "training"),
+    [
+        ({"loss__q": 6.0}, False, True),
+        ({"adam__epochs": 7}, False, True),
+        ({"es__popsize": 10}, False, False),
+        ({"data__synthetic__q": 3.0}, True, False),
+        ({"data__covid__smoothing_days": 3}, False, False),
+        ({"data__stride": 10}, True, False),
+        ({"seed": 8}, True, True),
+        ({"model__layers": 1}, False, True),
+        ({"spectra__hill_fraction": 0.5}, False, False),
+        ({"spectra__tracked_at_most": 9}, False, True),
+    ],
+)
+def test_a_parameter_changes_the_requests_of_what_it_decides(cell, values, windows, training):
+    """By Adam on synthetic data; a training knows its windows by their checksums."""
+    other = changed(cell, **values)
+    assert (request.windows_request(cell.params, {}) != request.windows_request(other.params, {})) == windows
+    assert (request.training_request(cell, {}) != request.training_request(other, {})) == training
+
+
+def test_names_of_experiments_tell_requests_apart(cell):
+    other = changed(cell, loss__q=6.0)
+    digests = [request.digest(request.training_request(one, {})) for one in (cell, other, cell)]
+    assert digests[0] == digests[2] != digests[1]
+    assert cell.name == "tiny-narrow-sgt_q5-adam-s1"
