@@ -134,10 +134,12 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
     rejected = sum(float(row["goodness_p"]) < 0.1 for row in run.tails if row["goodness_p"])
     assert rejected > 0
     assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
-    spectra = {**run.spectra, "reasons": ["adam.readout: hill_alpha: 1 of 1: too short"]}
-    assert any(
-        "hill_alpha: 1 of 1: too short" in one for one in page_text.warnings(dataclasses.replace(run, spectra=spectra))
-    )
+    reasons = [f"{when}.readout: hill_alpha: 1 of 1: too short" for when in ("initial", *run.trainings)]
+    reasons += ["adam.gates_16x4: ks_alpha, ks_tail: 1 of 4: no tail: none"]
+    spectra = {**run.spectra, "reasons": reasons}
+    lines = page_text.warnings(dataclasses.replace(run, spectra=spectra))
+    assert "Spectra, too short: no hill alpha for readout." in lines
+    assert "Spectra, no tail: none: no ks alpha, ks tail for gates 16×4, 1 of 4 matrices (Adam)." in lines
 
 
 def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):
@@ -184,3 +186,30 @@ def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_ex
         assert f"](../plots/{name}.png)" in text
         assert (pictures / f"{name}.png").is_file()
     assert text.count("<details>") == text.count("</details>") == 2
+
+
+def test_a_loss_without_a_unit_is_given_none(run):
+    cauchy = dataclasses.replace(run, caption=dataclasses.replace(run.caption, loss_unit="dimensionless"))
+    assert "dimensionless" not in page_text.headline(cauchy) + page_text.answer(cauchy)[0]
+    assert " nats" in page_text.headline(run)
+    assert " nats" in page_text.answer(run)[0]
+
+
+def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_last_step(run):
+    table = page_tables.tails(run)
+    rows = {row[:3]: row for row in table.rows}
+    assert len(rows) == len(table.rows)
+    checked = 0
+    for name, one in run.trainings.items():
+        mine = [row for row in run.tails if (row["optimizer"], row["step"]) == (name, str(one.last_step))]
+        for kind in {(row["family"], *sorted((int(row["rows"]), int(row["columns"])))) for row in mine}:
+            alphas = [
+                float(row["ks_alpha"])
+                for row in mine
+                if (row["family"], *sorted((int(row["rows"]), int(row["columns"])))) == kind
+            ]
+            cells = rows[page_text.words(kind[0]), f"{kind[2]}×{kind[1]}", page_text.display_name(name)]
+            assert cells[3] == str(len(alphas))
+            assert float(cells[4]) == pytest.approx(np.mean(alphas), abs=0.0051)
+            checked += 1
+    assert checked == len(rows) > 6

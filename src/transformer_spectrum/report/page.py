@@ -33,14 +33,14 @@ def page(run: Run) -> str:
     ]
     parts = [
         '<a class="skip" href="#answer">Skip to the answer</a>',
-        f'<header class="top"><p>{escape(run.caption.line())}</p>',
+        f'<header class="top"><p>{escape(page_text.about(run))}</p>',
         '<button type="button" id="theme" hidden>Dark</button></header>',
         *_banner(run),
         '<main><section id="answer" aria-labelledby="question">',
         f'<h1 id="question">{escape(page_text.QUESTION)}</h1>',
         f'<p class="headline">{escape(page_text.headline(run))}</p>',
         '<div class="answer">' + "".join(f"<p>{escape(one)}</p>" for one in page_text.answer(run)) + "</div>",
-        f'<p class="quiet">{escape(page_text.CARE)} {escape(page_text.WHAT_IF)}</p>',
+        f'<p class="quiet">{escape(page_text.care(run))} {escape(page_text.WHAT_IF)}</p>',
         page_tables.result(run).html(),
         page_tables.shifts(run).html(),
         "</section>",

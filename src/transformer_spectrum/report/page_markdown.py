@@ -30,13 +30,13 @@ def markdown(run: Run, plots: str = "../plots") -> str:
     (first, title), *others = PICTURES.items()
     parts = [
         f"## {page_text.QUESTION}",
-        _plain(run.caption.line().replace("   ", " ")),
+        _plain(page_text.about(run)),
         *(f"> **{_plain(line)}**" for line in page_text.banner(run)),
         f"**{_plain(page_text.headline(run))}**",
         " ".join(_plain(sentence) for sentence in page_text.answer(run)),
         page_tables.result(run).markdown(),
         f"![{title}]({plots}/{first}.png)",
-        f"<sub>{_plain(page_text.CARE)} {_plain(page_text.WHAT_IF)}</sub>",
+        f"<sub>{_plain(page_text.care(run))} {_plain(page_text.WHAT_IF)}</sub>",
         page_tables.shifts(run).markdown(),
         f"### Warnings ({len(warnings)})",
         "\n".join(warnings) or "Every score and every fit has a value.",

@@ -15,7 +15,10 @@ Spec = dict[str, Any]
 NULL, INK = "var(--null)", "var(--ink)"
 DASH = [4, 3]
 HOVER = {"type": "point", "size": 90, "opacity": 0}
-WORDS = "replace(replace(replace(datum.value, /_/g, ' '), ' attention', '-attention'), 'feed forward', 'feed-forward')"
+WORDS = (
+    "replace(replace(replace(replace(datum.value, /_/g, ' '), ' attention', '-attention'), 'feed forward', "
+    "'feed-forward'), /(\\d)x(\\d)/, '$1×$2')"
+)
 ONCE: Spec = {"data": {"values": [{}]}}
 """For marks that stand in a figure once and not for every row."""
 METRICS = {

@@ -28,6 +28,8 @@ PARTS = {
     "feed_forward": "ff",
 }
 """How names of matrices are cut beside the heat map."""
+TICKS = [0, *(digit * 10**power for power in range(9) for digit in (1, 2, 5))]
+"""Of steps and evaluations; Vega-Lite has no good ones for a symlog axis."""
 
 
 def moved(families: Sequence[str], optimizers: Sequence[str], metrics: Sequence[str]) -> Spec:
@@ -127,7 +129,7 @@ def evolution(families: Sequence[str], optimizers: Sequence[str], metrics: Seque
         "type": "quantitative",
         "title": "= across",
         "scale": {"type": "symlog", "constant": 1, "nice": False},
-        "axis": {"values": [0, 1, 10, 100, 1000, 10000, 100000, 1000000], "format": "~s"},
+        "axis": {"values": TICKS, "format": "~s", "labelOverlap": True},
     }
     title = "= replace(metric, /_/g, ' ')"  # the same in every layer, or Vega-Lite drops it
     y = axis("value", title)

@@ -76,30 +76,32 @@ def _end(one: Shift | None) -> tuple[str, str]:
 
 
 def tails(run: Run) -> Table:
-    """Power-law fits at the last step, family by family."""
-    groups: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing."""
+    groups: dict[tuple[tuple[str, str], str], list[Mapping[str, str]]] = {}
     last = {name: max(int(row["step"]) for row in run.tails if row["optimizer"] == name) for name in run.trainings}
     for row in run.tails:
         if int(row["step"]) == last[row["optimizer"]]:
-            groups.setdefault((row["family"], row["optimizer"]), []).append(row)
+            shape = sorted((int(row["rows"]), int(row["columns"])), reverse=True)
+            groups.setdefault(((row["family"], "×".join(map(str, shape))), row["optimizer"]), []).append(row)
     rows = tuple(
         (
-            words(family),
+            words(kind[0]),
+            kind[1],
             display_name(optimizer),
             str(len(members)),
             *(_mean(members, *column) for column in (("ks_alpha", 2), ("null_alpha", 2), ("ks_distance", 2))),
             _mean(members, "ks_tail", 0),
             _plausible(members),
         )
-        for family in dict.fromkeys(family for family, _ in groups)
+        for kind in dict.fromkeys(kind for kind, _ in groups)
         for optimizer in run.trainings
-        if (members := groups.get((family, optimizer)))
+        if (members := groups.get((kind, optimizer)))
     )
     return Table(
         "Power laws fitted to the eigenvalues' tails, last step, means over the family; a fit is no proof of one.",
-        ("family", "optimizer", "matrices", "KS alpha", "of shuffles", "distance D", "tail n", f"p ≥ {PLAUSIBLE:g}"),
+        ("family", "shape", "optimizer", "matrices", "KS alpha", "of shuffles", "D", "tail n", f"p ≥ {PLAUSIBLE:g}"),
         rows,
-        left=(0, 1),
+        left=(0, 1, 2),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from transformer_spectrum.report.page_inputs import Run, Shift
@@ -15,15 +16,24 @@ PLAUSIBLE = 0.1
 CHANGED = "stable_rank"
 FAMILY = "feed_forward"
 
-CARE = (
-    "z is the change of a family's mean since the initial weights, in standard deviations of that mean over shuffles "
-    "of the initial matrices, the null; up to 2 it is called within. One run proves little: z does not say that "
-    "another seed would show the same."
-)
 WHAT_IF = (
     "This run has a single loss, so it separates the optimizers, not the losses. For those run it again: "
     "dvc exp run -S loss.type=mae, or -S loss.q=2, and compare."
 )
+
+
+def care(run: Run) -> str:
+    """What z means, and what it does not."""
+    return (
+        "z is the change of a family's mean since the initial weights, in standard deviations of that mean over "
+        f"{run.params.spectra.shuffles} shuffles of the initial matrices, the null; up to {INSIDE:g} it is called "
+        "within. One run proves little: z does not say that another seed would show the same."
+    )
+
+
+def about(run: Run) -> str:
+    """The run in a line: data, loss, model, seed."""
+    return f"{run.caption.line().replace('   ', ' ')} · model: {run.params.model.type}"
 
 
 def number(value: float | None, digits: int = 3, lacking: str = "–") -> str:
@@ -32,8 +42,9 @@ def number(value: float | None, digits: int = 3, lacking: str = "–") -> str:
 
 
 def words(family: str) -> str:
-    """feed_forward -> feed-forward."""
-    return family.replace("_attention", "-attention").replace("feed_forward", "feed-forward").replace("_", " ")
+    """feed_forward -> feed-forward, encoder_gates_16x4 -> encoder gates 16×4."""
+    text = family.replace("_attention", "-attention").replace("feed_forward", "feed-forward").replace("_", " ")
+    return re.sub(r"(\d)x(\d)", r"\1×\2", text)
 
 
 def joined(parts: list[str]) -> str:
@@ -54,7 +65,7 @@ def shown_family(run: Run) -> str:
 def headline(run: Run) -> str:
     """The answer in one sentence: who reached the lowest loss, and whose spectra left their null."""
     best = _ranked(run)[0]
-    reached = f"{display_name(best)} reached the lowest validation loss, {_loss(run, best)} {run.caption.loss_unit}"
+    reached = f"{display_name(best)} reached the lowest validation loss, {_with_unit(run, _loss(run, best))}"
     family = shown_family(run)
     what = f"the stable rank of the {words(family)} matrices"
     moved = [one for name in run.trainings if (one := run.shift(name, family, CHANGED)) and one.z is not None]
@@ -84,6 +95,10 @@ def _loss(run: Run, name: str) -> str:
     return number(run.trainings[name].scores["best_validation_loss"])
 
 
+def _with_unit(run: Run, loss: str) -> str:
+    return loss if run.caption.loss_unit == "dimensionless" else f"{loss} {run.caption.loss_unit}"
+
+
 def loss_name(run: Run) -> str:
     """sgt (q = 5) -> SGT loss (q = 5)."""
     kind, _, shape = run.caption.loss.partition(" ")
@@ -92,7 +107,7 @@ def loss_name(run: Run) -> str:
 
 def _losses(run: Run) -> str:
     start = next(iter(run.trainings.values())).initial_loss
-    begun = f" with a validation loss of {number(start)} {run.caption.loss_unit}" if start is not None else ""
+    begun = f" with a validation loss of {_with_unit(run, number(start))}" if start is not None else ""
     reached = []
     for i, name in enumerate(_ranked(run)):
         one = run.trainings[name]
@@ -164,8 +179,7 @@ def banner(run: Run) -> list[str]:
 
 def warnings(run: Run) -> list[str]:
     """Trainings that came to nothing or were resumed, scores and fits that are missing or rejected, and why."""
-    spectra = (f"Spectra, {one}." for one in run.spectra["reasons"])
-    return [*_trainings(run), *_scores(run), *_data(run), *spectra, *_rejected(run), *_tails(run)]
+    return [*_trainings(run), *_scores(run), *_data(run), *_metrics(run), *_rejected(run), *_tails(run)]
 
 
 def _trainings(run: Run) -> Iterator[str]:
@@ -209,8 +223,24 @@ def _data(run: Run) -> Iterator[str]:
             yield f"Description of the {kind} windows, {what.replace('_', ' ')}: {reason}."
     for split in ("train", "validation", "test"):
         for name, fit in run.data[split].items():
-            if isinstance(fit, Mapping) and fit.get("converged") is False:
+            told = f"{split}.{name}" in run.data["reasons"]
+            if isinstance(fit, Mapping) and fit.get("converged") is False and not told:
                 yield f"Description of the {split} windows, {name.replace('_', ' ')}: the fit did not converge."
+
+
+def _metrics(run: Run) -> Iterator[str]:
+    """A line for each reason why a family's mean lacks a metric of some matrices, with the families."""
+    shared: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for line in run.spectra["reasons"]:
+        place, metrics, count, why = line.split(": ", 3)
+        when, _, family = place.partition(".")
+        some, _, all_of = count.partition(" of ")
+        part = "" if some == all_of else f", {count} matrices"
+        shared.setdefault((why, metrics), {}).setdefault(words(family) + part, []).append(display_name(when))
+    everywhere = 1 + len(run.trainings)  # with the initial weights
+    for (why, metrics), families in shared.items():
+        places = (name if len(whens) == everywhere else f"{name} ({joined(whens)})" for name, whens in families.items())
+        yield f"Spectra, {why}: no {metrics.replace('_', ' ')} for {'; '.join(places)}."
 
 
 def _rejected(run: Run) -> Iterator[str]:
