@@ -224,7 +224,7 @@ def test_scores_of_another_training_are_refused(trained, tmp_path):
         ts.load_run(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 4, 4, 6)])
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 4, 4, 6), (2, 0, 3, 3)])
 def test_singular_values_are_those_of_numpy(shape):
     matrix = np.random.default_rng(0).normal(size=shape)
     expected = np.linalg.svd(matrix, compute_uv=False)
@@ -253,7 +253,8 @@ def test_singular_values_of_any_module_and_of_a_state_dict_are_named():
     [
         (np.zeros(3), InputError, r"need a matrix, got shape \(3,\)"),
         (np.zeros((3, 0)), InputError, r"got shape \(3, 0\)"),
-        (np.full((2, 2), np.nan), InputError, "need finite entries"),
+        (np.full((2, 2), np.nan), InputError, "the matrix: an entry is not finite"),
+        ({"up.weight": torch.full((2, 2), torch.inf)}, InputError, "up: an entry is not finite"),
         ("models/adam", TypeError, "neither numbers nor anything that holds matrices of weights: str"),
         ({"bias": torch.zeros(3)}, InputError, "none is a matrix of weights"),
     ],

@@ -63,17 +63,21 @@ def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
         InputError: fewer than two axes, or an entry that is not finite.
         TypeError: something else.
     """
+    if _holds_matrices(of):
+        return {name: _spectra(matrix, name) for name, _, matrix in _matrices(of)}
+    return _spectra(_array(of), "the matrix")
+
+
+def _spectra(batch: np.ndarray, name: str) -> np.ndarray:
+    """(..., m, n) -> (..., min(m, n)); errors name the matrix."""
     from transformer_spectrum.spectra.weights import spectrum
 
-    if _holds_matrices(of):
-        return {name: singular_values(matrix) for name, _, matrix in _matrices(of)}
-    batch = _array(of)
     if batch.ndim < 2 or 0 in batch.shape[-2:]:
         raise InputError(f"singular values need a matrix, got shape {batch.shape}")
     if not np.isfinite(batch).all():
-        raise InputError("singular values need finite entries")
+        raise InputError(f"{name}: an entry is not finite, so it has no singular values")
     values = spectrum(batch.reshape(-1, *batch.shape[-2:]))
-    return values.reshape(*batch.shape[:-2], -1)
+    return values.reshape(*batch.shape[:-2], values.shape[-1])
 
 
 def analyze(of: Any, shapes: Any = None, *, estimators: Estimators | None = None) -> Measurement:
@@ -142,8 +146,8 @@ def _of_matrices(of: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     matrices = _matrices(of)
     shapes = np.array([matrix.shape for _, _, matrix in matrices])
     values = np.full((1, len(matrices), shapes.min(axis=1).max()), np.nan)
-    for i, (_, _, matrix) in enumerate(matrices):
-        values[0, i, : shapes[i].min()] = singular_values(matrix)
+    for i, (name, _, matrix) in enumerate(matrices):
+        values[0, i, : shapes[i].min()] = _spectra(matrix, name)
     names, families = (np.array([matrix[i] for matrix in matrices]) for i in range(2))
     return values, {"steps": np.zeros(1, dtype=int), "names": names, "families": families, "shapes": shapes}
 
