@@ -25,7 +25,6 @@ REPORT = Path("report/report.md")
 LIMIT = 60_000
 """Characters of a comment; GitHub takes 65,536, and CML adds links and a mark of its own."""
 
-IDENTITY = {"NAME": "ci", "EMAIL": "ci@localhost"}
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<path>[^)\s]+)\)")
 
 
@@ -66,15 +65,6 @@ def run(*command: str, code: int | None = 0, shown: bool = False) -> subprocess.
 def dvc(*arguments: str, **options: bool | int | None) -> subprocess.CompletedProcess[str]:
     """Runs DVC of this environment."""
     return run(sys.executable, "-m", "dvc", *arguments, **options)  # type: ignore[arg-type]
-
-
-def prepare_environment() -> None:
-    """Lets stages find this environment's python, and commits have an author where git knows none."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    if run("git", "config", "user.email", code=None).returncode:
-        for role in ("AUTHOR", "COMMITTER"):
-            for part, value in IDENTITY.items():
-                os.environ.setdefault(f"GIT_{role}_{part}", value)
 
 
 def base_revision(branch: str) -> str:
@@ -195,7 +185,8 @@ def main() -> None:
     chosen = arguments.parse_args()
     with one_line_errors("ci/report.py"):
         changes = overrides(chosen.overrides)
-        prepare_environment()
+        # Stages call `python`.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         base = base_revision(chosen.base)
         pulled = pull()
         dvc("exp", "run", *(f"--set-param={change}" for change in changes), shown=True)

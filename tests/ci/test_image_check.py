@@ -1,10 +1,13 @@
 """The reading of the Dockerfile that stands for Docker; `make image-check` does the rest, in minutes."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.packaged import FILES
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +38,38 @@ def test_the_stages_of_our_dockerfile_are_known(image_check):
         users = [value for instruction, value in stages[name].instructions if instruction == "USER"]
         assert users == ["1000:1000"]
         assert ("VOLUME", '["/app/data", "/app/runs"]') in stages[name].instructions
+
+
+def copied(image_check, tmp_path, target: str) -> Path:
+    """A folder with what the COPY instructions of a stage of our Dockerfile take from the repository."""
+    (tmp_path / "ours").mkdir()
+    image = image_check.Image(tmp_path / "ours", ROOT, {})
+    image.state.folder = image.root / "app"
+    for instruction, value in image_check.stages(ROOT / "Dockerfile")[target].instructions:
+        if instruction == "COPY" and "--from" not in value:
+            image.copy(value)
+    return image.state.folder
+
+
+def test_the_build_has_every_file_that_setup_packs(image_check, tmp_path):
+    folder = copied(image_check, tmp_path, "build")
+    assert [name for name in ("setup.py", "pyproject.toml", *FILES.values()) if not (folder / name).is_file()] == []
+
+
+def test_the_pipeline_has_every_file_that_its_stages_depend_on(image_check, tmp_path):
+    folder = copied(image_check, tmp_path, "pipeline")
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    needed = {dep for stage in stages.values() for dep in stage["deps"] if dep.startswith(("src/", "stages/"))}
+    assert len(needed) > 20
+    assert [name for name in sorted(needed) if not (folder / name).exists()] == []
+    tracked = subprocess.run(["git", "ls-files", ".dvc"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [name for name in tracked.split() if not (folder / name).exists()] in ([], [".dvc/.gitignore"])
+
+
+def test_no_secret_of_dvc_or_git_is_in_the_image(image_check, tmp_path):
+    folder = copied(image_check, tmp_path, "pipeline")
+    assert not (folder / ".git").exists()
+    assert {path.name for path in (folder / ".dvc").iterdir()} == {"config", "plots"}
 
 
 def test_what_dockerignore_names_is_not_copied(image, image_check, tmp_path):
