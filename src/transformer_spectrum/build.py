@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from transformer_spectrum.search.snes import SNES
 from transformer_spectrum.seeds import torch_generator
 
 OPTIMIZERS = ("adam", "es", "ga")
-ES_LEARNING_RATES = {"openai": 0.003, "snes": 1.0}
+ES_LEARNING_RATES: dict[str, float] = {"openai": 0.003, "snes": 1.0}
 """What es.learning_rate = null means: openai's as measured at es.sigma = 0.01, snes's by its authors."""
 
 
@@ -87,7 +88,7 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> tuple[Searcher, 
         settings = params.adam.model_dump(exclude={"patience", "compile"})
         return Adam(**settings), params.adam.epochs, params.adam.patience
     if optimizer == "es":
-        return _evolution_strategy(params, layout), params.es.generations, params.es.patience
+        return EVOLUTION_STRATEGIES[params.es.algorithm](params.es, layout), params.es.generations, params.es.patience
     settings = params.ga.model_dump(exclude={"patience"})
     return GA(**settings, workers=params.training.workers), params.ga.generations, params.ga.patience
 
@@ -98,30 +99,46 @@ def es_learning_rate(es: ESParams) -> float | None:
     return own if es.learning_rate is None or own is None else es.learning_rate
 
 
-def _evolution_strategy(params: Params, layout: Layout) -> Searcher:
-    es = params.es
-    common = {"generations": es.generations, "popsize": es.popsize, "sigma": es.sigma}
-    rate = es_learning_rate(es)
-    if es.algorithm == "cma":
-        if es.covariance == "full" and layout.size > FULL_WEIGHTS:
-            raise InputError(
-                f"es.covariance = full with {layout.size:,} weights: needs at most {FULL_WEIGHTS:,} "
-                f"(it would take {full_covariance_memory(layout.size):,.0f} GiB)"
-            )
-        return CMA(**common, covariance=es.covariance)
-    if es.algorithm == "sep_cma":
-        return SepCMA(**common)
-    if es.algorithm == "snes":
-        return SNES(**common, learning_rate=rate)
+def _cma(es: ESParams, layout: Layout) -> Searcher:
+    if es.covariance == "full" and layout.size > FULL_WEIGHTS:
+        raise InputError(
+            f"es.covariance = full with {layout.size:,} weights: needs at most {FULL_WEIGHTS:,} "
+            f"(it would take {full_covariance_memory(layout.size):,.0f} GiB)"
+        )
+    return CMA(es.generations, es.popsize, es.sigma, covariance=es.covariance)
+
+
+def _sep_cma(es: ESParams, layout: Layout) -> Searcher:
+    return SepCMA(es.generations, es.popsize, es.sigma)
+
+
+def _snes(es: ESParams, layout: Layout) -> Searcher:
+    own = ES_LEARNING_RATES["snes"]
+    return SNES(es.generations, es.popsize, es.sigma, own if es.learning_rate is None else es.learning_rate)
+
+
+def _openai(es: ESParams, layout: Layout) -> Searcher:
+    own = ES_LEARNING_RATES["openai"]
     return OpenAIES(
-        **common,
-        learning_rate=rate,
+        es.generations,
+        es.popsize,
+        es.sigma,
+        learning_rate=own if es.learning_rate is None else es.learning_rate,
         optimizer=es.optimizer,
         weight_decay=es.weight_decay,
         sigma_decay=es.sigma_decay,
         rank=es.rank,
         shapes=tuple(layout.shapes),
     )
+
+
+EVOLUTION_STRATEGIES: dict[str, Callable[[ESParams, Layout], Searcher]] = {
+    "cma": _cma,
+    "sep_cma": _sep_cma,
+    "openai": _openai,
+    "snes": _snes,
+}
+"""es.algorithm -> what makes the searcher."""
 
 
 def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: Windows) -> WindowObjective:

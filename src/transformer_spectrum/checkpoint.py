@@ -111,7 +111,7 @@ class Checkpoint:
         flat = torch.empty(len(kept), len(weights), dtype=weights.dtype)
         if kept:
             with self.snapshots.open("rb") as stream:
-                if stream.readinto(flat.numpy()) != flat.nbytes:
+                if stream.readinto(flat.numpy().data) != flat.nbytes:
                     raise ValueError(f"fewer than {len(kept)} snapshots")
         candidate = about["candidate"]
         last = tensors["last"].to(weights)

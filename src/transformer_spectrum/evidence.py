@@ -24,7 +24,7 @@ from transformer_spectrum.spectra.heads import head_specs
 from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.spectra.weights import MatrixSpec, spectrum
 
-ALTERNATIVES = ("lognormal", "exponential", "truncated_power_law")
+ALTERNATIVES: tuple[tail_tests.Alternative, ...] = ("lognormal", "exponential", "truncated_power_law")
 NO_WINDOW = "no room for the submatrices"
 NOT_ASKED = "spectra.bootstrap = 0"
 
@@ -141,7 +141,7 @@ def gather(
         tuple(specs),
         tuple(steps),
         analysis,
-        initial,
+        shuffled[0],
         tuple(shuffled),
         np.stack(farms),
         np.stack(farms_reason),
@@ -176,7 +176,7 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[MatrixSpec]) -> lis
     """
     position = snapshots.steps.index(step)
     whole = {name: stack[position] for name, stack in snapshots.weights.items()}
-    matrices = []
+    matrices: list[np.ndarray] = []
     for spec in specs:
         if spec.parameter not in whole:
             raise InputError(f"{spec.parameter}: not among the kept weights; run dvc repro")
@@ -244,7 +244,9 @@ def _tail(
         return Tail(None, {}, reason)
     eigenvalues = values**2
     xmin = float(analysis.values["ks_xmin"][position, matrix])
-    ratios = {name: tail_tests.likelihood_ratio(eigenvalues, xmin, name) for name in ALTERNATIVES}
+    ratios: dict[str, tail_tests.LikelihoodRatio] = {
+        name: tail_tests.likelihood_ratio(eigenvalues, xmin, name) for name in ALTERNATIVES
+    }
     reasons = [f"{name}: {ratio.reason}" for name, ratio in ratios.items() if ratio.reason]
     if not draws:
         return Tail(None, ratios, "; ".join([NOT_ASKED, *reasons]))

@@ -156,7 +156,7 @@ def fit(
         stop = interruption is not None and interruption.number != 0
         if checkpoint is not None:
             checkpoint.save(journal, step.state, generator, always=stop)
-        if stop:
+        if interruption is not None and stop:
             interruption.check()
         if journal.stop_reason:
             break

@@ -80,7 +80,8 @@ class History:
             if arrays[name].shape[:2] != (steps, matrices):
                 raise InputError(f"{path}: {steps} steps of {matrices} matrices do not match the {what}")
         clock = None if seconds is None else _read_curve(seconds, arrays["steps"])
-        return cls(**{**arrays, "best_step": int(arrays["best_step"])}, seconds=clock)
+        best_step = int(arrays.pop("best_step"))
+        return cls(**arrays, best_step=best_step, seconds=clock)
 
     def spectrum(self, step: int, matrix: int) -> np.ndarray:
         """Singular values (r,), descending, of one matrix at the recorded position `step`."""

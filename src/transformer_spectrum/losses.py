@@ -115,7 +115,7 @@ def sgt(prediction: Tensor, target: Tensor, distribution: SGT) -> Tensor:
     return torch.where(zero, 0.0, fall) - distribution.log_normaliser
 
 
-ELEMENTWISE = {"mse": mse, "mae": mae, "cauchy": cauchy, "sgt": sgt}
+ELEMENTWISE: dict[str, Callable[..., Tensor]] = {"mse": mse, "mae": mae, "cauchy": cauchy, "sgt": sgt}
 
 
 def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None) -> Loss:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from types import TracebackType
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -31,7 +32,7 @@ class Progress:
         self.step = self.first = 0
         self.words = ""
         self.started = time.monotonic()
-        self.bar: tqdm | None = None
+        self.bar: tqdm[NoReturn] | None = None
         self._ended = threading.Event()
 
     def __enter__(self) -> Progress:

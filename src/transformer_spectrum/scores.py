@@ -6,6 +6,8 @@ of MAPE: Hyndman & Koehler (2006), Int. J. Forecasting 22(4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 ZERO = 1e-6  # of a window's location and scale
@@ -89,7 +91,7 @@ def context_mean(context: np.ndarray, horizon: int) -> np.ndarray:
     return np.repeat(context.mean(axis=1, keepdims=True), horizon, axis=1)
 
 
-BASELINES = {
+BASELINES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "persistence": lambda context, horizon, season: persistence(context, horizon),
     "seasonal_naive": seasonal_naive,
     "context_mean": lambda context, horizon, season: context_mean(context, horizon),

@@ -130,7 +130,7 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
         section, leaf = name.split(".")
         own = name == "es.learning_rate"
         committed = build.es_learning_rate(params.es) if own else getattr(getattr(params, section), leaf)
-        if committed > 0:
+        if committed is not None and committed > 0:
             found[name] = (min(low, committed), committed, max(high, committed))
     if not found:
         raise InputError(f"{' and '.join(ranges)} = 0: switched off, so there is nothing to tune")

@@ -51,9 +51,13 @@ class WeightFile(Protocol):
     """One file that holds tensors."""
 
     path: Path
-    tensors: Mapping[str, Stored]
-    metadata: Mapping[str, str]
     notes: list[str]
+
+    @property
+    def tensors(self) -> Mapping[str, Stored]: ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
 
     def read(self, name: str) -> Tensor:
         """The tensor on the CPU, as stored."""
@@ -64,7 +68,8 @@ class SafetensorsFile:
     """A .safetensors file."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.notes = path, []
+        self.path = path
+        self.notes: list[str] = []
         try:
             with safe_open(path, "pt") as stream:
                 slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118, no mapping
@@ -88,12 +93,15 @@ class StateDictFile:
     """What torch.save wrote of a state dict, by itself or under one of NESTS."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.metadata, self.notes = path, {}, []
+        self.path = path
+        self.metadata: dict[str, str] = {}
+        self.notes: list[str] = []
         with path.open("rb") as stream:
             self._mapped = stream.read(4) == b"PK\x03\x04"  # the zip format, since PyTorch 1.6
         if not self._mapped:
             self.notes.append(f"{path.name}: the old format of torch.save, so the whole file is held in memory")
-        self._open, self._read = self._load(), 0
+        self._open: dict[str, Tensor] | None = self._load()
+        self._read = 0
         self.tensors = {name: self._stored(tensor) for name, tensor in self._open.items()}
 
     @staticmethod
@@ -198,9 +206,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             if name in where:
                 raise InputError(f"{file.path}: {name} is in {where[name].path.name} too")
             where[name] = file
-    for name, file in listed.items():
+    for name, shard in listed.items():
         if name not in where:
-            raise InputError(f"{weights}: {name} is not in {file.name}")
+            raise InputError(f"{weights}: {name} is not in {shard.name}")
     notes = [note for file in files for note in file.notes]
     return Checkpoint(path, files, where, _config(weights.parent), notes)
 

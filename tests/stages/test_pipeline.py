@@ -124,21 +124,33 @@ def test_a_stand_in_is_never_passed_off_as_data(pipeline):
     assert json.loads((pipeline.root / "metrics/adam/scores.json").read_text())["standin_data"] is True
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("loss__q", 0.8, "loss.q = 0.8 with loss.p = 2: the SGT variance needs p*q > 2"),
-        ("model__heads", 3, "model.heads = 3 with model.embed_dim = 16: must divide it"),
-        ("data__sequence_length", 96, "data.synthetic.length = 48 with data.sequence_length = 96"),
-        ("data__split__by", "time", "data.sequence_length = 48 with data.split.by = time"),
-        ("spectra__min_tail", 1, "spectra.min_tail = 1"),
-        ("device", "mps", "device = mps"),
-    ],
-)
-def test_a_bad_parameter_is_one_line_and_loses_nothing(pipeline, name, value, words):
+BAD = [
+    ("train_adam", "loss__q", 0.8, "loss.q = 0.8 with loss.p = 2: the SGT variance needs p*q > 2"),
+    ("train_ga", "model__heads", 3, "model.heads = 3 with model.embed_dim = 16: must divide it"),
+    ("prepare", "data__sequence_length", 96, "data.synthetic.length = 48 with data.sequence_length = 96"),
+    ("prepare", "data__split__by", "time", "data.sequence_length = 48 with data.split.by = time"),
+    ("spectra", "spectra__min_tail", 1, "spectra.min_tail = 1"),
+    ("train_es", "device", "mps", "device = mps"),
+]
+
+
+@pytest.mark.parametrize(("stage", "name", "value", "words"), BAD)
+def test_a_bad_parameter_is_one_line_and_loses_nothing(pipeline, stage, name, value, words):
     before = pipeline.files()
     pipeline.set(**{name: value})
-    printed = pipeline.run("dvc", "repro", code=None)
+    printed = pipeline.stage(stage, code=2)
+    lines = [line for line in printed.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in printed
+    assert pipeline.files() == before
+
+
+def test_a_bad_parameter_stops_the_pipeline_and_loses_nothing(pipeline):
+    before = pipeline.files()
+    _, name, value, words = BAD[0]
+    pipeline.set(**{name: value})
+    printed = pipeline.run("dvc", "repro", code=255)
     assert words in printed
     assert "Traceback" not in printed
     assert "exited with 2" in printed

@@ -65,7 +65,7 @@ def heads_of(config: Mapping[str, Any]) -> Heads | None:
         keys = 1
     if kind == "falcon" and not config.get("new_decoder_architecture"):
         keys = 1 if config.get("multi_query") else queries
-    return Heads(queries, keys, width or hidden // queries)
+    return Heads(queries, keys, width or (0 if hidden is None else hidden // queries))
 
 
 def layout_of(config: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def describe(
         return {**values, "reasons": reasons | dict.fromkeys(names, "not computed: the increments are constant")}
     increments = (increments - increments.mean()) / spread
     sample = generator.choice(increments, fit_points, replace=False) if len(increments) > fit_points else increments
-    measures = {
+    measures: dict[str, Callable[[], float]] = {
         "skewness_of_increments": lambda: _rounded(skewness(increments)),
         "kappa": lambda: _rounded(kappa(increments, KAPPA_TERMS, generator)),
         "hill_index": lambda: _rounded(hill_index(increments, hill_fraction)),

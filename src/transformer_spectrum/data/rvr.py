@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -140,8 +140,8 @@ def check_rvr_complete(frame: pd.DataFrame, label: str) -> None:
     last = days["max"].max()
     early = [name for name in sorted(STATES) if days.at[name, "max"] < last]
     if early:
-        ends = days.at[early[0], "max"].date()
-        raise InputError(f"{label}: {early[0]} ends on {ends}; must reach {last.date()} as others do, cut short")
+        ends: pd.Timestamp = days["max"][early[0]]
+        raise InputError(f"{label}: {early[0]} ends on {ends.date()}; must reach {last.date()} as others do, cut short")
 
 
 def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str, Any]]:
@@ -161,8 +161,11 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
     if column not in COLUMNS:
         raise InputError(f"column = {column}: must be one of {', '.join(COLUMNS)}")
     series: list[Series] = []
-    aggregates, without_values, inside, trimmed = [], [], {}, 0
-    for name, rows in frame.groupby("jurisdiction", sort=False):
+    aggregates: list[str] = []
+    without_values: list[str] = []
+    inside: dict[str, int] = {}
+    trimmed = 0
+    for name, rows in ((str(name), rows) for name, rows in frame.groupby("jurisdiction", sort=False)):
         if is_aggregate(name):
             aggregates.append(name)
             continue
@@ -176,7 +179,7 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
         trimmed += len(values) - len(kept)
         if np.isnan(kept).any():
             inside[name] = int(np.isnan(kept).sum())
-        series.append(Series(name, (first - pd.Timestamp(0)).days, kept[:, np.newaxis]))
+        series.append(Series(name, (cast("pd.Timestamp", first) - pd.Timestamp(0)).days, kept[:, np.newaxis]))
     if not series:
         raise InputError(f"{FIELDS[0]}: no jurisdiction has a value of {column}")
     return series, {

@@ -34,11 +34,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
     """
     on_cpu = query.device.type == "cpu" and query.dtype == torch.float32
     if on_cpu and key.shape[-2] <= SHORT and query.shape[:-2].numel() >= MANY and not torch.is_grad_enabled():
-        mixed = _short(*(x.flatten(0, -3) for x in (query, key, value)), heads, causal)
-        if mixed is not None:
-            return mixed.view(query.shape)
-    parts = (x.reshape(-1, x.shape[-2], heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, key, value))
-    mixed = functional.scaled_dot_product_attention(*parts, is_causal=causal)
+        short = _short(query.flatten(0, -3), key.flatten(0, -3), value.flatten(0, -3), heads, causal)
+        if short is not None:
+            return short.view(query.shape)
+    q, k, v = (x.reshape(-1, x.shape[-2], heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, key, value))
+    mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return mixed.transpose(1, 2).reshape(query.shape)
 
 

@@ -113,7 +113,7 @@ class LSTM(Forecaster):
             if parameter.ndim != 2:
                 continue
             if name == "readout.weight":
-                specs.append(MatrixSpec("readout", "readout", name, None, tuple(parameter.shape)))
+                specs.append(MatrixSpec("readout", "readout", name, None, (parameter.shape[0], parameter.shape[1])))
                 continue
             side = name.split(".")[0]
             for g, gate in enumerate(GATES):

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dvclive import Live
+from dvclive.live import Live
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, write_json

@@ -36,7 +36,7 @@ def _options(covariance: str, popsize: int, randn: Any) -> dict[str, Any]:
     from cma.restricted_gaussian_sampler import GaussVDSampler, GaussVkDSampler
     from cma.sigma_adaptation import CMAAdaptSigmaTPA
 
-    class TwoPoints(CMAAdaptSigmaTPA):
+    class TwoPoints(CMAAdaptSigmaTPA):  # type: ignore[misc]  # pycma has no types
         """Without pycma's self-check, which draws from numpy's global generator and warns of mere rounding."""
 
         def check_consistency(self, es: cma.CMAEvolutionStrategy) -> None:

@@ -29,7 +29,8 @@ class Distribution(Protocol):
         sigma: its step size; weight units.
     """
 
-    sigma: float
+    @property
+    def sigma(self) -> float: ...
 
     def ask(self, generator: torch.Generator) -> Tensor | Population:
         """The candidates of a generation."""

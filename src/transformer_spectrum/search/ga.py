@@ -47,7 +47,8 @@ def cross(one: Tensor, two: Tensor, eta: float, generator: torch.Generator) -> N
     Couples keep their mean; their distance is multiplied by the spread factor.
     """
     # (1 - beta) / 2 of the way to the other parent, or beyond the own one.
-    share = log_spread(random_bits(*one.shape, generator), eta).exp_().sub_(1).mul_(-0.5)
+    rows, columns = one.shape
+    share = log_spread(random_bits(rows, columns, generator), eta).exp_().sub_(1).mul_(-0.5)
     way = (two - one).mul_(share)
     one += way
     two -= way
@@ -135,11 +136,14 @@ class GA:
         self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
     ) -> Iterator[Step]:
         generation, evaluations, still = 0, 1, 0
-        population = losses = None
+        population: Tensor | None = None
+        losses = weights.new_empty(0)  # of the population, as soon as there is one
 
         def kept() -> State:
             counts = {"generation": generation, "evaluations": evaluations, "flat": still}
-            members = {} if population is None else {"population": population.clone(), "losses": losses.clone()}
+            members: dict[str, Tensor] = (
+                {} if population is None else {"population": population.clone(), "losses": losses.clone()}
+            )
             return {**members, **{name: torch.tensor(count) for name, count in counts.items()}}
 
         if state is None:

@@ -39,6 +39,7 @@ class EstimatedGradient:
 
     def ask(self, generator: torch.Generator) -> Mirrored:
         pairs, size = self.method.popsize // 2, len(self.centre)
+        self.noise: Noise | LowRankNoise
         if self.method.rank:
             self.noise = LowRankNoise(pairs, self.method.shapes, self.method.rank, generator, self.centre)
         else:

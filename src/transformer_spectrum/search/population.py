@@ -22,7 +22,8 @@ from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.search.base import Population
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Part, Result = TypeVar("Part"), TypeVar("Result")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 MIB = 2**20
 GPU_CHUNK_MIB = 2048
@@ -125,8 +126,7 @@ class WindowObjective:
 
         def score(start: int) -> Tensor:
             stop = min(start + members, count)
-            whole = isinstance(population, Tensor)
-            chunk = population[start:stop] if whole else population.members(start, stop)
+            chunk = population[start:stop] if isinstance(population, Tensor) else population.members(start, stop)
             return self._score(chunk, context, target)
 
         return torch.cat(self._share(score, range(0, count, members)))

@@ -83,17 +83,17 @@ class SeparableCovariance:
 
     def __init__(self, weights: Tensor, sigma: float, popsize: int, state: Mapping[str, Tensor] | None) -> None:
         self.popsize, self.like, self.constants = popsize, weights, Constants.of(len(weights), popsize)
-        wide = {"dtype": precise(weights), "device": weights.device}
+        dtype, device = precise(weights), weights.device
         self.told = 0 if state is None else int(state["told"])
         self.sigma = sigma if state is None else float(state["sigma"])
         self.trend = 0.0 if state is None else float(state["trend"])
         if state is None:
-            zeros = torch.zeros(len(weights), **wide)
-            self.centre, self.scale = weights.to(**wide, copy=True), torch.ones_like(zeros)
+            zeros = torch.zeros(len(weights), dtype=dtype, device=device)
+            self.centre, self.scale = weights.to(device, dtype, copy=True), torch.ones_like(zeros)
             self.path, self.shifts, self.last = zeros, zeros.clone(), zeros.clone()
         else:
             self.centre, self.scale, self.path, self.shifts, self.last = (
-                state[name].to(**wide, copy=True) for name in ("mean", "scale", "path", "shifts", "last")
+                state[name].to(device, dtype, copy=True) for name in ("mean", "scale", "path", "shifts", "last")
             )
 
     def ask(self, generator: torch.Generator) -> Scattered:

@@ -43,9 +43,13 @@ class SeparableNormal:
         self, weights: Tensor, sigma: float, popsize: int, learning_rate: float, state: Mapping[str, Tensor] | None
     ) -> None:
         self.popsize, self.learning_rate, self.like = popsize, learning_rate, weights
-        wide = {"dtype": precise(weights), "device": weights.device}
-        self.centre = weights.to(**wide, copy=True) if state is None else state["mean"].to(**wide, copy=True)
-        self.scale = torch.full_like(self.centre, sigma) if state is None else state["scale"].to(**wide, copy=True)
+        dtype, device = precise(weights), weights.device
+        self.centre = (
+            weights.to(device, dtype, copy=True) if state is None else state["mean"].to(device, dtype, copy=True)
+        )
+        self.scale = (
+            torch.full_like(self.centre, sigma) if state is None else state["scale"].to(device, dtype, copy=True)
+        )
 
     @property
     def sigma(self) -> float:

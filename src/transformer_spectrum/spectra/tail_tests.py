@@ -100,9 +100,10 @@ def goodness_of_fit(
         raise ValueError(f"draws = {draws}: must be >= 1")
     observed = eigenvalues[eigenvalues > 0]
     fit = clauset_fit(observed if observed.size else eigenvalues, min_tail, distance)
+    alpha, xmin = float(fit.alpha), float(fit.xmin)
     reached = drawn = 0
     while drawn < draws:
-        spectra = _draw(observed, fit.alpha, fit.xmin, min(draws - drawn, max(1, VALUES // len(observed))), generator)
+        spectra = _draw(observed, alpha, xmin, min(draws - drawn, max(1, VALUES // len(observed))), generator)
         spectra = spectra[spectra.min(axis=1) < spectra.max(axis=1)]  # one value drawn n times has no fit: again
         if len(spectra):
             reached += int(np.count_nonzero(clauset_fit(spectra, min_tail, distance).distance >= fit.distance))

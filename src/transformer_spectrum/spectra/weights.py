@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class MatrixSpec:
     rows: tuple[int, int] | None
     shape: tuple[int, int]
 
-    def of(self, weights: Mapping[str, Tensor]) -> Tensor:
+    def of(self, weights: Mapping[str, Array]) -> Array:
         """The matrix itself, (rows, columns), a view."""
         whole = weights[self.parameter]
         return whole if self.rows is None else whole[self.rows[0] : self.rows[1]]
