@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format smoke experiment schema templates dag lock clean sweep
+.PHONY: help setup repro test lint format typecheck docs bench hooks smoke experiment schema templates dag lock clean sweep
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -62,6 +62,21 @@ ci-report: $(READY) ## an experiment compared with main, as Markdown and picture
 image-check: $(READY_DEV) ## run the Dockerfile's steps without Docker: make image-check TORCH_INDEX= (empty: pip's own index)
 	PYTHONPATH=src python ci/image_check.py $(if $(filter undefined,$(origin TORCH_INDEX)),,--build-arg "TORCH_INDEX=$(TORCH_INDEX)")
 
+typecheck: $(READY_DEV) ## check the types of the core, strictly
+	mypy
+
+docs: $(READY_DEV) ## build the documentation site from docs/ and the docstrings into site/; a warning is an error
+	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@! grep -rhoE '<(script|link|img|iframe)[^>]*https?://[^>]*>' site --include='*.html' \
+	  || { echo "make: the site fetches what is above from the network" >&2; exit 1; }
+
+bench: $(READY_DEV) ## measure engines beside their peers, as in benchmarks/RESULTS.md; OPTIONS=--quick takes minutes
+	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/search.py $(OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/spectra.py $(OPTIONS)
+
+hooks: $(READY_DEV) ## let git run the quick checks before each commit
+	pre-commit install
+
 format: $(READY_DEV) ## rewrite the code in the house style
 	ruff check --fix .
 	ruff format .
@@ -99,4 +114,4 @@ lock: ## renew the two lock files from pyproject.toml, in an environment of its 
 	mv requirements.lock.new requirements.lock && mv requirements-dev.lock.new requirements-dev.lock && rm -rf .venv-lock
 
 clean: ## remove the environment and caches, not the results
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build site src/*.egg-info

@@ -23,6 +23,8 @@ import json, os, resource, runpy, signal, sys, traceback
 import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.status, dvc.repo.reproduce, dvc.stage.run
 import matplotlib.backends.backend_agg, torch._dynamo
 import transformer_spectrum.data.sources, transformer_spectrum.data.standin, transformer_spectrum.preparation
+import transformer_spectrum.report.page, transformer_spectrum.report.page_inputs
+import transformer_spectrum.report.page_markdown
 import transformer_spectrum.report.details, transformer_spectrum.report.figures, transformer_spectrum.report.outcome
 import transformer_spectrum.training
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job

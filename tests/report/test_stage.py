@@ -1,9 +1,6 @@
 """The spectra stage as DVC runs it: in a folder with params, models and data.json, as a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -35,16 +32,16 @@ def workspace(tmp_path, few_histories, kept, forecast, pytestconfig):
     return tmp_path
 
 
-def run_stage(workspace, root):
-    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(root / "stages" / "spectra.py")]
-    return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def run_stage(workspace, nursery, pytestconfig):
+    """Gives the stage's exit code and what it prints."""
+    return lambda: nursery.start([pytestconfig.rootpath / "stages/spectra.py"], workspace).wait()
 
 
 @pytest.mark.slow
-def test_the_stage_writes_every_number_table_and_figure(workspace, pytestconfig):
-    done = run_stage(workspace, pytestconfig.rootpath)
-    assert done.returncode == 0, done.stderr
+def test_the_stage_writes_every_number_table_and_figure(workspace, run_stage):
+    code, printed = run_stage()
+    assert code == 0, printed
     written = {path.name for path in (workspace / "plots").iterdir()}
     assert written == {f"{name}.png" for name in PNG} | {f"{name}.csv" for name in CSV}
     tree = json.loads((workspace / "metrics" / "spectra.json").read_text())
@@ -70,20 +67,20 @@ def test_the_stage_writes_every_number_table_and_figure(workspace, pytestconfig)
         (lambda root: (root / "data/processed/provenance.json").write_text("{"), "provenance.json: not valid JSON"),
     ],
 )
-def test_a_missing_or_corrupt_input_ends_in_one_line_and_leaves_old_outputs(workspace, spoil, names, pytestconfig):
+def test_a_missing_or_corrupt_input_ends_in_one_line_and_leaves_old_outputs(workspace, spoil, names, run_stage):
     write_json(workspace / "metrics" / "spectra.json", {"old": 1})
     spoil(workspace)
-    done = run_stage(workspace, pytestconfig.rootpath)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert names in done.stderr
+    code, printed = run_stage()
+    assert code == 2
+    assert len(printed.strip().splitlines()) == 1
+    assert names in printed
     assert json.loads((workspace / "metrics" / "spectra.json").read_text()) == {"old": 1}
 
 
-def test_forecasts_of_other_windows_are_refused(workspace, forecast, pytestconfig):
+def test_forecasts_of_other_windows_are_refused(workspace, forecast, run_stage):
     arrays = {key: forecast[key] for key in ("context", "truth", "entities")}
     arrays["entities"] = np.array([f"other {i}" for i in range(9)])
     write_arrays(workspace / "models" / "es" / "forecasts.npz", {**arrays, "forecast": forecast["forecast"]["es"]})
-    done = run_stage(workspace, pytestconfig.rootpath)
-    assert done.returncode == 2
-    assert "models/es/forecasts.npz: other windows than adam's" in done.stderr
+    code, printed = run_stage()
+    assert code == 2
+    assert "models/es/forecasts.npz: other windows than adam's" in printed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from nursery import Child, Nursery
 
 from transformer_spectrum.data import covid, rvr
 from transformer_spectrum.data.covid import check_covid_complete, read_covid
@@ -38,8 +38,8 @@ BOTH = pytest.mark.parametrize("stage", ["covid", "rvr"])
 class Workspace:
     """A folder with params.yaml in which the stages run."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, nursery: Nursery) -> None:
+        self.root, self.nursery = root, nursery
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text())
         self.environment = {
             key: value
@@ -47,22 +47,14 @@ class Workspace:
             if key != "TRANSFORMER_SPECTRUM_MIRROR" and not key.lower().endswith("_proxy")
         }
 
-    def start(self, stage: str, **options: object) -> subprocess.Popen:
+    def start(self, stage: str, largest_file: int | None = None) -> Child:
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "stages" / f"fetch_{stage}.py")],
-            cwd=self.root,
-            env={**self.environment, "PYTHONPATH": str(ROOT / "src")},
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
+        return self.nursery.start([ROOT / f"stages/fetch_{stage}.py"], self.root, self.environment, largest_file)
 
-    def run(self, stage: str, code: int = 0, **options: object) -> list[str]:
-        """Lines on standard error."""
-        process = self.start(stage, **options)
-        _, printed = process.communicate(timeout=60)
-        assert process.returncode == code, printed
+    def run(self, stage: str, code: int = 0, largest_file: int | None = None) -> list[str]:
+        """The lines that it prints."""
+        found, printed = self.start(stage, largest_file).wait()
+        assert found == code, printed
         assert "Traceback" not in printed
         return printed.splitlines()
 
@@ -85,9 +77,9 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(tmp_path, site):
+def workspace(tmp_path, site, nursery):
     """Upstream has nothing (404) until a test puts something there."""
-    made = Workspace(tmp_path)
+    made = Workspace(tmp_path, nursery)
     made.params["data"]["covid"]["url"] = f"{site.url}/none.csv"
     made.params["data"]["rvr"]["url"] = f"{site.url}/none.csv"
     return made
@@ -208,8 +200,7 @@ def test_a_disk_that_fills_ends_the_stage_with_one_line(workspace, copies, site,
         workspace.params["data"][stage]["url"] = site.put("/data.csv", {"body": body})
         site.put("/data.csv?$select=count(*)", {"body": b'"count"\n"1"\n'})
     workspace.put_old(stage)
-    limit = (30_000, 30_000)
-    lines = workspace.run(stage, code=2, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    lines = workspace.run(stage, code=2, largest_file=30_000)
     assert lines[-1] == f"fetch-{stage}: error: data/raw/{FOLDERS[stage][0]}/series.csv: File too large"
     workspace.assert_old(stage)
 
@@ -219,13 +210,12 @@ def test_an_interrupted_download_leaves_the_old_files(workspace, copies, site, n
     half = (copies / covid.FILE_NAME).read_bytes()[:5000]
     workspace.params["data"]["covid"]["url"] = site.put("/cases.csv", {"body": half, "missing": 5000, "stall": True})
     workspace.put_old("covid")
-    # A shell starts background jobs with SIGINT ignored, and children inherit that.
-    process = workspace.start("covid", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = workspace.start("covid")
     assert site.stalled.wait(30)
     time.sleep(0.2)
-    process.send_signal(number)
-    _, printed = process.communicate(timeout=30)
-    assert process.returncode == code, printed
+    process.send(number)
+    found, printed = process.wait()
+    assert found == code, printed
     assert "Traceback" not in printed
     workspace.assert_old("covid")
     # And the next run is not hindered by what the killed one left behind.
