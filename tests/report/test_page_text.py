@@ -2,12 +2,15 @@
 
 import copy
 import dataclasses
+import typing
 
 import numpy as np
 import pytest
+import yaml
 
 from transformer_spectrum.report import page_tables, page_text
 from transformer_spectrum.report.page_markdown import PICTURES, markdown
+from transformer_spectrum.schema import DataParams
 
 
 def changed(run, optimizer, **scores):
@@ -169,7 +172,21 @@ def test_versions_that_differ_between_trainings_stand_side_by_side(run):
 def test_parameters_of_other_data_sets_are_left_out(run):
     names = {row[0] for table in page_tables.parameters(run) for row in table.rows}
     assert {"seed", "loss.q", "data.synthetic.kernel.size", "data.split.by", "spectra.shuffles"} <= names
-    assert not any(name.startswith(("data.covid", "data.rvr")) for name in names)
+    assert not any(
+        name.startswith(("data.covid", "data.rvr", "data.file", "data.mirror", "tracking")) for name in names
+    )
+
+
+def test_the_stage_depends_on_every_parameter_that_is_shown_and_on_no_other(run, pytestconfig):
+    stage = yaml.safe_load((pytestconfig.rootpath / "dvc.yaml").read_text())["stages"]["report"]
+    listed = [name.replace("${data.dataset}", run.caption.dataset) for name in stage["params"]]
+    shown = {row[0] for table in page_tables.parameters(run) for row in table.rows}
+
+    def below(section):
+        return {name for name in shown if name == section or name.startswith(f"{section}.")}
+
+    assert set().union(*map(below, listed)) == shown
+    assert all(map(below, listed))
 
 
 def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_exist(run, pytestconfig):
@@ -213,3 +230,9 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
             assert float(cells[4]) == pytest.approx(np.mean(alphas), abs=0.0051)
             checked += 1
     assert checked == len(rows) > 6
+
+
+def test_every_data_set_has_a_licence():
+    datasets = typing.get_args(DataParams.model_fields["dataset"].annotation)
+    assert "covid" in datasets
+    assert set(page_tables.LICENCES) == set(datasets)

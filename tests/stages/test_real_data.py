@@ -18,7 +18,7 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     clone = new_clone("real")
     clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     printed = clone.run("dvc", "exp", "run", "-S", "data.dataset=covid")
-    assert len(re.findall("Running stage", printed)) == 8
+    assert len(re.findall("Running stage", printed)) == 9
     data, first, spectra = read(clone, "data.json"), read(clone, "adam/scores.json"), read(clone, "spectra.json")
     assert data["dataset"] == "covid"
     assert data["provenance"]["source"] == "mirror"

@@ -156,6 +156,7 @@ LICENCES = {
     "covid": "CC BY 4.0: Our World in Data, from JHU CSSE",
     "rvr_beds": "public domain: US Centers for Disease Control and Prevention",
     "rvr_flu": "public domain: US Centers for Disease Control and Prevention",
+    "file": "that of the file, which its owner knows",
 }
 
 
@@ -191,16 +192,19 @@ def _dropped(run: Run, splits: tuple[str, ...]) -> str:
     return ", ".join(words) or "no window"
 
 
-DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
-"""Sections of data.* that belong to one data set."""
+SHARED = {"split", "describe"}
+"""Sections of data.* that belong to every data set; each of the others belongs to one."""
+ELSEWHERE = {"tracking": True, "data": {"mirror"}}
+"""Where records go and where files came from: folders and addresses of one machine, which change no number."""
 
 
 def parameters(run: Run) -> list[Table]:
     """The parameters that this run depends on, a table for each section; those of other data sets are left out."""
-    tree = run.params.model_dump()
-    dataset = run.caption.dataset
-    used = {dataset, "rvr"} if dataset.startswith("rvr") else {dataset}
-    tree["data"] = {name: value for name, value in tree["data"].items() if name not in set(DATASETS) - used}
+    tree = run.params.model_dump(exclude=ELSEWHERE)
+    used = SHARED | {run.caption.dataset}
+    tree["data"] = {
+        name: value for name, value in tree["data"].items() if name in used or not isinstance(value, Mapping)
+    }
     sections: dict[str, list[tuple[str, str]]] = {}
     for name, value in _leaves(tree):
         sections.setdefault(name.partition(".")[0] if "." in name else "general", []).append((name, _value(value)))
