@@ -220,7 +220,7 @@ def esd(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
     reference = next(iter(summaries.values()))
     families = reference.spectral_families
     with house_style():
-        figure = new_figure(4.2 * len(summaries) + 1.6, 1.5 * len(families) + 1.6)
+        figure = new_figure(max(10.0, 4.2 * len(summaries) + 1.6), 1.5 * len(families) + 1.6)
         left, right = figure.subfigures(1, 2, wspace=0.01, width_ratios=(1.03, 1))
         colours = _step_colours(summaries)
         for half, log in ((left, False), (right, True)):
