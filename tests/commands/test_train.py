@@ -139,6 +139,12 @@ def test_the_data_set_of_the_pipeline_is_drawn_where_none_is_given(folder, witho
     assert json.loads((run / "data/provenance.json").read_text())["source"] == "synthetic"
 
 
+def test_a_run_inside_a_git_repository_leaves_that_as_it_is(folder, without_figures, capsys):
+    subprocess.run(["git", "init", "--quiet"], check=True, timeout=60)
+    main(["train", "-d", "data.npy", *SMALL, "--epochs", "1"])
+    assert sorted(path.name for path in folder.iterdir()) == [".git", "data.npy", "runs"]
+
+
 def test_a_name_that_is_used_again_overwrites_nothing_not_even_in_the_same_second(tmp_path):
     now = datetime.datetime(2025, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     paths = [new_run(tmp_path, "a", now).path for _ in range(3)]

@@ -27,6 +27,14 @@ SECONDS_BETWEEN_SUMMARIES = 1.0
 class _Live(Live):
     """DVCLive with a small metrics.json that whoever reads it while the training runs finds whole."""
 
+    def _init_dvc(self) -> None:
+        # DVCLive makes a repository of DVC wherever it finds one of git, and fails where that has no commit.
+        here = Path.cwd()
+        if any((folder / ".dvc").is_dir() for folder in (here, *here.parents)):
+            super()._init_dvc()
+        else:
+            self._dvc_file, self._exp_name = self._init_dvc_file(), self._exp_name or "outside-dvc"
+
     def make_summary(self) -> None:
         write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
 
