@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format typecheck docs bench hooks smoke experiment schema templates dag lock clean sweep
+.PHONY: help setup repro test lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -87,6 +87,13 @@ smoke: ## the whole pipeline at its smallest scale, as an experiment beside the 
 experiment: $(READY) ## run an overlay as an experiment beside the workspace: make experiment OVERLAY=overlays/seed_size.yaml
 	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=overlays/smoke.yaml" >&2; exit 2; }
 	set -o pipefail; options=$$(PYTHONPATH=src python -m transformer_spectrum.cli overrides $(OVERLAY)) && eval "dvc exp run --temp $$options"
+
+# Of all columns, the metrics and the parameters in which the experiments differ; no files, no steps.
+COMPARED := --only-changed --hide-failed --keep 'metrics/.*:(validation_loss|stable_rank|test_mae)$$' \
+  --drop '.*:step$$|(src|stages|data|models|plots|report)(/|$$)|metrics/[^:]*$$'
+
+compare: $(READY) ## the experiments side by side on one screen: metrics, and the parameters in which they differ
+	@set -o pipefail; dvc exp show --csv $(COMPARED) $(OPTIONS) | PYTHONPATH=src python -m transformer_spectrum.cli compare
 
 schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from the pydantic models
 	for which in params config; do \

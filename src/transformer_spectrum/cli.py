@@ -29,6 +29,7 @@ COMMANDS = {
     "process-rvr": "make series of them that `train` takes",
     "analyze": "measure the weight matrices of a checkpoint",
     "parameters": "print the table of every parameter in params.yaml",
+    "compare": "print what `dvc exp show --csv` gives as a table that fits the screen",
     "overrides": "print an overlay as options of `dvc exp run`",
     "info": "show versions, threads, devices and the model's weights",
     "completion": "print a script by which bash or zsh completes this command line",
