@@ -239,6 +239,7 @@ def test_on_paper_it_is_light_complete_and_without_buttons(page):
     assert background(page) == "rgb(255, 255, 255)"
     assert not page.driver.get_by_role("navigation").is_visible()
     assert not page.driver.locator("#theme").is_visible()
+    assert not page.driver.locator("select").first.is_visible()
     assert page.driver.locator("h1").is_visible()
     assert page.driver.locator("#parameters table").first.is_visible()
     assert len(page.driver.pdf()) > 10_000

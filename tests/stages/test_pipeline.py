@@ -45,6 +45,13 @@ def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name
     assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == changed
 
 
+def test_a_changed_part_of_the_report_concerns_the_report_alone(pipeline):
+    for name in ("page.css", "page_text.py"):
+        with (pipeline.root / "src/transformer_spectrum/report" / name).open("a") as stream:
+            stream.write("\n")
+    assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == {"report"}
+
+
 def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):
     # What loss.q runs again is seen in test_real_data.py, which needs that run anyway.
     pipeline.set(es__popsize=10, data__covid__smoothing_days=3)
