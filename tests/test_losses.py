@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from scipy import stats
 
 from transformer_spectrum import losses
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.report.style import LOSS_UNITS
+from transformer_spectrum.schema import LossParams
 
 SHAPES = [
     SGT(0.0, 0.707, 0.0, 2.0, 5.0),
@@ -24,6 +27,7 @@ SHAPES = [
     SGT(0.0, 1.0, 0.0, 0.5, 30.0),
     SGT(0.0, 1.0, 0.5, 2.0, 0.3, centred=False, unit_variance=False),
 ]
+every = pytest.mark.parametrize("kind", losses.ELEMENTWISE)
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 ERRORS = np.array([-30.0, -2.0, -0.3, -1e-3, 1e-3, 0.5, 1.0, 4.0, 100.0])
 
@@ -110,7 +114,7 @@ def test_cauchy_stays_finite_in_float32(size):
     np.testing.assert_allclose(gradient, [2 / 1e30, -2 / 1e30] if size == 1e30 else 0.0, rtol=1e-5, atol=1e-37)
 
 
-@pytest.mark.parametrize("kind", ["mse", "mae", "cauchy", "sgt"])
+@every
 def test_a_made_loss_can_be_pickled_and_used_without_gradients(kind):
     loss = losses.make_loss(kind, sgt=SHAPES[1], gamma=0.5)
     prediction, target = torch.randn(3, 2), torch.randn(3, 2)
@@ -118,13 +122,34 @@ def test_a_made_loss_can_be_pickled_and_used_without_gradients(kind):
         torch.testing.assert_close(pickle.loads(pickle.dumps(loss))(prediction, target), loss(prediction, target))
 
 
-@pytest.mark.parametrize("kind", ["mse", "mae", "cauchy", "sgt"])
+@every
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(kind, dtype):
     loss = losses.make_loss(kind, sgt=SGT(0.0, 1.0, 0.2, 2.0, 1e12), gamma=0.5)
     prediction, target = torch.zeros(4, dtype=dtype), torch.tensor([0.0, 0.5, -2.0, 8.0], dtype=dtype)
     assert loss(prediction, target).dtype == torch.float32
     torch.testing.assert_close(loss(prediction, target), loss(prediction.float(), target.float()))
+
+
+@every
+def test_gradients_of_every_loss_pass_torchs_check(kind):
+    loss = losses.make_loss(kind, sgt=SHAPES[1], gamma=0.5)
+    prediction = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([1.0, 0.4, -3.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(loss, (prediction, target))
+
+
+@every
+def test_every_loss_rises_away_from_its_smallest_value_and_stays_finite(kind):
+    loss = losses.make_loss(kind, sgt=SHAPES[0], gamma=0.5)
+    values = at([0.0, 0.1, 1.0, 10.0, 1e4, 1e15], loss, torch.float32)
+    assert torch.isfinite(values).all()
+    assert (values.diff() > 0).all()
+    torch.testing.assert_close(at([-0.1, -1.0, -10.0], loss), at([0.1, 1.0, 10.0], loss))  # SHAPES[0] is symmetric
+
+
+def test_every_loss_can_be_asked_for_and_has_a_unit():
+    assert set(get_args(LossParams.model_fields["type"].annotation)) == set(losses.ELEMENTWISE) == set(LOSS_UNITS)
 
 
 def test_shapes_that_would_broadcast_the_prediction_are_refused():
@@ -168,7 +193,7 @@ def test_sgt_equals_minus_logpdf_and_is_smallest_at_the_mode(p, excess, lam, err
 
 def test_losses_keep_the_shape_of_what_they_are_given():
     prediction, target = torch.randn(4, 3, 2, 1), torch.randn(3, 2, 1)
-    for kind in ("mse", "mae", "cauchy", "sgt"):
+    for kind in losses.ELEMENTWISE:
         loss = losses.make_loss(kind, sgt=SHAPES[0], gamma=1.0)
         assert loss(prediction, target).shape == (4, 3, 2, 1)
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum import scores
-from transformer_spectrum.data.covid import covid_series, read_covid
+from transformer_spectrum.data.catalogue import CATALOGUE
 from transformer_spectrum.data.describe import describe
-from transformer_spectrum.data.rvr import read_rvr, rvr_series
 from transformer_spectrum.data.series import Series
 from transformer_spectrum.data.series_files import SUFFIXES, read_series_file
 from transformer_spectrum.data.sources import MIRROR_VARIABLE
@@ -23,24 +22,6 @@ from transformer_spectrum.files import atomic_folder, read_json, sha256, write_a
 from transformer_spectrum.params import Params
 from transformer_spectrum.provenance import describe_source
 from transformer_spectrum.seeds import numpy_generator
-
-RVR_COLUMNS = {
-    "rvr_beds": "average_inpatient_beds_occupied",
-    "rvr_flu": "total_admissions_all_influenza_confirmed_past_7days",
-}
-
-
-def _synthetic_series(path: Path) -> list[Series]:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro synthesize)") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy ({error}); run dvc repro -f synthesize") from None
-    if values.ndim != 3 or not np.isfinite(values).all():
-        raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
-    width = len(str(len(values) - 1))
-    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
 
 
 def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
@@ -52,13 +33,10 @@ def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]
     Raises:
         InputError: the file is missing, corrupt or of the wrong schema.
     """
-    dataset = params.data.dataset
-    if dataset == "synthetic":
-        return _synthetic_series(raw / "series.npy"), {}
-    if dataset == "covid":
-        covid = params.data.covid
-        return covid_series(read_covid(raw / "series.csv"), list(covid.countries), covid.smoothing_days)
-    return rvr_series(read_rvr(raw / "series.csv"), RVR_COLUMNS[dataset])
+    read = CATALOGUE[params.data.dataset].read
+    if read is None:
+        raise InputError(f"data.dataset = {params.data.dataset}: has no raw folder of its own")
+    return read(raw, params.data.chosen)
 
 
 def baseline_scores(windows: Windows, season: int) -> tuple[dict[str, Any], dict[str, str]]:
@@ -98,7 +76,7 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     series, report = read_series(params, raw)
     provenance = read_json(raw / "provenance.json")
     if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
-        stage = "fetch-covid" if data.dataset == "covid" else "fetch-rvr"
+        stage = CATALOGUE[data.dataset].stage
         print(
             f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
             file=sys.stderr,

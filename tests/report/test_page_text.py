@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import typing
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import yaml
 
 from transformer_spectrum.report import page_tables, page_text
 from transformer_spectrum.report.page_markdown import PICTURES, markdown
-from transformer_spectrum.schema import DataParams
 
 
 def changed(run, optimizer, **scores):
@@ -230,9 +228,3 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
             assert float(cells[4]) == pytest.approx(np.mean(alphas), abs=0.0051)
             checked += 1
     assert checked == len(rows) > 6
-
-
-def test_every_data_set_has_a_licence():
-    datasets = typing.get_args(DataParams.model_fields["dataset"].annotation)
-    assert "covid" in datasets
-    assert set(page_tables.LICENCES) == set(datasets)

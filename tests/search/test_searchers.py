@@ -3,12 +3,18 @@
 import inspect
 import itertools
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load, save
 
+from transformer_spectrum.build import EVOLUTION_STRATEGIES
+from transformer_spectrum.schema import ESParams
 from transformer_spectrum.search.adam import Adam
 from transformer_spectrum.search.cma_es import CMA
 from transformer_spectrum.search.ga import GA
@@ -30,7 +36,18 @@ SEARCHERS = {
     "snes": SNES(generations=120, popsize=16, sigma=0.2),
     "ga": GA(120, 32, 0.3, 3, 0.9, 10.0, 0.2, 0.1, 2),
 }
-METHODS = ["adam", "cma", "sep_cma", "openai", "openai low rank", "snes", "ga"]  # without variants of one another
+CHOSEN = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["es"]
+CHOSEN |= {"generations": 80, "popsize": 16, "sigma": 0.2}
+
+
+def strategy(name):
+    """What es.algorithm = name makes, with the other parameters as committed."""
+    return EVOLUTION_STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), SimpleNamespace(size=SIZE, shapes=()))
+
+
+OTHERS = [name for name in EVOLUTION_STRATEGIES if name not in SEARCHERS]
+SEARCHERS |= {name: strategy(name) for name in OTHERS}
+METHODS = ["adam", "cma", "sep_cma", "openai", "openai low rank", "snes", "ga", *OTHERS]  # no variants of another
 every = pytest.mark.parametrize("name", SEARCHERS)
 every_method = pytest.mark.parametrize("name", METHODS)
 every_population = pytest.mark.parametrize("name", [name for name in METHODS if name != "adam"])
@@ -41,6 +58,13 @@ def run(name, objective, seed=0, weights=None, most=None):
     weights = torch.zeros(SIZE) if weights is None else weights
     steps = SEARCHERS[name].steps(objective, weights, torch.Generator().manual_seed(seed))
     return list(itertools.islice(steps, most))
+
+
+def test_every_strategy_that_can_be_asked_for_is_made_and_passes_the_contract():
+    assert set(get_args(ESParams.model_fields["algorithm"].annotation)) == set(EVOLUTION_STRATEGIES)
+    assert set(EVOLUTION_STRATEGIES) <= set(METHODS)
+    for name in EVOLUTION_STRATEGIES:
+        assert isinstance(strategy(name), type(SEARCHERS[name]))
 
 
 @every

@@ -86,6 +86,22 @@ def test_every_value_is_the_one_of_its_own_step_and_matrix():
                 assert result.reason(name, step, matrix) == ""
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_finite_for_noise_and_heeds_neither_order_nor_transposition(metric):
+    values = np.linalg.svd(np.random.default_rng(3).normal(size=(40, 32)), compute_uv=False)
+    found = analyze_one(values, (40, 32)).values[metric]
+    assert np.isfinite(found).all()
+    for other in (analyze_one(values[::-1], (40, 32)), analyze_one(values, (32, 40))):
+        np.testing.assert_allclose(other.values[metric], found, rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_value_or_a_reason_for_degenerate_matrices(metric):
+    for values in (np.zeros(16), np.ones(16), np.ones(1), np.r_[np.ones(3), np.zeros(13)]):
+        result = analyze_one(values)
+        assert np.isnan(result.values[metric][0, 0]) == bool(result.reason(metric, 0, 0))
+
+
 def test_a_zero_matrix_has_a_norm_and_reasons():
     result = analyze_one(np.zeros(16))
     assert result.values["spectral_norm"][0, 0] == 0

@@ -25,9 +25,9 @@ def run(chosen: argparse.Namespace) -> None:
     Raises:
         InputError: the export is missing or broken, or the file's name has an unknown ending.
     """
+    from transformer_spectrum.data.catalogue import RVR_COLUMNS
     from transformer_spectrum.data.rvr import read_rvr, rvr_series
     from transformer_spectrum.data.series_files import check_suffix
-    from transformer_spectrum.preparation import RVR_COLUMNS
 
     check_suffix(chosen.out)
     raw = raw_file(chosen.input)

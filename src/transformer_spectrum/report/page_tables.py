@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transformer_spectrum.data.catalogue import CATALOGUE, OWN
 from transformer_spectrum.report.html import Table
 from transformer_spectrum.report.page_inputs import Run, Shift, Training
 from transformer_spectrum.report.page_text import CHANGED, PLAUSIBLE, number, shown_family, signed, words
@@ -151,15 +152,6 @@ def _spent(name: str, one: Training) -> tuple[str, ...]:
     )
 
 
-LICENCES = {
-    "synthetic": "MIT, as this repository",
-    "covid": "CC BY 4.0: Our World in Data, from JHU CSSE",
-    "rvr_beds": "public domain: US Centers for Disease Control and Prevention",
-    "rvr_flu": "public domain: US Centers for Disease Control and Prevention",
-    "file": "that of the file, which its owner knows",
-}
-
-
 def provenance(run: Run) -> Table:
     """Where the data come from."""
     origin, splits = run.provenance, ("train", "validation", "test")
@@ -169,7 +161,7 @@ def provenance(run: Run) -> Table:
         "location": origin["location"],
         "raw file": f"{origin['rows']:,} rows, {origin['bytes']:,} bytes",
         "sha256": origin["sha256"],
-        "licence": "MIT, as this repository" if run.caption.standin else LICENCES[run.caption.dataset],
+        "licence": OWN if run.caption.standin else CATALOGUE[run.caption.dataset].licence,
         "windows": ", ".join(f"{run.data[split]['windows']:,} {split}" for split in splits),
         "left out": _dropped(run, splits),
         **{f"note {i}": note for i, note in enumerate(origin.get("notes", []), start=1)},

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from PIL import Image
 
+from transformer_spectrum.data.catalogue import CATALOGUE
 from transformer_spectrum.files import atomic_path
 from transformer_spectrum.params import Params
 
@@ -90,16 +91,9 @@ def caption_of(params: Params, standin: bool) -> Caption:
     """
     loss = params.loss
     shape = {"sgt": f" (p = {loss.p:g}, q = {loss.q:g}, λ = {loss.lam:g})", "cauchy": f" (γ = {loss.gamma:g})"}
-    units = {
-        "synthetic": "data units",
-        "covid": f"new cases a day\n({params.data.covid.smoothing_days}-day mean)",
-        "rvr_beds": "inpatient beds occupied\n(mean)",
-        "rvr_flu": "influenza admissions\n(past 7 days)",
-        "file": "data units",
-    }
     return Caption(
         dataset=params.data.dataset,
-        data_unit=units[params.data.dataset],
+        data_unit=CATALOGUE[params.data.dataset].unit.format_map(params.data.chosen.model_dump()),
         loss=loss.type + shape.get(loss.type, ""),
         loss_unit=LOSS_UNITS[loss.type],
         seed=params.seed,
