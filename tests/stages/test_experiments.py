@@ -21,7 +21,7 @@ from transformer_spectrum.study.verification import Unverified
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 TINY = {
     "optimizers": ["adam"],
     "datasets": {"narrow": {"data": {"dataset": "synthetic"}}},

@@ -1,8 +1,8 @@
 """Figures by loss: they show the table's numbers, alike in every study."""
 
-import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from transformer_spectrum.report.style import STANDIN
 from transformer_spectrum.study import figures
@@ -41,9 +41,9 @@ def table(standin=0):
 def marks(axes):
     """Colour -> heights of the marks, seeds first and their mean last."""
     found = {}
-    for line in axes.lines:
-        if line.get_marker() == "o":
-            found.setdefault(line.get_color(), []).extend(np.asarray(line.get_ydata()).tolist())
+    for dots in axes.collections:
+        for (_, height), colour in zip(dots.get_offsets(), dots.get_facecolors(), strict=True):
+            found.setdefault(to_hex(colour), []).append(float(height))
     return found
 
 
@@ -51,11 +51,10 @@ def test_every_seed_its_mean_and_the_null_are_drawn(grid):
     axes = figures.by_loss(grid, "stable_rank", table()).axes
     assert len(axes) == 1
     assert marks(axes[0]) == {
-        figures.LOSS_COLOURS["mse"]: [3.0, 5.0, 4.0],
-        figures.LOSS_COLOURS["sgt_q5"]: [6.0, 6.5, 6.25],
+        figures.LOSS_COLOURS["mse"].lower(): [3.0, 5.0, 4.0],
+        figures.LOSS_COLOURS["sgt_q5"].lower(): [6.0, 6.5, 6.25],
     }
-    dashed = [line for line in axes[0].lines if line.get_linestyle() == "--"]
-    assert [line.get_ydata()[0] for line in dashed] == [5.5]  # the mean of both seeds' initial weights
+    assert [line.get_ydata()[0] for line in axes[0].lines] == [5.5]  # the mean of both seeds' initial weights
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["mse", "sgt_q5"]
     assert axes[0].get_title() == "feed forward\n4 matrices, 32×16"
 

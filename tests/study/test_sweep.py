@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from transformer_spectrum import build
 from transformer_spectrum.cli import main
@@ -249,6 +250,25 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repositor
     assert [cell["status"] for cell in cells] == ["done", "done", "failed", "failed"]
     assert "data.sequence_length = 48 with data.split.by = time" in cells[2]["reason"]
     assert {row["dataset"] for row in rows_of("out/table.csv")} == {"narrow"}
+
+
+def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, snapshots, monkeypatch):
+    refused = {"url": "http://127.0.0.1:9/cases.csv"}  # refuses at once
+    grid = yaml.safe_load(Path("studies/tiny.yaml").read_text())
+    grid["datasets"] = {"covid": {"data": {"dataset": "covid", "covid": refused}}}
+    del grid["losses"]["sgt_q5"]
+    Path("studies/tiny.yaml").write_text(yaml.safe_dump(grid))
+    monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
+    call()
+    assert {row["standin"] for row in rows_of("out/table.csv")} == {"1"}
+    assert [cell["standin"] for cell in rows_of("out/cells.csv")] == ["True"]
+    monkeypatch.setenv("TRANSFORMER_SPECTRUM_MIRROR", str(snapshots))
+    call()
+    assert {row["standin"] for row in rows_of("out/table.csv")} == {"0"}
+    monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR")
+    before = trained()
+    call()  # what was fetched from the mirror stays
+    assert trained() == before
 
 
 def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):

@@ -14,7 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.params import read_tree
@@ -28,6 +31,8 @@ from transformer_spectrum.study.verification import Unverified, asked, collect, 
 
 POLL, STATUS = 2.0, 20.0
 """Seconds between two looks at the experiments, and between two questions to DVC's queue, which answers slowly."""
+WORKERS = Path(".dvc/tmp/exps/celery")
+"""Where DVC notes their process ids."""
 RESTARTS = 3
 """How often workers that have gone, with tasks still waiting, are started again."""
 TASK = re.compile(r"^[0-9a-f]{7}\s+(\S+)\s.*\s(Queued|Running|Success|Failed)\s*$", re.MULTILINE)
@@ -93,7 +98,20 @@ def tasks() -> tuple[dict[str, str], int]:
     order = ("Failed", "Success", "Running", "Queued")  # a name that was queued again has several
     for name, status in TASK.findall(ended.stdout):
         found[name] = max(found.get(name, status), status, key=order.index)
-    return found, sum(map(int, workers.groups()))
+    return found, max(sum(map(int, workers.groups())), living_workers())
+
+
+def living_workers(folder: Path = WORKERS) -> int:
+    """How many of DVC's workers are processes that live: on a busy machine they answer the queue too late."""
+    count = 0
+    for path in folder.glob("dvc-exp-worker-*.json"):
+        try:
+            process = psutil.Process(json.loads(path.read_text())["pid"])
+            alive = process.status() != psutil.STATUS_ZOMBIE and "queue-worker" in process.cmdline()
+        except (psutil.Error, OSError, ValueError, KeyError):
+            continue
+        count += alive
+    return count
 
 
 def overrides(cell: Cell) -> list[str]:

@@ -125,14 +125,15 @@ def _panel(
     axes: Axes, part: pd.DataFrame, losses: Sequence[str], optimizers: Sequence[str], colours: Mapping[str, str]
 ) -> None:
     spread = 0.7 / len(optimizers)
-    for position, loss in enumerate(losses):
-        for index, optimizer in enumerate(optimizers):
-            values = part[(part["loss"] == loss) & (part["optimizer"] == optimizer)]["value"].to_numpy()
-            if len(values):
-                at = position + spread * (index - (len(optimizers) - 1) / 2)
-                look = {"color": colours[loss], "marker": MARKERS[optimizer], "linestyle": "", "zorder": 3}
-                axes.plot(np.full(len(values), at), values, markersize=3, alpha=0.45, markeredgewidth=0, **look)
-                axes.plot([at], [values.mean()], markersize=5.5, markeredgecolor="white", markeredgewidth=0.5, **look)
+    for index, optimizer in enumerate(optimizers):
+        own = part[part["optimizer"] == optimizer]
+        means = own.groupby("loss", observed=True)["value"].mean()
+        for names, values, look in (
+            (own["loss"].tolist(), own["value"], {"s": 9, "alpha": 0.45, "linewidths": 0}),
+            (means.index.tolist(), means, {"s": 30, "linewidths": 0.5, "edgecolors": "white"}),
+        ):
+            at = [losses.index(name) + spread * (index - (len(optimizers) - 1) / 2) for name in names]
+            axes.scatter(at, values, c=[colours[name] for name in names], marker=MARKERS[optimizer], zorder=3, **look)
     seeds = part.drop_duplicates("seed")
     null, deviation = seeds["null"].mean(), seeds["null_sd"].mean()
     if np.isfinite(null):

@@ -61,7 +61,7 @@ def run(tasks: Iterable[Task], jobs: int, ended: Callable[[Task, str], None]) ->
             while waiting and len(running) < jobs:
                 task = waiting.pop()
                 task.log.parent.mkdir(parents=True, exist_ok=True)
-                process = context.Process(target=_work, args=(task.log, task.function, task.arguments), daemon=True)
+                process = context.Process(target=_work, args=(dict(os.environ), task), daemon=True)
                 process.start()
                 running[process.sentinel] = process, task
             for sentinel in wait(list(running)):
@@ -96,16 +96,19 @@ def _server() -> Any:
     return context
 
 
-def _work(log: Path, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work(environment: dict[str, str], task: Task) -> None:
+    os.environ.update(environment)  # the server has that of its own start
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
     os.setsid()  # a terminal's Ctrl-C reaches the parent alone, which passes it on
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_follow_parent, daemon=True).start()
-    with log.open("w") as stream:
+    with task.log.open("w") as stream:
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
     with one_line_errors("sweep"):
-        function(*arguments)
+        task.function(*task.arguments)
     sys.stdout.flush()
 
 
