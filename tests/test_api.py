@@ -134,6 +134,7 @@ def test_load_gives_back_parameters_and_provenance(trained):
     assert loaded.params.loss.q == float("inf")
     assert loaded.provenance["data"] == {"source": "standin", "standin": True, "sha256": "abc"}
     assert loaded.provenance["optimizer"] == "es"
+    assert "parameters_added_since" not in loaded.provenance
     assert loaded.provenance["versions"]["torch"] == torch.__version__
 
 
@@ -173,7 +174,10 @@ def test_weights_that_are_not_there_are_one_line(weights, path, which, words):
         ({"about": "null"}, "says nothing of a training"),
         ({"about": "{"}, "not a readable safetensors file of a training"),
         ({"about": {"params": {}, "steps": [0, 1]}}, "snapshots of single matrices, no model"),
-        ({"about": {"params": {}}}, "another version of transformer-spectrum: .*: missing"),
+        ({"about": {"params": {}}}, "another version of transformer-spectrum: model.*: missing"),
+        ({"about": {"params": {"los": {}}}}, "another version of transformer-spectrum: los: unknown parameter"),
+        ({"about": {"params": {"loss": 3}}}, "another version of transformer-spectrum: loss"),
+        ({"about": {"params": [1]}}, "another version of transformer-spectrum: .*must be a mapping"),
         ({"readout.bias": torch.zeros(7)}, "its readout does not fit model.patch_length = 4"),
         ({"encoder_norm.bias": torch.zeros(9)}, r"encoder_norm\.bias has \(9,\) where its parameters describe \(8,\)"),
         ({"encoder_norm.bias": None}, r"encoder_norm\.bias has no such weights where its parameters describe \(8,\)"),
@@ -185,6 +189,21 @@ def test_weights_that_do_not_fit_are_one_line_that_names_the_file(weights, chang
     with pytest.raises(InputError, match=rf"best\.safetensors: .*{words}") as raised:
         ts.load(weights)
     assert "\n" not in str(raised.value)
+
+
+def test_weights_from_before_a_parameter_are_read_and_say_so(weights):
+    params = small_params()
+    tree = json.loads(params.model_dump_json())
+    del tree["spectra"]["edge_level"], tree["data"]["file"]
+    rewrite(weights, about={"optimizer": "adam", "params": tree})
+    loaded = ts.load(weights)
+    assert loaded.provenance["parameters_added_since"] == ["data.file.season", "spectra.edge_level"]
+    assert loaded.params.spectra.edge_level == ts.load_params(ROOT / "params.yaml").spectra.edge_level
+    assert loaded.params.loss == params.loss
+    del tree["model"]["layers"]
+    rewrite(weights, about={"optimizer": "adam", "params": tree})
+    with pytest.raises(InputError, match=r"model\.layers: missing"):
+        ts.load(weights)
 
 
 def test_a_torn_file_of_weights_is_one_line(weights):

@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json
 from transformer_spectrum.history import History
-from transformer_spectrum.params import Params, parse_params
+from transformer_spectrum.packaged import packaged
+from transformer_spectrum.params import Params, load_params, parameter_names, parse_params
 from transformer_spectrum.run_folders import RunFolder
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Trained:
         model: on the CPU, in evaluation mode. `model.forecast(context, horizon)` runs freely, `model(context, target)`
             is teacher-forced; both take and give (windows, steps, features) in scaled units.
         params: those that it was trained with.
-        provenance: optimizer, seed, best step, why the training stopped, the data's source and checksum, versions.
+        provenance: optimizer, seed, best step, why the training stopped, the data's source and checksum, versions;
+            and `parameters_added_since`, if this version has parameters that the training's did not have. In `params`
+            these have the committed values.
         path: the file of its weights.
     """
 
@@ -69,8 +72,8 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
         which: weights of a folder: "best" by validation loss (None means it), "last", or "best_candidate", the best
             candidate of a generation by its own training loss, which only ES has (GA's weights are those of a member).
     Raises:
-        InputError: nothing there, a file that is corrupt or was not written by a training, parameters of another
-            version of this package, or weights that do not fit the model that the parameters describe.
+        InputError: nothing there, a file that is corrupt or was not written by a training, parameters that this version
+            of the package does not know or refuses, or weights that do not fit the model that they describe.
     """
     # Here, because `load_run` needs no torch.
     import torch
@@ -112,8 +115,9 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
         raise InputError(f"{models}: no such folder; it must be that of a training, such as models/adam")
     if (run := RunFolder(models)).model.is_dir():
         models, metrics = run.model, run.metrics if metrics is None else metrics
-    params, _ = _header(models / "best.safetensors")
+    params, header = _header(models / "best.safetensors")
     provenance = read_json(models / "run.json")
+    provenance |= {name: header[name] for name in ("parameters_added_since",) if name in header}
     if metrics is None:
         return Run(History.load(models / "history.npz"), params, provenance)
     metrics = Path(metrics)
@@ -157,8 +161,31 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
         raise InputError(f"{path}: says nothing of a training, so it was written by something else")
     if "steps" in about:
         raise InputError(f"{path}: snapshots of single matrices, no model; best or last is one")
+    tree = about.pop("params")
+    added = _add_what_is_missing(tree) if isinstance(tree, dict) else []
     try:
-        params = parse_params({"tracking": {"mlflow": None}, **about.pop("params")})  # which no training depends on
+        params = parse_params(tree)
     except InputError as error:
         raise InputError(f"{path}: written by another version of transformer-spectrum: {error}") from None
-    return params, about
+    return params, {**about, **({"parameters_added_since": added} if added else {})}
+
+
+def _add_what_is_missing(tree: dict[str, Any]) -> list[str]:
+    """Gives parameters that this version knows and the training did not the committed values; returns their names.
+
+    So weights stay readable when the package learns of new parameters. Those of the architecture are left missing,
+    which is an error: nobody can know what they were. Those of tracking are no part of a training.
+    """
+    defaults = load_params(packaged("params.yaml")).model_dump(mode="json")
+    added: list[str] = []
+    for name, _ in parameter_names():
+        *sections, last = name.split(".")
+        inside, default = tree, defaults
+        for section in sections:
+            inside, default = inside.setdefault(section, {}), default[section]
+            if not isinstance(inside, dict):
+                return added  # not parameters at all, as `parse_params` will say
+        if last not in inside and sections != ["model"]:
+            inside[last] = default[last]
+            added += [] if sections == ["tracking"] else [name]
+    return added
