@@ -19,12 +19,12 @@ $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3 on PATH; Python 3.11 or newer is needed" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"make: {sys.executable} is Python {sys.version.split()[0]}; 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(READY_DEV): $(READY) requirements-dev.lock
-	$(VENV)/bin/python -m pip install --quiet --requirement requirements-dev.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-dev.lock
 	@touch $@
 
 repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
