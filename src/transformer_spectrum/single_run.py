@@ -73,6 +73,8 @@ def _prepare(settings: Settings, folder: RunFolder) -> None:
             prepare(params, raw=raw, processed=folder.data, metrics=folder.description)
     else:
         raw = RAW / dataset
+        if not raw.is_dir() and dataset.startswith("rvr_"):
+            raw = RAW / "rvr"  # one download has both columns
         if not raw.is_dir():
             how = {"covid": "download-covid", "file": "train --dataset FILE"}.get(dataset, "download-rvr")
             raise InputError(f"{raw}: no such folder; run transformer-spectrum {how} first")
@@ -85,6 +87,7 @@ def carry_out(folder: RunFolder) -> None:
     Raises:
         InputError: the folder is not of a run, or its files are damaged.
         SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
+        KeyboardInterrupt: the figures are not drawn yet.
     """
     about = folder.read()
     params, optimizer = load_params(folder.params), about["optimizer"]
@@ -102,12 +105,20 @@ def carry_out(folder: RunFolder) -> None:
             )
         except SystemExit as ended:
             if isinstance(ended.code, int) and ended.code > 128:
-                command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
-                print(f"go on with: transformer-spectrum {command} --resume {folder.path}", file=sys.stderr)
+                _say_how_it_goes_on(folder, optimizer)
             raise
     caption = caption_of(params, bool(read_json(provenance)["standin"]))
     caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
-    write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
+    try:
+        write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
+    except KeyboardInterrupt:
+        _say_how_it_goes_on(folder, optimizer)
+        raise
     if params.tracking.mlflow is not None:
         histories = [folder.model / "history.npz"]
         attach_figures(params.tracking.mlflow, histories, folder.figures, lambda line: print(line, file=sys.stderr))
+
+
+def _say_how_it_goes_on(folder: RunFolder, optimizer: str) -> None:
+    command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
+    print(f"go on with: transformer-spectrum {command} --resume {folder.path}", file=sys.stderr)

@@ -13,6 +13,7 @@ from transformer_spectrum.data import covid, rvr
 from transformer_spectrum.data.covid import read_covid, trailing_mean
 from transformer_spectrum.data.series_files import read_series_file
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, sha256
 
 NOWHERE = ("--set", "data.covid.url=http://127.0.0.1:9/c.csv", "--set", "data.rvr.url=http://127.0.0.1:9/r.csv")
@@ -139,6 +140,20 @@ def test_processed_hospitals_are_one_column_of_every_state(mirror):
     assert settings == {"column": "total_admissions_all_influenza_confirmed_past_7days"}
 
 
+def test_a_download_is_where_a_training_on_hospital_beds_looks_for_it(mirror, capsys):
+    from transformer_spectrum.settings import Asked, resolve
+    from transformer_spectrum.single_run import begin
+
+    settings = resolve(Asked({}, ("data.describe.fit_points=200",), dataset="rvr_beds"))
+    with pytest.raises(InputError, match="run transformer-spectrum download-rvr first"):
+        begin(settings, "adam", name="beds", root=Path("runs"))
+    assert not list(Path("runs").rglob("*"))
+    main(["download-rvr", "--mirror", str(mirror), *NOWHERE])
+    folder = begin(settings, "adam", name="beds", root=Path("runs"))
+    assert read_json(folder.data / "provenance.json")["sha256"] == sha256("data/raw/rvr/series.csv")
+    assert read_json(folder.description)["dataset"] == "rvr_beds"
+
+
 def test_raw_data_that_were_changed_after_the_download_are_refused(mirror, capsys):
     main(["download-covid", "-o", "raw", "--mirror", str(mirror), *NOWHERE])
     path = Path("raw/series.csv")
@@ -150,7 +165,6 @@ def test_raw_data_that_were_changed_after_the_download_are_refused(mirror, capsy
 
 
 def test_the_pipelines_data_set_file_takes_the_only_file_of_its_folder(tmp_path, capsys):
-    from transformer_spectrum.errors import InputError
     from transformer_spectrum.preparation import prepare
     from transformer_spectrum.settings import Asked, resolve
 

@@ -208,7 +208,10 @@ def test_an_interrupted_run_says_how_it_goes_on_and_ends_as_if_nothing_had_happe
     assert "has ended; nothing is left to do" in capsys.readouterr().err
 
 
-def test_resuming_takes_no_other_options_and_the_right_command(folder, without_figures, capsys):
+def test_resuming_takes_no_other_options_and_the_right_command(folder, without_figures, monkeypatch, capsys):
+    def interrupt(*arguments, **named):
+        raise KeyboardInterrupt
+
     main(["train-ga", "-d", "data.npy", *SMALL, "--generations", "1", "--popsize", "4"])
     run = capsys.readouterr().out.strip()
     for arguments, words in (
@@ -223,6 +226,11 @@ def test_resuming_takes_no_other_options_and_the_right_command(folder, without_f
     with pytest.raises(SystemExit):
         main(["train-ga", "--resume", run, "--popsize", "8"])
     assert "--resume with ga.popsize: an interrupted run goes on as it was begun" in capsys.readouterr().err
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(single_run, "write_outputs", interrupt)
+        main(["train-ga", "--resume", run])
+    assert ended.value.code == 130
+    assert f"go on with: transformer-spectrum train-ga --resume {run}\n" in capsys.readouterr().err
     main(["train-ga", "--resume", run])
     assert (Path(run) / "figures/caption.txt").read_text().startswith("data: data.npy")
 
