@@ -2,8 +2,11 @@
 
 import json
 import os
+import threading
+from pathlib import Path
 
 import pytest
+import yaml
 
 from transformer_spectrum.record import recorder as record
 from transformer_spectrum.record.recorder import Recorder
@@ -91,3 +94,58 @@ def test_a_value_that_is_not_finite_is_text_in_strict_json(folder):
     with Recorder("metrics/adam") as recorder:
         recorder.step(0, {"stable_rank": float("nan")})
     assert json.loads((folder / "metrics.json").read_text())["stable_rank"] == "nan"
+
+
+@pytest.mark.slow
+def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path, monkeypatch):
+    from transformer_spectrum.acquisition import draw_synthetic
+    from transformer_spectrum.params import parse_params
+    from transformer_spectrum.preparation import prepare
+    from transformer_spectrum.training import train
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 0.0)
+    root = Path(__file__).parents[1]
+    tree = yaml.safe_load((root / "params.yaml").read_text())
+    merge(tree, yaml.safe_load((root / "overlays/smoke.yaml").read_text()))
+    merge(tree, {"device": "cpu", "adam": {"epochs": 30, "patience": 30}})
+    params = parse_params(tree)
+    draw_synthetic(params, "raw")
+    prepare(params, raw=Path("raw"), processed=Path("data"), metrics=Path("data.json"))
+    seen, ended = [], threading.Event()
+
+    def poll():
+        while not ended.wait(0.005):
+            live, curve = Path("metrics/adam/metrics.json"), Path("metrics/adam/plots/metrics/stable_rank.tsv")
+            if live.exists():
+                seen.append((json.loads(live.read_text()), len(curve.read_bytes())))
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    try:
+        train(
+            params,
+            "adam",
+            data=Path("data/windows.npz"),
+            models=Path("models/adam"),
+            metrics=Path("metrics/adam"),
+            provenance=Path("data/provenance.json"),
+            resume=Path(".resume/adam"),
+        )
+    finally:
+        ended.set()
+        poller.join()
+    steps, lengths = [metrics["step"] for metrics, _ in seen], [length for _, length in seen]
+    assert steps == sorted(steps)
+    assert lengths == sorted(lengths)
+    assert len(set(steps)) >= 5
+    assert len(set(lengths)) >= 5
+    assert {"step", "validation_loss", "stable_rank"} <= seen[len(seen) // 2][0].keys()
+
+
+def merge(tree, overlay):
+    for key, value in overlay.items():
+        if isinstance(value, dict):
+            merge(tree[key], value)
+        else:
+            tree[key] = value

@@ -135,7 +135,10 @@ def _tracking(
     address = params.tracking.mlflow
     if address is None:
         return None
+    from transformer_spectrum.report.style import colour_of  # here, because matplotlib takes time
+
     tags = {"optimizer": optimizer, "source": str(origin["source"]), "standin_data": str(bool(origin["standin"]))}
+    tags["mlflow.runColor"] = colour_of(optimizer)
     if "DVC_EXP_NAME" in os.environ:
         tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
     return Tracking(

@@ -38,6 +38,7 @@ def test_nothing_runs_again_when_nothing_changed(pipeline):
         ("data__rvr_flu__season", 14, set()),
         ("data__describe__fit_points", 500, {"prepare", "report"}),
         ("data__synthetic__q", 2.0, {"synthesize", "prepare", "report"}),
+        ("tracking__mlflow", "sqlite:///mlflow.db", set()),
     ],
 )
 def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name, value, changed):
