@@ -38,15 +38,25 @@ INHERITED = re.compile(r"PIP_|(HTTPS?|NO)_PROXY$|SSL_CERT|REQUESTS_CA|LANG$", re
 
 FOLDERS = re.compile(r"(?<![\w./}-])/(app|opt|build)(?=[/\s:\"',\]]|$)")
 
-SMALL = """train --dataset synthetic --epochs 1 --seq-len 48 --output-len 12 --embed-dim 16 --num-heads 2 --num-layers 1
---set model.patch_length=4 --set data.synthetic.series=60 --set data.synthetic.length=48 --set spectra.bootstrap=0
---set spectra.shuffles=3"""
+SMALL = [
+    f"--set={parameter}"
+    for parameter in (
+        *("data.sequence_length=48", "data.output_length=12", "data.synthetic.series=60", "data.synthetic.length=48"),
+        *("model.embed_dim=16", "model.heads=2", "model.layers=1", "model.patch_length=4"),
+        *("adam.epochs=1", "spectra.bootstrap=0", "spectra.shuffles=3"),
+    )
+]
 
 TRIED = {
-    "cli": [[], SMALL.split()],
+    "cli": [
+        [],
+        ["train", "--dataset=synthetic", *SMALL],
+        # As a pod of k8s/base/sweep.yaml does it.
+        ["sweep", "synthetic", "--optimizers=adam", "--runs=1", "--out=runs/synthetic", "--cell=3", *SMALL],
+    ],
     "pipeline": [["repro", "--quiet", "synthesize"], ["status", "synthesize"]],
 }
-"""Target -> arguments of ENTRYPOINT that are tried: none, which means CMD, and the smallest thing of use."""
+"""Target -> arguments of ENTRYPOINT that are tried: none, which means CMD, and the smallest things of use."""
 
 
 def user_options(user: int) -> dict[str, object]:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformer_spectrum.errors import InputError, one_line_errors
@@ -62,9 +62,9 @@ def run(*command: str, code: int | None = 0, shown: bool = False) -> subprocess.
     return ended
 
 
-def dvc(*arguments: str, **options: bool | int | None) -> subprocess.CompletedProcess[str]:
+def dvc(*arguments: str, code: int | None = 0, shown: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs DVC of this environment."""
-    return run(sys.executable, "-m", "dvc", *arguments, **options)  # type: ignore[arg-type]
+    return run(sys.executable, "-m", "dvc", *arguments, code=code, shown=shown)
 
 
 def base_revision(branch: str) -> str:
@@ -122,7 +122,7 @@ def with_pictures_beside(markdown: str, source: Path, folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Comment:
-    """The parts of a comment; `text` leaves out what is too long, and says so."""
+    """The parts of a comment."""
 
     title: str
     facts: str
@@ -132,12 +132,10 @@ class Comment:
     missing: Sequence[str]
     report: str
 
-    def text(self, images: bool = True) -> str:
-        """As Markdown of at most LIMIT characters; without images for a place that shows none."""
+    def whole(self) -> str:
+        """All of it as Markdown."""
         drawn = "\n".join(f"![{path.stem.replace('_', ' ')}](plots/{path.name})" for path in self.pictures)
-        if not images:
-            drawn = "The pictures are in the artifact `ci-report`."
-        head = "\n\n".join(
+        return "\n\n".join(
             [
                 f"## {self.title}",
                 self.facts,
@@ -148,12 +146,24 @@ class Comment:
                 "### Plots",
                 drawn,
                 *(f"- {line}" for line in self.missing),
+                f"<details><summary>The report</summary>\n\n{self.report}\n\n</details>\n",
             ]
         )
-        report = self.report if images else IMAGE.sub("", self.report)
-        if len(head) + len(report) > LIMIT:
-            report = "Too long for a comment; it is in the artifact `ci-report`."
-        return f"{head}\n\n<details><summary>The report</summary>\n\n{report}\n\n</details>\n"
+
+    def short(self) -> str:
+        """What fits into a comment: the longest parts make room, and say so, until it does."""
+        comment = self
+        for part in sorted(("report", "params", "metrics"), key=lambda part: -len(getattr(self, part))):
+            if len(comment.whole()) <= LIMIT:
+                break
+            comment = replace(comment, **{part: "Too long for a comment: see whole.md in the artifact ci-report."})
+        return comment.whole()
+
+    def without_images(self) -> str:
+        """For a place that shows none."""
+        report = IMAGE.sub("", self.report)
+        words = "The pictures are in the artifact ci-report."
+        return replace(self, report=report, pictures=[], missing=[words, *self.missing]).short()
 
 
 def compose(base: str, changes: Sequence[str], pulled: str) -> Comment:
@@ -192,10 +202,11 @@ def main() -> None:
         dvc("exp", "run", *(f"--set-param={change}" for change in changes), shown=True)
         shutil.rmtree(FOLDER, ignore_errors=True)
         comment = compose(base, changes, pulled)
-        (FOLDER / "comment.md").write_text(comment.text(), encoding="utf-8")
+        (FOLDER / "whole.md").write_text(comment.whole(), encoding="utf-8")
+        (FOLDER / "comment.md").write_text(comment.short(), encoding="utf-8")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with open(summary, "a", encoding="utf-8") as page:
-                page.write(comment.text(images=False))
+                page.write(comment.without_images())
         print(f"{FOLDER / 'comment.md'}: written")
 
 

@@ -78,24 +78,28 @@ def test_images_come_along_and_addresses_stay(tmp_path, report, monkeypatch):
     assert (tmp_path / "ci-report/report/loss.png").read_bytes() == b"picture"
 
 
-def comment(report, length: int):
-    return report.Comment("title", "facts", "metrics", "params", [Path("plots/a_b.png")], ["no c"], "report " * length)
+def comment(report, length: int = 1, metrics: str = "metrics"):
+    return report.Comment("title", "facts", metrics, "params", [Path("plots/a_b.png")], ["no c"], "report " * length)
 
 
 def test_a_comment_holds_everything_in_its_order(report):
-    text = comment(report, 1).text()
-    places = [
-        text.index(word) for word in ("## title", "facts", "metrics", "params", "![a b](plots/a_b.png)", "report ")
-    ]
+    text = comment(report).short()
+    parts = ["## title", "facts", "metrics", "params", "![a b](plots/a_b.png)", "- no c", "report "]
+    places = [text.index(part) for part in parts]
     assert places == sorted(places)
+    assert text == comment(report).whole()
 
 
-def test_a_comment_never_grows_beyond_what_github_takes(report):
-    text = comment(report, 20_000).text()
+@pytest.mark.parametrize("metrics", ["metrics", "metric " * 20_000])
+def test_a_comment_never_grows_beyond_what_github_takes(metrics, report):
+    long = comment(report, 20_000, metrics)
+    text = long.short()
     assert len(text) < 65_536
-    assert "in the artifact" in text
-    assert "</details>" in text
+    assert "see whole.md" in text
+    assert "params" in text
+    assert "report " * 20_000 in long.whole()
 
 
 def test_a_summary_has_no_image_because_it_would_show_none(report):
-    assert "![" not in comment(report, 1).text(images=False)
+    assert "![" not in comment(report).without_images()
+    assert "- no c" in comment(report).without_images()
