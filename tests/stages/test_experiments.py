@@ -210,9 +210,7 @@ def other(inside, what):
         return {"dvc__lock": yaml.safe_dump(lock).encode()}, "ran with another data/processed"
     theirs = yaml.safe_load(inside.content(foreign, "dvc.lock"))["stages"]["train-adam"]["outs"]
     stage["outs"] = theirs
-    return {
-        "dvc__lock": yaml.safe_dump(lock).encode()
-    }, "its weights are of another training: loss.type was mse, is sgt"
+    return {"dvc__lock": yaml.safe_dump(lock).encode()}, "its weights are of another training: loss.q was 5.0, is 7.0"
 
 
 @pytest.mark.parametrize(

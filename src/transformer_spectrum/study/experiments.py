@@ -58,8 +58,8 @@ def run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> tuple[dic
     watch = _Watch(missing, requests, store)
     watch.look()
     if watch.missing:
-        _queue(watch.missing)
         try:
+            _queue(watch.missing)
             watch.wait(f"sweep {grid.name}", jobs)
         except BaseException:
             _cancel(watch.missing)
