@@ -90,7 +90,18 @@ class Study:
         self.second_cells, self.second_records = self.cells(), self.records()
 
     def sweep(self):
-        words = ["sweep", "tiny", "--backend", "dvc", "--jobs", "1", "--out", "studies/results/tiny"]
+        words = [
+            "sweep",
+            "tiny",
+            "--backend",
+            "dvc",
+            "--jobs",
+            "1",
+            "--out",
+            "studies/results/tiny",
+            "--figures",
+            "none",
+        ]
         with (self.clone.root / "sweep.txt").open("w") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "transformer_spectrum.cli", *words],

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from transformer_spectrum.params import load_params, read_tree
-from transformer_spectrum.study import figures
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "overlays/smoke.yaml"
@@ -46,13 +45,12 @@ def write_grid(tmp_path):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with params.yaml and studies/, in which the command line is called; one figure is enough."""
+    """A folder with params.yaml and studies/, in which the command line is called."""
     folder = tmp_path / "repository"
     (folder / "studies").mkdir(parents=True)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (folder / "overlays").symlink_to(ROOT / "overlays")
     (folder / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(figures, "SHOWN", ("stable_rank",))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     return folder

@@ -30,12 +30,13 @@ from transformer_spectrum.study.store import Store
 
 pytestmark = pytest.mark.slow
 
-LONG = ("--set", "adam.epochs=150", "--set", "adam.patience=150")
+FIGURES = ("--figures", "stable_rank")
+LONG = ("--set", "adam.epochs=60", "--set", "adam.patience=60")
 
 
 def call(*options, code=0):
     """Calls the command in this process; `code` is the exit code that it has to end with."""
-    arguments = ["sweep", "tiny", "--overlay", "overlays/smoke.yaml", "--out", "out", *options]
+    arguments = ["sweep", "tiny", "--overlay", "overlays/smoke.yaml", "--out", "out", *FIGURES, *options]
     if code == 0:
         return main(arguments)
     with pytest.raises(SystemExit) as ended:
@@ -332,3 +333,9 @@ def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, options):
     printed = capsys.readouterr().err
     assert f"{options[0]} = {options[1]}: must be" in printed
     assert printed.count("\n") == 1
+
+
+def test_a_metric_without_a_figure_is_named_with_a_guess_before_anything_runs(repository, capsys):
+    call("--figures", "stable_rnk", code=2)
+    assert "'stable_rnk' has no figure; did you mean stable_rank?" in capsys.readouterr().err
+    assert not Path("out").exists()

@@ -34,6 +34,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="FOLDER", help=f"{RESULTS}/GRID if not given")
     add("--overlay", type=Path, metavar="FILE", help="parameters under those of data sets and losses, as in overlays/")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter; may be repeated")
+    add("--figures", metavar="LIST", help="metrics to draw, such as stable_rank,ks_alpha, or none; all if not given")
     add("--cell", type=int, metavar="INDEX", help="run one cell of --dry-run's list, for a cluster; writes no tables")
     add("--dry-run", action="store_true", help="check the grid and list its cells")
 
@@ -76,7 +77,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        good = sweep(grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1)
+        good = sweep(grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1, chosen.figures)
     else:
         good = run_one(cells[chosen.cell], out)
     if not good:

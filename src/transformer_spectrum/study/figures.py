@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, sha256
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.report.style import (
@@ -65,24 +67,44 @@ def read_last(table: Path) -> pd.DataFrame:
     return rows[rows["last"] == 1]
 
 
-def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path) -> None:
-    """Writes METRIC.png for every metric that has a value, unless they are of this table; without a cell, no folder.
+def chosen_metrics(text: str | None) -> tuple[str, ...]:
+    """The metrics of a list such as "stable_rank,ks_alpha"; all that are SHOWN for None, none for "none".
+
+    Raises:
+        InputError: one of them has no figure.
+    """
+    if text is None:
+        return SHOWN
+    metrics = () if text == "none" else tuple(text.split(","))
+    for metric in metrics:
+        if metric not in SHOWN:
+            near = difflib.get_close_matches(metric, SHOWN, n=1)
+            guess = f"; did you mean {near[0]}?" if near else f": must be none, or some of {', '.join(SHOWN)}"
+            raise InputError(f"--figures = {text}: {metric!r} has no figure{guess}")
+    return metrics
+
+
+def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, metrics: Sequence[str] = SHOWN) -> None:
+    """Writes METRIC.png for every metric that has a value, unless they are of this table; without a cell
+    or a metric, no folder.
 
     Args:
         grid: for its title and the order of its losses.
         cells: those in the table.
         table: families.csv.
         folder: replaced as a whole.
+        metrics: those to draw.
     """
-    if not cells:
+    if not (cells and metrics):
         shutil.rmtree(folder, ignore_errors=True)
         return
-    request = {"table": sha256(table), "grid": [grid.title, *grid.datasets, *grid.losses], "code": code_of(CODE)}
+    names = [grid.title, *grid.datasets, *grid.losses]
+    request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": code_of(CODE)}
     if not fault(folder, request):
         return
     last = read_last(table)
-    with atomic_folder(folder) as inside, Progress(f"sweep {grid.name}: figures", len(SHOWN), "figure") as progress:
-        for number, metric in enumerate(SHOWN, start=1):
+    with atomic_folder(folder) as inside, Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress:
+        for number, metric in enumerate(metrics, start=1):
             shown = last[(last["metric"] == metric) & last["value"].notna()]
             if len(shown):
                 save(by_loss(grid, metric, shown), inside / f"{metric}.png")

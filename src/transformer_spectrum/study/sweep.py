@@ -20,7 +20,9 @@ Backend = Literal["processes", "dvc"]
 Failures = dict[str, str]
 
 
-def sweep(grid: Grid, cells: Sequence[Cell], root: Path, backend: Backend, jobs: int) -> bool:
+def sweep(
+    grid: Grid, cells: Sequence[Cell], root: Path, backend: Backend, jobs: int, figures: str | None = None
+) -> bool:
     """Runs the cells that are missing, not what was asked for, or damaged; then writes tables and figures.
 
     Args:
@@ -29,18 +31,22 @@ def sweep(grid: Grid, cells: Sequence[Cell], root: Path, backend: Backend, jobs:
         root: its folder: table.csv, cells.csv, figures/ and, underneath, every result.
         backend: processes of ours, or DVC experiments.
         jobs: trainings at once; >= 1.
+        figures: metrics to draw, see `figures.chosen_metrics`.
     Returns:
         Whether every cell is done; none has failed or diverged.
     Raises:
         InputError: another sweep is at work in the folder, or DVC does not take an experiment.
         Interrupted: a signal has ended it; what is done is kept.
     """
+    from transformer_spectrum.study.figures import chosen_metrics  # here, because one cell of a cluster draws nothing
+
+    metrics = chosen_metrics(figures)
     store = Store(root)
     with Interruption(), store.locked(shared=False):
         store.sweep_out()
         run = _run_experiments if backend == "dvc" else _run
         failures = run(grid, cells, store, jobs)
-        return _gather(grid, cells, store, failures)
+        return _gather(grid, cells, store, failures, metrics)
 
 
 def run_one(cell: Cell, root: Path) -> bool:
@@ -141,9 +147,9 @@ def _all(title: str, unit: str, tasks: Sequence[Task], jobs: int) -> Failures:
     return failures
 
 
-def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures) -> bool:
+def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures, metrics: Sequence[str]) -> bool:
     """Tables and figures of the cells that are done; whether all are."""
-    from transformer_spectrum.study.figures import write_figures  # here, because processes need no matplotlib
+    from transformer_spectrum.study.figures import write_figures
 
     counts = write_cells(cells, store, failures)
     diverged = {
@@ -154,7 +160,7 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures)
     done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
     write_table(done, store, work.MATRICES, store.root / "table.csv")
     write_table(done, store, work.FAMILIES, store.root / work.FAMILIES)
-    write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures")
+    write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures", metrics)
     bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])
     print(
         f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}",
