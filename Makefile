@@ -31,7 +31,7 @@ repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
 	dvc repro
 
 test: $(READY_DEV) ## run the test suite, the longest tests first
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests/study tests/ci tests/sharing tests
 
 lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
