@@ -45,7 +45,7 @@ def run_steps(job: dict, folder: Path, environment: dict[str, str], values: dict
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
-                timeout=1200,  # seconds on a busy machine; a quiet one needs half a minute
+                timeout=1200,  # seconds; a minute of computing has taken nine on a busy machine
             )
             assert ended.returncode == 0, f"{step['name']}: {ended.stdout}"
             printed += ended.stdout
