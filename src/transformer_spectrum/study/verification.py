@@ -156,7 +156,7 @@ def _file_system(commit: str) -> Any:
 
 
 def _walk(fs: Any, path: str) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for entry in fs.ls(path, detail=True):
         found += _walk(fs, entry["name"]) if entry["type"] == "directory" else [entry]
     return found

@@ -154,6 +154,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """What came of the training in that folder, in short; see `table.CELLS`."""
     scores = read_json(folder / SCORES_FILE)
     history = History.load(folder / "history.npz", folder / "seconds.tsv")
+    assert history.seconds is not None  # it was asked for
     start, best = (int(np.flatnonzero(history.steps == step)[0]) for step in (0, history.best_step))
     return {
         "steps": int(history.steps[-1]),
