@@ -24,7 +24,8 @@ from transformer_spectrum.params import parse_params
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.record import delivery, mlflow_run
 from transformer_spectrum.record.delivery import Delivery
-from transformer_spectrum.record.mlflow_run import Tracking, attach_figures, leaves, mlflow_address
+from transformer_spectrum.record.mlflow_run import Tracking, attach_figures, leaves
+from transformer_spectrum.record.mlflow_store import mlflow_address
 from transformer_spectrum.record.recorder import Recorder
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +153,19 @@ def models(tmp_path):
     return folder
 
 
+def record_twenty_steps(address):
+    """In a process of its own."""
+    Path(str(os.getpid())).mkdir()
+    os.chdir(str(os.getpid()))
+    said = []
+    with Recorder("metrics", tracking(address, training=str(os.getpid()), said=said)) as recorder:
+        for step in range(20):
+            recorder.step(step, SCALARS)
+        recorder.result({}, {"best_validation_loss": 1.0})
+        recorder.keep(models(Path.cwd()))
+    assert not said, said
+
+
 def client_of(address):
     from mlflow import MlflowClient
 
@@ -236,6 +250,21 @@ def test_a_database_and_a_folder_hold_a_run_too_and_its_files_beside(address, tm
 
 
 @pytest.mark.slow
+def test_trainings_that_run_at_once_share_a_database_that_they_make(tmp_path):
+    """As `dvc queue start -j 2` and sweeps have them: all find no tables, and make them."""
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
+    code = f"import test_mlflow; test_mlflow.record_twenty_steps({address!r})"
+    started = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path) for _ in range(3)]
+    assert [one.wait(timeout=240) for one in started] == [0, 0, 0]
+    client = client_of(address)
+    runs = runs_at(address, client)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    for run in runs:
+        assert len(client.get_metric_history(run.info.run_id, "stable_rank")) == 20
+
+
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_with_its_run_and_another_one_begins_its_own(server):
     said = []
     with pytest.raises(Interrupted), Recorder("metrics/adam", tracking(server, said=said)) as recorder:
@@ -302,6 +331,24 @@ def test_what_could_not_be_sent_is_sent_in_order_when_the_server_answers_again(m
     assert sending.finish(5.0) == ""
     assert sent == list(range(300))
     assert told == ["down"]
+
+
+def test_the_last_sending_is_tried_again_for_a_database_may_be_busy(monkeypatch):
+    monkeypatch.setattr(delivery, "SECONDS_BETWEEN_LAST_TRIES", 0.01)
+    tries, ending = [], []
+
+    def send():
+        if ending:
+            tries.append(1)
+            if len(tries) < 3:
+                raise OSError("database is locked")
+        yield
+
+    sending = Delivery(send, (OSError,), lambda reason: None)
+    time.sleep(0.1)
+    ending.append(True)
+    assert sending.finish(5.0) == ""
+    assert len(tries) == 3
 
 
 def test_a_delivery_that_hangs_is_given_up():

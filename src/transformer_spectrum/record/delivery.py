@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 SECONDS_BETWEEN_SENDINGS = 5.0
 SECONDS_BETWEEN_TRIES = 30.0  # after one that has failed
+LAST_TRIES, SECONDS_BETWEEN_LAST_TRIES = 3, 1.0
 
 
 class Delivery:
@@ -46,7 +47,10 @@ class Delivery:
         pause = 0.0
         while not self._ending.wait(pause):
             pause = SECONDS_BETWEEN_SENDINGS if self._try() else SECONDS_BETWEEN_TRIES
-        self._try()
+        for left in reversed(range(LAST_TRIES)):  # a database may be busy with another training
+            if self._try() or not left:
+                break
+            time.sleep(SECONDS_BETWEEN_LAST_TRIES)
 
     def finish(self, patience: float) -> str:
         """Sends what still waits.
