@@ -1,6 +1,7 @@
 """What tests of several folders need."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from clones import copy_of_finished, finished, new_clone, pipeline, reproduced  
 from nursery import nursery  # noqa: F401
 
 pytest_plugins = ("browser",)  # tests/browser.py: pages in a headless Chromium
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
 SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
