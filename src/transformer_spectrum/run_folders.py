@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,12 +115,13 @@ def new_run(root: Path, name: str, now: datetime.datetime | None = None) -> RunF
 
 
 def list_runs(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-    """(folder, its `about`) of every run under `root`, by name and time; folders of anything else are passed over."""
+    """(folder, its `about`) of every run under `root`, by name and time; folders of anything else are passed over.
+
+    Raises:
+        InputError: a run.json is damaged.
+    """
     for path in sorted(root.glob("*/*/run.json")):
         folder = RunFolder(path.parent)
-        try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
+        about = read_json(path)
         if isinstance(about, dict) and {"name", "optimizer"} <= about.keys():
             yield folder, about

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
@@ -108,8 +108,12 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _assigned(assignments: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
-    """What --set gives, values read as in YAML."""
+def assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """["adam.epochs=3", ...], as --set takes them -> {"adam.epochs": 3}; values are read as in YAML.
+
+    Raises:
+        InputError: one is not of that form, or names no parameter.
+    """
     known = [name for name, _ in parameter_names()]
     values = {}
     for text in assignments:
@@ -119,7 +123,7 @@ def _assigned(assignments: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
         if name not in known:
             raise InputError(f"--set {text}: {name}: unknown parameter{meant(name, known)}")
         try:
-            values[name] = (yaml.safe_load(value), f"flag --set {name}")
+            values[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(f"--set {text}: not a YAML value: {' '.join(str(error).split())}") from None
     return values
@@ -152,7 +156,7 @@ def resolve(asked: Asked, say: Callable[[str], None] = lambda line: print(line, 
             name, data = _data_set(config.dataset)
             chosen["data.dataset"] = name, f"config {config.source}: data.dataset"
         chosen |= {name: (value, f"config {config.source}: {key}") for name, (value, key) in config.values.items()}
-    chosen |= _assigned(asked.assignments)
+    chosen |= {name: (value, f"flag --set {name}") for name, value in assigned(asked.assignments).items()}
     chosen |= {name: (value, f"flag {option}") for name, (value, option) in asked.flags.items()}
     if asked.dataset is not None:
         name, data = _data_set(asked.dataset)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,3 +250,13 @@ def test_runs_lists_what_there_is_with_its_metrics(trained, capsys):
     assert len(printed.splitlines()) == 2
     main(["runs", "--runs", str(trained / "nothing")])
     assert "no runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["run.json", "data/provenance.json", "metrics/scores.json"])
+def test_a_damaged_file_of_a_run_is_named_and_not_taken_for_one_that_is_not_there_yet(name, trained, tmp_path, capsys):
+    copy = shutil.copytree(trained, tmp_path / "first" / trained.name)
+    (copy / name).write_text("{")
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "--runs", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"{copy / name}: not valid JSON" in capsys.readouterr().err

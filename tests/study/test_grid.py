@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.settings import assigned, nested
 from transformer_spectrum.study import grid as grids
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def test_more_runs_only_add_cells_behind_the_others(write_grid, base):
 
 def test_later_parameters_win_over_earlier_ones(write_grid, base, smoke):
     path = write_grid(set={"model": {"embed_dim": 32}, "adam": {"epochs": 7}})
-    cell = cells_of(path, base, overlay=smoke, settings=grids.parse_settings(["adam.epochs=9", "seed=40"]))[0]
+    cell = cells_of(path, base, overlay=smoke, settings=nested(assigned(["adam.epochs=9", "seed=40"])))[0]
     assert cell.params.model.embed_dim == 16  # of the overlay
     assert cell.params.adam.epochs == 9
     assert cell.params.data.synthetic.series == 30  # of the data set, against 60 in the overlay
@@ -133,13 +134,13 @@ def test_a_rule_that_only_one_cell_breaks_is_found_before_anything_runs(write_gr
         (["loss.q=3"], "--set loss.q: loss sgt_q5 of"),
         (["data.synthetic.q=3"], "--set data.synthetic.q: data set narrow of"),
         (["adam.epoch=3"], "adam.epoch: unknown parameter; did you mean adam.epochs?"),
-        (["adam.epochs"], "--set adam.epochs: must be name=value"),
-        (["adam.epochs=[3"], "--set adam.epochs=[3: the value is not valid YAML"),
+        (["adam.epochs"], "--set adam.epochs: must be key=value"),
+        (["adam.epochs=[3"], "--set adam.epochs=[3: not a YAML value"),
     ],
 )
 def test_a_bad_setting_is_one_line(write_grid, base, items, words):
     with pytest.raises(InputError, match=re.escape(words)):
-        cells_of(write_grid(), base, settings=grids.parse_settings(items))
+        cells_of(write_grid(), base, settings=nested(assigned(items)))
 
 
 def test_an_unknown_grid_is_named_with_a_guess(monkeypatch):
@@ -148,6 +149,12 @@ def test_an_unknown_grid_is_named_with_a_guess(monkeypatch):
         grids.load_grid("synthetc")
     with pytest.raises(InputError, match=r"none\.yaml: no such file"):
         grids.load_grid("none.yaml")
+
+
+def test_where_there_are_no_grids_the_folder_that_was_searched_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=re.escape(f"no grid in {tmp_path / 'studies'}")):
+        grids.load_grid("synthetic")
 
 
 @pytest.mark.parametrize(("runs", "optimizers"), [(0, None), (1, ["sgd"]), (1, [""])])

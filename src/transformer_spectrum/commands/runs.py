@@ -39,10 +39,10 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    """Empty where there is none yet; a damaged one is an error, for it may say that data are a stand-in."""
+    from transformer_spectrum.files import read_json
+
+    return read_json(path) if path.exists() else {}
 
 
 def _row(folder: RunFolder, about: dict[str, Any], root: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
         InputError: one of them, the grid or a parameter breaks a rule.
     """
     from transformer_spectrum.params import read_tree
-    from transformer_spectrum.settings import Asked, flat, nested, resolve
+    from transformer_spectrum.settings import Asked, assigned, flat, nested, resolve
     from transformer_spectrum.study import grid as grids
 
     grid = grids.load_grid(chosen.grid)
@@ -56,7 +56,7 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
         runs=chosen.runs,
         optimizers=None if chosen.optimizers is None else chosen.optimizers.split(","),
         overlay=None if chosen.overlay is None else nested(dict(flat(read_tree(chosen.overlay), str(chosen.overlay)))),
-        settings=grids.parse_settings(chosen.set),
+        settings=nested(assigned(chosen.set)),
     )
 
 

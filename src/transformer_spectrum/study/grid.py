@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.params import Params, parse_params, read_tree
 from transformer_spectrum.settings import flat, nested
@@ -105,24 +103,6 @@ def merged(tree: Tree, *overlays: Tree) -> dict[str, Any]:
     return result
 
 
-def parse_settings(items: Sequence[str]) -> dict[str, Any]:
-    """["adam.epochs=3", ...] -> {"adam": {"epochs": 3}}; values are YAML.
-
-    Raises:
-        InputError: an item is not of that form, or names no parameter.
-    """
-    values = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        if not (equals and name):
-            raise InputError(f"--set {item}: must be name=value, such as adam.epochs=3")
-        try:
-            values[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {item}: the value is not valid YAML") from None
-    return nested(dict(flat(nested(values), "--set")))
-
-
 def find_grid(name: str) -> Path:
     """The file of a grid that is named by its file name in studies/ or by a path.
 
@@ -136,7 +116,8 @@ def find_grid(name: str) -> Path:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"grid = {name}: must be a file ending in .yaml or one of {', '.join(known) or 'none'}{guess}")
+        rule = f"or one of {', '.join(known)}" if known else f"because there is no grid in {FOLDER.absolute()}"
+        raise InputError(f"grid = {name}: must be a file ending in .yaml, {rule}{guess}")
     return FOLDER / f"{name}.yaml"
 
 

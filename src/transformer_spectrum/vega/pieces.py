@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformer_spectrum.spectra.analysis import FAMILIES
+
 Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -19,16 +21,6 @@ REVISION_COLOURS = (
     ("#B0305C", "#FF8FB1"),
     ("#5F6B2D", "#C3D36B"),
     ("#44546A", "#A9BCD6"),
-)
-FAMILIES = (
-    "encoder_self_attention",
-    "decoder_self_attention",
-    "decoder_cross_attention",
-    "feed_forward",
-    "encoder_gates",
-    "decoder_gates",
-    "embedding",
-    "readout",
 )
 METRICS = {
     "spectral_entropy": "spectral entropy\n(nats)",
