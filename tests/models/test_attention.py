@@ -74,14 +74,29 @@ def test_scores_just_inside_the_bound_lose_nothing(sign, kernels):
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_what_is_not_finite_stays_so_and_spoils_its_own_sequence_only(wrong):
-    q, k, v = parts()
-    q[3, 2, 0] = wrong
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 80])
+def test_what_is_not_finite_stays_so_and_spoils_its_own_sequence_only(wrong, place, count):
+    tensors = parts(count)
+    tensors[place][count - 1, 2, 0] = wrong
     with torch.no_grad():
-        mixed = attention(q, k, v, HEADS)
-    assert not mixed[3, 2].isfinite().all()
-    right = torch.arange(80) != 3
-    torch.testing.assert_close(mixed[right], textbook(q, k, v)[right], rtol=1e-5, atol=1e-6)
+        mixed = attention(*tensors, HEADS)
+    assert not mixed[count - 1].isfinite().all()
+    torch.testing.assert_close(mixed[: count - 1], textbook(*tensors)[: count - 1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_kernel_that_answers_zero_for_what_is_no_number_is_not_believed(monkeypatch):
+    def deaf(query, key, value, is_causal):
+        return torch.zeros_like(query)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", deaf)
+    q, k, v = parts(count=2)
+    for broken in (q, k):
+        tensors = [tensor.clone() if tensor is broken else tensor for tensor in (q, k, v)]
+        tensors[0 if broken is q else 1][1, 2, 0] = math.nan
+        mixed = attention(*tensors, HEADS)
+        assert mixed[0].isfinite().all()
+        assert not mixed[1].isfinite().all()
 
 
 def test_leading_dimensions_are_kept_and_slices_need_no_copy():

@@ -70,6 +70,18 @@ def test_forecast_with_kept_state_equals_feeding_back_by_full_passes(kind, patch
 
 
 @both
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_weight_that_is_no_number_is_seen_in_every_forecast(kind, batch):
+    model, (context, target) = make(kind), data(batch=batch)
+    for parameter in model.parameters():
+        sound = parameter.detach().clone()
+        parameter.data.fill_(math.nan)
+        assert not model(context, target).flatten(1).isfinite().all(1).any()
+        assert not model.forecast(context, HORIZON).flatten(1).isfinite().all(1).any()
+        parameter.data.copy_(sound)
+
+
+@both
 def test_forecast_does_not_depend_on_training_mode_and_leaves_it(kind):
     model, (context, _) = make(kind, dropout=0.5), data()
     model.eval()

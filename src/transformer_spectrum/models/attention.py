@@ -39,7 +39,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
             return short.view(query.shape)
     q, k, v = (x.reshape(-1, x.shape[-2], heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, key, value))
     mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return mixed.transpose(1, 2).reshape(query.shape)
+    mixed = mixed.transpose(1, 2).reshape(query.shape)
+    # On some processors the kernel answers 0 for queries and keys that are no numbers, and a broken model would pass.
+    return mixed.add(query.detach() + key.detach().sum(-2, keepdim=True), alpha=0)
 
 
 def _short(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool) -> Tensor | None:
