@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+# For what only reads: the environment as it is, made only where there is none.
+PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
@@ -88,12 +90,8 @@ experiment: $(READY) ## run an overlay as an experiment beside the workspace: ma
 	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=overlays/smoke.yaml" >&2; exit 2; }
 	set -o pipefail; options=$$(PYTHONPATH=src python -m transformer_spectrum.cli overrides $(OVERLAY)) && eval "dvc exp run --temp $$options"
 
-# Of all columns, the metrics and the parameters in which the experiments differ; no files, no steps.
-COMPARED := --only-changed --hide-failed --keep 'metrics/.*:(validation_loss|stable_rank|test_mae)$$' \
-  --drop '.*:step$$|(src|stages|data|models|plots|report)(/|$$)|metrics/[^:]*$$'
-
-compare: $(READY) ## the experiments side by side on one screen: metrics, and the parameters in which they differ
-	@set -o pipefail; dvc exp show --csv $(COMPARED) $(OPTIONS) | PYTHONPATH=src python -m transformer_spectrum.cli compare
+compare: $(PRESENT) ## the experiments side by side: metrics, and the parameters in which they differ
+	@set -o pipefail; dvc exp show --csv --hide-failed $(OPTIONS) | PYTHONPATH=src python -m transformer_spectrum.cli compare
 
 schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from the pydantic models
 	for which in params config; do \
@@ -107,7 +105,7 @@ sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPT
 	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }
 	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
 
-dag: $(READY) ## print the pipeline's graph
+dag: $(PRESENT) ## print the pipeline's graph
 	dvc dag
 
 lock: ## renew the two lock files from pyproject.toml, in an environment of its own
