@@ -39,7 +39,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict params.yaml dvc.yaml overlays config studies
+	yamllint --strict $$(git ls-files params.yaml dvc.yaml overlays config studies)
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests

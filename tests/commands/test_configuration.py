@@ -17,7 +17,7 @@ from transformer_spectrum.params import parameter_names
 from transformer_spectrum.settings import Asked, resolve
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
+EXAMPLES = [ROOT / "config" / f"{name}.yaml" for name in ("covid", "lstm_es", "synthetic")]  # a user may add his own
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,8 @@ def test_check_jsonschema_accepts_what_is_committed_and_nothing_else(tmp_path):
     assert check("params.schema.json", tmp_path / "params.yaml") == 1
 
 
-def test_there_are_three_examples_and_each_resolves_in_silence_but_for_what_follows(monkeypatch):
+def test_each_of_the_three_examples_resolves_in_silence_but_for_what_follows(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert len(EXAMPLES) == 3
     for path in EXAMPLES:
         assert path.read_text().startswith("# yaml-language-server: $schema=../schema/config.schema.json\n")
         settings = resolve(Asked({}, config=str(path)), lambda line: None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from transformer_spectrum.cli import main
 from transformer_spectrum.data import covid, rvr
@@ -16,6 +17,7 @@ from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, sha256
 
+PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())
 NOWHERE = ("--set", "data.covid.url=http://127.0.0.1:9/c.csv", "--set", "data.rvr.url=http://127.0.0.1:9/r.csv")
 
 
@@ -138,6 +140,20 @@ def test_processed_hospitals_are_one_column_of_every_state(mirror):
     assert not np.array_equal(files["beds"].series[0].values, files["influenza"].series[0].values)
     settings = read_json("influenza.parquet.provenance.json")["settings"]
     assert settings == {"column": "total_admissions_all_influenza_confirmed_past_7days"}
+
+
+def test_downloads_and_processings_find_each_other_without_a_path(mirror):
+    main(["download-covid", "--mirror", str(mirror), *NOWHERE])
+    main(["process-covid"])
+    assert read_json("data/series/covid.csv.provenance.json")["raw"]["sha256"] == sha256("data/raw/covid/series.csv")
+    main(["download-rvr", "--mirror", str(mirror), *NOWHERE])
+    for column, dataset in (("beds", "rvr_beds"), ("influenza", "rvr_flu")):
+        main(["process-rvr", "--column", column])
+        assert read_series_file(f"data/series/{dataset}.csv").series
+    outs = [out for stage in PIPELINE["stages"].values() for out in stage["outs"]]
+    folders = [Path(out if isinstance(out, str) else next(iter(out))) for out in outs]
+    assert Path("data/raw/covid") in folders
+    assert not any(Path("data/series").is_relative_to(folder) for folder in folders)  # DVC would remove them
 
 
 def test_a_download_is_where_a_training_on_hospital_beds_looks_for_it(mirror, capsys):

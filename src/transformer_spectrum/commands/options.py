@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.errors import InputError
@@ -74,6 +75,36 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Like argparse's, but whoever meets an unknown option, a command or the whole, says what it may have meant."""
+        chosen, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
+        return chosen, unknown
+
+    def _meant(self, unknown: Sequence[str]) -> str:
+        """By the options' own names, and by those of their parameters: --learning-rate is --lr."""
+        options = {text: text for action in self._actions for text in action.option_strings if text.startswith("--")}
+        for action in self._actions:
+            if action.option_strings and "." in action.dest:
+                options.setdefault(f"--{action.dest.rpartition('.')[2].replace('_', '-')}", action.option_strings[-1])
+        guesses = [
+            options[near[0]]
+            for word in unknown
+            if word.startswith("-") and (near := difflib.get_close_matches(word.partition("=")[0], options, n=1))
+        ]
+        return f"; did you mean {' and '.join(guesses)}?" if guesses else ""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Like argparse's, and names the choice that may have been meant."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = difflib.get_close_matches(str(value), [str(choice) for choice in action.choices or ()], n=2)
+            if near:
+                raise argparse.ArgumentError(action, f"{error.message}; did you mean {' or '.join(near)}?") from None
+            raise
 
     def error(self, message: str) -> Any:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")

@@ -16,14 +16,24 @@ if TYPE_CHECKING:
     from transformer_spectrum.data.series import Series
 
 OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
+PROCESSED = Path("data/series")  # no output of a stage, so that no stage takes it away
 
 
-def add_processing(command: argparse.ArgumentParser, default: str, table: Mapping[str, str]) -> None:
-    """The options of a processing."""
+def add_processing(
+    command: argparse.ArgumentParser, default: str, table: Mapping[str, str], out: str = "%(default)s"
+) -> None:
+    """The options of a processing.
+
+    Args:
+        command: that gets them.
+        default: the download's folder.
+        table: option -> parameter.
+        out: words for the default of -o, where it depends on other options.
+    """
     given = "the folder or .csv that the download has written; %(default)s"
     command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=given)
-    out = "the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json"
-    command.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help=out)
+    words = f"the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json; {out}"
+    command.add_argument("-o", "--out", metavar="FILE", type=Path, help=words)
     add_parameters(command, table)
 
 
@@ -83,6 +93,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "smoothed by a trailing mean; sums of countries are left out."
     )
     add_processing(command, "data/raw/covid", OPTIONS)
+    command.set_defaults(out=PROCESSED / "covid.csv")
 
 
 def run(chosen: argparse.Namespace) -> None:

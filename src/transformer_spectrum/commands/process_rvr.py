@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from transformer_spectrum.commands.process_covid import add_processing, raw_file, write_processed
+from transformer_spectrum.commands.process_covid import PROCESSED, add_processing, raw_file, write_processed
 
 DATA_SETS = {"beds": "rvr_beds", "influenza": "rvr_flu"}
 
@@ -16,7 +16,8 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     words = "average inpatient beds in use, or influenza admissions of 7 days; %(default)s"
     command.add_argument("--column", choices=tuple(DATA_SETS), default="beds", help=words)
-    add_processing(command, "data/raw/rvr", {})
+    outs = " or ".join(str(PROCESSED / f"{dataset}.csv") for dataset in DATA_SETS.values())
+    add_processing(command, "data/raw/rvr", {}, outs)
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -29,7 +30,8 @@ def run(chosen: argparse.Namespace) -> None:
     from transformer_spectrum.data.rvr import read_rvr, rvr_series
     from transformer_spectrum.data.series_files import check_suffix
 
-    check_suffix(chosen.out)
+    out = chosen.out or PROCESSED / f"{DATA_SETS[chosen.column]}.csv"
+    check_suffix(out)
     raw = raw_file(chosen.input)
     series, report = rvr_series(read_rvr(raw), RVR_COLUMNS[DATA_SETS[chosen.column]])
-    write_processed(chosen.out, raw, series, report, column=RVR_COLUMNS[DATA_SETS[chosen.column]])
+    write_processed(out, raw, series, report, column=RVR_COLUMNS[DATA_SETS[chosen.column]])
