@@ -1,4 +1,4 @@
-"""Copies params.yaml and the JSON schemas into the built package; everything else is in pyproject.toml."""
+"""Copies params.yaml, the JSON schemas and the grids into the built package; everything else is in pyproject.toml."""
 
 import runpy
 import shutil
@@ -17,8 +17,8 @@ class Build(build_py):
         super().run()
         if not self.editable_mode:
             folder = Path(self.build_lib) / "transformer_spectrum" / "packaged"
-            folder.mkdir(parents=True, exist_ok=True)
             for name, path in FILES.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name)
 
 

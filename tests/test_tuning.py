@@ -205,6 +205,17 @@ def test_the_overlay_is_one_and_says_how_it_was_found(folder, monkeypatch):
     assert "Committed values (trial 0): " in text
 
 
+def test_without_the_pipelines_windows_it_makes_its_own_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = {**SMALL, "data.dataset": "synthetic", "data.synthetic.series": 12}
+    words = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    command("adam", "--loss", "mse", "--trials", "1", "--evaluations", "6", *words)
+    text = (tmp_path / "tuned_adam_mse.yaml").read_text()
+    assert "--set data.synthetic.series=12" in text.splitlines()[0]
+    assert "transformer-spectrum train --params tuned_adam_mse.yaml" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned_adam_mse.yaml"]
+
+
 def result(*trials):
     return Tuning("adam", "mse", 100, 7, "synthetic data", trials)
 

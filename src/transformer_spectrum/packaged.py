@@ -1,5 +1,6 @@
-"""The repository's own files that the installed package needs too: params.yaml, the default of every parameter, and
-the JSON schemas. `setup.py` copies them into the package when it is built; nothing is kept twice."""
+"""The repository's own files that the installed package needs too: params.yaml, the default of every parameter, the
+JSON schemas and the grids of studies/. `setup.py` copies them into the package when it is built; nothing is kept
+twice."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ FILES = {
     "params.yaml": "params.yaml",
     "params.schema.json": "schema/params.schema.json",
     "config.schema.json": "schema/config.schema.json",
+    "studies/covid.yaml": "studies/covid.yaml",
+    "studies/rvr.yaml": "studies/rvr.yaml",
+    "studies/synthetic.yaml": "studies/synthetic.yaml",
 }
 """Name -> path in the repository; setup.py reads it from here."""
 

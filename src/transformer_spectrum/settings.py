@@ -145,7 +145,8 @@ def resolve(asked: Asked, say: Callable[[str], None] = lambda line: print(line, 
         own = dict(flat(read_tree(path), str(path)))
         missing = [name for name in values if name not in own]
         if missing:
-            say(f"{path}: lacks {', '.join(missing)}; taking the default")
+            few = ", ".join(missing) if len(missing) <= 6 else f"{len(missing)} parameters, {missing[0]} among them"
+            say(f"{path}: lacks {few}; taking the default")
         values |= own
         origins |= dict.fromkeys(own, str(path))
     config = read_config(asked.config) if asked.config else None

@@ -37,7 +37,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
     """
     folder = new_run(root, name)
     try:
-        _prepare(settings, folder)
+        prepare_windows(settings, folder.data, folder.description)
         write_text(folder.params, settings.text())
         about = {
             "name": name,
@@ -62,15 +62,24 @@ def _take_away(folder: RunFolder) -> None:
         folder.path.parent.rmdir()
 
 
-def _prepare(settings: Settings, folder: RunFolder) -> None:
+def prepare_windows(settings: Settings, processed: Path, description: Path) -> None:
+    """What the stages up to `prepare` do, without touching what they have written.
+
+    Args:
+        settings: all parameters.
+        processed: folder that gets windows.npz and provenance.json.
+        description: JSON that gets the data's description.
+    Raises:
+        InputError: bad or missing data, or windows that do not fit.
+    """
     params, dataset = settings.params, settings.params.data.dataset
     if settings.data is not None:
-        prepare(params, raw=Path(settings.data), processed=folder.data, metrics=folder.description)
+        prepare(params, raw=Path(settings.data), processed=processed, metrics=description)
     elif dataset == "synthetic":  # drawn anew, because what the pipeline has drawn may be of other parameters
         with tempfile.TemporaryDirectory() as scratch:
             raw = Path(scratch) / "synthetic"
             draw_synthetic(params, raw)
-            prepare(params, raw=raw, processed=folder.data, metrics=folder.description)
+            prepare(params, raw=raw, processed=processed, metrics=description)
     else:
         raw = RAW / dataset
         if not raw.is_dir() and dataset.startswith("rvr_"):
@@ -78,7 +87,7 @@ def _prepare(settings: Settings, folder: RunFolder) -> None:
         if not raw.is_dir():
             how = {"covid": "download-covid", "file": "train --dataset FILE"}.get(dataset, "download-rvr")
             raise InputError(f"{raw}: no such folder; run transformer-spectrum {how} first")
-        prepare(params, raw=raw, processed=folder.data, metrics=folder.description)
+        prepare(params, raw=raw, processed=processed, metrics=description)
 
 
 def carry_out(folder: RunFolder) -> None:

@@ -60,7 +60,21 @@ def test_a_params_yaml_that_lacks_a_parameter_gets_the_default_and_that_is_said(
     settings = resolve(Asked({}), said.append)
     assert settings.params.adam.epochs == 3
     assert settings.origins["loss.q"] == "default"
-    assert "loss.q" in said[0]
+    assert said[0].startswith("params.yaml: lacks 1")  # a hundred and more
+    assert len(said[0]) < 120
+    tree = settings.params.model_dump(mode="json")
+    del tree["loss"]["q"], tree["seed"]
+    Path("params.yaml").write_text(yaml.safe_dump(tree))
+    said.clear()
+    resolve(Asked({}), said.append)
+    assert said == ["params.yaml: lacks seed, loss.q; taking the default"]
+
+
+def test_printing_the_config_says_what_has_no_effect_as_a_training_does(capsys):
+    main(["train", "--set", "es.popsize=8", "--sgt-q", "3", "--loss", "mse", "--print-config"])
+    said = capsys.readouterr()
+    assert said.err == "without effect on this training: loss.q, es.popsize\n"
+    assert yaml.safe_load(said.out)["es"]["popsize"] == 8
 
 
 def test_what_is_printed_is_a_params_yaml_with_the_same_values():

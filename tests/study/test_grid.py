@@ -1,9 +1,11 @@
 """Grids: what they ask for, and what is wrong with those that ask for nothing sensible."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.settings import assigned, nested
@@ -151,10 +153,16 @@ def test_an_unknown_grid_is_named_with_a_guess(monkeypatch):
         grids.load_grid("none.yaml")
 
 
-def test_where_there_are_no_grids_the_folder_that_was_searched_is_named(monkeypatch, tmp_path):
+def test_the_packages_own_grids_are_there_in_every_folder_and_those_of_the_folder_win(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=re.escape(f"no grid in {tmp_path / 'studies'}")):
-        grids.load_grid("synthetic")
+    for name in ("covid", "rvr", "synthetic"):
+        assert grids.load_grid(name) == replace(
+            grids.load_grid(str(ROOT / f"studies/{name}.yaml")), source=grids.load_grid(name).source
+        )
+    (tmp_path / "studies").mkdir()
+    tree = yaml.safe_load((ROOT / "studies/covid.yaml").read_text())
+    (tmp_path / "studies/covid.yaml").write_text(yaml.safe_dump({**tree, "title": "mine"}))
+    assert grids.load_grid("covid").title == "mine"
 
 
 @pytest.mark.parametrize(("runs", "optimizers"), [(0, None), (1, ["sgd"]), (1, [""])])

@@ -253,7 +253,7 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repositor
     assert {row["dataset"] for row in rows_of("out/table.csv")} == {"narrow"}
 
 
-def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, snapshots, monkeypatch):
+def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, snapshots, monkeypatch, capsys):
     refused = {"url": "http://127.0.0.1:9/cases.csv"}  # refuses at once
     grid = yaml.safe_load(Path("studies/tiny.yaml").read_text())
     grid["datasets"] = {"covid": {"data": {"dataset": "covid", "covid": refused}}}
@@ -261,10 +261,13 @@ def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, 
     Path("studies/tiny.yaml").write_text(yaml.safe_dump(grid))
     monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
     call()
+    said = "sweep tiny: covid: a STAND-IN, simulated, not data"
+    assert capsys.readouterr().err.count(said) == 2  # before the trainings and behind them
     assert {row["standin"] for row in rows_of("out/table.csv")} == {"1"}
     assert [cell["standin"] for cell in rows_of("out/cells.csv")] == ["True"]
     monkeypatch.setenv("TRANSFORMER_SPECTRUM_MIRROR", str(snapshots))
     call()
+    assert said not in capsys.readouterr().err
     assert {row["standin"] for row in rows_of("out/table.csv")} == {"0"}
     monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR")
     before = trained()

@@ -34,10 +34,11 @@ def _shown(name: str, value: Any) -> str:
 
 
 def parameter_table() -> str:
-    """A Markdown table of every parameter: its committed value, legal range and meaning."""
-    from transformer_spectrum.params import load_params, parameter_names
+    """A Markdown table of every parameter: value (of params.yaml here, else of the package), legal range, meaning."""
+    from transformer_spectrum.params import parameter_names
+    from transformer_spectrum.settings import Asked, resolve
 
-    params = load_params()
+    params = resolve(Asked({})).params
     rows = ["| parameter | value | range | meaning |", "|---|---|---|---|"]
     for name, field in parameter_names():
         value: Any = params

@@ -84,6 +84,7 @@ def run(chosen: argparse.Namespace) -> None:
             print(f"# optimizer: {chosen.optimizer}\n# name: {name}")
             print(f"# data: {settings.data or settings.params.data.dataset}")
             print(settings.text(), end="")
+            _say_what_is_idle(settings, chosen.optimizer)
             return
         if settings.data and not Path(settings.data).is_file():  # before torch is imported
             raise InputError(f"{settings.data}: no such file")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transformer_spectrum.settings import Settings
     from transformer_spectrum.trials import Tuning
 
 WINDOWS = Path("data/processed/windows.npz")
@@ -27,8 +32,13 @@ def table(tuning: Tuning) -> str:
     )
 
 
-def overlay(tuning: Tuning) -> str:
-    """The best values as an overlay on params.yaml, with how they were found in comments."""
+def overlay(tuning: Tuning, given: Sequence[str] = ()) -> str:
+    """The best values as an overlay on params.yaml, with how they were found in comments.
+
+    Args:
+        tuning: what was found.
+        given: further words of the command.
+    """
     import yaml
 
     best, committed = tuning.best, tuning.committed
@@ -38,6 +48,7 @@ def overlay(tuning: Tuning) -> str:
         tree.setdefault(section, {})[leaf] = value
     pruned = sum(trial.pruned for trial in tuning.trials)
     settings = f"--trials {len(tuning.trials)} --evaluations {tuning.evaluations} --seed {tuning.seed}"
+    settings = " ".join((settings, *given))
     shown = ", ".join(f"{name} {value!r}" for name, value in committed.values.items())
     verdict = (
         "No trial did better than the committed values, which these are."
@@ -63,7 +74,18 @@ def add(command: argparse.ArgumentParser) -> None:
         "--evaluations", type=int, metavar="N", help="forward passes of one trial; a quarter of a full training's"
     )
     command.add_argument("--seed", type=int, metavar="S", help="of the sampler; params.yaml's if not given")
-    command.add_argument("--out", type=Path, metavar="FILE", help="overlays/tuned_OPTIMIZER_LOSS.yaml if not given")
+    command.add_argument(
+        "-d", "--dataset", metavar="FILE", help=f"series, as for train; {WINDOWS} if it is there and this is not given"
+    )
+    command.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as es.algorithm=snes"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="tuned_OPTIMIZER_LOSS.yaml if not given, in overlays/ where params.yaml lies",
+    )
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -74,15 +96,40 @@ def run(chosen: argparse.Namespace) -> None:
         OSError: the overlay cannot be written.
     """
     from transformer_spectrum.files import write_text
-    from transformer_spectrum.params import load_params
-    from transformer_spectrum.trials import tune, with_values  # here: the other commands need no torch
+    from transformer_spectrum.trials import tune  # here: the other commands need no torch
 
-    params = load_params()
-    if chosen.loss is not None:
-        params = with_values(params, {"loss.type": chosen.loss})
+    settings = _settings(chosen)
+    params = settings.params
     seed = params.seed % 2**32 if chosen.seed is None else chosen.seed
-    tuning = tune(params, chosen.optimizer, WINDOWS, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
+    with _windows(settings, own=chosen.dataset is None and not any(t.startswith("data.") for t in chosen.set)) as data:
+        tuning = tune(params, chosen.optimizer, data, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
     print(table(tuning))
-    out = chosen.out or Path(f"overlays/tuned_{tuning.optimizer}_{tuning.loss}.yaml")
-    write_text(out, overlay(tuning))
-    print(f"{out}: try it with make experiment OVERLAY={out}")
+    name = f"tuned_{tuning.optimizer}_{tuning.loss}.yaml"
+    out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
+    dataset = [] if chosen.dataset is None else ["--dataset", chosen.dataset]
+    assignments = [word for text in chosen.set for word in ("--set", text)]
+    write_text(out, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
+    command = f"transformer-spectrum {'train' if tuning.optimizer == 'adam' else f'train-{tuning.optimizer}'}"
+    how = f"make experiment OVERLAY={out}" if Path("dvc.yaml").is_file() else f"{command} --params {out}"
+    print(f"{out}: try it with {how}")
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    from transformer_spectrum.settings import Asked, resolve
+
+    flags = {} if chosen.loss is None else {"loss.type": (chosen.loss, "--loss")}
+    return resolve(Asked(flags, tuple(chosen.set), dataset=chosen.dataset))
+
+
+@contextlib.contextmanager
+def _windows(settings: Settings, own: bool) -> Iterator[Path]:
+    """The pipeline's windows where they are there and wanted, else some that are made for this and taken away."""
+    from transformer_spectrum.single_run import prepare_windows
+
+    if own and WINDOWS.is_file():
+        yield WINDOWS
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        processed = Path(scratch) / "processed"
+        prepare_windows(settings, processed, Path(scratch) / "data.json")
+        yield processed / WINDOWS.name

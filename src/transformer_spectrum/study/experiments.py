@@ -45,8 +45,11 @@ def run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> tuple[dic
     Returns:
         Place -> request of each cell that is trained, and place -> reason of each that is not.
     Raises:
-        InputError: DVC does not take an experiment.
+        InputError: this folder is no checkout with DVC, or DVC does not take an experiment.
     """
+    if not Path(".dvc").is_dir():
+        rule = "needs the root of a checkout with DVC; leave the option out elsewhere"
+        raise InputError(f"--backend dvc in {Path.cwd()}: {rule}")
     requests = {cell.place: asked(cell) for cell in cells}
     missing = {
         f"{cell.name}-{digest(requests[cell.place])}": cell

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.packaged import FILES, packaged
 from transformer_spectrum.params import Params, parse_params, read_tree
 from transformer_spectrum.settings import flat, nested
 
@@ -103,8 +104,14 @@ def merged(tree: Tree, *overlays: Tree) -> dict[str, Any]:
     return result
 
 
+def named_grids() -> dict[str, Path]:
+    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here."""
+    own = {path.stem: path for path in FOLDER.glob("*.yaml")}
+    return {Path(name).stem: packaged(name) for name in FILES if name.startswith("studies/")} | own
+
+
 def find_grid(name: str) -> Path:
-    """The file of a grid that is named by its file name in studies/ or by a path.
+    """The file of a grid that is named by its file name or by a path.
 
     Raises:
         InputError: there is none.
@@ -112,13 +119,12 @@ def find_grid(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    known = sorted(one.stem for one in FOLDER.glob("*.yaml"))
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    grids = named_grids()
+    if name not in grids:
+        near = difflib.get_close_matches(name, grids, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
-        rule = f"or one of {', '.join(known)}" if known else f"because there is no grid in {FOLDER.absolute()}"
-        raise InputError(f"grid = {name}: must be a file ending in .yaml, {rule}{guess}")
-    return FOLDER / f"{name}.yaml"
+        raise InputError(f"grid = {name}: must be a file ending in .yaml, or one of {', '.join(sorted(grids))}{guess}")
+    return grids[name]
 
 
 def load_grid(name: str) -> Grid:

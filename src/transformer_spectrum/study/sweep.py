@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +65,7 @@ def run_one(cell: Cell, root: Path) -> bool:
                 work.fetch(store, cell)
             if fault(store.windows(cell), work.asked_windows(store, cell)):
                 work.make_windows(store, cell)
+        _say_standins(cell.study, [cell.dataset] if work.is_standin(store, cell) else [])
         work.complete(store, cell, work.asked_training(store, cell))
         return not read_record(store.training(cell))["outcome"]["diverged"]
 
@@ -72,6 +73,7 @@ def run_one(cell: Cell, root: Path) -> bool:
 def _run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
     """Prepares and trains in processes."""
     failures = _prepare(grid, cells, store, jobs)
+    _say_standins(grid.name, {cell.dataset for cell in cells if work.is_standin(store, cell)})  # hours before the end
     requests = {cell.place: work.asked_training(store, cell) for cell in cells if cell.place not in failures}
     ready = [cell for cell in cells if cell.place in requests]
     todo = [cell for cell in ready if not work.is_done(store, cell, requests[cell.place])]
@@ -88,6 +90,12 @@ def _run_experiments(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int)
     trained = [cell for cell in cells if cell.place in requests]
     todo = [cell for cell in trained if not work.is_done(store, cell, requests[cell.place])]
     return failures | _complete(f"sweep {grid.name}: spectra", todo, requests, store, jobs)
+
+
+def _say_standins(study: str, datasets: Collection[str]) -> None:
+    if datasets:
+        words = "a STAND-IN, simulated, not data; name a mirror or run it again when upstream is within reach"
+        print(f"sweep {study}: {', '.join(sorted(datasets))}: {words}", file=sys.stderr, flush=True)
 
 
 def _complete(title: str, cells: Sequence[Cell], requests: Mapping[str, Request], store: Store, jobs: int) -> Failures:
@@ -166,4 +174,5 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
         f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}",
         file=sys.stderr,
     )
+    _say_standins(grid.name, {cell.dataset for cell in done if read_record(store.training(cell))["outcome"]["standin"]})
     return not bad

@@ -42,9 +42,14 @@ def raw_fault(store: Store, cell: Cell) -> str:
         return ""
     why = fault(store.raw(cell), raw_request(params))
     if not why and (os.environ.get(MIRROR_VARIABLE) or params.data.mirror):
-        standin = read_json(store.raw(cell) / RAW / "provenance.json")["standin"]
-        return "a stand-in, though a mirror is named now" if standin else ""
+        return "a stand-in, though a mirror is named now" if is_standin(store, cell) else ""
     return why
+
+
+def is_standin(store: Store, cell: Cell) -> bool:
+    """Whether the raw series that were fetched for the cell are simulated in the place of real ones."""
+    path = store.raw(cell) / RAW / "provenance.json"
+    return path.is_file() and bool(read_json(path)["standin"])
 
 
 def fetch(store: Store, cell: Cell) -> None:
