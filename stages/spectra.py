@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.files import read_json
+from transformer_spectrum.files import read_json, write_json
 from transformer_spectrum.params import load_params
-from transformer_spectrum.record.mlflow_run import attach_figures
+from transformer_spectrum.record.mlflow_spectra import attach_spectra
 from transformer_spectrum.report.outputs import write_outputs
 from transformer_spectrum.report.style import caption_of
 
@@ -24,8 +24,10 @@ def main() -> None:
     plots = Path("plots")
     write_outputs(params, models, caption, plots=plots, metrics=Path("metrics"))
     if params.tracking.mlflow is not None:
-        histories = [folder / "history.npz" for folder in models.values()]
-        attach_figures(params.tracking.mlflow, histories, plots, _say)
+        undelivered = attach_spectra(params.tracking.mlflow, models, plots, Path("metrics"), _say)
+        if undelivered:  # the trainings' scores.json are the trainings' outputs
+            summary = Path("metrics/spectra.json")
+            write_json(summary, {**read_json(summary), "mlflow": f"not all was sent: {undelivered}"})
 
 
 if __name__ == "__main__":

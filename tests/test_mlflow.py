@@ -24,7 +24,8 @@ from transformer_spectrum.params import parse_params
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.record import delivery, mlflow_run
 from transformer_spectrum.record.delivery import Delivery
-from transformer_spectrum.record.mlflow_run import Tracking, attach_figures, leaves
+from transformer_spectrum.record.mlflow_run import Tracking, leaves
+from transformer_spectrum.record.mlflow_spectra import attach_spectra
 from transformer_spectrum.record.mlflow_store import mlflow_address
 from transformer_spectrum.record.recorder import Recorder
 
@@ -119,12 +120,27 @@ def merge(tree, key, value):
         tree[key] = value
 
 
-def run_training(tree, address, name):
+def outputs_of_spectra(root):
+    """Folders like those that the stage spectra writes for two trainings."""
+    plots, tables = root / "plots", root / "tables"
+    for folder in (plots, tables):
+        folder.mkdir()
+    (plots / "loss.png").write_text("a figure")
+    rows = ["adam,0,feed_forward,ks_alpha,4.5", "adam,1,feed_forward,ks_alpha,3.5", "adam,1,readout,ks_alpha,"]
+    text = "\n".join(["optimizer,step,family,metric,value", *rows, "es,0,feed_forward,ks_alpha,9"])
+    (plots / "spectra_evolution.csv").write_text(f"{text}\n")
+    (tables / "spectra.json").write_text("{}")
+    for name in ("history", "nulls", "tails"):
+        (tables / f"spectra_{name}.csv").write_text("optimizer,step,value\nadam,0,1\nes,0,2\n")
+    return plots, tables
+
+
+def run_training(tree, address, folder_name, name=None):
     """Trains by Adam into a folder of that name."""
     from transformer_spectrum.training import train
 
     params = parse_params({**tree, "tracking": {"mlflow": address}})
-    data, folder = Path("data"), Path(name)
+    data, folder = Path("data"), Path(folder_name)
     train(
         params,
         "adam",
@@ -133,6 +149,7 @@ def run_training(tree, address, name):
         metrics=folder / "metrics/adam",
         provenance=data / "provenance.json",
         resume=folder / "resume/adam",
+        name=name,
     )
     return folder, params
 
@@ -163,7 +180,7 @@ def record_twenty_steps(address):
             recorder.step(step, SCALARS)
         recorder.result({}, {"best_validation_loss": 1.0})
         recorder.keep(models(Path.cwd()))
-    assert not said, said
+    assert all(line.startswith("waiting for MLflow") for line in said), said
 
 
 def client_of(address):
@@ -188,7 +205,7 @@ def contents(folder):
 
 
 @pytest.mark.slow
-def test_a_server_gives_back_parameters_curves_weights_and_figures_of_a_training(server, prepared, tmp_path):
+def test_a_server_gives_back_parameters_curves_weights_and_spectra_of_a_training(server, prepared, tmp_path, capfd):
     without, _ = run_training(prepared, None, "without")
     folder, params = run_training(prepared, server, "with")
     client = client_of(server)
@@ -213,13 +230,25 @@ def test_a_server_gives_back_parameters_curves_weights_and_figures_of_a_training
         where = "weights" if name.endswith(".safetensors") else "training"
         back = client.download_artifacts(run.info.run_id, f"{where}/{name}", str(tmp_path))
         assert Path(back).read_bytes() == kept
-    (tmp_path / "plots").mkdir()
-    (tmp_path / "plots/loss.png").write_bytes(b"a figure")
+    assert run.data.tags["mlflow.user"]
+    assert run.data.tags["mlflow.source.name"]
+    assert run.info.run_name == "adam sgt synthetic seed 1"
+
+    plots, tables = outputs_of_spectra(tmp_path)
     said = []
-    attach_figures(server, [folder / "models/adam/history.npz"], tmp_path / "plots", said.append)
+    for _ in range(2):  # the second time nothing is there twice
+        assert attach_spectra(server, {"adam": folder / "models/adam"}, plots, tables, said.append) == ""
     assert said == []
-    figure = client.download_artifacts(run.info.run_id, "figures/loss.png", str(tmp_path))
-    assert Path(figure).read_bytes() == b"a figure"
+    for name, expected in (("figures/loss.png", "a figure"), ("spectra/spectra.json", "{}")):
+        assert Path(client.download_artifacts(run.info.run_id, name, str(tmp_path))).read_text() == expected
+    tails = Path(client.download_artifacts(run.info.run_id, "spectra/spectra_tails.csv", str(tmp_path))).read_text()
+    assert tails.split() == ["optimizer,step,value", "adam,0,1"]
+    curves = client.get_metric_history(run.info.run_id, "ks_alpha.feed_forward")
+    assert [(point.step, point.value) for point in curves] == [(0, 4.5), (1, 3.5)]
+    assert capfd.readouterr().out == ""
+
+    run_training(prepared, server, "named", name="mine")
+    assert runs_at(server, client)[0].info.run_name == "mine"
 
     # Nothing of it shows in what the pipeline keeps.
     assert contents(folder / "models/adam") == contents(without / "models/adam")
@@ -433,8 +462,36 @@ def test_a_server_that_dies_is_said_once_and_recorded_and_the_training_is_whole(
     assert re.fullmatch(r"not all was sent: .*(refused|reset).*", scores["mlflow"])
     assert [line.split("(")[0] for line in said][:1] == [f"MLflow at {address} takes nothing "]
     assert len(said) == 2  # when it failed, and at the end
-    figures = tmp_path / "figures"
-    figures.mkdir()
-    (figures / "loss.png").write_bytes(b"a figure")
-    attach_figures(address, [tmp_path / "models/history.npz"], figures, said.append)
-    assert said[2].startswith(f"MLflow at {address} did not take the figures: ")
+    plots, tables = outputs_of_spectra(tmp_path)
+    began = time.monotonic()
+    reason = attach_spectra(address, {"adam": tmp_path / "models"}, plots, tables, said.append)
+    assert time.monotonic() - began < 10  # half a second on a quiet machine
+    assert re.search("refused|reset", reason)
+    assert said[2:] == [f"MLflow at {address} did not take the spectra and figures: {reason}"]
+
+
+def test_whoever_waits_at_the_end_is_told_once(monkeypatch):
+    monkeypatch.setattr(delivery, "SECONDS_OF_SILENCE", 0.1)
+    told = []
+
+    def send():
+        time.sleep(60)
+        yield
+
+    Delivery(send, (OSError,), print, told.append).finish(0.6)
+    assert told == [0.6]
+
+
+def test_who_has_not_answered_all_the_while_is_asked_only_once_more_at_the_end():
+    tries = []
+
+    def send():
+        tries.append(1)
+        raise OSError("down")
+        yield
+
+    sending = Delivery(send, (OSError,), lambda reason: None)
+    while not tries:
+        time.sleep(0.01)
+    assert sending.finish(5.0) == "down"
+    assert len(tries) == 2

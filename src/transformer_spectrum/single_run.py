@@ -14,7 +14,7 @@ from transformer_spectrum.files import read_json, write_json, write_text
 from transformer_spectrum.params import load_params
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.provenance import versions
-from transformer_spectrum.record.mlflow_run import attach_figures
+from transformer_spectrum.record.mlflow_spectra import attach_spectra
 from transformer_spectrum.report.outputs import write_outputs
 from transformer_spectrum.report.style import caption_of
 from transformer_spectrum.run_folders import RunFolder, new_run
@@ -111,6 +111,7 @@ def carry_out(folder: RunFolder) -> None:
                 metrics=folder.metrics,
                 provenance=provenance,
                 resume=folder.resume,
+                name=about["name"],
             )
         except SystemExit as ended:
             if isinstance(ended.code, int) and ended.code > 128:
@@ -124,8 +125,16 @@ def carry_out(folder: RunFolder) -> None:
         _say_how_it_goes_on(folder, optimizer)
         raise
     if params.tracking.mlflow is not None:
-        histories = [folder.model / "history.npz"]
-        attach_figures(params.tracking.mlflow, histories, folder.figures, lambda line: print(line, file=sys.stderr))
+        undelivered = attach_spectra(
+            params.tracking.mlflow,
+            {optimizer: folder.model},
+            folder.figures,
+            folder.spectra,
+            lambda line: print(line, file=sys.stderr),
+        )
+        if undelivered:
+            scores = folder.metrics / "scores.json"
+            write_json(scores, {**read_json(scores), "mlflow_spectra": f"not all was sent: {undelivered}"})
 
 
 def _say_how_it_goes_on(folder: RunFolder, optimizer: str) -> None:

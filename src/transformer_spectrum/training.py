@@ -78,7 +78,14 @@ def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device
 
 
 def train(
-    params: Params, optimizer: str, data: Path, models: Path, metrics: Path, provenance: Path, resume: Path
+    params: Params,
+    optimizer: str,
+    data: Path,
+    models: Path,
+    metrics: Path,
+    provenance: Path,
+    resume: Path,
+    name: str | None = None,
 ) -> None:
     """Trains by one optimizer and writes what came of it; goes on where an earlier process was stopped.
 
@@ -97,6 +104,7 @@ def train(
             parameters and the machine.
         provenance: JSON of the data's provenance.
         resume: folder for the resume files; removed at the end.
+        name: of its run in MLflow; None = one made of optimizer, loss, data set and seed.
     Raises:
         InputError: an input is missing or corrupt, or the device is not there.
         SystemExit: a signal has ended it; 128 + its number.
@@ -116,7 +124,7 @@ def train(
     checkpoint = Checkpoint(resume, same, lambda line: _say(optimizer, line))
     interruption = Interruption()
     try:
-        with interruption, Recorder(metrics, _tracking(params, optimizer, origin, same, resume)) as recorder:
+        with interruption, Recorder(metrics, _tracking(params, optimizer, origin, same, resume, name)) as recorder:
             with interruption.deferred():
                 result = _run(params, optimizer, forecaster, splits, recorder, checkpoint, interruption)
             write_results(params, optimizer, forecaster, splits["test"], result, origin, recorder, models)
@@ -129,7 +137,12 @@ def train(
 
 
 def _tracking(
-    params: Params, optimizer: str, origin: Mapping[str, Any], same: Mapping[str, Any], resume: Path
+    params: Params,
+    optimizer: str,
+    origin: Mapping[str, Any],
+    same: Mapping[str, Any],
+    resume: Path,
+    name: str | None,
 ) -> Tracking | None:
     """The training's MLflow run, where tracking.mlflow names a store; see `fingerprint` for `same`."""
     address = params.tracking.mlflow
@@ -143,7 +156,7 @@ def _tracking(
         tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
     return Tracking(
         address=address,
-        name=f"{optimizer} {params.loss.type} {params.data.dataset} seed {params.seed}",
+        name=name or f"{optimizer} {params.loss.type} {params.data.dataset} seed {params.seed}",
         training=hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest(),
         params=params.model_dump(mode="json", exclude={"tracking"}),
         tags=tags,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 SECONDS_BETWEEN_SENDINGS = 5.0
 SECONDS_BETWEEN_TRIES = 30.0  # after one that has failed
 LAST_TRIES, SECONDS_BETWEEN_LAST_TRIES = 3, 1.0
+SECONDS_OF_SILENCE = 2.0  # at the end, before somebody who waits is told so
 
 
 class Delivery:
@@ -18,12 +19,17 @@ class Delivery:
         send: sends all that waits; yields behind each part, and when called again goes on where it has failed.
         failures: what it raises when the server does not answer or refuses.
         tell: takes the reason of the first failure.
+        wait: is told once when the end takes long: for how many seconds nothing may come through before it is given up.
     """
 
     def __init__(
-        self, send: Callable[[], Iterator[None]], failures: tuple[type[Exception], ...], tell: Callable[[str], None]
+        self,
+        send: Callable[[], Iterator[None]],
+        failures: tuple[type[Exception], ...],
+        tell: Callable[[str], None],
+        wait: Callable[[float], None] = lambda patience: None,
     ) -> None:
-        self._send, self._failures, self._tell = send, failures, tell
+        self._send, self._failures, self._tell, self._wait = send, failures, tell, wait
         self._reason, self._told, self._alive = "", False, time.monotonic()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)  # one that hangs does not hold the process
@@ -47,7 +53,8 @@ class Delivery:
         pause = 0.0
         while not self._ending.wait(pause):
             pause = SECONDS_BETWEEN_SENDINGS if self._try() else SECONDS_BETWEEN_TRIES
-        for left in reversed(range(LAST_TRIES)):  # a database may be busy with another training
+        # A database may be busy with another training; who has not answered all the while is asked once more.
+        for left in reversed(range(1 if self._reason else LAST_TRIES)):
             if self._try() or not left:
                 break
             time.sleep(SECONDS_BETWEEN_LAST_TRIES)
@@ -61,9 +68,12 @@ class Delivery:
             Why something was not sent; empty when all was.
         """
         self._ending.set()
-        began = time.monotonic()
+        began, told = time.monotonic(), False
         while self._thread.is_alive():
             self._thread.join(0.1)
+            if not told and time.monotonic() - began > SECONDS_OF_SILENCE:
+                self._wait(patience)
+                told = True
             if time.monotonic() - max(self._alive, began) > patience:
                 return f"nothing came through for {patience:g} s"
         return self._reason

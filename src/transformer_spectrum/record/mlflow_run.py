@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 METRICS_IN_A_BATCH = 1000  # what MLflow takes at once
 FAILURES = (Exception,)  # MLflow lets through whatever its HTTP, database and storage libraries raise
-PATIENCE, PATIENCE_WHEN_STOPPED = 120.0, 5.0
+PATIENCE, PATIENCE_WHEN_STOPPED = 60.0, 5.0
 """How long MLflow may take over one part at the end; seconds."""
 
 
@@ -72,7 +72,7 @@ class MLflowRun:
         self.steps: deque[tuple[int, int, dict[str, float], bool]] = deque()
         self.files: deque[tuple[Path, str]] = deque()
         self.history = self.status = ""
-        self.delivery = Delivery(self._send, FAILURES, self._tell)
+        self.delivery = Delivery(self._send, FAILURES, self._tell, waiting(self.address, tracking.say))
 
     def _tell(self, reason: str) -> None:
         self.tracking.say(
@@ -141,6 +141,7 @@ class MLflowRun:
     def _open(self, client: MlflowClient) -> None:
         """Goes on with the run of the same training, which an earlier process has begun, or begins one."""
         from mlflow.entities import Param, RunTag
+        from mlflow.tracking.context.registry import resolve_tags
 
         memory = self.tracking.memory
         remembered: Mapping[str, str] = {}
@@ -161,43 +162,17 @@ class MLflowRun:
             write_json(memory, {"run": run.info.run_id, "training": self.tracking.training})
         params = {name: _text(value) for name, value in leaves(self.tracking.params)}
         missing = [Param(name, text) for name, text in params.items() if name not in known]
-        client.log_batch(run.info.run_id, params=missing, tags=[RunTag(*tag) for tag in self.tracking.tags.items()])
+        # MLflow's own tags, those of its columns: user, source, commit.
+        tags = {**resolve_tags(), **self.tracking.tags}
+        client.log_batch(run.info.run_id, params=missing, tags=[RunTag(*tag) for tag in tags.items()])
         self.id = run.info.run_id
 
 
-def attach_figures(given: str, histories: Sequence[Path], figures: Path, say: Callable[[str], None]) -> None:
-    """Adds figures to the newest MLflow run of each training; a server that takes none is told, and ends nothing.
-
-    Args:
-        given: tracking.mlflow.
-        histories: history.npz of each training, by whose checksum its run is found.
-        figures: folder with the PNG files.
-        say: takes one line for the user.
-    Raises:
-        InputError: MLflow is not installed, or its address is none.
-    """
-    address = mlflow_address(given)
-    import_mlflow(address)
-
-    def send() -> Iterator[None]:
-        client = client_of(address)
-        for history in histories:
-            found = client.search_runs(
-                [experiment_of(client, address)],
-                f"tags.history = '{sha256(history)}'",
-                order_by=["attributes.start_time DESC"],
-                max_results=1,
-            )
-            if not found:
-                say(f"{history.parent} has no run at MLflow, so its figures are not sent: it was trained without")
-            for run in found:
-                for path in sorted(figures.glob("*.png")):
-                    client.log_artifact(run.info.run_id, str(path), "figures")
-                    yield
-
-    reason = Delivery(send, FAILURES, lambda reason: None).finish(PATIENCE)
-    if reason:
-        say(f"MLflow at {named(address)} did not take the figures: {reason}")
+def waiting(address: str, say: Callable[[str], None]) -> Callable[[float], None]:
+    """What is said when MLflow takes long at the end."""
+    return lambda patience: say(
+        f"waiting for MLflow at {named(address)}, until nothing comes through for {patience:g} s"
+    )
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,8 +41,9 @@ def import_mlflow(address: str) -> None:
         InputError: it is not installed.
     """
     defaults = {"DISABLE_TELEMETRY": "true", "LOGGING_LEVEL": "WARNING"}
+    defaults["SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # which belongs to whoever has called the command
     # Its own are 7 and 120 s. What fails is tried again anyway, and at a training's end somebody waits.
-    defaults |= {"HTTP_REQUEST_MAX_RETRIES": "2", "HTTP_REQUEST_TIMEOUT": "20"}
+    defaults |= {"HTTP_REQUEST_MAX_RETRIES": "1", "HTTP_REQUEST_TIMEOUT": "10"}
     if urlsplit(address).scheme in ("", "file"):
         defaults["ALLOW_FILE_STORE"] = "true"  # it asks to be told that one is meant
     for name, value in defaults.items():

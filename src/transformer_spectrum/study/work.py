@@ -132,6 +132,7 @@ def _train(store: Store, cell: Cell, request: Request) -> None:
             metrics=live,
             provenance=windows / "provenance.json",
             resume=store.resume(cell),
+            name=cell.name,
         )
         keep(cell, models, live, folder)
         for scratch in (models, live):
