@@ -47,6 +47,8 @@ class Settings:
             and none of the second.
         min_size: smaller side below which a matrix is left out; count.
         device: where large matrices are decomposed, cpu or cuda.
+        key: dotted path of the dictionary in a file that is the model; None: the one that looks like it.
+        skip_objects: leave out objects of unknown classes in a pickle instead of refusing the file.
     """
 
     estimators: Estimators
@@ -57,6 +59,8 @@ class Settings:
     exclude: tuple[str, ...] = ()
     min_size: int = 8
     device: str = "cpu"
+    key: str | None = None
+    skip_objects: bool = False
 
 
 def examine(path: str | Path, settings: Settings) -> Examination:
@@ -66,12 +70,12 @@ def examine(path: str | Path, settings: Settings) -> Examination:
         path: see `weight_files.open_checkpoint`.
         settings: what to measure and how.
     Raises:
-        InputError: no such device, no readable checkpoint, no matrix left to measure, heads that do not divide a
-            matrix, or a weight that is not finite (the tensor is named).
+        InputError: no such device, no readable checkpoint, no matrix left to measure, or heads that do not divide a
+            matrix. Tensors with weights that are not finite are left out and named in `Examination.not_finite`.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: there is no CUDA device; use cpu")
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, settings.key, skip_objects=settings.skip_objects)
     stored = checkpoint.tensors
     floating = {name: tensor.shape for name, tensor in stored.items() if tensor.dtype in FLOATING}
     anatomy = dissect(floating, checkpoint.config, checkpoint.metadata)
@@ -82,8 +86,13 @@ def examine(path: str | Path, settings: Settings) -> Examination:
         if tensor.dtype not in FLOATING and len(tensor.shape) >= 2
     ]
     if not parts:
-        raise InputError(f"{path}: no matrix to measure of {len(stored)} tensors; {_why_none(skipped)}")
-    measured = tuple(_measured(checkpoint, parts, settings))
+        raise InputError(f"{path}: no matrix to measure of {len(stored)} tensors; {_why_none(skipped, checkpoint)}")
+    not_finite: list[Skipped] = []
+    measured = tuple(_measured(checkpoint, parts, settings, not_finite))
+    if not measured:
+        raise InputError(f"{path}: no matrix left to measure; {_named_not_finite(not_finite)}")
+    skipped += not_finite
+    skipped += [Skipped(beside.name, beside.shape, beside.reason) for beside in checkpoint.beside]
     notes = [*checkpoint.notes, *anatomy.notes]
     if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
         notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
@@ -104,14 +113,16 @@ def examine(path: str | Path, settings: Settings) -> Examination:
         versions=versions(),
         matrices=measured,
         skipped=tuple(skipped),
-        vectors=anatomy.vectors,
+        vectors=anatomy.vectors + sum(len(t.shape) < 2 for t in stored.values() if t.dtype not in FLOATING),
         weights=sum(int(np.prod(shape)) for shape in floating.values()),
         notes=tuple(notes),
+        key=checkpoint.key,
+        not_finite=tuple(entry.name for entry in not_finite),
     )
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:
-    names = ("seed", "shuffles", "heads", "min_size", "device")
+    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects")
     patterns = {"include": list(settings.include), "exclude": list(settings.exclude)}
     return {**{name: getattr(settings, name) for name in names}, **patterns}
 
@@ -153,23 +164,48 @@ def _reason_against(part: Part, settings: Settings) -> str:
     return ""
 
 
-def _why_none(skipped: list[Skipped]) -> str:
+def _why_none(skipped: list[Skipped], checkpoint: Checkpoint) -> str:
     reasons = {skip.reason for skip in skipped}
-    return f"left out: {'; '.join(sorted(reasons))}" if reasons else "none has two axes"
+    reason = f"left out: {'; '.join(sorted(reasons))}" if reasons else "none has two axes"
+    others = [beside.name for beside in checkpoint.beside]
+    taken = f'; these are the tensors under "{checkpoint.key}"' if checkpoint.key else ""
+    if not others:
+        return reason + taken
+    more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+    return f"{reason}{taken}; beside them: {', '.join(others[:8])}{more}; --key takes another"
 
 
-def _measured(checkpoint: Checkpoint, parts: list[Part], settings: Settings) -> Iterator[Measured]:
-    """Every part, those with entries seen before noted with the first of them."""
+def _named_not_finite(not_finite: list[Skipped]) -> str:
+    more = f" and {len(not_finite) - 3} more" if len(not_finite) > 3 else ""
+    return "; ".join(f"{entry.name}: {entry.reason}" for entry in not_finite[:3]) + more
+
+
+def _not_finite(tensor: Tensor) -> str:
+    """The reason against a tensor with entries that are not finite; empty where there are none."""
+    if all(torch.isfinite(end) for end in torch.aminmax(tensor)):  # a NaN is the least and the largest
+        return ""
+    count = tensor.numel() - int(torch.isfinite(tensor).sum())
+    return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
+
+
+def _measured(
+    checkpoint: Checkpoint, parts: list[Part], settings: Settings, not_finite: list[Skipped]
+) -> Iterator[Measured]:
+    """Every part, those with entries seen before noted with the first of them; adds tensors that are not finite."""
     found: dict[str, Measured] = {}
     first: dict[tuple[Any, ...], str] = {}
-    reading, tensor, weights = "", torch.empty(0), 0
+    reading, reason, tensor, weights = "", "", torch.empty(0), 0
     with Progress("analyze", len(parts)) as progress:
         for i, part in enumerate(parts):
+            if part.tensor == reading and reason:
+                continue
             if part.tensor != reading:
                 tensor = torch.empty(0)  # let go of the last one before the next is read
                 reading, tensor = part.tensor, checkpoint.read(part.tensor)
-                if not all(torch.isfinite(end) for end in torch.aminmax(tensor)):  # a NaN is the least and the largest
-                    raise InputError(f"{checkpoint.where[reading].path}: {reading}: weights are not finite")
+                reason = _not_finite(tensor)
+                if reason:
+                    not_finite.append(Skipped(reading, tuple(tensor.shape), reason))
+                    continue
                 content = hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().data).digest()
             key = (content, part.shape, part.index, part.transposed, part.cut, part.head)
             if key in first:

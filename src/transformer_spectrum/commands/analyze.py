@@ -26,8 +26,10 @@ ESTIMATORS = {
 
 def add(command: argparse.ArgumentParser) -> None:
     command.description = "Measures every weight matrix of a checkpoint beside its null, the same entries shuffled."
-    command.add_argument("path", help=".safetensors, torch state dict (.pt .pth .bin .ckpt) or Hugging Face folder")
+    command.add_argument("path", help="safetensors file, torch state dict or Hugging Face folder, by content")
     add = command.add_argument
+    add("--key", metavar="K", help="the dictionary in the file that is the model, such as ema or state.model")
+    add("--skip-objects", action="store_true", help="read past a pickle's objects of unknown classes; runs none")
     add("--out", metavar="FOLDER", help="write matrices.csv, summary.json and index.html there")
     add("--heads", type=int, metavar="N", help="also measure the N heads of queries, keys and values")
     add(
@@ -90,6 +92,8 @@ def run(chosen: argparse.Namespace) -> None:
         exclude=tuple(chosen.exclude),
         min_size=chosen.min_size,
         device=chosen.device,
+        key=chosen.key,
+        skip_objects=chosen.skip_objects,
     )
     if chosen.out:
         examination.check_out(chosen.out)
@@ -99,3 +103,10 @@ def run(chosen: argparse.Namespace) -> None:
     print(text_report(found, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
+    if found.not_finite:
+        names = ", ".join(found.not_finite[:3]) + (" and more" if len(found.not_finite) > 3 else "")
+        count = len(found.not_finite)
+        tensors = "1 tensor is" if count == 1 else f"{count} tensors are"
+        sys.stdout.flush()
+        print(f"transformer-spectrum: failed: {tensors} not finite and left out: {names}", file=sys.stderr)
+        raise SystemExit(1)

@@ -54,6 +54,8 @@ class Examination:
         vectors: tensors of fewer than two axes, which have no spectrum; count.
         weights: numbers in the checkpoint; count.
         notes: what a reader of the results has to know, one sentence each.
+        key: dotted path of the dictionary that was taken for the model; empty for the whole file.
+        not_finite: tensors left out because of entries that are NaN or infinite; among `skipped` too.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Examination:
     vectors: int
     weights: int
     notes: tuple[str, ...]
+    key: str = ""
+    not_finite: tuple[str, ...] = ()
 
     @property
     def measured_weights(self) -> int:

@@ -202,6 +202,7 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         "made_by": MADE_BY,
         "checkpoint": {
             "name": examination.name,
+            "key": examination.key,
             "model_type": examination.model_type,
             "weights": examination.weights,
             "measured_weights": examination.measured_weights,
@@ -214,6 +215,7 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         "classes": classes(examination.matrices),
         "same_entries": {matrix.part.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
         "vectors": examination.vectors,
+        "not_finite": list(examination.not_finite),
         "skipped": [
             {"name": skipped.name, "shape": list(skipped.shape), "reason": skipped.reason}
             for skipped in examination.skipped

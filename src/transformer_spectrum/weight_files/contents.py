@@ -1,0 +1,95 @@
+"""Nested dictionaries, lists and objects -> their tensors by path, in the order of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from transformer_spectrum.weight_files.pickles import StandIn, StoredArray
+
+Path = tuple[str, ...]
+DEPTH = 40  # levels of nesting that are followed; deeper ones are listed
+OPTIMIZER_KEYS = {"state", "param_groups"}  # of torch.optim.Optimizer.state_dict()
+_INSIDE_A_MODULE = ("_parameters", "_buffers", "_modules")  # of a pickled module; no part of its names
+
+
+@dataclass
+class Contents:
+    """What a checkpoint holds.
+
+    Attributes:
+        tensors: path of keys -> tensor.
+        optimizers: paths that hold an optimizer's state dict, by its keys.
+        empty: keys of the top without a tensor below them.
+        unread: path -> why what lies there is not followed.
+    """
+
+    tensors: dict[Path, Tensor] = field(default_factory=dict)
+    optimizers: set[Path] = field(default_factory=set)
+    empty: list[str] = field(default_factory=list)
+    unread: dict[Path, str] = field(default_factory=dict)
+
+
+def contents_of(whole: Any) -> Contents:
+    """Every tensor and numeric array in nested dictionaries, lists, tuples, modules and stand-ins.
+
+    Args:
+        whole: what a file or a caller hands over. Nothing is copied but numpy arrays that torch cannot share.
+    """
+    contents = Contents()
+    if isinstance(whole, Tensor | np.ndarray | StoredArray):
+        whole = {"tensor": whole}
+    if isinstance(whole, Mapping) and whole.keys() >= OPTIMIZER_KEYS:
+        contents.optimizers.add(())
+    for key, value in _entries(whole):
+        before = len(contents.tensors), len(contents.unread)
+        _collect(value, () if key in _INSIDE_A_MODULE else (key,), contents)
+        if not isinstance(whole, StandIn) and before == (len(contents.tensors), len(contents.unread)):
+            contents.empty.append(key)
+    return contents
+
+
+def _collect(value: Any, path: Path, contents: Contents) -> None:
+    if isinstance(value, StoredArray | np.ndarray):
+        tensor = value.tensor() if isinstance(value, StoredArray) else _of_array(value)
+        if tensor is not None:
+            contents.tensors[path] = tensor
+    elif isinstance(value, Tensor):
+        contents.tensors[path] = value
+    elif isinstance(value, StandIn) and type(value).__name__.startswith("torch.nn.parameter.Uninitialized"):
+        contents.unread[path] = "a parameter of a lazy module that has no entries yet"
+    elif len(path) > DEPTH:
+        contents.unread[path] = f"nested more than {DEPTH} levels deep"
+    else:
+        if isinstance(value, Mapping) and value.keys() >= OPTIMIZER_KEYS:
+            contents.optimizers.add(path)
+        for key, inside in _entries(value):
+            _collect(inside, path if key in _INSIDE_A_MODULE else (*path, key), contents)
+
+
+def _entries(value: Any) -> Iterable[tuple[str, Any]]:
+    """Keys and values of whatever has any."""
+    if isinstance(value, StandIn):
+        state = value.state[-1] if isinstance(value.state, tuple) and value.state else value.state
+        return _entries(state) if isinstance(state, Mapping) else ()
+    if isinstance(value, Mapping):
+        return [(key if isinstance(key, str) else str(key), inside) for key, inside in value.items()]
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        return [(str(i), inside) for i, inside in enumerate(value) if not isinstance(inside, int | float | str)]
+    if isinstance(value, nn.Module):
+        return list(value.named_parameters())
+    return ()
+
+
+def _of_array(array: np.ndarray) -> Tensor | None:
+    if array.dtype.kind not in "fiubc" or array.dtype.itemsize > 16:
+        return None
+    try:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape))
+    except TypeError:  # a type that torch has not, such as long doubles
+        return None
