@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,8 @@ def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
 
     Args:
         of: a matrix or a batch (..., m, n), as array or tensor; or what holds matrices: what `load` gives, any
-            torch module, or a state dict. Gates and fused queries, keys and values are then taken apart.
+            torch module, or a state dict, by itself or beside other things, as in {"model": ..., "epoch": 3}. Gates
+            and fused queries, keys and values are then taken apart.
     Returns:
         (..., min(m, n)) float64, descending; of what holds matrices a dict of one such array a matrix, by name.
     Raises:
@@ -171,12 +173,22 @@ def _matrices(of: Any) -> list[tuple[str, str, np.ndarray]]:
     if isinstance(model, Forecaster):
         weights = dict(model.named_parameters())
         return [(spec.name, spec.family, _array(spec.of(weights))) for spec in model.matrices()]
-    state = model if isinstance(model, Mapping) else model.state_dict()
+    state = _state(model) if isinstance(model, Mapping) else model.state_dict()
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
     parts = dissect({name: tuple(tensor.shape) for name, tensor in tensors.items()}, {}).parts
     if not parts:
         raise InputError(f"a {type(of).__name__} of {len(state)} tensors: none is a matrix of weights")
     return [(part.name, part.family, _array(part.of(tensors[part.tensor]))) for part in parts]
+
+
+def _state(nested: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """The model's tensors, as the command takes them from a file; what lies beside them is logged."""
+    from transformer_spectrum.weight_files import tensors_of
+
+    model = tensors_of(nested)
+    if model.choice.beside:
+        logging.getLogger(__name__).warning("%s", model.choice.notes[0])
+    return model.tensors
 
 
 def _array(of: Any) -> np.ndarray:

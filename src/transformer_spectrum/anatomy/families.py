@@ -52,6 +52,8 @@ _CROSS = re.compile(r"cross|encoder_attn|encdec|multihead_attn|attn2|src_attn")
 _ATTENTION = re.compile(r"att(?:n|ention)")
 _FEED_FORWARD = re.compile(r"mlp|ffn|feed_forward|feedforward|densereludense|experts")
 
+_WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+
 
 def path_of(name: str) -> str:
     """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
@@ -95,7 +97,8 @@ def family_of(name: str, axes: int = 2, others: Collection[str] = ()) -> str:
         return "position_embedding"
     if axes == 3 and "experts" not in path:
         return "convolution"
-    parts = [part for part in path.split(".") if not part.isdigit()] or [path]
+    parts = [part for part in path.split(".") if not part.isdigit() and part not in _WRAPPERS] or [path]
+    parts = parts[1:] if len(parts) > 1 and parts[0] == "model" else parts
     last, before = parts[-1], ".".join(parts[:-1])
     if fused_kind(name) == "in_proj_weight":
         last = "in_proj_weight"

@@ -17,11 +17,20 @@ from torch import Tensor
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.weight_files.contents import Contents, Path, contents_of
-from transformer_spectrum.weight_files.roles import is_branch, is_training, is_weight, role_of
+from transformer_spectrum.weight_files.roles import Role, is_branch, is_training, is_weight, role_of
 from transformer_spectrum.weight_files.stored import Beside, Stored, stored
 
 NAMED_KEYS = 12  # in an error
 SMALL = 8  # tensors of a dictionary that may be one layer of many
+
+TRAINING = "the state of an optimizer or a training"
+BESIDE: dict[Role, str] = {
+    "model": "a further model beside the one that was taken",
+    "copy": "a further set of weights beside the model",
+    "data": "data beside the model",
+    "training": TRAINING,
+    "": "a further dictionary beside the model",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,6 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
         there = f"; its keys: {_listed(contents.empty)}" if contents.empty else ""
         raise InputError(f"{where}: no tensors in it{there}")
     root: Path = ()
-    prefix = ""
     if key is None:
         inside = set(sizes)
         best = _best(root, inside, sizes, contents)
@@ -104,7 +112,7 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
                 "--key takes one all the same"
             )
     else:
-        root, inside, prefix = _below(key, sizes, contents, where)
+        root, inside = _below(key, sizes, contents, where)
         best = _best(root, inside, sizes, contents)
         if best is None or all(_of_training(path, (), contents) for path in inside):  # asked for all the same
             best = _Candidate(root, tuple(path for path in sizes if path in inside))
@@ -112,7 +120,7 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
     names: dict[str, Path] = {}
     for path in sizes:
         if path in taken:
-            name = ".".join(path[len(best.root) :]).removeprefix(prefix if best.root == root else "")
+            name = ".".join(path[len(best.root) :])
             while name in names:  # {"a.b": x, "a": {"b": y}}
                 name += "'"
             names[name] = path
@@ -201,8 +209,8 @@ def _rank(
 
 
 # -- keys ------------------------------------------------------------------------------------------------------
-def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: str) -> tuple[Path, set[Path], str]:
-    """The dictionary that a dotted key names, the tensors below it, and what of the key is the beginning of names."""
+def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: str) -> tuple[Path, set[Path]]:
+    """The dictionary that a dotted key names, or that holds the names that it begins, and the tensors meant."""
     key = key.strip(".")
     for start in [(), *dict.fromkeys(path[:-1] for path in sizes if len(path) > 1)]:
         whole = ".".join((*start, key))  # from the top, or else below a dictionary
@@ -211,9 +219,8 @@ def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: st
             path = next(path for path in sizes if path in inside)
             for depth in range(1, len(path)):
                 if ".".join(path[:depth]) == whole:
-                    return path[:depth], inside, ""
-            root = _common(inside)
-            return root, inside, f"{whole.removeprefix('.'.join(root)).removeprefix('.')}."
+                    return path[:depth], inside
+            return _common(inside), inside
     keys = _keys(sizes)
     near = difflib.get_close_matches(key, keys, 1)
     nearest = f" (nearest: {near[0]})" if near else ""
@@ -261,14 +268,9 @@ def _entry(
     name = ".".join(head)
     training = all(_of_training(path, (), contents) for path in paths)
     if head in sizes:
-        words = "the state of an optimizer or a training" if training else "a tensor beside the model"
+        words = TRAINING if training else "a tensor beside the model"
         return Beside(name, tuple(sizes[head].shape), words if key is None else f"{words}, not below --key {key}")
-    if training:
-        words = "the state of an optimizer or a training"
-    else:
-        words = {"copy": "a further set of weights beside the model", "data": "data beside the model"}.get(
-            role_of(head), "a further dictionary beside the model"
-        )
+    words = TRAINING if training else BESIDE[role_of(head)]
     return Beside(name, (), f"{words}, {_count(paths, sizes)}; --key {name} measures it")
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from transformer_spectrum.errors import InputError
 from transformer_spectrum.weight_files.pickles import StandIn, StoredArray
 
 Path = tuple[str, ...]
 DEPTH = 40  # levels of nesting that are followed; deeper ones are listed
+TENSORS = 1_000_000  # a limit for pickles that name one list many times over
 OPTIMIZER_KEYS = {"state", "param_groups"}  # of torch.optim.Optimizer.state_dict()
 _INSIDE_A_MODULE = ("_parameters", "_buffers", "_modules")  # of a pickled module; no part of its names
 
@@ -27,12 +29,14 @@ class Contents:
         optimizers: paths that hold an optimizer's state dict, by its keys.
         empty: keys of the top without a tensor below them.
         unread: path -> why what lies there is not followed.
+        without: identities of containers without a tensor, which need not be looked into again.
     """
 
     tensors: dict[Path, Tensor] = field(default_factory=dict)
     optimizers: set[Path] = field(default_factory=set)
     empty: list[str] = field(default_factory=list)
     unread: dict[Path, str] = field(default_factory=dict)
+    without: set[int] = field(default_factory=set)
 
 
 def contents_of(whole: Any) -> Contents:
@@ -48,13 +52,13 @@ def contents_of(whole: Any) -> Contents:
         contents.optimizers.add(())
     for key, value in _entries(whole):
         before = len(contents.tensors), len(contents.unread)
-        _collect(value, () if key in _INSIDE_A_MODULE else (key,), contents)
+        _collect(value, () if key in _INSIDE_A_MODULE else (key,), contents, (id(whole),))
         if not isinstance(whole, StandIn) and before == (len(contents.tensors), len(contents.unread)):
             contents.empty.append(key)
     return contents
 
 
-def _collect(value: Any, path: Path, contents: Contents) -> None:
+def _collect(value: Any, path: Path, contents: Contents, around: tuple[int, ...]) -> None:
     if isinstance(value, StoredArray | np.ndarray):
         tensor = value.tensor() if isinstance(value, StoredArray) else _of_array(value)
         if tensor is not None:
@@ -63,13 +67,20 @@ def _collect(value: Any, path: Path, contents: Contents) -> None:
         contents.tensors[path] = value
     elif isinstance(value, StandIn) and type(value).__name__.startswith("torch.nn.parameter.Uninitialized"):
         contents.unread[path] = "a parameter of a lazy module that has no entries yet"
-    elif len(path) > DEPTH:
+    elif id(value) in around:
+        contents.unread[path] = "it holds itself"
+    elif len(around) > DEPTH:
         contents.unread[path] = f"nested more than {DEPTH} levels deep"
-    else:
+    elif id(value) not in contents.without:
+        before = len(contents.tensors), len(contents.unread)
         if isinstance(value, Mapping) and value.keys() >= OPTIMIZER_KEYS:
             contents.optimizers.add(path)
         for key, inside in _entries(value):
-            _collect(inside, path if key in _INSIDE_A_MODULE else (*path, key), contents)
+            _collect(inside, path if key in _INSIDE_A_MODULE else (*path, key), contents, (*around, id(value)))
+        if before == (len(contents.tensors), len(contents.unread)):
+            contents.without.add(id(value))
+        elif len(contents.tensors) > TENSORS:
+            raise InputError(f"{'.'.join(path)}: more than {TENSORS:,} tensors")
 
 
 def _entries(value: Any) -> Iterable[tuple[str, Any]]:

@@ -120,7 +120,7 @@ def _open(path: Path, key: str | None, skip_objects: bool) -> WeightFile:
         return SafetensorsFile(path, key)
     if kind == "index":
         raise InputError(f"{path}: JSON, no weights")
-    return StateDictFile(path, key, mapped=kind == "torch zip", skip_objects=skip_objects)
+    return StateDictFile(path, key, zipped=kind == "torch zip", skip_objects=skip_objects)
 
 
 def _below(key: str, where: Mapping[str, WeightFile], index: Path) -> tuple[dict[str, WeightFile], list[Beside]]:
@@ -168,8 +168,8 @@ def _instead(folder: Path, files: Sequence[Path]) -> str:
         return " but an unpacked file of torch.save; zip it again, with the folder in it"
     below = [f"{path.parent.name}/{path.name}" for path in _files_below(folder)]
     if below:
-        return f" in the folder itself; below it lie {_listed(below)}"
-    return f" among {_listed(sorted(names))}" if names else ", it is empty"
+        return f" in the folder itself, name one below it, such as {_listed(below)}"
+    return f", it holds {_listed(sorted(names))}" if names else ", it is empty"
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -149,6 +149,8 @@ def _cause(path: Path, head: bytes, size: int, text: str) -> str:
     for magic, reason in _NOT_WEIGHTS:
         if head.startswith(magic):
             return reason
+    if not head.strip(b"\x00"):
+        return "begins with zeros: a download that did not finish, or a damaged disk"
     if head[257:262] == b"ustar" or (size >= HEAD and tarfile.is_tarfile(path)):
         return _tar(path)
     if text:
@@ -158,8 +160,6 @@ def _cause(path: Path, head: bytes, size: int, text: str) -> str:
             "a pickle that torch.save did not write, which is not opened: a pickle may hold code; "
             "load it where you trust it and save a state dict by torch.save or safetensors"
         )
-    if not head.strip(b"\x00"):
-        return "begins with zeros: a download that did not finish, or a damaged disk"
     return _by_name(path, head)
 
 

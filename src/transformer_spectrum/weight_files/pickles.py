@@ -10,6 +10,7 @@ it. Arrays are rebuilt from their bytes by `StoredArray`, not by numpy's own unp
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import struct
 import warnings
@@ -169,13 +170,20 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
         try:
             with warnings.catch_warnings(), torch.serialization.safe_globals(_listed(stand_ins)):
                 warnings.simplefilter("ignore", UserWarning)  # on pickle protocols: the error below says it
-                whole = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+                whole = _read(path, mapped)
         except _DAMAGES as error:
             if not _extend(stand_ins, str(error), skip_objects):
-                raise InputError(f"{path}: {_cause(str(error), mapped)}") from None
+                raise InputError(f"{path}: {_cause(str(error))}") from None
         else:
             return whole, sorted(name for name in stand_ins if not _HARMLESS.fullmatch(name))
     raise InputError(f"{path}: names more than {NAMES_LIMIT} classes; save the state dict alone")
+
+
+def _read(path: Path, mapped: bool) -> Any:
+    if mapped:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with path.open("rb") as stream:  # a path that ends in .safetensors torch hands to another library
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _listed(stand_ins: dict[str, type]) -> list[Any]:
@@ -202,23 +210,22 @@ def _extend(stand_ins: dict[str, type], message: str, skip_objects: bool) -> boo
     return False
 
 
-def _cause(message: str, mapped: bool) -> str:
+def _cause(message: str) -> str:
     if refused := _REFUSED.search(message):
         remedy = "save model.state_dict() alone, or read the tensors beside it by --skip-objects"
         if "whose module" in message:  # torch never lets os, sys and their kin pass
             remedy = "do not load this file; get the weights from where they are trusted"
         return f"holds {refused[1]}, which is no tensor and might run code: code in a pickle is never run; {remedy}"
-    if "Unsupported operand" in message:
+    operand = re.search(r"Unsupported operand (\d+)", message)
+    if operand and chr(int(operand[1])) in {opcode.code for opcode in pickletools.opcodes}:
         return (
             "not a readable torch state dict: a pickle protocol that torch reads only by running code; save it by "
             "torch.save without pickle_protocol"
         )
     if "must be imported to load" in message:
         return "not a readable torch state dict: it holds distributed or nested tensors; save full_tensor() of each"
-    if mapped and ("reduce" in message or "create new object" in message or "build" in message):
-        return (
-            "not a readable torch state dict: it calls what only its own code can make; save model.state_dict() alone"
-        )
+    if re.search(r"call reduce|create new object|Can only build", message):
+        return "holds objects that only their own code can make: code in a pickle is never run; save model.state_dict()"
     return (
         f"not a readable torch state dict: cut off, damaged or of a kind that is not read ({_first_sentence(message)})"
     )

@@ -59,13 +59,13 @@ class SafetensorsFile:
 class StateDictFile:
     """What torch.save wrote: a state dict, by itself or beside other things."""
 
-    def __init__(self, path: Path, key: str | None = None, *, mapped: bool = True, skip_objects: bool = False) -> None:
+    def __init__(self, path: Path, key: str | None = None, *, zipped: bool = True, skip_objects: bool = False) -> None:
         """Opens it and chooses.
 
         Args:
             path: of the file.
             key: dotted path of the dictionary to take; None: the one that looks like a model.
-            mapped: it is of the zip format and can be mapped into memory.
+            zipped: it is of the zip format, which can be mapped into memory.
             skip_objects: see `pickles.load`.
         Raises:
             InputError: not readable, no tensors, or an unknown key.
@@ -73,9 +73,10 @@ class StateDictFile:
         self.path = path
         self.metadata: dict[str, str] = {}
         self.notes: list[str] = []
-        self._mapped, self._skip_objects = mapped, skip_objects
-        if not mapped:
-            self.notes.append(f"{path.name}: the old format of torch.save, so the whole file is held in memory")
+        self._mapped, self._skip_objects = zipped and path.suffix != ".safetensors", skip_objects
+        if not self._mapped:
+            why = "of torch.save in spite of its name" if zipped else "the old format of torch.save"
+            self.notes.append(f"{path.name}: {why}, so the whole file is held in memory")
         contents = self._load()
         sizes = {inside: stored(tensor) for inside, tensor in contents.tensors.items()}
         choice = choose(contents, sizes, key, str(path))
@@ -83,7 +84,7 @@ class StateDictFile:
         self.tensors = {name: sizes[inside] for name, inside in choice.paths.items()}
         self.key, self.beside = choice.key, choice.beside
         self.notes += choice.notes
-        if not mapped:  # what is not taken need not stay in memory
+        if not self._mapped:  # what is not taken need not stay in memory
             self._open = {inside: contents.tensors[inside] for inside in choice.paths.values()}
 
     def _load(self) -> Contents:
