@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from transformer_spectrum import examination
 from transformer_spectrum.cli import main
-from transformer_spectrum.errors import InputError
 from transformer_spectrum.examination import Settings, draws_of, examine
 from transformer_spectrum.report.model_results import MADE_BY
 from transformer_spectrum.report.model_tables import text_report, text_table
@@ -158,12 +157,71 @@ def test_heads_are_measured_beside_their_matrix(tmp_path):
     assert found.measured_weights == 5 * 16 * 16 - 16 * 16 + 2 * 64 * 16
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name(bad, tmp_path):
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_tensor_that_is_not_finite_is_left_out_by_name_and_the_rest_is_measured(bad, tmp_path):
     tensors = block()
-    tensors["h.0.mlp.c_fc.weight"][3, 3] = bad
-    with pytest.raises(InputError, match=r"h\.0\.mlp\.c_fc\.weight: weights are not finite"):
-        examine(saved(tensors, tmp_path), SETTINGS)
+    whole = spectra(saved(tensors, tmp_path / "a"))
+    tensors["h.0.attn.c_attn.weight"][3, 3] = bad
+    found = examine(saved(tensors, tmp_path / "b"), SETTINGS)
+    assert found.not_finite == ("h.0.attn.c_attn.weight",)
+    reasons = {skipped.name: skipped.reason for skipped in found.skipped}
+    assert reasons == {"h.0.attn.c_attn.weight": "weights are not finite: 1 of 768 entries are NaN or infinite"}
+    assert [m.part.name for m in found.matrices] == ["h.0.attn.c_proj", "h.0.mlp.c_fc", "h.0.mlp.c_proj"]
+    for measured in found.matrices:
+        np.testing.assert_array_equal(measured.singular_values, whole[measured.part.name].singular_values)
+
+
+def test_a_tensor_that_is_not_finite_ends_in_exit_code_1_with_everything_written(tmp_path, capsys):
+    tensors = block()
+    tensors["h.0.mlp.c_fc.weight"][0, 0] = float("nan")
+    path = saved(tensors, tmp_path / "in")
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(path), "--shuffles", "3", "--figures", "0", "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "h.0.attn.c_proj" in printed.out
+    assert "left out: h.0.mlp.c_fc.weight: weights are not finite: 1 of 1,024 entries" in printed.out
+    assert printed.err.splitlines()[-1].endswith("1 tensor is not finite and left out: h.0.mlp.c_fc.weight")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["not_finite"] == ["h.0.mlp.c_fc.weight"]
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_when_no_tensor_is_finite_the_input_is_bad(tmp_path, capsys):
+    path = saved({"a.weight": torch.full((9, 9), float("nan"))}, tmp_path)
+    assert "no matrix left to measure; a.weight: weights are not finite: 81 of 81" in failing([path], capsys)
+
+
+def test_the_summary_and_the_table_say_which_model_was_taken_and_what_was_beside_it(tmp_path, capsys):
+    tensors = {"a.query.weight": matrix(16, 12)}
+    averaged = {"a.query.weight": matrix(16, 12, 1)}
+    whole = {"model": tensors, "ema": averaged, "confusion": torch.ones(20, 20), "epoch": 3}
+    torch.save(whole, tmp_path / "a.pth.tar")
+    for key, expected, beside in ((None, tensors, ("ema", "confusion")), ("ema", averaged, ("model", "confusion"))):
+        options = [] if key is None else ["--key", key]
+        arguments = [str(tmp_path / "a.pth.tar"), "--shuffles", "3", "--figures", "0", "--out", str(tmp_path / "out")]
+        main(["analyze", *arguments, *options])
+        printed = " ".join(capsys.readouterr().out.split())
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["checkpoint"]["key"] == (key or "model")
+        assert summary["settings"]["key"] == key
+        assert f'the model is what lies under "{key or "model"}"' in printed
+        assert {skipped["name"] for skipped in summary["skipped"]} == set(beside)
+        assert all(f"{name}: " in printed for name in beside)
+        with (tmp_path / "out" / "matrices.csv").open() as stream:
+            (row,) = csv.DictReader(stream)
+        values = torch.linalg.svdvals(expected["a.query.weight"].double())
+        assert float(row["stable_rank"]) == pytest.approx(float((values**2).sum() / values[0] ** 2), rel=1e-5)
+    assert "--key emma is not in it (nearest: ema)" in failing([tmp_path / "a.pth.tar", "--key", "emma"], capsys)
+
+
+def test_a_model_without_a_matrix_names_what_was_beside_it(tmp_path, capsys):
+    torch.save({"model": {"a.bias": torch.ones(9)}, "confusion": torch.ones(9, 9)}, tmp_path / "a.pt")
+    assert 'under "model"; beside them: confusion; --key takes another' in failing([tmp_path / "a.pt"], capsys)
+
+
+def test_vectors_of_any_type_are_counted(tmp_path):
+    path = saved({**block(), "bn.num_batches_tracked": torch.tensor(3), "bn.steps": torch.arange(3)}, tmp_path)
+    assert examine(path, SETTINGS).vectors == 3
 
 
 DEGENERATE = {
