@@ -127,6 +127,7 @@ NOT_WEIGHTS = {  # name, content, what the error says it is
     "onnx by name": ("a.onnx", b"\x08\x07\x12\x04else", "ONNX"),
     "flax": ("flax_model.msgpack", b"\x81\xa6params\x81\xc7\xff", "Flax"),
     "tensorflow": ("model.ckpt-1.data-00000-of-00001", b"\x01\xfe\x90\x81", "TensorFlow checkpoint"),
+    "old tensorflow": ("model.ckpt", b"\x00\x01\xfe" * 9 + bytes.fromhex("57fb808b247547db"), "TensorFlow checkpoint"),
     "gzip": ("a.pt.gz", gzip.compress(b"weights"), "compressed by gzip"),
 }
 

@@ -16,6 +16,7 @@ Kind = Literal["safetensors", "torch zip", "torch legacy", "index"]
 HEAD = 512  # bytes that are looked at; a tar archive says what it is at byte 257
 HEADER_LIMIT = 100_000_000  # bytes of a safetensors header, the limit of its library
 TORCH_LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.serialization.MAGIC_NUMBER, pickled behind the protocol
+TENSORFLOW_TABLE = bytes.fromhex("57fb808b247547db")  # the end of a TensorFlow checkpoint's index
 _UNPACK = "unpack it first"
 _NOT_WEIGHTS = (
     (b"\x93NUMPY", "a NumPy array (.npy); save its matrices with torch.save or safetensors"),
@@ -206,9 +207,17 @@ def _by_name(path: Path, head: bytes) -> str:
         return "a TensorFlow Lite model; use the weights it was converted from"
     if path.suffix in suffixes:
         return f"{suffixes[path.suffix]} by its name; convert it to safetensors or a state dict"
+    if _ends_with(path, TENSORFLOW_TABLE):
+        return "a TensorFlow checkpoint; convert it to safetensors or a state dict"
     if re.search(r"\.data-\d+-of-\d+$|\.index$", path.name) or path.name == "checkpoint":
         return "a TensorFlow checkpoint by its name; convert it to safetensors or a state dict"
     return (
         "neither a safetensors file nor one of torch.save: damaged, encrypted or of another format "
         f"(it begins with {head[:8].hex(' ')})"
     )
+
+
+def _ends_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-min(len(magic), path.stat().st_size), 2)
+        return stream.read() == magic

@@ -54,7 +54,7 @@ _HARMLESS = re.compile(
             r"(builtins\.)?(object|frozenset|slice|range|bytes|str|int|float|bool|dict|list|tuple|type|NoneType|Ellipsis)",
             r"torch\._C\.Generator|torch\.nn\.parameter\.Uninitialized\w+|re\._compile",
             r"copyreg\._reconstructor|enum\.\w+|typing\.\w+|signal\.Signals",
-            r"numpy(\.\w+)*\.(ndarray|dtype|scalar|_reconstruct|matrix|memmap|\w*DType)",
+            r"numpy(\.\w+)*\.(ndarray|dtype|scalar|\w*reconstruct|matrix|memmap|\w*DType|MaskedArray|rec\w*)",
             r"numpy\.(float|int|uint|complex|bool|str|bytes|datetime|timedelta|longdouble|void)\w*",
             r"numpy\.random\.[\w.]+",
             r"torch\.(Generator|finfo|iinfo|memory_format|layout|qscheme|strided|preserve_format|contiguous_format)",
@@ -62,10 +62,12 @@ _HARMLESS = re.compile(
             r"torch\.(optim|utils\.data|cuda\.amp|amp)\.[\w.]+",
             r"(lightning|pytorch_lightning|lightning_fabric)\.[\w.]*"
             r"(AttributeDict|OutputResult|ModelCheckpoint|EarlyStopping|TrainerFn|TrainerStates?|RunningStage)",
-            r"(omegaconf|easydict|addict|munch|box|yacs|ml_collections|mmengine\.config|mmcv\.utils\.config)(\.\w+)+",
+            r"(omegaconf|easydict|addict|munch|box|yacs|ml_collections)(\.\w+)+",
             r"transformers\.(training_args|trainer_utils|trainer_pt_utils|training_args_seq2seq)\.\w+",
             r"accelerate\.(utils\.dataclasses|state)\.\w+",
-            r"pandas\._libs\.tslibs\.\w+\.\w+",
+            r"transformers(\.\w+)*\.\w*Config",
+            r"(megatron|deepspeed|fairseq|hydra|mmengine|mmcv|torchmetrics|torchvision\.transforms)(\.\w+)+",
+            r"(pandas(?=\.([A-Z]\w+|(core|_libs)\..*)$)|sklearn|scipy\.(sparse|stats)|gym|gymnasium)(\.\w+)+",
         ]
     )
 )
@@ -215,7 +217,10 @@ def _cause(message: str) -> str:
         remedy = "save model.state_dict() alone, or read the tensors beside it by --skip-objects"
         if "whose module" in message:  # torch never lets os, sys and their kin pass
             remedy = "do not load this file; get the weights from where they are trusted"
-        return f"holds {refused[1]}, which is no tensor and might run code: code in a pickle is never run; {remedy}"
+        return (
+            f"holds {refused[1]}, and only tensors and what is known to be harmless are read: code in a pickle is "
+            f"never run; {remedy}"
+        )
     operand = re.search(r"Unsupported operand (\d+)", message)
     if operand and chr(int(operand[1])) in {opcode.code for opcode in pickletools.opcodes}:
         return (

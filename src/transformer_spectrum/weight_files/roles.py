@@ -18,14 +18,14 @@ _OPTIMIZER_ENTRIES = re.compile(
 )
 _OPTIMIZER = re.compile(r"optim|sched")
 _TRAINING = re.compile(
-    r"optim|sched|(^|_)(opts?|grad_scaler|scaler|amp|rng|random|seeds?|callbacks?|loops?|grads?|gradients?)(_|$)"
+    r"optim|sched|(^|_)(opts?|grad_scaler|amp|rng|random|seeds?|callbacks?|loops?|grads?|gradients?)(_|$)"
 )
 _COPY = re.compile(
-    r"(^|_)(ema|swa|shadow\w*|averaged?|avg|teacher|target|momentum|best|last|old|prev\w*|init\w*|backup|disc\w*|netd|"
-    r"net_d|d|critic|ref\w*|frozen|slow|copy)(_|$)|discriminator|_ema|^ema"
+    r"(^|_)(ema|swa|shadow\w*|averaged?|avg|teacher|target|momentum|best|last|old|prev\w*|init\w*|backup|disc|discriminators?|netd|"
+    r"net_d|d|critics?|ref|reference|frozen|slow|copy)(_|$)|discriminator|_ema|^ema"
 )
 _DATA = re.compile(
-    r"(^|_)(metrics?|stats?|statistics|mean|std|normali[sz]ers?|confusion\w*|loss(es)?|histor\w*|logs?|maps?|queue|"
+    r"(^|_)(metrics?|stats?|statistics|mean|std|normali[sz]ers?|scalers?|confusion\w*|loss(es)?|histor\w*|logs?|maps?|queue|"
     r"replay|cache|data(set)?|samples?|batch|inputs?|outputs?|targets?|labels?|results?|eval\w*|buffers?)(_|$)"
 )
 _MODEL = re.compile(
