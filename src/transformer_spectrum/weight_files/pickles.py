@@ -67,7 +67,7 @@ _HARMLESS = re.compile(
             r"accelerate\.(utils\.dataclasses|state)\.\w+",
             r"transformers(\.\w+)*\.\w*Config",
             r"(megatron|deepspeed|fairseq|hydra|mmengine|mmcv|torchmetrics|torchvision\.transforms)(\.\w+)+",
-            r"(pandas(?=\.([A-Z]\w+|(core|_libs)\..*)$)|sklearn|scipy\.(sparse|stats)|gym|gymnasium)(\.\w+)+",
+            r"(pandas(?=\.([A-Z]\w+|(core|_libs|arrays)\..*)$)|pyarrow|sklearn|scipy\.(sparse|stats)|gym|gymnasium)(\.\w+)+",
         ]
     )
 )

@@ -21,12 +21,12 @@ _TRAINING = re.compile(
     r"optim|sched|(^|_)(opts?|grad_scaler|amp|rng|random|seeds?|callbacks?|loops?|grads?|gradients?)(_|$)"
 )
 _COPY = re.compile(
-    r"(^|_)(ema|swa|shadow\w*|averaged?|avg|teacher|target|momentum|best|last|old|prev\w*|init\w*|backup|disc|discriminators?|netd|"
-    r"net_d|d|critics?|ref|reference|frozen|slow|copy)(_|$)|discriminator|_ema|^ema"
+    r"(^|_)(ema|swa|shadow\w*|averaged?|avg|teacher|target|momentum|best|last|old|prev\w*|init\w*|backup|disc|"
+    r"discriminators?|netd|net_d|d|critics?|ref|reference|frozen|slow|copy)(_|$)|discriminator|_ema|^ema"
 )
 _DATA = re.compile(
-    r"(^|_)(metrics?|stats?|statistics|mean|std|normali[sz]ers?|scalers?|confusion\w*|loss(es)?|histor\w*|logs?|maps?|queue|"
-    r"replay|cache|data(set)?|samples?|batch|inputs?|outputs?|targets?|labels?|results?|eval\w*|buffers?)(_|$)"
+    r"(^|_)(metrics?|stats?|statistics|mean|std|normali[sz]ers?|scalers?|confusion\w*|loss(es)?|histor\w*|logs?|maps?|"
+    r"queue|replay|cache|data(set)?|samples?|batch|inputs?|outputs?|targets?|labels?|results?|eval\w*|buffers?)(_|$)"
 )
 _MODEL = re.compile(
     r"(^|_)(models?|modules?|nets?|networks?|params?|parameters|weights?|generator|gen|netg|g|student|actor|policy|"
