@@ -212,15 +212,16 @@ def _rank(
 def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: str) -> tuple[Path, set[Path]]:
     """The dictionary that a dotted key names, or that holds the names that it begins, and the tensors meant."""
     key = key.strip(".")
-    for start in [(), *dict.fromkeys(path[:-1] for path in sizes if len(path) > 1)]:
-        whole = ".".join((*start, key))  # from the top, or else below a dictionary
-        inside = {path for path in sizes if f"{'.'.join(path)}.".startswith(f"{whole}.")}
-        if inside:
-            path = next(path for path in sizes if path in inside)
-            for depth in range(1, len(path)):
-                if ".".join(path[:depth]) == whole:
-                    return path[:depth], inside
-            return _common(inside), inside
+    begins = {path: f"{'.'.join(path)}.".startswith(f"{key}.") for path in sizes}
+    if not any(begins.values()):  # not from the top, so names of the first dictionary that has such
+        homes = (path[:-1] for path in sizes if f"{path[-1]}.".startswith(f"{key}."))
+        home = next(homes, None)
+        begins = {path: path[:-1] == home and f"{path[-1]}.".startswith(f"{key}.") for path in sizes}
+    inside = {path for path, whether in begins.items() if whether}
+    if inside:
+        path = next(iter(inside))
+        node = next((path[:depth] for depth in range(1, len(path)) if ".".join(path[:depth]) == key), None)
+        return node or _common(inside), inside
     keys = _keys(sizes)
     near = difflib.get_close_matches(key, keys, 1)
     nearest = f" (nearest: {near[0]})" if near else ""

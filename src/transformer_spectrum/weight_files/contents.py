@@ -17,6 +17,7 @@ Path = tuple[str, ...]
 DEPTH = 40  # levels of nesting that are followed; deeper ones are listed
 TENSORS = 1_000_000  # a limit for pickles that name one list many times over
 OPTIMIZER_KEYS = {"state", "param_groups"}  # of torch.optim.Optimizer.state_dict()
+_PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
 _INSIDE_A_MODULE = ("_parameters", "_buffers", "_modules")  # of a pickled module; no part of its names
 
 
@@ -76,6 +77,8 @@ def _collect(value: Any, path: Path, contents: Contents, around: tuple[int, ...]
         if isinstance(value, Mapping) and value.keys() >= OPTIMIZER_KEYS:
             contents.optimizers.add(path)
         for key, inside in _entries(value):
+            if type(inside) in _PLAIN:
+                continue
             _collect(inside, path if key in _INSIDE_A_MODULE else (*path, key), contents, (*around, id(value)))
         if before == (len(contents.tensors), len(contents.unread)):
             contents.without.add(id(value))
@@ -91,7 +94,7 @@ def _entries(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [(key if isinstance(key, str) else str(key), inside) for key, inside in value.items()]
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
-        return [(str(i), inside) for i, inside in enumerate(value) if not isinstance(inside, int | float | str)]
+        return [(str(i), inside) for i, inside in enumerate(value) if type(inside) not in _PLAIN]
     if isinstance(value, nn.Module):
         return list(value.named_parameters())
     return ()
