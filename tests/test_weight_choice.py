@@ -72,6 +72,8 @@ CHECKPOINTS = {  # contents, key of the model, what is beside it
         "model",
         ["rng"],
     ),
+    "parts with the same names": ({"model": {"encoder": model(), "decoder": model(1)}, "epoch": 1}, "model", []),
+    "layers in a list": ({"model": {"blocks": [model(), model(1)], "head": {"weight": torch.ones(9, 4)}}}, "model", []),
     "modules of their own": ({"encoder": LAYERS, "decoder": LAYERS}, "", []),
     "a list of parameters": ({"params": [torch.ones(4, 4), torch.ones(4)], "losses": [3.0]}, "params", []),
     "arrays": ({"params": {"w": np.ones((4, 4))}, "confusion": np.ones((50, 50))}, "params", ["confusion"]),
@@ -138,6 +140,7 @@ KEYED = {"model": model(), "ema": model(1), "state": {"net": model(2), "opt": ad
 def test_a_key_chooses(key, taken, names):
     chosen = tensors_of(KEYED, key)
     assert (chosen.choice.key, list(chosen.tensors)) == (taken, names)
+    assert f'under "{taken}"' in chosen.choice.notes[0] or f'begins with "{key}"' in chosen.choice.notes[0]
     taken_paths = set(chosen.choice.paths.values())
     listed = [entry.name for entry in chosen.choice.beside]
     for path in contents_of(KEYED).tensors:

@@ -16,21 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.weight_files.beside import beside_of, listed, notes_of
 from transformer_spectrum.weight_files.contents import Contents, Path, contents_of
-from transformer_spectrum.weight_files.roles import Role, is_branch, is_training, is_weight, role_of
+from transformer_spectrum.weight_files.roles import is_branch, is_weight, role_of
 from transformer_spectrum.weight_files.stored import Beside, Stored, stored
 
-NAMED_KEYS = 12  # in an error
 SMALL = 8  # tensors of a dictionary that may be one layer of many
-
-TRAINING = "the state of an optimizer or a training"
-BESIDE: dict[Role, str] = {
-    "model": "a further model beside the one that was taken",
-    "copy": "a further set of weights beside the model",
-    "data": "data beside the model",
-    "training": TRAINING,
-    "": "a further dictionary beside the model",
-}
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
         where: the file, for errors.
     """
     if not sizes:
-        there = f"; its keys: {_listed(contents.empty)}" if contents.empty else ""
+        there = f"; its keys: {listed(contents.empty)}" if contents.empty else ""
         raise InputError(f"{where}: no tensors in it{there}")
     root: Path = ()
     if key is None:
@@ -108,13 +99,13 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
         best = _best(root, inside, sizes, contents)
         if best is None:
             raise InputError(
-                f"{where}: holds the state of an optimizer or a training, no model; its keys: {_listed(_keys(sizes))}; "
+                f"{where}: holds the state of an optimizer or a training, no model; its keys: {listed(_keys(sizes))}; "
                 "--key takes one all the same"
             )
     else:
         root, inside = _below(key, sizes, contents, where)
         best = _best(root, inside, sizes, contents)
-        if best is None or all(_of_training(path, (), contents) for path in inside):  # asked for all the same
+        if best is None or all(contents.is_training(path) for path in inside):  # asked for all the same
             best = _Candidate(root, tuple(path for path in sizes if path in inside))
     taken = set(best.paths)
     names: dict[str, Path] = {}
@@ -124,8 +115,13 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
             while name in names:  # {"a.b": x, "a": {"b": y}}
                 name += "'"
             names[name] = path
-    beside = _beside(taken, sizes, contents, key)
-    return Choice(".".join(best.root), names, beside, _notes(best, sizes, beside, contents))
+    beside = beside_of(taken, sizes, contents, key)
+    place = ".".join(best.root)
+    if key is not None and not f"{place}.".startswith(f"{key.strip('.')}."):
+        described = f'what begins with "{key}"'
+    else:
+        described = f'what lies under "{place}"' if place else "the top of the file"
+    return Choice(place, names, beside, notes_of(described, best.root, best.paths, sizes, beside, contents))
 
 
 # -- candidates ------------------------------------------------------------------------------------------------
@@ -133,7 +129,7 @@ def _best(root: Path, inside: set[Path], sizes: Mapping[Path, Stored], contents:
     """The candidate of the highest rank, the first of equals."""
     dictionaries: dict[Path, list[Path]] = {}
     for path in sizes:
-        if path in inside and not _of_training(path, root, contents):
+        if path in inside and not contents.is_training(path, root):
             dictionaries.setdefault(path[:-1], []).append(path)
     if not dictionaries:
         return None
@@ -146,13 +142,6 @@ def _best(root: Path, inside: set[Path], sizes: Mapping[Path, Stored], contents:
     return max(
         (_Candidate(c.root, c.paths, _rank(c, root, sizes, dictionaries)) for c in candidates), key=lambda c: c.rank
     )
-
-
-def _of_training(path: Path, root: Path, contents: Contents) -> bool:
-    """Whether a tensor belongs to an optimizer, a schedule or the like."""
-    if any(path[:depth] in contents.optimizers for depth in range(len(root) + bool(root), len(path))):
-        return True
-    return is_training(path[len(root) : -1], path[-1])
 
 
 def _tree(
@@ -168,8 +157,12 @@ def _tree(
         if home[: len(node)] == node
         and is_branch(home[len(node) :], at_the_top=node == root, has_weights=_has_weights(paths, sizes))
     }
-    models = [tuple(path[-1] for path in paths) for paths in below.values() if not _is_layer(paths, sizes)]
-    if len(models) > len(set(models)):  # copies of one model, no parts
+    members = [
+        tuple(path[-1] for path in paths)
+        for home, paths in below.items()
+        if len(home) == len(node) + 1 and home[-1].isdecimal() and not _is_layer(paths, sizes)
+    ]
+    if len(members) > len(set(members)):  # a list of models, no parts of one
         return ()
     if not (len(node) > len(root) and role_of(node[-1:]) == "model"):
         if node in below and not _has_weights(below[node], sizes):
@@ -226,7 +219,7 @@ def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: st
     near = difflib.get_close_matches(key, keys, 1)
     nearest = f" (nearest: {near[0]})" if near else ""
     known = "holds no tensors" if key in contents.empty else f"is not in it{nearest}"
-    raise InputError(f"{where}: --key {key} {known}; with tensors: {_listed(keys)}")
+    raise InputError(f"{where}: --key {key} {known}; with tensors: {listed(keys)}")
 
 
 def _common(paths: set[Path]) -> Path:
@@ -243,52 +236,3 @@ def _keys(sizes: Mapping[Path, Stored]) -> list[str]:
     keys = [".".join(node) for node in sorted(nodes, key=len)]
     loose = [path[0] for path in sizes if len(path) == 1]
     return [*keys, *dict.fromkeys(name.split(".", 1)[0] for name in loose)]
-
-
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
-    return ", ".join(keys[:NAMED_KEYS]) + more
-
-
-# -- the rest --------------------------------------------------------------------------------------------------
-def _beside(taken: set[Path], sizes: Mapping[Path, Stored], contents: Contents, key: str | None) -> tuple[Beside, ...]:
-    """What was not taken: the largest dictionaries without a tensor of the model, and loose tensors."""
-    around = {path[:depth] for path in taken for depth in range(len(path))}
-    groups: dict[Path, list[Path]] = {}
-    for path in sizes:
-        if path not in taken:
-            depth = next((depth for depth in range(1, len(path)) if path[:depth] not in around), len(path))
-            groups.setdefault(path[:depth], []).append(path)
-    listed = [_entry(head, paths, sizes, contents, key) for head, paths in groups.items()]
-    return (*listed, *(Beside(".".join(path), (), reason) for path, reason in contents.unread.items()))
-
-
-def _entry(
-    head: Path, paths: Sequence[Path], sizes: Mapping[Path, Stored], contents: Contents, key: str | None
-) -> Beside:
-    name = ".".join(head)
-    training = all(_of_training(path, (), contents) for path in paths)
-    if head in sizes:
-        words = TRAINING if training else "a tensor beside the model"
-        return Beside(name, tuple(sizes[head].shape), words if key is None else f"{words}, not below --key {key}")
-    words = TRAINING if training else BESIDE[role_of(head)]
-    return Beside(name, (), f"{words}, {_count(paths, sizes)}; --key {name} measures it")
-
-
-def _count(paths: Sequence[Path], sizes: Mapping[Path, Stored]) -> str:
-    entries = sum(prod(sizes[path].shape) for path in paths)
-    return f"{len(paths)} {'tensor' if len(paths) == 1 else 'tensors'} of {entries:,} entries"
-
-
-def _notes(
-    best: _Candidate, sizes: Mapping[Path, Stored], beside: Sequence[Beside], contents: Contents
-) -> tuple[str, ...]:
-    """Which was taken and what was beside it."""
-    notes = []
-    if best.root or beside:
-        where = f'what lies under "{".".join(best.root)}"' if best.root else "the top of the file"
-        others = f"; beside it: {_listed([entry.name for entry in beside])}; --key takes another" if beside else ""
-        notes.append(f"the model is {where} ({_count(best.paths, sizes)}){others}")
-    if contents.empty:
-        notes.append(f"without a tensor and not looked at: {_listed(contents.empty)}")
-    return tuple(notes)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.weight_files.pickles import StandIn, StoredArray
+from transformer_spectrum.weight_files.roles import is_training
 
 Path = tuple[str, ...]
 DEPTH = 40  # levels of nesting that are followed; deeper ones are listed
@@ -38,6 +39,12 @@ class Contents:
     empty: list[str] = field(default_factory=list)
     unread: dict[Path, str] = field(default_factory=dict)
     without: set[int] = field(default_factory=set)
+
+    def is_training(self, path: Path, root: Path = ()) -> bool:
+        """Whether a tensor belongs to an optimizer, a schedule or the like, by the keys below the root."""
+        if any(path[:depth] in self.optimizers for depth in range(len(root) + bool(root), len(path))):
+            return True
+        return is_training(path[len(root) : -1], path[-1])
 
 
 def contents_of(whole: Any) -> Contents:
