@@ -66,6 +66,7 @@ CHECKPOINTS = {  # contents, key of the model, what is beside it
     "a tuple": ((model(), adam(model())), "0", ["1"]),
     "numbers as keys": ({0: model(), 1: torch.ones(3)}, "0", ["1"]),
     "nested layers": ({"params": FLAX, "batch_stats": {"m": {"mean": torch.ones(4)}}}, "params", ["batch_stats"]),
+    "nested layers below one key": ({"params": {"encoder": FLAX["encoder"]}}, "params", []),
     "nested layers alone": (FLAX, "", []),
     "parts of one model": (
         {"model": {"embedding": {"weight": torch.ones(9, 4)}, "encoder": model()}, "rng": torch.get_rng_state()},

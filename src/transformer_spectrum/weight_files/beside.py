@@ -37,8 +37,8 @@ def beside_of(
         if path not in taken:
             depth = next((depth for depth in range(1, len(path)) if path[:depth] not in around), len(path))
             groups.setdefault(path[:depth], []).append(path)
-    listed = [_entry(head, paths, sizes, contents, key) for head, paths in groups.items()]
-    return (*listed, *(Beside(".".join(path), (), reason) for path, reason in contents.unread.items()))
+    entries = [_entry(head, paths, sizes, contents, key) for head, paths in groups.items()]
+    return (*entries, *(Beside(".".join(path), (), reason) for path, reason in contents.unread.items()))
 
 
 def _entry(

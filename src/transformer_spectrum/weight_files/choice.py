@@ -45,7 +45,7 @@ class Choice:
 class _Candidate:
     root: Path
     paths: tuple[Path, ...]
-    rank: tuple[int, bool, int, int] = field(default=(0, False, 0, 0))
+    rank: tuple[int, bool, int, bool, int] = field(default=(0, False, 0, False, 0))
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,8 @@ def _is_layer(paths: Sequence[Path], sizes: Mapping[Path, Stored]) -> bool:
 
 def _rank(
     candidate: _Candidate, root: Path, sizes: Mapping[Path, Stored], dictionaries: Mapping[Path, list[Path]]
-) -> tuple[int, bool, int, int]:
-    """Words first, then whether there is a matrix, then entries, then depth."""
+) -> tuple[int, bool, int, bool, int]:
+    """Words first, then whether there is a matrix, then entries, then whether the last key is a model's, then depth."""
     matrices = [path for path in candidate.paths if len(sizes[path].shape) >= 2]
     words = {"model": 2, "copy": -1, "data": -2}.get(role_of(candidate.root[len(root) :]), 0)
     if any(is_weight(path[-1]) for path in matrices):
@@ -198,7 +198,8 @@ def _rank(
     if all(path[:-1] == candidate.root and "." not in path[-1] for path in candidate.paths):
         words -= any(home[: len(candidate.root)] == candidate.root != home for home in dictionaries)  # loose tensors
     entries = sum(prod(sizes[path].shape) for path in candidate.paths)
-    return words, bool(matrices), entries, len(candidate.root)
+    called_a_model = role_of(candidate.root[-1:]) == "model"
+    return words, bool(matrices), entries, called_a_model, len(candidate.root)
 
 
 # -- keys ------------------------------------------------------------------------------------------------------
