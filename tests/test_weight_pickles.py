@@ -142,6 +142,13 @@ def test_a_whole_module_has_the_names_of_its_state_dict_when_its_objects_are_ski
     assert all(torch.equal(checkpoint.read(name), tensor) for name, tensor in state.items())
 
 
+def test_a_whole_module_in_the_old_format_asks_for_its_state_dict(tmp_path):
+    path = saved(tmp_path, torch.nn.Linear(2, 2), _use_new_zipfile_serialization=False)
+    for skip_objects in (False, True):
+        with pytest.raises(InputError, match=r"code in a pickle is never run; save model\.state_dict\(\)"):
+            open_checkpoint(path, skip_objects=skip_objects)
+
+
 class Payload:
     """What a malicious pickle would run."""
 

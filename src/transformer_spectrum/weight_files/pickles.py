@@ -229,7 +229,7 @@ def _cause(message: str) -> str:
         )
     if "must be imported to load" in message:
         return "not a readable torch state dict: it holds distributed or nested tensors; save full_tensor() of each"
-    if re.search(r"call reduce|create new object|Can only build", message):
+    if re.search(r"call reduce|create new object|Can only build|Only persistent_load", message):
         return "holds objects that only their own code can make: code in a pickle is never run; save model.state_dict()"
     return (
         f"not a readable torch state dict: cut off, damaged or of a kind that is not read ({_first_sentence(message)})"
