@@ -96,7 +96,8 @@ def _collect(value: Any, path: Path, contents: Contents, around: tuple[int, ...]
 def _entries(value: Any) -> Iterable[tuple[str, Any]]:
     """Keys and values of whatever has any."""
     if isinstance(value, StandIn):
-        state = value.state[-1] if isinstance(value.state, tuple) and value.state else value.state
+        state = getattr(value, "state", None)  # a crafted pickle may have taken it away
+        state = state[-1] if isinstance(state, tuple) and state else state
         return _entries(state) if isinstance(state, Mapping) else ()
     if isinstance(value, Mapping):
         return [(key if isinstance(key, str) else str(key), inside) for key, inside in value.items()]

@@ -110,7 +110,7 @@ class StoredArray(StandIn):
                 shape, order="F" if fortran else "C"
             )
             return torch.from_numpy(np.array(entries, dtype=entries.dtype.newbyteorder("="), order="C"))
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError):
             return None
 
 
