@@ -59,8 +59,8 @@ def test_names_of_well_known_models_tell_the_family(name, family):
 
 def test_a_w1_beside_a_w3_is_a_gate_and_without_one_it_is_not():
     name = "layers.0.feed_forward.w1.weight"
-    assert family_of(name, 2, [name, "layers.0.feed_forward.w3.weight"]) == "feed_forward_gate"
-    assert family_of(name, 2, [name, "layers.0.feed_forward.w2.weight"]) == "feed_forward_up"
+    assert family_of(name, [name, "layers.0.feed_forward.w3.weight"]) == "feed_forward_gate"
+    assert family_of(name, [name, "layers.0.feed_forward.w2.weight"]) == "feed_forward_up"
 
 
 def parts_of(tensors, config=None, metadata=None):

@@ -15,12 +15,14 @@ _LAST = {
     "value": "v value v_proj v_lin wv to_v value_proj linear_v value_layer w_v fc_v v_proj_weight",
     "feed_forward_gate": "gate_proj wi_0",
     "feed_forward_up": (
-        "fc1 c_fc up_proj wi wi_1 w3 w_1 lin1 linear1 dense_h_to_4h expand fc_in up ffn fc_up intermediate"
+        "fc1 c_fc up_proj wi wi_1 w3 w_1 w_in v1 lin1 linear1 dense_h_to_4h expand fc_in up ffn fc_up intermediate"
     ),
-    "feed_forward_down": "fc2 down_proj w2 w_2 lin2 linear2 dense_4h_to_h contract fc_out down ffn_output fc_down",
+    "feed_forward_down": (
+        "fc2 down_proj w2 w_2 w_out lin2 linear2 dense_4h_to_h contract fc_out down ffn_output fc_down"
+    ),
     "feed_forward": "gate_up_proj wi_fused mlp",
     "router": "router gate gate_network",
-    "readout": "lm_head embed_out readout classifier score output_projection decoder_output out_head unembed",
+    "readout": "lm_head embed_out readout classifier score output_projection decoder_output out_head unembed w_u",
     "token_embedding": (
         "wte word_embeddings embed_tokens tok_embeddings token_embedding shared embed_in embedding embed"
     ),
@@ -37,6 +39,7 @@ _ATTENTION_OUTPUT = frozenset(
         "out_proj",
         "out_lin",
         "wo",
+        "w_o",
         "to_out",
         "dense",
         "c_proj",
@@ -57,7 +60,7 @@ _WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 
 def path_of(name: str) -> str:
     """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
-    return re.sub(r"[._]weight(_orig|_v)?$", "", name)
+    return re.sub(r"[._/](weight(_orig|_v)?|kernel)$", "", name)
 
 
 def is_bias(name: str) -> bool:
@@ -79,24 +82,19 @@ def fused_kind(name: str) -> str | None:
     return last if last in FUSED else None
 
 
-def family_of(name: str, axes: int = 2, others: Collection[str] = ()) -> str:
+def family_of(name: str, others: Collection[str] = ()) -> str:
     """What the matrix is for.
 
     Args:
         name: of the tensor, such as "encoder.layer.0.attention.self.query.weight".
-        axes: of the tensor as stored; four are a convolution.
         others: names of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
     Returns:
         Such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when no
         naming habit covers it.
     """
-    path = path_of(name).lower()
-    if axes >= 4:
-        return "convolution"
+    path = path_of(name).lower().replace("/", ".")
     if _POSITION.search(path):
         return "position_embedding"
-    if axes == 3 and "experts" not in path:
-        return "convolution"
     parts = [part for part in path.split(".") if not part.isdigit() and part not in _WRAPPERS] or [path]
     parts = parts[1:] if len(parts) > 1 and parts[0] == "model" else parts
     last, before = parts[-1], ".".join(parts[:-1])

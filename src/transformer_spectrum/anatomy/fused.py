@@ -68,6 +68,11 @@ def heads_of(config: Mapping[str, Any]) -> Heads | None:
     return Heads(queries, keys, width or (0 if hidden is None else hidden // queries))
 
 
+def widths_of(config: Mapping[str, Any]) -> list[int]:
+    """The widths of the model that config.json states, one of each of its parts."""
+    return [width for section in sections(config) if (width := _first(section, _WIDTH)) is not None]
+
+
 def layout_of(config: Mapping[str, Any]) -> str | None:
     """ "concatenated" or "interleaved", by model_type and, where a type knows both, by its switches."""
     kind = config.get("model_type")

@@ -1,8 +1,8 @@
 """Tensors of a checkpoint -> the matrices to analyse, without reading an entry.
 
 A matrix is outputs x inputs. What a checkpoint stores otherwise is turned: GPT-2's Conv1D (inputs x outputs) is
-transposed, a convolution (out, in, ...) is flattened to out x the rest, fused queries, keys and values, gates and
-experts are cut apart. Vectors are left out.
+transposed, a convolution (out, in, ...) is flattened to out x the rest, fused queries, keys and values, gates, experts
+and stacked layers are cut apart. Vectors are left out, and so is what a name says to be no weight.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from typing import Any
 
 from torch import Tensor
 
+from transformer_spectrum.anatomy.axes import Kind, effective_axes, plain_rows, read
+from transformer_spectrum.anatomy.buffers import STATISTICS, buffer_by_name, codebook_note
+from transformer_spectrum.anatomy.experts import expert_rows, gate_up
 from transformer_spectrum.anatomy.families import family_of, fused_kind, is_bias, path_of
 from transformer_spectrum.anatomy.fused import CONV1D, ROLES, Cut, cuts, heads_of, sections
+from transformer_spectrum.anatomy.layers import unstacked
+from transformer_spectrum.anatomy.readings import Left, Stack
 
 LSTM = ("input_gate", "forget_gate", "cell_gate", "output_gate")  # rows in torch.nn.LSTM's order
 GRU = ("reset_gate", "update_gate", "new_gate")
@@ -35,7 +40,9 @@ class Part:
         family: what it is for, see `families.family_of`.
         tensor: the checkpoint's name of the tensor that holds it.
         shape: rows (outputs) and columns (inputs).
-        index: of the leading axis, for experts and recorded steps.
+        index: of the leading axes, for experts, layers and recorded steps; empty: the whole tensor.
+        rows: axes, behind those of `index`, that are the matrix's rows; the others are its columns.
+        groups: blocks of the first of these axes, which are an axis before it; count, 1 for none.
         transposed: stored as inputs x outputs.
         cut: rows of the whole; None for all.
         head: (first, last) rows of what is left, for a single attention head.
@@ -46,7 +53,9 @@ class Part:
     family: str
     tensor: str
     shape: tuple[int, int]
-    index: int | None = None
+    index: tuple[int | slice, ...] = ()
+    rows: tuple[int, ...] = (0,)
+    groups: int = 1
     transposed: bool = False
     cut: Cut | None = None
     head: tuple[int, int] | None = None
@@ -59,8 +68,10 @@ class Part:
 
     def of(self, tensor: Tensor) -> Tensor:
         """The matrix itself, (rows, columns); a view where the layout allows it."""
-        whole = tensor if self.index is None else tensor[self.index]
-        whole = whole.reshape(_flat(tuple(whole.shape)))
+        whole = tensor[self.index]
+        whole = whole if self.groups == 1 else whole.unflatten(0, (self.groups, -1))
+        columns = [axis for axis in range(whole.ndim) if axis not in self.rows]
+        whole = whole.permute(*self.rows, *columns).reshape(math.prod(whole.shape[axis] for axis in self.rows), -1)
         whole = whole.T if self.transposed else whole
         if self.cut is not None:
             blocks, first, last = self.cut
@@ -86,16 +97,21 @@ class Anatomy:
         skipped: tensors of two axes or more that are none.
         vectors: how many tensors have fewer than two axes.
         notes: what a reader of results has to know, one sentence each.
+        doubts: note of a doubtful reading -> the tensors it is of; `notes` has a sentence on each.
     """
 
     parts: list[Part] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     vectors: int = 0
     notes: list[str] = field(default_factory=list)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def dissect(
-    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+    shapes: Mapping[str, tuple[int, ...]],
+    config: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Anatomy:
     """Finds the matrices.
 
@@ -103,30 +119,50 @@ def dissect(
         shapes: tensor name -> shape as stored.
         config: config.json of a Hugging Face model; empty where there is none.
         metadata: of a safetensors file; our own snapshots name their recorded steps there.
+        kinds: tensor name -> what the module that holds it says it is; of a live model alone, whose parameters are
+            trained whatever their names.
     """
     anatomy, steps = Anatomy(), recorded_steps(metadata or {})
     conv1d = _is_conv1d(shapes, config)
     if conv1d:
         anatomy.notes.append("GPT-2's Conv1D tensors (inputs x outputs) are transposed")
-    for name, shape in shapes.items():
-        squeezed = _squeezed(shape)
-        if len(squeezed) < 2:
+    apart, origins = unstacked(shapes, config) if steps is None else (dict(shapes), {})
+    stacks = {origin.tensor: origin.layers for origin in origins.values()}
+    anatomy.notes += [f"{tensor} is a stack of {layers} layers" for tensor, layers in stacks.items()]
+    for name, shape in apart.items():
+        if _is_vector(shape):
             anatomy.vectors += 1
-        elif math.prod(shape) == 0:
-            anatomy.skipped.append(Skipped(name, shape, "it has no entries"))
-        elif is_bias(name):
-            anatomy.skipped.append(Skipped(name, shape, "a bias or a mask by its name"))
+            continue
+        reason = _no_weight(name, shape, live=kinds is not None)
+        if reason:
+            anatomy.skipped.append(Skipped(name, shape, reason))
         elif steps is not None and len(shape) == 3 and shape[0] == len(steps):
-            family = family_of(name, 2, shapes)
-            labels = [f"@{step}" for step in steps]
-            anatomy.parts += _stack(name, family, shape, labels, "at a recorded step")
-        elif len(shape) == 3 and re.search(r"(^|\.)experts?\.", name):
-            family = family_of(name, 3, shapes)
-            labels = [f".expert_{i}" for i in range(shape[0])]
-            anatomy.parts += _stack(name, family, shape, labels, "one expert of a stack, rows and columns as stored")
+            recorded = Stack(tuple(f"@{step}" for step in steps), "at a recorded step")
+            anatomy.parts += _stack(name, shape, apart, recorded)
         else:
-            anatomy.parts += _matrices(name, shape, shapes, config, conv1d, anatomy.notes)
+            kind = None if kinds is None else kinds.get(name)
+            parts = _matrices(name, shape, apart, config, conv1d, kind, anatomy)
+            if name in origins:
+                origin = origins[name]
+                parts = [replace(part, tensor=origin.tensor, index=origin.index + part.index) for part in parts]
+            anatomy.parts += parts
+    anatomy.notes += [_doubt(names, note) for note, names in anatomy.doubts.items()]
     return anatomy
+
+
+def _doubt(names: Sequence[str], note: str) -> str:
+    more = f" and {len(names) - 1} more of this shape" if len(names) > 1 else ""
+    return f"{names[0]}{more} may be read wrongly: {note}, taken as one piece"
+
+
+def _no_weight(name: str, shape: tuple[int, ...], *, live: bool) -> str:
+    """Why a tensor is none to measure, as its shape and its name say; empty where they do not."""
+    if math.prod(shape) == 0:
+        return "it has no entries"
+    if is_bias(name):
+        return "a bias or a mask by its name"
+    reason = buffer_by_name(name)
+    return "" if live and reason != STATISTICS else reason
 
 
 def recorded_steps(metadata: Mapping[str, str]) -> list[int] | None:
@@ -138,16 +174,9 @@ def recorded_steps(metadata: Mapping[str, str]) -> list[int] | None:
     return steps if isinstance(steps, list) and all(isinstance(step, int) for step in steps) else None
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without leading axes of one entry in front of a matrix or a vector: (1, 197, 768) is a matrix."""
-    while shape and shape[0] == 1 and len(shape) != 4:
-        shape = shape[1:]
-    return shape
-
-
-def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
-    shape = _squeezed(shape) if len(_squeezed(shape)) >= 2 else shape
-    return shape[0], math.prod(shape[1:])
+def _is_vector(shape: tuple[int, ...]) -> bool:
+    """Whether at most one axis has more than one entry; (n, 1) stays the matrix of a single input."""
+    return effective_axes(shape) < 2 and not (len(shape) == 2 and shape[1] == 1 < shape[0])
 
 
 def _is_conv1d(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> bool:
@@ -158,9 +187,49 @@ def _is_conv1d(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any])
     return any(section.get("model_type") in CONV1D for section in sections(config))
 
 
-def _stack(name: str, family: str, shape: tuple[int, ...], labels: Sequence[str], note: str) -> list[Part]:
-    whole = Part(path_of(name), family, name, (shape[1], shape[2]), note=note)
-    return [replace(whole, name=whole.name + label, index=i) for i, label in enumerate(labels)]
+def _stack(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], stack: Stack) -> list[Part]:
+    families = stack.families or (family_of(name, shapes),) * len(stack.labels)
+    whole = Part(path_of(name), "", name, (shape[1], math.prod(shape[2:])), note=stack.note)
+    return [
+        replace(whole, name=whole.name + label, family=family, index=(i,))
+        for i, (label, family) in enumerate(zip(stack.labels, families, strict=True))
+    ]
+
+
+def _of_many_axes(
+    name: str,
+    shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    config: Mapping[str, Any],
+    kind: Kind | None,
+    anatomy: Anatomy,
+) -> list[Part] | None:
+    """The matrices of a tensor of three or more axes; None where it is one of two behind axes of one entry."""
+    reading = read(name, shape, shapes, config, kind)
+    if isinstance(reading, Left):
+        anatomy.skipped.append(Skipped(name, shape, reading.reason))
+        return []
+    if isinstance(reading, Stack):
+        parts = _stack(name, shape, shapes, reading)
+        halves = gate_up(name, shape, shapes, config) if len(shape) == 3 else None
+        if halves is None:
+            return parts
+        turned, gate, up = halves
+        parts = [replace(part, transposed=turned, shape=part.shape[::-1] if turned else part.shape) for part in parts]
+        roles = {"gate": gate, "up": up}
+        return [
+            _cut(part, role, f"feed_forward_{role}", cut, part.note) for part in parts for role, cut in roles.items()
+        ]
+    if not reading.note:
+        return None
+    axes = shape if reading.groups == 1 else (reading.groups, shape[0] // reading.groups, *shape[1:])
+    rows = math.prod(axes[axis] for axis in reading.rows)
+    size = (rows, math.prod(shape) // rows)
+    family = reading.family or family_of(name, shapes)
+    if reading.doubtful:
+        anatomy.doubts.setdefault(reading.note, []).append(name)
+    note = f"{reading.note}, as {size[0]}x{size[1]}"
+    return [Part(path_of(name), family, name, size, rows=reading.rows, groups=reading.groups, note=note)]
 
 
 def _matrices(
@@ -169,30 +238,42 @@ def _matrices(
     shapes: Mapping[str, tuple[int, ...]],
     config: Mapping[str, Any],
     conv1d: bool,
-    notes: list[str],
+    kind: Kind | None,
+    anatomy: Anatomy,
 ) -> list[Part]:
     """The matrices of one tensor."""
     gates = _gates(name, shape, shapes)
     if gates is not None:
         return gates
-    squeezed = _squeezed(shape)
-    family = family_of(name, len(squeezed), shapes)
-    transposed = conv1d and len(squeezed) == 2 and _CONV1D_NAMES.search(name) is not None
-    rows, columns = _flat(shape)[::-1] if transposed else _flat(shape)
-    whole = Part(path_of(name), family, name, (rows, columns), transposed=transposed)
-    if len(squeezed) > 2:
-        return [replace(whole, note=f"{'x'.join(map(str, squeezed))} flattened to {rows}x{columns}")]
+    if len(shape) > 2:
+        parts = _of_many_axes(name, shape, shapes, config, kind, anatomy)
+        if parts is not None:
+            return parts
+    family, axes = family_of(name, shapes), plain_rows(shape)
+    rows = math.prod(shape[axis] for axis in axes)
+    columns = math.prod(shape) // rows
+    transposed = (conv1d and _CONV1D_NAMES.search(name) is not None) or (name.endswith("kernel") and len(shape) == 2)
+    if transposed:
+        rows, columns = columns, rows
+    whole = Part(path_of(name), family, name, (rows, columns), rows=axes, transposed=transposed)
+    count = expert_rows(name, shape, config)
+    if count is not None:
+        note = "rows of one expert, as stored"
+        return [
+            _cut(whole, f"expert_{i}", family, Cut(1, i * rows // count, (i + 1) * rows // count), note)
+            for i in range(count)
+        ]
     turned = "transposed" if transposed else ""
-    kind = fused_kind(name)
-    if kind is not None:
+    fused = fused_kind(name)
+    if fused is not None:
         beside = name.removesuffix("qkv.weight") + "proj.weight"
-        found = cuts(kind, rows, columns, config, timm=beside in shapes)
+        found = cuts(fused, rows, columns, config, timm=beside in shapes)
         if not isinstance(found, str):
             note = f"rows of the fused tensor, {turned}" if turned else "rows of the fused tensor"
             families = [f"cross_{role}" if family.startswith("cross_") else role for role in ROLES]
             return [_cut(whole, *labels, note) for labels in zip(ROLES, families, found, strict=True)]
-        if kind != "in_proj":
-            notes.append(f"{name} is left in one piece: {found}")
+        if fused != "in_proj":
+            anatomy.notes.append(f"{name} is left in one piece: {found}")
     if whole.name.endswith(".gate_up_proj") and rows % 2 == 0:
         halves = Cut(1, 0, rows // 2), Cut(1, rows // 2, rows)
         roles = "gate", "up"
@@ -200,7 +281,7 @@ def _matrices(
             _cut(whole, role, f"feed_forward_{role}", half, "rows of the fused tensor")
             for role, half in zip(roles, halves, strict=True)
         ]
-    return [replace(whole, note=turned)]
+    return [replace(whole, note=turned or codebook_note(name, shapes))]
 
 
 def _cut(whole: Part, label: str, family: str, cut: Cut, note: str) -> Part:
