@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,15 +27,24 @@ class Measurement(Analysis):
         names: (M,) of the matrices.
         families: (M,) what each matrix is for.
         shapes: (M, 2) rows and columns.
+        notes: (M,) how each matrix was taken from its tensor; empty where it is as stored.
+        left_out: what else was there: name of a tensor -> why it is no matrix of weights.
+        remarks: what a reader of the results has to know beside, one sentence each.
     """
 
     steps: np.ndarray
     names: np.ndarray
     families: np.ndarray
     shapes: np.ndarray
+    notes: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=str))
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """A row for every step and matrix, a column for every metric; `missing` says why a metric is NaN."""
+        """A row for every step and matrix, a column for every metric.
+
+        `missing` says why a metric is NaN, `note` how the matrix was taken from its tensor.
+        """
         import pandas as pd
 
         steps, matrices = len(self.steps), len(self.names)
@@ -49,37 +57,32 @@ class Measurement(Analysis):
         }
         columns |= {metric: values.reshape(-1) for metric, values in self.values.items()}
         columns["missing"] = [self.missing(step, matrix) for step in range(steps) for matrix in range(matrices)]
+        columns["note"] = np.tile(self.notes if len(self.notes) else np.full(matrices, ""), steps)
         return pd.DataFrame(columns)
 
 
 def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
-    """Singular values, to a relative precision of about 1e-8.
+    """Singular values, to a relative precision of about 1e-8; of a complex matrix those of its complex entries.
 
     Args:
-        of: a matrix or a batch (..., m, n), as array or tensor; or what holds matrices: what `load` gives, any
-            torch module, or a state dict, by itself or beside other things, as in {"model": ..., "epoch": 3}. Gates
-            and fused queries, keys and values are then taken apart.
+        of: a matrix or a batch (..., m, n), as array, data frame, nested list or tensor of any kind; or what holds
+            matrices: what `load` gives, any torch module, or a state dict, by itself or beside other things, as in
+            {"model": ..., "epoch": 3}. Of a module these are its parameters and the weights that act, such as a
+            weight under weight_norm or a mask; gates and fused queries, keys and values are taken apart, as
+            `transformer-spectrum analyze` does.
     Returns:
         (..., min(m, n)) float64, descending; of what holds matrices a dict of one such array a matrix, by name.
+        What is left out is logged with its reason.
     Raises:
-        InputError: fewer than two axes, or an entry that is not finite.
+        InputError: fewer than two axes, entries that cannot be read, or one that is not finite.
         TypeError: something else.
     """
-    if _holds_matrices(of):
-        return {name: _spectra(matrix, name) for name, _, matrix in _matrices(of)}
-    return _spectra(_array(of), "the matrix")
+    from transformer_spectrum.extraction import holds_matrices, matrices_of, spectra
+    from transformer_spectrum.spectra.entries import numbers
 
-
-def _spectra(batch: np.ndarray, name: str) -> np.ndarray:
-    """(..., m, n) -> (..., min(m, n)); errors name the matrix."""
-    from transformer_spectrum.spectra.weights import spectrum
-
-    if batch.ndim < 2 or 0 in batch.shape[-2:]:
-        raise InputError(f"singular values need a matrix, got shape {batch.shape}")
-    if not np.isfinite(batch).all():
-        raise InputError(f"{name}: an entry is not finite, so it has no singular values")
-    values = spectrum(batch.reshape(-1, *batch.shape[-2:]))
-    return values.reshape(*batch.shape[:-2], values.shape[-1])
+    if holds_matrices(of):
+        return {matrix.name: matrix.singular_values for matrix in matrices_of(of).matrices}
+    return spectra(numbers(of, "the matrix"), "the matrix")
 
 
 def analyze(of: Any, shapes: Any = None, *, estimators: Estimators | None = None) -> Measurement:
@@ -113,17 +116,22 @@ def _own_estimators(of: Any) -> Estimators:
     return estimators_of(of.params.spectra)
 
 
-def _spectra_of(of: Any, shapes: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _spectra_of(of: Any, shapes: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """Singular values (S, M, R), and steps, names, families and shapes."""
+    from transformer_spectrum.extraction import holds_matrices
+    from transformer_spectrum.spectra.entries import numbers
+
     if isinstance(of, Run):
         of = of.history
-    if isinstance(of, History) or _holds_matrices(of):
+    if isinstance(of, History) or holds_matrices(of):
         if shapes is not None:
             raise InputError(f"shapes = {shapes}: only for singular values; a {type(of).__name__} knows its own")
         return _of_history(of) if isinstance(of, History) else _of_matrices(of)
     if shapes is None:
         raise InputError("shapes: singular values do not tell the rows and columns of their matrices; give them")
-    values = _array(of)
+    values = numbers(of, "singular values")
+    if np.iscomplexobj(values):
+        raise InputError("singular values are real numbers, got complex ones")
     if not 1 <= values.ndim <= 3:
         raise InputError(f"singular values of shape {values.shape}: must be (r,), (M, R) or (S, M, R)")
     values = values.reshape((1,) * (3 - values.ndim) + values.shape)
@@ -139,63 +147,23 @@ def _spectra_of(of: Any, shapes: Any) -> tuple[np.ndarray, dict[str, np.ndarray]
     return values, what
 
 
-def _of_history(history: History) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _of_history(history: History) -> tuple[np.ndarray, dict[str, Any]]:
     what = {name: getattr(history, name) for name in ("steps", "names", "families", "shapes")}
     return history.singular_values, what
 
 
-def _of_matrices(of: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    matrices = _matrices(of)
-    shapes = np.array([matrix.shape for _, _, matrix in matrices])
+def _of_matrices(of: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    from transformer_spectrum.extraction import matrices_of
+
+    extraction = matrices_of(of)
+    matrices = extraction.matrices
+    shapes = np.array([matrix.shape for matrix in matrices])
     values = np.full((1, len(matrices), shapes.min(axis=1).max()), np.nan)
-    for i, (name, _, matrix) in enumerate(matrices):
-        values[0, i, : shapes[i].min()] = _spectra(matrix, name)
-    names, families = (np.array([matrix[i] for matrix in matrices]) for i in range(2))
-    return values, {"steps": np.zeros(1, dtype=int), "names": names, "families": families, "shapes": shapes}
-
-
-def _holds_matrices(of: Any) -> bool:
-    if isinstance(of, Trained | Mapping):
-        return True
-    from torch import nn
-
-    return isinstance(of, nn.Module)
-
-
-def _matrices(of: Any) -> list[tuple[str, str, np.ndarray]]:
-    """Name, family and entries (rows, columns) of every matrix."""
-    from torch import Tensor
-
-    from transformer_spectrum.anatomy.parts import dissect
-    from transformer_spectrum.models.base import Forecaster
-
-    model = of.model if isinstance(of, Trained) else of
-    if isinstance(model, Forecaster):
-        weights = dict(model.named_parameters())
-        return [(spec.name, spec.family, _array(spec.of(weights))) for spec in model.matrices()]
-    state = _state(model) if isinstance(model, Mapping) else model.state_dict()
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
-    parts = dissect({name: tuple(tensor.shape) for name, tensor in tensors.items()}, {}).parts
-    if not parts:
-        raise InputError(f"a {type(of).__name__} of {len(state)} tensors: none is a matrix of weights")
-    return [(part.name, part.family, _array(part.of(tensors[part.tensor]))) for part in parts]
-
-
-def _state(nested: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """The model's tensors, as the command takes them from a file; what lies beside them is logged."""
-    from transformer_spectrum.weight_files import tensors_of
-
-    model = tensors_of(nested)
-    if model.choice.beside:
-        logging.getLogger(__name__).warning("%s", model.choice.notes[0])
-    return model.tensors
-
-
-def _array(of: Any) -> np.ndarray:
-    """As float64 on the CPU."""
-    if hasattr(of, "detach"):  # a tensor, on any device and of any precision
-        of = of.detach().cpu().double().numpy()
-    try:
-        return np.asarray(of, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"neither numbers nor anything that holds matrices of weights: {type(of).__name__}") from None
+    for i, matrix in enumerate(matrices):
+        values[0, i, : shapes[i].min()] = matrix.singular_values
+    names, families, notes = (
+        np.array([getattr(matrix, name) for matrix in matrices]) for name in ("name", "family", "note")
+    )
+    about = {"names": names, "families": families, "shapes": shapes, "notes": notes}
+    beside = {"left_out": extraction.left_out, "remarks": tuple(extraction.remarks)}
+    return values, {"steps": np.zeros(1, dtype=int), **about, **beside}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from transformer_spectrum.anatomy.families import family_of, fused_kind
@@ -76,7 +77,7 @@ def _width_axis(
         _by_size(shape, set(widths_of(config))),
         _by_size(shape, {size for size in shape if size * size == math.prod(shape)}),  # width = heads x head
         _by_size(shape, _norms(shapes)),
-        _by_partner(name, shape, shapes),
+        _by_partner(name, shape, shapes) if len(set(shape)) == 3 else None,
     ]
     if name.endswith("kernel"):  # flax: (width, heads, head), and (heads, head, width) behind them
         evidence.append(2 if output else 0)
@@ -109,22 +110,20 @@ def _norms(shapes: Mapping[str, tuple[int, ...]]) -> set[int]:
 
 
 def _by_partner(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """What the projections beside this one tell: a width that is heads x head, or axes that change places."""
-    output = "output" in family_of(name)
-    widths: set[int] = set()
+    """What the projections of one attention tell together: a width that is heads x head, or axes that change places."""
+    queries, outputs = [], []
     for beside, partner in shapes.items():
         role = family_of(beside) if len(partner) == 3 and _parent(beside) == _parent(name) else "other"
-        if role.removeprefix("cross_") not in (*ROLES, "attention_output"):
-            continue
-        widths |= {size for size in partner if size * size == math.prod(partner)}
-        if output == ("output" in role):
-            continue
-        query, result = (partner, shape) if output else (shape, partner)
-        if query == (result[2], result[0], result[1]) and len(set(query)) == 3:
-            return 2 if output else 0
-        if query[0] == result[0] and query[1:] == result[:0:-1] and query[1] != query[2]:
-            inputs_first = query[1] > query[2]  # a head is no wider than the model
-            return 1 if inputs_first != output else 2
+        if role.removeprefix("cross_") in ROLES:
+            queries.append(partner)
+        elif role.endswith("attention_output"):
+            outputs.append(partner)
+    widths = {size for partner in queries + outputs for size in partner if size * size == math.prod(partner)}
+    for query, output in product(queries, outputs):
+        if query == (output[2], output[0], output[1]):  # flax
+            widths.add(query[0])
+        elif query[0] == output[0] and query[1:] == output[:0:-1]:
+            widths.add(max(query[1:]))  # a head is no wider than the model
     return _by_size(shape, widths)
 
 

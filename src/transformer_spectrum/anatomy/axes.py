@@ -66,7 +66,7 @@ def read(
     if kind is not None:
         return _of_kind(kind, shape)
     if family_of(name) == "position_embedding":
-        return _position(shape)
+        return _position(name, shape)
     bias = bias_of(name, shapes)
     if re.search(r"bilinear|biaffine", path_of(name).lower()) and len(shape) == 3 and bias in (None, (shape[0],)):
         return _bilinear(shape)
@@ -75,10 +75,10 @@ def read(
         return attention
     if name.endswith("kernel") and not bias_says_outputs_first(bias, shape):
         return Unfolding((len(shape) - 1,), _words(shape, "a kernel of positions x inputs x outputs"), "convolution")
-    if len(shape) == 3 and bias is not None and len(bias) > 1 and _batch(shape, bias):
-        return Stack.of(shape[0], "slice", "one matrix of a stack: each has a bias of its own")
     if is_expert_stack(name, shape, shapes, config):
         return Stack.of(shape[0], "expert", "one expert of a stack, rows and columns as stored")
+    if len(shape) == 3 and bias is not None and len(bias) > 1 and _batch(shape, bias):
+        return Stack.of(shape[0], "slice", "one matrix of a stack: each has a bias of its own")
     return _transposed(name, shape, shapes, bias) or _convolution(name, shape, bias, config)
 
 
@@ -95,11 +95,13 @@ def _of_kind(kind: Kind, shape: tuple[int, ...]) -> Reading:
     return _kernel(shape, "grouped" if kind.groups > 1 and shape[1] > 1 else "")
 
 
-def _position(shape: tuple[int, ...]) -> Reading:
+def _position(name: str, shape: tuple[int, ...]) -> Reading:
     """Positions x width: of a grid of positions the axis that differs from two equal ones is the width."""
     long = [i for i, size in enumerate(shape) if size != 1]
     if len(long) == 2:
         return Unfolding(plain_rows(shape), "")
+    if len(long) > 2 and "bias" in path_of(name):
+        return Left(f"a bias of pairs of positions ({words_of(shape)}), no matrix that anything is multiplied by")
     if len(long) == 3:
         first, second, third = (shape[i] for i in long)
         if first == second != third or (third not in (first, second) and third > max(first, second)):
@@ -183,7 +185,7 @@ def _convolution(name: str, shape: tuple[int, ...], bias: tuple[int, ...] | None
 
 
 def _guessed(shape: tuple[int, ...]) -> Unfolding:
-    return Unfolding((0,), _words(shape, "a kernel by its sizes alone"), "convolution", doubtful=True)
+    return Unfolding((0,), _words(shape, "a kernel or a stack, which is not certain"), doubtful=True)
 
 
 def _kernel(shape: tuple[int, ...], extra: str) -> Unfolding:

@@ -65,8 +65,8 @@ def path_of(name: str) -> str:
 
 def is_bias(name: str) -> bool:
     """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias."""
-    last = name.rsplit(".", 1)[-1]
-    return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$", last)) and not _POSITION.search(name)
+    last = re.split(r"[./]", name)[-1]
+    return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$|^b_[QKV]$", last)) and not _POSITION.search(name)
 
 
 def fused_kind(name: str) -> str | None:

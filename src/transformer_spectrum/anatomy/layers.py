@@ -59,7 +59,7 @@ def unstacked(
             continue
         axis = axis_of[name]
         for layer in range(shape[axis]):
-            one = f"{name[: found.end()]}.{layer}{name[found.end() :]}"
+            one = f"{name[: found.end()]}{name[found.end()]}{layer}{name[found.end() :]}"
             apart[one] = shape[:axis] + shape[axis + 1 :]
             origins[one] = Origin(name, (slice(None),) * axis + (layer,), shape[axis])
     return apart, origins
@@ -86,10 +86,10 @@ def _layer_axis(shapes: Mapping[str, tuple[int, ...]], stated: set[int]) -> int 
         return None
     vectors = any(len(shape) == 2 and _VECTOR.search(name) for name, shape in shapes.items())
     single = any(len(shape) < 2 for shape in shapes.values())
-    for axis in (0, 1):
+    fitting: dict[int, int] = {}  # number of layers -> axis
+    for axis in (1, 0):
         sizes = {shape[axis] if len(shape) > axis else 0 for shape in shapes.values()}
-        if len(sizes) != 1 or (layers := sizes.pop()) < 2:
-            continue
-        if layers in stated or (vectors and not single and not stated):
-            return axis
-    return None
+        layers = sizes.pop() if len(sizes) == 1 else 0
+        if layers > 1 and (layers in stated or (vectors and not single and not stated)):
+            fitting[layers] = axis
+    return fitting[min(fitting)] if fitting else None  # a model is wider than it is deep

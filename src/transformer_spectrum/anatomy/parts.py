@@ -127,8 +127,10 @@ def dissect(
     if conv1d:
         anatomy.notes.append("GPT-2's Conv1D tensors (inputs x outputs) are transposed")
     apart, origins = unstacked(shapes, config) if steps is None else (dict(shapes), {})
-    stacks = {origin.tensor: origin.layers for origin in origins.values()}
-    anatomy.notes += [f"{tensor} is a stack of {layers} layers" for tensor, layers in stacks.items()]
+    stacks = {origin.tensor for origin in origins.values()}
+    if stacks:
+        layers = " or ".join(sorted({str(origin.layers) for origin in origins.values()}))
+        anatomy.notes.append(f"{len(stacks)} tensors such as {min(stacks)} hold {layers} layers each, measured apart")
     for name, shape in apart.items():
         if _is_vector(shape):
             anatomy.vectors += 1

@@ -49,18 +49,19 @@ def spectrum(matrices: np.ndarray) -> np.ndarray:
     error is about eps * s_max^2, so matrices with s_min / s_max below 1e-4 get an SVD instead.
 
     Args:
-        matrices: (B, m, n), finite, any floating type.
+        matrices: (B, m, n), finite, any floating or complex type.
     Returns:
         (B, min(m, n)) float64, descending, >= 0.
     """
     # By torch, because numpy's threads are not ours to set, and two of them on small matrices are tens of times slower.
-    wide = torch.from_numpy(np.asarray(matrices, dtype=np.float64))
+    double = np.complex128 if np.iscomplexobj(matrices) else np.float64
+    wide = torch.from_numpy(np.asarray(matrices, dtype=double))
     if wide.shape[1] > wide.shape[2]:
         wide = wide.mT
     # Divided by the largest entry, so that squares can neither overflow nor underflow.
     scale = wide.abs().amax(dim=(1, 2), keepdim=True)
     wide = wide / torch.where(scale > 0, scale, 1.0)
-    eigenvalues = torch.linalg.eigvalsh(wide @ wide.mT).flip(1)
+    eigenvalues = torch.linalg.eigvalsh(wide @ wide.mH).flip(1)
     values = eigenvalues.clamp(min=0.0).sqrt()
     poor = (eigenvalues[:, -1] < GRAM_LIMIT * eigenvalues[:, 0]).nonzero()[:, 0]
     if len(poor):

@@ -1,0 +1,185 @@
+"""The matrices in a model, a module or a state dict that is in memory, decomposed, and why the rest is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from transformer_spectrum.anatomy.constructed import constructed
+from transformer_spectrum.anatomy.live import LiveWeights, weights_of
+from transformer_spectrum.anatomy.parts import Part, dissect
+from transformer_spectrum.errors import InputError
+from transformer_spectrum.loading import Trained
+from transformer_spectrum.models.base import Forecaster
+from transformer_spectrum.spectra.entries import dense, numbers, why_unreadable
+from transformer_spectrum.spectra.weights import spectrum
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of weights.
+
+    Attributes:
+        name: such as "encoder.0.self_attention.query".
+        family: what it is for.
+        shape: rows and columns.
+        note: how it was taken from its tensor; empty where it is as stored.
+        singular_values: (min(rows, columns),) float64, descending.
+    """
+
+    name: str
+    family: str
+    shape: tuple[int, int]
+    note: str
+    singular_values: np.ndarray
+
+
+@dataclass
+class Extraction:
+    """Matrices, and what lies beside them.
+
+    Attributes:
+        matrices: in the order of their tensors.
+        left_out: name of a tensor -> why it is no matrix of weights.
+        remarks: what a reader of the results has to know beside, one sentence each.
+    """
+
+    matrices: list[Matrix] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def holds_matrices(of: Any) -> bool:
+    """Whether this is a trained model, a module or a state dict."""
+    return isinstance(of, Trained | Mapping | nn.Module)
+
+
+def spectra(batch: np.ndarray, name: str) -> np.ndarray:
+    """Singular values of a matrix or a batch of them.
+
+    Args:
+        batch: (..., m, n) real or complex.
+        name: of the matrix, for errors.
+    Returns:
+        (..., min(m, n)) float64, descending.
+    Raises:
+        InputError: no matrix, or an entry that is not finite.
+    """
+    if batch.ndim < 2 or 0 in batch.shape[-2:]:
+        raise InputError(f"singular values need a matrix, got shape {batch.shape}")
+    if not np.isfinite(batch).all():
+        raise InputError(f"{name}: an entry is not finite, so it has no singular values")
+    values = spectrum(batch.reshape(-1, *batch.shape[-2:]))
+    return values.reshape(*batch.shape[:-2], values.shape[-1])
+
+
+def matrices_of(of: Any) -> Extraction:
+    """Every matrix, decomposed; what is left out is logged as a warning.
+
+    Args:
+        of: what `load` gives; a module, of which the parameters and the weights that act are taken and no buffers;
+            or a state dict, nested or not, of tensors or arrays.
+    Raises:
+        InputError: no matrix of weights in it; the reasons are named.
+    """
+    model = of.model if isinstance(of, Trained) else of
+    if isinstance(model, Forecaster):
+        return _of_forecaster(model)
+    if isinstance(model, Mapping):
+        extraction = _of_tensors(_tensors_of(model), None)
+    else:
+        live = weights_of(model)
+        extraction = _of_tensors(live.tensors, live)
+    if not extraction.matrices:
+        why = "".join(f"; {name}: {reason}" for name, reason in extraction.left_out.items())
+        raise InputError(f"a {type(of).__name__}: none of its tensors is a matrix of weights{why}")
+    for name, reason in extraction.left_out.items():
+        logger.warning("left out: %s: %s", name, reason)
+    return extraction
+
+
+def _of_forecaster(model: Forecaster) -> Extraction:
+    weights = dict(model.named_parameters())
+    extraction = Extraction()
+    for spec in model.matrices():
+        values = spectra(numbers(spec.of(weights), spec.name), spec.name)
+        extraction.matrices.append(Matrix(spec.name, spec.family, spec.shape, "", values))
+    return extraction
+
+
+def _tensors_of(nested: Mapping[Any, Any], before: str = "") -> dict[str, Tensor]:
+    """Tensors and arrays of a state dict by name; those of dictionaries inside it by dotted names."""
+    tensors: dict[str, Tensor] = {}
+    for key, value in nested.items():
+        name = f"{before}{key}"
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, Mapping):
+            tensors |= _tensors_of(value, f"{name}.")
+        elif isinstance(value, nn.Module):
+            tensors |= _tensors_of(value.state_dict(), f"{name}.")
+        elif getattr(value, "ndim", 0) and hasattr(value, "__array__"):
+            array = np.asarray(value)
+            tensors[name] = torch.from_numpy(
+                array if array.dtype.kind in "fiubc" and array.flags.writeable else numbers(array, name)
+            )
+    return tensors
+
+
+def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extraction:
+    extraction = Extraction()
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, tensor in tensors.items():
+        reason = why_unreadable(tensor)
+        if reason:
+            extraction.left_out[name] = reason
+        elif tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
+            shapes[name] = tuple(tensor.shape)
+        elif tensor.ndim > 1:
+            extraction.left_out[name] = f"{str(tensor.dtype).removeprefix('torch.')} entries are no weights"
+    anatomy = dissect(shapes, {}, kinds=None if live is None else live.kinds)
+    extraction.left_out |= {skipped.name: skipped.reason for skipped in anatomy.skipped}
+    extraction.remarks += anatomy.notes
+    by_tensor: dict[str, list[Part]] = {}
+    for part in anatomy.parts:
+        by_tensor.setdefault(part.tensor, []).append(part)
+    for name, parts in by_tensor.items():
+        try:
+            tensor = dense(tensors[name], name)
+        except InputError as error:
+            extraction.left_out[name] = str(error).removeprefix(f"{name}: ")
+            continue
+        reason = _reason_against(name, tensor, live)
+        if reason:
+            extraction.left_out[name] = reason
+            continue
+        made = "" if live is None else live.notes.get(name, "")
+        extraction.matrices += [_decomposed(part, tensor, made) for part in parts]
+    return extraction
+
+
+def _reason_against(name: str, tensor: Tensor, live: LiveWeights | None) -> str:
+    """Why the entries are no trained weights; those of a parameter that is being trained are, whatever they are now."""
+    if live is None or name in live.frozen:
+        reason = constructed(name, tensor)
+        if reason:
+            return reason
+    finite = torch.isfinite(tensor if tensor.is_complex() or tensor.dtype.itemsize > 1 else tensor.float())
+    if finite.all():
+        return ""
+    count = tensor.numel() - int(finite.sum())
+    return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
+
+
+def _decomposed(part: Part, tensor: Tensor, made: str) -> Matrix:
+    values = spectra(numbers(part.of(tensor), part.name), part.name)
+    note = "; ".join(text for text in (made, part.note) if text)
+    return Matrix(part.name, part.family, part.shape, note, values)
