@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transformer_spectrum.anatomy.constructed import constructed
 from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect, heads
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_json, sha256, write_csv, write_json, write_text
@@ -25,6 +26,7 @@ from transformer_spectrum.report.model_tables import CSV_HEADER, csv_rows, json_
 from transformer_spectrum.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
+from transformer_spectrum.spectra.entries import numbers
 from transformer_spectrum.spectra.large import shuffled_in_pieces, spectrum_in_pieces
 from transformer_spectrum.spectra.weights import spectrum
 from transformer_spectrum.weight_files import FLOATING, Checkpoint, open_checkpoint
@@ -88,9 +90,11 @@ def examine(path: str | Path, settings: Settings) -> Examination:
     if not parts:
         raise InputError(f"{path}: no matrix to measure of {len(stored)} tensors; {_why_none(skipped, checkpoint)}")
     not_finite: list[Skipped] = []
-    measured = tuple(_measured(checkpoint, parts, settings, not_finite))
+    constructions: list[Skipped] = []
+    measured = tuple(_measured(checkpoint, parts, settings, not_finite, constructions))
     if not measured:
-        raise InputError(f"{path}: no matrix left to measure; {_named_not_finite(not_finite)}")
+        raise InputError(f"{path}: no matrix left to measure; {_named(not_finite + constructions)}")
+    skipped += constructions
     skipped += not_finite
     skipped += [Skipped(beside.name, beside.shape, beside.reason) for beside in checkpoint.beside]
     notes = [*checkpoint.notes, *anatomy.notes]
@@ -175,23 +179,31 @@ def _why_none(skipped: list[Skipped], checkpoint: Checkpoint) -> str:
     return f"{reason}{taken}; beside them: {', '.join(others[:8])}{more}; --key takes another"
 
 
-def _named_not_finite(not_finite: list[Skipped]) -> str:
-    more = f" and {len(not_finite) - 3} more" if len(not_finite) > 3 else ""
-    return "; ".join(f"{entry.name}: {entry.reason}" for entry in not_finite[:3]) + more
+def _named(skipped: list[Skipped]) -> str:
+    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return "; ".join(f"{entry.name}: {entry.reason}" for entry in skipped[:3]) + more
 
 
 def _not_finite(tensor: Tensor) -> str:
     """The reason against a tensor with entries that are not finite; empty where there are none."""
-    if all(torch.isfinite(end) for end in torch.aminmax(tensor)):  # a NaN is the least and the largest
+    ends = torch.aminmax(torch.view_as_real(tensor) if tensor.is_complex() else tensor)
+    if all(torch.isfinite(end) for end in ends):  # a NaN is the least and the largest
         return ""
     count = tensor.numel() - int(torch.isfinite(tensor).sum())
     return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
 
 
 def _measured(
-    checkpoint: Checkpoint, parts: list[Part], settings: Settings, not_finite: list[Skipped]
+    checkpoint: Checkpoint,
+    parts: list[Part],
+    settings: Settings,
+    not_finite: list[Skipped],
+    constructions: list[Skipped],
 ) -> Iterator[Measured]:
-    """Every part, those with entries seen before noted with the first of them; adds tensors that are not finite."""
+    """Every part, those with entries seen before noted with the first of them.
+
+    Adds tensors that are not finite, and those that nobody trained, to the lists of these.
+    """
     found: dict[str, Measured] = {}
     first: dict[tuple[Any, ...], str] = {}
     reading, reason, tensor, weights = "", "", torch.empty(0), 0
@@ -202,12 +214,15 @@ def _measured(
             if part.tensor != reading:
                 tensor = torch.empty(0)  # let go of the last one before the next is read
                 reading, tensor = part.tensor, checkpoint.read(part.tensor)
-                reason = _not_finite(tensor)
+                construction = constructed(reading, tensor)
+                reason = construction or _not_finite(tensor)
                 if reason:
-                    not_finite.append(Skipped(reading, tuple(tensor.shape), reason))
+                    (constructions if construction else not_finite).append(
+                        Skipped(reading, tuple(tensor.shape), reason)
+                    )
                     continue
                 content = hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().data).digest()
-            key = (content, part.shape, part.index, part.transposed, part.cut, part.head)
+            key = (content, part.shape, part.index, part.rows, part.groups, part.transposed, part.cut, part.head)
             if key in first:
                 twin = found[first[key]]
                 found[first[key]] = replace(twin, same=(*twin.same, part.name))
@@ -224,13 +239,13 @@ def measure(part: Part, matrix: Tensor, settings: Settings) -> Measured:
 
     Args:
         part: which it is.
-        matrix: (rows, columns) finite, on the CPU, any floating type.
+        matrix: (rows, columns) finite, on the CPU, any floating or complex type.
         settings: how.
     """
     draws = draws_of(part.shape, settings.shuffles)
     purpose = f"shuffles of {part.name}"
     if part.entries <= LARGE:
-        values = spectrum(matrix[None].double().numpy())[0]
+        values = spectrum(numbers(matrix[None], part.name))[0]
         shuffled = nulls.shuffled_singular_values(matrix[None], draws, torch_generator(settings.seed, purpose))[:, 0]
     else:
         values = spectrum_in_pieces(matrix, settings.device)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from transformer_spectrum.anatomy.constructed import constructed
 from transformer_spectrum.anatomy.live import LiveWeights, weights_of
@@ -99,11 +100,19 @@ def matrices_of(of: Any) -> Extraction:
         live = weights_of(model)
         extraction = _of_tensors(live.tensors, live)
     if not extraction.matrices:
-        why = "".join(f"; {name}: {reason}" for name, reason in extraction.left_out.items())
-        raise InputError(f"a {type(of).__name__}: none of its tensors is a matrix of weights{why}")
+        raise InputError(f"a {type(of).__name__}: of its tensors none is a matrix of weights{_why(extraction)}")
     for name, reason in extraction.left_out.items():
         logger.warning("left out: %s: %s", name, reason)
     return extraction
+
+
+def _why(extraction: Extraction) -> str:
+    """Every reason once, with the first of the tensors it holds for."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in extraction.left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    more = {reason: f" and {len(names) - 1} more" if len(names) > 1 else "" for reason, names in by_reason.items()}
+    return "".join(f"; {names[0]}{more[reason]}: {reason}" for reason, names in by_reason.items())
 
 
 def _of_forecaster(model: Forecaster) -> Extraction:
@@ -140,11 +149,13 @@ def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extr
     for name, tensor in tensors.items():
         reason = why_unreadable(tensor)
         if reason:
-            extraction.left_out[name] = reason
+            if is_lazy(tensor) or tensor.ndim > 1:
+                extraction.left_out[name] = reason
         elif tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
             shapes[name] = tuple(tensor.shape)
         elif tensor.ndim > 1:
-            extraction.left_out[name] = f"{str(tensor.dtype).removeprefix('torch.')} entries are no weights"
+            kind = str(tensor.dtype).removeprefix("torch.")
+            extraction.left_out[name] = f"{kind} entries are no floating-point weights"
     anatomy = dissect(shapes, {}, kinds=None if live is None else live.kinds)
     extraction.left_out |= {skipped.name: skipped.reason for skipped in anatomy.skipped}
     extraction.remarks += anatomy.notes

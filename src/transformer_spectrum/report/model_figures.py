@@ -64,7 +64,7 @@ def lines(matrices: Sequence[Measured]) -> list[Line]:
     found = []
     for (stack, family), members in groups.items():
         layers, inside = [layer for layer, _ in members], tuple(matrix for _, matrix in members)
-        several = any(matrix.part.head is not None or matrix.part.index is not None for matrix in inside)
+        several = any(matrix.part.head is not None or matrix.part.index for matrix in inside)
         known = None not in layers and (several or len(set(layers)) == len(layers))
         depth = tuple(layers) if known else tuple(range(len(members)))
         label = family.replace("_", " ")

@@ -16,20 +16,22 @@ def spectrum_in_pieces(matrix: Tensor, device: str = "cpu") -> np.ndarray:
     sqrt(r eps) s_max, hundreds of times below the max(m, n) eps(float32) s_max that `analysis.analyze` counts as zero.
 
     Args:
-        matrix: (rows, columns) finite, any floating type.
+        matrix: (rows, columns) finite, any floating or complex type.
         device: where the products and the eigenvalues are computed; it must know float64.
     Returns:
         (min(rows, columns),) float64, descending, >= 0, W's units.
     """
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     rank = tall.shape[1]
-    scale = max(float(tall.max()), -float(tall.min()))  # divided by it, no square can overflow or underflow
+    # Divided by the largest entry, no square can overflow or underflow.
+    scale = float(tall.abs().max()) if tall.is_complex() else max(float(tall.max()), -float(tall.min()))
     if scale == 0.0:
         return np.zeros(rank)
-    gram = torch.zeros(rank, rank, dtype=torch.float64, device=device)
+    double = torch.complex128 if tall.is_complex() else torch.float64
+    gram = torch.zeros(rank, rank, dtype=double, device=device)
     for rows in tall.split(max(1, PIECE // rank)):
-        piece = rows.to(device=device, dtype=torch.float64) / scale
-        gram.addmm_(piece.T, piece)
+        piece = rows.to(device=device, dtype=double) / scale
+        gram.addmm_(piece.mH, piece)
     eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()[::-1]
     return np.sqrt(np.maximum(eigenvalues, 0.0)) * scale
 

@@ -75,7 +75,8 @@ def shuffled_singular_values(matrices: np.ndarray | Tensor, draws: int, generato
     Raises:
         ValueError: not three axes, an axis is empty, an entry is not finite, or draws < 1.
     """
-    stack = torch.as_tensor(matrices).detach().cpu().double()
+    stack = torch.as_tensor(matrices).detach().cpu()
+    stack = stack.to(torch.complex128 if stack.is_complex() else torch.float64)
     if stack.ndim != 3 or not stack.numel():
         raise ValueError(f"matrices of shape {tuple(stack.shape)}: must be (m, rows, columns), none of them 0")
     if draws < 1:
