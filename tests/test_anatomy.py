@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from transformer_spectrum.anatomy.families import family_of
-from transformer_spectrum.anatomy.parts import dissect, heads
+from transformer_spectrum.anatomy.heads import heads
+from transformer_spectrum.anatomy.parts import dissect
 
 NAMES = {
     "encoder.layer.0.attention.self.query.weight": "query",

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.anatomy.constructed import constructed
-from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect, heads
+from transformer_spectrum.anatomy.heads import heads
+from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_json, sha256, write_csv, write_json, write_text
 from transformer_spectrum.progress import Progress

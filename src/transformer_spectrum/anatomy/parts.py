@@ -20,14 +20,11 @@ from transformer_spectrum.anatomy.axes import Kind, effective_axes, plain_rows, 
 from transformer_spectrum.anatomy.buffers import STATISTICS, buffer_by_name, codebook_note
 from transformer_spectrum.anatomy.experts import expert_rows, gate_up
 from transformer_spectrum.anatomy.families import family_of, fused_kind, is_bias, path_of
-from transformer_spectrum.anatomy.fused import CONV1D, ROLES, Cut, cuts, heads_of, sections
+from transformer_spectrum.anatomy.fused import CONV1D, ROLES, Cut, cuts, sections
 from transformer_spectrum.anatomy.layers import unstacked
 from transformer_spectrum.anatomy.readings import Left, Stack
+from transformer_spectrum.anatomy.recurrent import gates_of
 
-LSTM = ("input_gate", "forget_gate", "cell_gate", "output_gate")  # rows in torch.nn.LSTM's order
-GRU = ("reset_gate", "update_gate", "new_gate")
-_RECURRENT = re.compile(r"^(?P<cell>(?:.*\.)?)weight_(?P<side>ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)$")
-_OURS = re.compile(r"^(?P<cell>.*\.)(?P<side>input|state)\.weight$")
 _CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)\.weight$")
 
 
@@ -244,9 +241,13 @@ def _matrices(
     anatomy: Anatomy,
 ) -> list[Part]:
     """The matrices of one tensor."""
-    gates = _gates(name, shape, shapes)
-    if gates is not None:
-        return gates
+    cell = gates_of(name, shape, shapes)
+    if cell is not None:
+        whole = Part(cell.label, cell.family, name, (shape[0], shape[1]))
+        if len(cell.gates) == 1:
+            return [whole]
+        cuts_of = zip(cell.gates, cell.cuts, strict=True)
+        return [_cut(whole, gate, cell.family, cut, "one gate") for gate, cut in cuts_of]
     if len(shape) > 2:
         parts = _of_many_axes(name, shape, shapes, config, kind, anatomy)
         if parts is not None:
@@ -289,65 +290,3 @@ def _matrices(
 def _cut(whole: Part, label: str, family: str, cut: Cut, note: str) -> Part:
     shape = (cut.blocks * (cut.last - cut.first), whole.shape[1])
     return replace(whole, name=f"{whole.name}.{label}", family=family, shape=shape, cut=cut, note=note)
-
-
-def _gates(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> list[Part] | None:
-    """The gates of torch's LSTM (4) and GRU (3), or of this project's LSTM; None for any other tensor.
-
-    The state's weights are gates * hidden x hidden; with projections, hidden is the projection's columns.
-    """
-    found = _RECURRENT.match(name)
-    if found:
-        state, project = (f"{found['cell']}weight_{side}{found['layer']}" for side in ("hh", "hr"))
-        label, family = f"{found['cell']}{found['side']}{found['layer']}", found["side"]
-    elif found := _OURS.match(name):
-        state, project = f"{found['cell']}state.weight", ""
-        label, family = f"{found['cell']}{found['side']}", found["side"]
-        if f"{found['cell']}input.weight" not in shapes:
-            return None
-    if not found or state not in shapes or len(shape) != 2 or len(shapes[state]) != 2:
-        return None
-    rows, hidden = shapes[state]
-    hidden = shapes[project][1] if project in shapes else hidden
-    names = {4: LSTM, 3: GRU, 1: ("state",)}.get(rows // hidden if rows % hidden == 0 else 0)
-    if names is None or shape[0] != rows:
-        return None
-    family = "recurrent_input" if family in ("ih", "input") else "recurrent_state"
-    whole = Part(label, family, name, shape)
-    if len(names) == 1:
-        return [whole]
-    return [_cut(whole, gate, family, Cut(1, i * hidden, (i + 1) * hidden), "one gate") for i, gate in enumerate(names)]
-
-
-def heads(parts: Sequence[Part], queries: int, config: Mapping[str, Any]) -> list[Part]:
-    """Every attention head of the queries, keys and values as a matrix of its own, width x inputs.
-
-    Args:
-        parts: of a whole model.
-        queries: heads of the queries; keys and values have fewer where config.json says so.
-        config: config.json; empty where there is none.
-    Raises:
-        ValueError: config.json states other numbers, the rows of a matrix are no multiple of its heads, or there
-            are no queries, keys or values.
-    """
-    stated = [found for found in map(heads_of, sections(config)) if found is not None]
-    fitting = [found for found in stated if found.queries == queries]
-    if stated and not fitting:
-        raise ValueError(f"{queries} heads: config.json says {stated[0].queries}")
-    keys = fitting[0].keys if fitting else queries
-    found = []
-    for part in parts:
-        role = part.family.removeprefix("cross_")
-        if role not in ROLES:
-            continue
-        number = queries if role == "query" else keys
-        width, rest = divmod(part.shape[0], number)
-        if rest:
-            raise ValueError(f"{queries} heads: {part.name} has {part.shape[0]} rows, no multiple of {number}")
-        whole = replace(part, family=f"{part.family}_head", shape=(width, part.shape[1]))
-        found += [
-            replace(whole, name=f"{part.name}.head_{i}", head=(i * width, (i + 1) * width)) for i in range(number)
-        ]
-    if not found:
-        raise ValueError(f"{queries} heads: no queries, keys or values found by their names")
-    return found
