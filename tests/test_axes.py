@@ -264,3 +264,15 @@ def test_queries_keys_and_values_along_a_first_axis_are_cut():
     anatomy, found = taken({"attn.qkv": fused})
     assert torch.equal(found["attn.qkv.value"], fused[2])
     assert [part.family for part in anatomy.parts] == ["query", "key", "value"]
+
+
+@pytest.mark.parametrize("name", ["attn.qkv.kernel", "attn.qkv"])
+def test_queries_keys_and_values_along_an_axis_that_is_not_known_are_left_out(name):
+    anatomy, found = taken({name: torch.randn(8, 3, 2, 4)})
+    assert found == {}
+    assert "which axis tells them apart" in anatomy.skipped[0].reason
+
+
+def test_queries_keys_and_values_of_a_convolution_are_a_kernel():
+    _, found = taken({"attn.qkv.weight": torch.randn(24, 8, 1), "attn.qkv.bias": torch.ones(24)})
+    assert tuple(found["attn.qkv"].shape) == (24, 8)

@@ -194,6 +194,7 @@ def trained():
         "binary": dense.sign(),
         "ternary": dense.sign() * (dense.abs() > 0.5),
         "pruned": dense * (dense.abs() > 1.5),
+        "rows pruned": dense[:10] * torch.tensor([1.0, 0, 1, 0, 0, 1, 1, 0, 0, 1])[:, None],
         "triangular": torch.randn(40, 40).tril(),
         "diagonal": torch.diag(torch.rand(40)),
         "smooth": torch.randn(200, 8).cumsum(0).cumsum(0),

@@ -54,13 +54,13 @@ def read_attention(
 
 def _fused(name: str, shape: tuple[int, ...], bias: tuple[int, ...] | None) -> Reading | None:
     """Queries, keys and values along a first axis of three."""
-    if shape[0] != 3 or bias == (3,):
-        return None
+    if bias == (shape[0],) or (name.endswith("weight") and shape[-1] <= SMALL_KERNEL):
+        return None  # a convolution
+    if shape[0] != 3 or len(shape) != 3:
+        return Left(f"queries, keys and values in {words_of(shape)}: which axis tells them apart is not certain")
     prefix = "cross_" if family_of(name).startswith("cross_") else ""
-    if len(shape) == 3:
-        labels, families = tuple(f".{role}" for role in ROLES), tuple(prefix + role for role in ROLES)
-        return Stack(labels, "queries, keys and values along the first axis", families)
-    return None
+    labels, families = tuple(f".{role}" for role in ROLES), tuple(prefix + role for role in ROLES)
+    return Stack(labels, "queries, keys and values along the first axis", families)
 
 
 def _width_axis(
