@@ -120,7 +120,9 @@ def test_one_output_and_one_input_are_kernels_too():
     assert "depthwise" in anatomy.parts[1].note
 
 
-@pytest.mark.parametrize("name", ["experts.0.conv.weight", "experts.3.weight", "moe.experts.expert_0.proj.weight"])
+@pytest.mark.parametrize(
+    "name", ["experts.0.conv.weight", "experts.3.weight", "moe.experts.expert_0.proj.weight", "mlp.expert.weight"]
+)
 def test_a_convolution_inside_one_expert_is_no_stack_of_experts(name):
     kernel = torch.randn(64, 32, 3)
     for beside in ({}, {name.replace("weight", "bias"): torch.ones(64)}):

@@ -11,7 +11,8 @@ from transformer_spectrum.anatomy.readings import bias_of
 
 EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_layer")
 _SINGLE = re.compile(r"(^|[._/])experts?[._/](expert_?)?\d+([._/]|$)")
-_STACK = re.compile(r"(^|[._/])experts?[._/](?!.*conv)")
+_STACK = re.compile(r"(^|[._/])(?<!shared_)experts?[._/](?!.*conv)")
+_KERNEL_LENGTHS = (1, 3, 5, 7, 9)
 _MIXTURE = re.compile(r"(^|[._/])(\w*moe\w*|experts?|mlp|ffn|feed_forward)([._/]|$)")
 _PARALLEL = re.compile(r"moe[._/](input|output)_linear[._/]weight$")
 _DBRX = re.compile(r"(^|\.)experts\.mlp\.(w1|v1|w2)$")
@@ -38,6 +39,8 @@ def is_expert_stack(
     counts = expert_counts(config)
     if counts:
         return shape[0] in counts and _MIXTURE.search(name) is not None
+    if name.endswith("weight") and shape[2] in _KERNEL_LENGTHS:
+        return False  # a convolution of an only expert
     return _STACK.search(name) is not None or _PARALLEL.search(name) is not None
 
 
