@@ -14,6 +14,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import transformer_spectrum as ts
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.examination import Settings, examine
+from transformer_spectrum.spectra.analysis import Estimators
 
 torch.manual_seed(0)
 REAL = torch.randn(8, 6)
@@ -204,12 +206,37 @@ def test_what_has_no_readable_entries_is_one_line_that_names_it(held, words):
 
 
 def test_arrays_in_nested_dictionaries_are_weights_too():
-    kernel = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
-    found = ts.singular_values({"params": {"dense": {"kernel": kernel, "bias": np.zeros(6)}}})
-    np.testing.assert_allclose(found["params.dense"], np.linalg.svd(kernel, compute_uv=False), rtol=1e-5)
+    kernels = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
+    layers = {f"dense_{i}": {"kernel": kernel, "bias": np.zeros(6)} for i, kernel in enumerate(kernels)}
+    found = ts.singular_values({"params": layers})
+    assert list(found) == ["dense_0", "dense_1"]
+    np.testing.assert_allclose(found["dense_1"], np.linalg.svd(kernels[1], compute_uv=False), rtol=1e-5)
 
 
 def test_a_tensor_that_is_not_finite_is_left_out_of_the_rest():
     measurement = ts.analyze({"a.weight": torch.full((4, 4), math.nan), "b.weight": REAL})
     assert measurement.names.tolist() == ["b"]
     assert measurement.left_out["a.weight"] == "weights are not finite: 16 of 16 entries are NaN or infinite"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.randn(24, 16, dtype=torch.complex64),
+        torch.randn(24, 16).to_sparse(),
+        torch.randn(24, 16).to_sparse_csr(),
+        torch.quantize_per_tensor(torch.randn(24, 16), 0.05, 0, torch.qint8),
+    ],
+)
+def test_command_and_library_measure_the_same_of_every_type(weight, tmp_path):
+    state = {"fc.weight": weight, "tril": torch.ones(12, 12).tril(), "ids": torch.ones(9, 9, dtype=torch.int64)}
+    torch.save(state, tmp_path / "model.pt")
+    command = examine(tmp_path / "model.pt", Settings(Estimators(), shuffles=3))
+    library = ts.analyze(state)
+    assert [matrix.part.name for matrix in command.matrices] == library.names.tolist() == ["fc"]
+    np.testing.assert_allclose(command.matrices[0].values["stable_rank"], library.values["stable_rank"][0, 0])
+    null = command.matrices[0].shuffled
+    norms = np.linalg.norm(null, axis=1), np.linalg.norm(command.matrices[0].singular_values)
+    np.testing.assert_allclose(*norms, rtol=1e-6)  # the same entries, imaginary parts included
+    assert {skipped.name: skipped.reason for skipped in command.skipped} == library.left_out

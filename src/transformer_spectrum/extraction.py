@@ -20,6 +20,7 @@ from transformer_spectrum.loading import Trained
 from transformer_spectrum.models.base import Forecaster
 from transformer_spectrum.spectra.entries import dense, numbers, why_unreadable
 from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.weight_files import tensors_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def spectra(batch: np.ndarray, name: str) -> np.ndarray:
 
 
 def matrices_of(of: Any) -> Extraction:
-    """Every matrix, decomposed; what is left out is logged as a warning.
+    """Every matrix, decomposed; what is left out, or read with doubt, is logged as a warning.
 
     Args:
         of: what `load` gives; a module, of which the parameters and the weights that act are taken and no buffers;
@@ -94,15 +95,19 @@ def matrices_of(of: Any) -> Extraction:
     model = of.model if isinstance(of, Trained) else of
     if isinstance(model, Forecaster):
         return _of_forecaster(model)
+    beside: set[str] = set()
     if isinstance(model, Mapping):
-        extraction = _of_tensors(_tensors_of(model), None)
+        extraction, beside = _of_dictionary(model)
     else:
         live = weights_of(model)
         extraction = _of_tensors(live.tensors, live)
     if not extraction.matrices:
         raise InputError(f"a {type(of).__name__}: of its tensors none is a matrix of weights{_why(extraction)}")
+    for remark in extraction.remarks:
+        logger.warning("%s", remark)
     for name, reason in extraction.left_out.items():
-        logger.warning("left out: %s: %s", name, reason)
+        if name not in beside:  # which a remark has named
+            logger.warning("left out: %s: %s", name, reason)
     return extraction
 
 
@@ -124,23 +129,24 @@ def _of_forecaster(model: Forecaster) -> Extraction:
     return extraction
 
 
-def _tensors_of(nested: Mapping[Any, Any], before: str = "") -> dict[str, Tensor]:
-    """Tensors and arrays of a state dict by name; those of dictionaries inside it by dotted names."""
-    tensors: dict[str, Tensor] = {}
-    for key, value in nested.items():
-        name = f"{before}{key}"
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        elif isinstance(value, Mapping):
-            tensors |= _tensors_of(value, f"{name}.")
-        elif isinstance(value, nn.Module):
-            tensors |= _tensors_of(value.state_dict(), f"{name}.")
-        elif getattr(value, "ndim", 0) and hasattr(value, "__array__"):
-            array = np.asarray(value)
-            tensors[name] = torch.from_numpy(
-                array if array.dtype.kind in "fiubc" and array.flags.writeable else numbers(array, name)
-            )
-    return tensors
+def _of_dictionary(nested: Mapping[Any, Any]) -> tuple[Extraction, set[str]]:
+    """The model's tensors, as the command takes them from a file, and the names of what lies beside them."""
+    model = tensors_of(_with_arrays(nested))
+    extraction = _of_tensors(model.tensors, None)
+    beside = {entry.name: entry.reason for entry in model.choice.beside}
+    extraction.left_out |= beside
+    extraction.remarks = [*model.choice.notes, *extraction.remarks]
+    return extraction, set(beside)
+
+
+def _with_arrays(nested: Any) -> Any:
+    """The same dictionaries with numpy's arrays in place of jax's and their kin."""
+    if isinstance(nested, Mapping):
+        return {key: _with_arrays(value) for key, value in nested.items()}
+    if isinstance(nested, Tensor) or not (getattr(nested, "ndim", 0) and hasattr(nested, "__array__")):
+        return nested
+    array = np.asarray(nested)
+    return np.asarray(array, dtype=np.float32) if array.dtype.kind == "V" and array.dtype.names is None else array
 
 
 def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extraction:

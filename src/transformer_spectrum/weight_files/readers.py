@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.spectra.entries import dense
 from transformer_spectrum.weight_files import pickles
 from transformer_spectrum.weight_files.choice import choose
 from transformer_spectrum.weight_files.contents import Contents, contents_of
@@ -96,10 +97,10 @@ class StateDictFile:
         return contents_of(whole)
 
     def read(self, name: str) -> Tensor:
-        """The tensor on the CPU, as stored."""
+        """The tensor on the CPU, as stored; sparse and quantised ones written out in full."""
         if not self._open:
             self._open, self._read = self._load().tensors, 0
-        tensor = self._open[self._paths[name]].detach()
+        tensor = dense(self._open[self._paths[name]], f"{self.path}: {name}")
         self._read += tensor.numel() * tensor.element_size()
         if self._mapped and self._read >= REMAP_AFTER:
             self._open = {}

@@ -12,8 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-FLOATING = ("BF16", "F16", "F32", "F64")
-_CODES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
+FLOATING = ("BF16", "F16", "F32", "F64", "C64", "C128")
+_CODES = {
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.complex32: "C64",  # as it is read
+    torch.complex64: "C64",
+    torch.complex128: "C128",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class WeightFile(Protocol):
 
 
 def stored(tensor: Tensor) -> Stored:
-    """Shape and type of a tensor; the type of one that is no plain array of entries is none of FLOATING."""
+    """Shape and type of a tensor as `spectra.entries.dense` writes it out; none of FLOATING where it has no entries."""
     if is_lazy(tensor):
         return Stored((), "uninitialised")
     if tensor.is_nested:
@@ -79,8 +87,8 @@ def stored(tensor: Tensor) -> Stored:
     shape = tuple(tensor.shape)
     if tensor.device.type == "meta":
         return Stored(shape, f"meta {tensor.dtype}")
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        return Stored(shape, f"{tensor.layout} {tensor.dtype}")
+    if tensor.is_quantized:
+        return Stored(shape, "F32")
     return Stored(shape, _CODES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.")))
 
 
