@@ -102,8 +102,9 @@ def test_names_and_norms_tell_transposed_convolutions_from_others(name, shape, b
     assert torch.equal(found[name.removesuffix(".weight")], expected)
 
 
-def test_an_upward_convolution_that_may_be_transposed_says_so():
-    anatomy, _ = taken({"up.weight": torch.randn(8, 8, 2, 2), "up.bias": torch.ones(8)})
+@pytest.mark.parametrize(("name", "size"), [("up", 2), ("up", 3), ("0", 4)])
+def test_a_convolution_that_may_be_transposed_says_so(name, size):
+    anatomy, _ = taken({f"{name}.weight": torch.randn(8, 8, size, size), f"{name}.bias": torch.ones(8)})
     assert "may be read wrongly" in anatomy.notes[0]
     assert "a transposed convolution would have them second" in anatomy.parts[0].note
 

@@ -68,6 +68,14 @@ def test_a_live_module_gives_the_weight_that_acts_under_its_plain_name(made, eff
     assert ts.analyze(model).notes[0]
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrap", [torch.jit.script, torch.compile, nn.DataParallel])
+def test_modules_that_wrap_another_have_its_weights(wrap):
+    layer = nn.Linear(6, 5)
+    found = ts.singular_values(wrap(layer))
+    np.testing.assert_array_equal(next(iter(found.values())), ts.singular_values(layer)["weight"])
+
+
 class WithBuffers(nn.Module):
     def __init__(self):
         super().__init__()
@@ -230,7 +238,8 @@ def test_a_tensor_that_is_not_finite_is_left_out_of_the_rest():
     ],
 )
 def test_command_and_library_measure_the_same_of_every_type(weight, tmp_path):
-    state = {"fc.weight": weight, "tril": torch.ones(12, 12).tril(), "ids": torch.ones(9, 9, dtype=torch.int64)}
+    table = (torch.arange(40.0)[:, None] * torch.linspace(0.1, 1, 8)).sin()
+    state = {"fc.weight": weight, "tril": torch.ones(12, 12).tril(), "table": table, "ids": torch.ones(9, 9).long()}
     torch.save(state, tmp_path / "model.pt")
     command = examine(tmp_path / "model.pt", Settings(Estimators(), shuffles=3))
     library = ts.analyze(state)
@@ -240,3 +249,4 @@ def test_command_and_library_measure_the_same_of_every_type(weight, tmp_path):
     norms = np.linalg.norm(null, axis=1), np.linalg.norm(command.matrices[0].singular_values)
     np.testing.assert_allclose(*norms, rtol=1e-6)  # the same entries, imaginary parts included
     assert {skipped.name: skipped.reason for skipped in command.skipped} == library.left_out
+    assert set(library.left_out) == {"tril", "table", "ids"}

@@ -168,8 +168,8 @@ def _convolution(name: str, shape: tuple[int, ...], bias: tuple[int, ...] | None
     if len(shape) == 3 and bias == (shape[0],) and shape[2] > KERNEL_SIDE and not named:
         return Unfolding((0,), _words(shape, "a kernel or a bilinear form, which is not certain"), doubtful=True)
     if bias == (shape[0],) or (named and weight):
-        upward = _UPWARD.search(path) is not None and shape[0] == shape[1] and max(positions) > 1
-        if upward and max(positions) % 2 == 0:
+        square = shape[0] == shape[1]
+        if square and max(positions) > 1 and (_UPWARD.search(path) or max(positions) % 2 == 0):
             doubt = "outputs taken as the first axis; a transposed convolution would have them second"
             return Unfolding((0,), _words(shape, doubt), "convolution", doubtful=True)
         return _kernel(shape, "")

@@ -63,13 +63,11 @@ def weights_of(module: nn.Module) -> LiveWeights:
                 continue
             acting = _acting(layer)
             before = f"{prefix}." if prefix else ""
-            inside += [before + name for name in acting.hidden if name not in layer._parameters]
-            own = {
-                name: parameter
-                for name, parameter in layer._parameters.items()
-                if parameter is not None and name not in acting.hidden
-            }
-            for name, parameter in own.items():
+            parameters = _own(layer)
+            inside += [before + name for name in acting.hidden if name not in parameters]
+            for name, parameter in parameters.items():
+                if name in acting.hidden:
+                    continue
                 twin = first.setdefault(id(parameter), before + name)
                 if twin != before + name:
                     found.notes[twin] = (
@@ -88,6 +86,11 @@ def weights_of(module: nn.Module) -> LiveWeights:
             if kind is not None:
                 found.kinds[f"{before}weight"] = kind
     return found
+
+
+def _own(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """Its parameters without those of its submodules."""
+    return dict(layer.named_parameters(recurse=False, remove_duplicate=False))
 
 
 @contextmanager
@@ -124,13 +127,13 @@ def _acting(layer: nn.Module) -> _Acting:
     for hook in layer._forward_pre_hooks.values():
         _of_hook(layer, hook, acting)
     for name, value in vars(layer).items():  # what other hooks have computed at the last call
-        pieces = {piece for piece in layer._parameters if piece.startswith(f"{name}_")}
+        pieces = {piece for piece in _own(layer) if piece.startswith(f"{name}_")}
         if isinstance(value, Tensor) and value.ndim > 1 and pieces and name not in acting.tensors:
             acting.tensors[name], acting.notes[name] = value, "as the layer computed it at its last call"
             acting.hidden |= pieces
     _of_adapter(layer, acting)
     weight = getattr(type(layer), "weight", None)
-    if not layer._parameters and callable(weight) and type(layer).__module__.startswith("torch.ao."):
+    if not _own(layer) and callable(weight) and type(layer).__module__.startswith("torch.ao."):
         acting.tensors["weight"], acting.notes["weight"] = layer.weight(), "dequantised"  # type: ignore[operator]
     return acting
 
