@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transformer_spectrum.anatomy.companions import companions
 from transformer_spectrum.anatomy.constructed import constructed
+from transformer_spectrum.anatomy.effective import Weights, effective, is_weight
+from transformer_spectrum.anatomy.formed import NotFormedError
 from transformer_spectrum.anatomy.heads import heads
 from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect
 from transformer_spectrum.errors import InputError
@@ -30,7 +33,7 @@ from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
 from transformer_spectrum.spectra.entries import numbers
 from transformer_spectrum.spectra.large import shuffled_in_pieces, spectrum_in_pieces
 from transformer_spectrum.spectra.weights import spectrum
-from transformer_spectrum.weight_files import FLOATING, Checkpoint, open_checkpoint
+from transformer_spectrum.weight_files import Checkpoint, open_checkpoint
 
 LARGE = 1 << 21  # entries above which one matrix at a time is decomposed in pieces, on the chosen device
 RANK_LIMIT = 16_384  # its Gram matrix takes 2 GiB, and the decomposition as much again
@@ -79,26 +82,30 @@ def examine(path: str | Path, settings: Settings) -> Examination:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: there is no CUDA device; use cpu")
     checkpoint = open_checkpoint(path, settings.key, skip_objects=settings.skip_objects)
-    stored = checkpoint.tensors
-    floating = {name: tensor.shape for name, tensor in stored.items() if tensor.dtype in FLOATING}
+    in_use = effective(checkpoint.tensors, checkpoint.read, checkpoint.config, companions(path), checkpoint.metadata)
+    stored = in_use.tensors
+    floating = {name: tensor.shape for name, tensor in stored.items() if is_weight(tensor)}
     anatomy = dissect(floating, checkpoint.config, checkpoint.metadata)
+    anatomy.parts = in_use.described(anatomy.parts)
     parts, skipped = _chosen(anatomy, settings, checkpoint)
+    skipped += in_use.skipped
     skipped += [
         Skipped(name, tensor.shape, f"{tensor.dtype} entries are no floating-point weights")
         for name, tensor in stored.items()
-        if tensor.dtype not in FLOATING and len(tensor.shape) >= 2
+        if not is_weight(tensor) and len(tensor.shape) >= 2
     ]
     if not parts:
-        raise InputError(f"{path}: no matrix to measure of {len(stored)} tensors; {_why_none(skipped, checkpoint)}")
+        raise InputError(f"{path}: no matrix to measure of {len(checkpoint.tensors)} tensors; {_why_none(skipped, checkpoint)}")
     not_finite: list[Skipped] = []
-    constructions: list[Skipped] = []
-    measured = tuple(_measured(checkpoint, parts, settings, not_finite, constructions))
+    no_weights: list[Skipped] = []
+    measured = tuple(_measured(in_use, parts, settings, not_finite, no_weights))
     if not measured:
-        raise InputError(f"{path}: no matrix left to measure; {_named(not_finite + constructions)}")
-    skipped += constructions
+        raise InputError(f"{path}: no matrix left to measure; {_named(not_finite + no_weights)}")
+    skipped += no_weights
     skipped += not_finite
     skipped += [Skipped(beside.name, beside.shape, beside.reason) for beside in checkpoint.beside]
-    notes = [*checkpoint.notes, *anatomy.notes]
+    formed = in_use.formations([matrix.part.tensor for matrix in measured])
+    notes = [*checkpoint.notes, *formed, *in_use.notes, *anatomy.notes]
     if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
         notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
     if any(matrix.part.entries > LARGE for matrix in measured):
@@ -118,9 +125,11 @@ def examine(path: str | Path, settings: Settings) -> Examination:
         versions=versions(),
         matrices=measured,
         skipped=tuple(skipped),
-        vectors=anatomy.vectors + sum(len(t.shape) < 2 for t in stored.values() if t.dtype not in FLOATING),
-        weights=sum(int(np.prod(shape)) for shape in floating.values()),
+        vectors=anatomy.vectors + sum(len(t.shape) < 2 for t in stored.values() if not is_weight(t)),
+        weights=sum(map(in_use.numbers, floating)) + in_use.left_out_weights,
         notes=tuple(notes),
+        tensors=len(checkpoint.tensors),
+        used=len({piece for matrix in measured for piece in in_use.pieces(matrix.part.tensor)}),
         key=checkpoint.key,
         not_finite=tuple(entry.name for entry in not_finite),
     )
@@ -195,15 +204,11 @@ def _not_finite(tensor: Tensor) -> str:
 
 
 def _measured(
-    checkpoint: Checkpoint,
-    parts: list[Part],
-    settings: Settings,
-    not_finite: list[Skipped],
-    constructions: list[Skipped],
+    in_use: Weights, parts: list[Part], settings: Settings, not_finite: list[Skipped], no_weights: list[Skipped]
 ) -> Iterator[Measured]:
     """Every part, those with entries seen before noted with the first of them.
 
-    Adds tensors that are not finite, and those that nobody trained, to the lists of these.
+    Adds tensors that are not finite, and those that nobody trained or that cannot be formed, to the lists of these.
     """
     found: dict[str, Measured] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -214,13 +219,16 @@ def _measured(
                 continue
             if part.tensor != reading:
                 tensor = torch.empty(0)  # let go of the last one before the next is read
-                reading, tensor = part.tensor, checkpoint.read(part.tensor)
-                construction = constructed(reading, tensor)
-                reason = construction or _not_finite(tensor)
+                reading, reason, no_weight = part.tensor, "", ""
+                try:
+                    tensor = in_use.read(reading)
+                    no_weight = constructed(reading, tensor)
+                except NotFormedError as error:
+                    no_weight = str(error)
+                reason = no_weight or _not_finite(tensor)
                 if reason:
-                    (constructions if construction else not_finite).append(
-                        Skipped(reading, tuple(tensor.shape), reason)
-                    )
+                    shape = in_use.tensors[reading].shape
+                    (no_weights if no_weight else not_finite).append(Skipped(reading, shape, reason))
                     continue
                 content = hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().data).digest()
             key = (content, part.shape, part.index, part.rows, part.groups, part.transposed, part.cut, part.head)

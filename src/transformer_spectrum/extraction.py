@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from transformer_spectrum.anatomy.constructed import constructed
+from transformer_spectrum.anatomy.effective import effective, is_weight, listed
+from transformer_spectrum.anatomy.formed import NotFormedError
 from transformer_spectrum.anatomy.live import LiveWeights, weights_of
 from transformer_spectrum.anatomy.parts import Part, dissect
 from transformer_spectrum.errors import InputError
@@ -20,7 +22,8 @@ from transformer_spectrum.loading import Trained
 from transformer_spectrum.models.base import Forecaster
 from transformer_spectrum.spectra.entries import dense, numbers, why_unreadable
 from transformer_spectrum.spectra.weights import spectrum
-from transformer_spectrum.weight_files import tensors_of
+from transformer_spectrum.weight_files import Stored, tensors_of
+from transformer_spectrum.weight_files.stored import stored
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +108,12 @@ def matrices_of(of: Any) -> Extraction:
         raise InputError(f"a {type(of).__name__}: of its tensors none is a matrix of weights{_why(extraction)}")
     for remark in extraction.remarks:
         logger.warning("%s", remark)
+    by_reason: dict[str, list[str]] = {}
     for name, reason in extraction.left_out.items():
         if name not in beside:  # which a remark has named
-            logger.warning("left out: %s: %s", name, reason)
+            by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        logger.warning("left out: %s: %s", listed(names), reason)
     return extraction
 
 
@@ -151,27 +157,28 @@ def _with_arrays(nested: Any) -> Any:
 
 def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extraction:
     extraction = Extraction()
-    shapes: dict[str, tuple[int, ...]] = {}
+    readable: dict[str, Stored] = {}
     for name, tensor in tensors.items():
         reason = why_unreadable(tensor)
-        if reason:
-            if is_lazy(tensor) or tensor.ndim > 1:
-                extraction.left_out[name] = reason
-        elif tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
-            shapes[name] = tuple(tensor.shape)
-        elif tensor.ndim > 1:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            extraction.left_out[name] = f"{kind} entries are no floating-point weights"
+        if not reason:
+            readable[name] = stored(tensor)
+        elif is_lazy(tensor) or tensor.ndim > 1:
+            extraction.left_out[name] = reason
+    in_use = effective(readable, lambda name: dense(tensors[name], name))
+    for name, weight in in_use.tensors.items():
+        if not is_weight(weight) and len(weight.shape) > 1:
+            extraction.left_out[name] = f"{weight.dtype} entries are no floating-point weights"
+    shapes = {name: weight.shape for name, weight in in_use.tensors.items() if is_weight(weight)}
     anatomy = dissect(shapes, {}, kinds=None if live is None else live.kinds)
-    extraction.left_out |= {skipped.name: skipped.reason for skipped in anatomy.skipped}
-    extraction.remarks += anatomy.notes
+    extraction.left_out |= {skipped.name: skipped.reason for skipped in (*in_use.skipped, *anatomy.skipped)}
+    extraction.remarks += [*in_use.notes, *anatomy.notes]
     by_tensor: dict[str, list[Part]] = {}
-    for part in anatomy.parts:
+    for part in in_use.described(anatomy.parts):
         by_tensor.setdefault(part.tensor, []).append(part)
     for name, parts in by_tensor.items():
         try:
-            tensor = dense(tensors[name], name)
-        except InputError as error:
+            tensor = in_use.read(name)
+        except (InputError, NotFormedError) as error:
             extraction.left_out[name] = str(error).removeprefix(f"{name}: ")
             continue
         reason = _reason_against(name, tensor, live)

@@ -60,7 +60,7 @@ _WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 
 def path_of(name: str) -> str:
     """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
-    return re.sub(r"[._/](weight(_orig|_v)?|kernel)$", "", name)
+    return re.sub(r"[._/](weight|kernel)$", "", name)
 
 
 def is_bias(name: str) -> bool:

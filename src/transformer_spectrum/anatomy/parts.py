@@ -44,6 +44,7 @@ class Part:
         cut: rows of the whole; None for all.
         head: (first, last) rows of what is left, for a single attention head.
         note: how it was taken from the tensor, empty when as stored.
+        weights: numbers in the file that it stands for where these are fewer than its entries.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Part:
     cut: Cut | None = None
     head: tuple[int, int] | None = None
     note: str = ""
+    weights: int | None = None
+
+    @property
+    def numbers(self) -> int:
+        """In the file that it stands for: its entries, or those of the factors it is the product of."""
+        return self.entries if self.weights is None else self.weights
 
     @property
     def entries(self) -> int:
@@ -78,11 +85,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A tensor that is not analysed, and why."""
+    """A tensor that is not analysed, and why.
+
+    Attributes:
+        name: as stored, or the matrix's.
+        shape: likewise.
+        reason: why.
+        weights: numbers packed in it where these are others than its entries; None where they are not.
+    """
 
     name: str
     shape: tuple[int, ...]
     reason: str
+    weights: int | None = None
 
 
 @dataclass

@@ -54,6 +54,8 @@ class Examination:
         vectors: tensors of fewer than two axes, which have no spectrum; count.
         weights: numbers in the checkpoint; count.
         notes: what a reader of the results has to know, one sentence each.
+        tensors: in the checkpoint; count.
+        used: tensors that the measured matrices were formed from; count.
         key: dotted path of the dictionary that was taken for the model; empty for the whole file.
         not_finite: tensors left out because of entries that are NaN or infinite; among `skipped` too.
     """
@@ -69,13 +71,15 @@ class Examination:
     vectors: int
     weights: int
     notes: tuple[str, ...]
+    tensors: int
+    used: int
     key: str = ""
     not_finite: tuple[str, ...] = ()
 
     @property
     def measured_weights(self) -> int:
         """Numbers in the measured matrices; heads of a matrix count with it, not again."""
-        return sum(int(np.prod(m.part.shape)) for m in self.matrices if m.part.head is None)
+        return sum(m.part.numbers for m in self.matrices if m.part.head is None)
 
     @property
     def draws(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from transformer_spectrum.anatomy.parts import Skipped
 from transformer_spectrum.report.model_results import MADE_BY, Examination, Measured
 from transformer_spectrum.spectra.analysis import METRICS, shape_classes
 
@@ -126,11 +127,11 @@ def facts(examination: Examination) -> list[str]:
     """What was measured, what was not and why, one sentence each."""
     few, most = examination.draws
     count = len(examination.matrices)
-    tensors = len({matrix.part.tensor for matrix in examination.matrices})
     lines = [
-        f"{examination.name}: {count} {'matrix' if count == 1 else 'matrices'} of {tensors} "
-        f"{'tensor' if tensors == 1 else 'tensors'}, {_millions(examination.measured_weights)} of "
-        f"{_millions(examination.weights)} weights; tensors of fewer than two axes, which have no "
+        f"{examination.name}: {count} {'matrix' if count == 1 else 'matrices'} of {examination.used} of "
+        f"{_tensors(examination.tensors)}, "
+        f"{_millions(examination.measured_weights)} of {_millions(examination.weights)} weights; "
+        f"tensors of fewer than two axes, which have no "
         f"spectrum: {examination.vectors}.",
         f"null: {few if few == most else f'{few} to {most}'} shuffles of each matrix, seed "
         f"{examination.settings['seed']}.",
@@ -140,13 +141,19 @@ def facts(examination: Examination) -> list[str]:
         for matrix in examination.matrices
         if matrix.same
     ]
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[str, list[Skipped]] = {}
     for skipped in examination.skipped:
-        by_reason.setdefault(skipped.reason, []).append(skipped.name)
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        lines.append(f"left out: {', '.join(names[:3])}{more}: {reason}.")
+        by_reason.setdefault(skipped.reason, []).append(skipped)
+    for reason, group in by_reason.items():
+        more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+        weights = sum(skipped.weights or 0 for skipped in group)
+        size = f"{_millions(weights)} weights in {_tensors(len(group))}, " if weights else ""
+        lines.append(f"left out: {size}{', '.join(skipped.name for skipped in group[:3])}{more}: {reason}.")
     return [*lines, *(f"note: {note}." for note in examination.notes)]
+
+
+def _tensors(count: int) -> str:
+    return f"{count} {'tensor' if count == 1 else 'tensors'}"
 
 
 def _millions(count: int) -> str:
@@ -218,6 +225,7 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         "not_finite": list(examination.not_finite),
         "skipped": [
             {"name": skipped.name, "shape": list(skipped.shape), "reason": skipped.reason}
+            | ({} if skipped.weights is None else {"weights": skipped.weights})
             for skipped in examination.skipped
         ],
         "notes": list(examination.notes),

@@ -1,0 +1,48 @@
+"""Integers of a few bits, packed into words -> one integer an entry, and the 4-bit floating-point numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+AWQ_COLUMNS = (0, 2, 4, 6, 1, 3, 5, 7)  # the column that each four bits of a word hold, lowest first
+# OCP Microscaling Formats v1.0, section 5.3.3: sign, two bits of exponent, one of mantissa.
+E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
+
+
+def from_words(words: Tensor, bits: int) -> Tensor:
+    """Integers packed along the last axis of 32-bit words as one stream of bits, the lowest first.
+
+    Where `bits` divides 32 that is the usual packing of 32 / bits integers a word; three bits of GPTQ run on from one
+    word into the next.
+
+    Args:
+        words: (..., n) int32 or uint32.
+        bits: of each integer, 1 to 8.
+    Returns:
+        (..., 32 n / bits) uint8.
+    """
+    wide = words.to(torch.int64) & 0xFFFFFFFF
+    if 32 % bits == 0:
+        shifts = torch.arange(0, 32, bits)
+        return ((wide[..., None] >> shifts) & (2**bits - 1)).to(torch.uint8).flatten(-2)
+    stream = ((wide[..., None] >> torch.arange(32)) & 1).to(torch.uint8).flatten(-2)
+    places = torch.tensor([1 << place for place in range(bits)], dtype=torch.uint8)
+    return (stream.unflatten(-1, (-1, bits)) * places).sum(-1, dtype=torch.uint8)
+
+
+def from_awq_words(words: Tensor) -> Tensor:
+    """Four-bit integers of AWQ: each word holds eight neighbouring columns in the order of AWQ_COLUMNS."""
+    order = torch.argsort(torch.tensor(AWQ_COLUMNS))
+    return from_words(words, 4).unflatten(-1, (-1, 8))[..., order].flatten(-2)
+
+
+def halves(packed: Tensor, *, high_first: bool) -> Tensor:
+    """Two four-bit integers a byte along the last axis: (..., n) uint8 -> (..., 2 n)."""
+    low, high = packed & 0x0F, packed >> 4
+    return torch.stack([high, low] if high_first else [low, high], dim=-1).flatten(-2)
+
+
+def e2m1(packed: Tensor) -> Tensor:
+    """Two four-bit floating-point numbers a byte, the low half first: (..., n) uint8 -> (..., 2 n) float32."""
+    return torch.tensor(E2M1)[halves(packed, high_first=False).long()]
