@@ -7,12 +7,13 @@ import re
 
 from transformer_spectrum.anatomy.formed import INTEGERS, Findings, Source, split
 
-_PACKED = frozenset("weight qweight q_weight W_q weight_packed Qidxs codes packed quantized_weight B _data".split())
-_SCALES = frozenset(
+_NAMES = "weight qweight q_weight W_q weight_packed Qidxs codes packed quantized_weight B _data"
+_SCALE_NAMES = (
     "weight_scale weight_scale_inv weight_scale_2 weight_global_scale weight_zero_point input_scale input_scale_ub "
     "input_global_scale activation_scale scale_weight scale_input qzeros qscales g_idx weight_g_idx SCB absmax "
-    "nested_absmax quant_map nested_quant_map".split()
+    "nested_absmax quant_map nested_quant_map"
 )
+_PACKED, _SCALES = frozenset(_NAMES.split()), frozenset(_SCALE_NAMES.split())
 _BESIDE_PACKED = re.compile(r"scale|zero|absmax|codebook|centroid|lookup|(^|_)lut|quant|outlier|_idx$|shift|biases")
 _EXACTLY_BESIDE = frozenset(["SU", "SV", "s", "meta", "_shift"])
 _BITS = {"8": 8, "6": 16, "2": 32, "4": 64}  # by the last digit of a code: U8, I16, I32, I64
