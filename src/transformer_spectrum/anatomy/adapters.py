@@ -26,10 +26,15 @@ _KNOWN = re.compile(
     r"(?:\.(?P<adapter>(?!weight$|bias$)[^.]+))?(?P<end>\.weight|\.bias)?$"
 )
 _DIFFUSERS = re.compile(r"^(?P<layer>.*?)(?:_lora|\.lora|\.lora_linear_layer)\.(?P<role>down|up)\.weight$")
-_OTHERS = re.compile(
-    r"(^|\.)(oft_|boft_|vera_|randlora_|hra_|fourierft_|vblora_|shira_|bone_|miss_|road_|c3a_|waveft_|gralora_|poly_"
-    r"|lora_variant|delora_|osf_)"
+_OTHER_FACTORS = (
+    "oft_r oft_R oft_s oft_embedding_R boft_R boft_s vera_A vera_B vera_lambda_b vera_lambda_d pvera_lambda_b "
+    "pvera_lambda_d randlora_A randlora_B randlora_lambda randlora_gamma hra_u fourierft_spectrum vblora_logits_A "
+    "vblora_logits_B vblora_vector_bank shira_weight bone_block miss_block road_theta road_alpha c3a_kernel "
+    "waveft_spectrum gralora_A gralora_B gralora_A_general gralora_B_general poly_lora_A poly_lora_B hira_A hira_B "
+    "hira_embedding_A hira_embedding_B lily_A lily_B adamss_A adamss_B deft_P deft_R delora_A delora_B psoft_R "
+    "peanut_A peanut_B supertuning_lora_A supertuning_lora_B"
 )
+_OTHERS = re.compile(rf"(?:^|\.)({'|'.join(_OTHER_FACTORS.split())})(?:\.|$)")
 _SAVED = re.compile(r"^(?P<layer>.*)\.modules_to_save\.(?P<adapter>[^.]+)\.(?P<rest>.+)$")
 _UP_TO_A_FACTOR = (
     "updates whose scale is unknown are measured as B A: stable rank, entropy, alpha and all else that does not change "
@@ -182,21 +187,21 @@ def _rescaled(layer: str, base: str | None, vector: str, count: int, source: Sou
 
 def _others(source: Source, used: set[str], adapted: bool, findings: Findings) -> None:
     """Adapters of other kinds, and the layers below them."""
-    layers: dict[str, str] = {}
+    layers: dict[str, str] = {}  # -> what lies on it
     for name, tensor in source.tensors.items():
         match = _OTHERS.search(name)
         if match is not None and name not in used:
-            layers[name[: match.start()]] = match[2].rstrip("_")
+            layers[name[: match.start()]] = match[1]
             if len(tensor.shape) >= 2:
-                reason = f"factors of an adapter ({match[2].rstrip('_')}) that is not formed here"
-                findings.leave([name], reason)
+                findings.leave([name], f"a factor of an adapter ({match[1]}) that is not formed here")
     for name, tensor in source.tensors.items():
         if len(tensor.shape) < 2 or name in used or ".base_layer." not in f".{name}":
             continue
         layer = name.split("base_layer.")[0].removesuffix(".")
-        if layer in layers or adapted:
-            reason = "the weight below an adapter, not the one in use"
-            findings.leave([name], f"{reason}: the adapter is not known here", source.numbers(name))
+        if adapted or layers:
+            unknown = f"the adapter ({layers[layer]}) is" if layer in layers else "what lies on it is"
+            reason = f"the weight below an adapter, not the one in use: {unknown} not known here"
+            findings.leave([name], reason, source.numbers(name))
 
 
 def _saved(source: Source, findings: Findings) -> None:
