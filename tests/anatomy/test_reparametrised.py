@@ -196,6 +196,15 @@ def test_an_original_without_its_rule_or_with_vectors_of_another_shape_is_left_o
     assert "lies beside it" in lines(beside)["fc.weight_orig"]
 
 
+def test_a_weight_that_training_drops_entries_of_is_its_raw_form():
+    lstm = {f"rnn.module.{name}": tensor for name, tensor in nn.LSTM(3, 4).state_dict().items()}
+    raw = torch.randn(16, 4)
+    for state in ({**lstm, "rnn.weight_hh_l0_raw": raw}, {"rnn.module.weight_hh_l0_raw": raw}):
+        in_use = of_state(state)
+        assert torch.equal(in_use.read("rnn.module.weight_hh_l0"), raw)
+        assert "rnn.weight_hh_l0_raw" not in in_use.tensors
+
+
 def test_names_that_only_look_like_weight_norm_stay_as_they_are():
     state = {"attention.weight_v": torch.randn(4, 4), "attention.weight_g": torch.randn(4, 4), "w_v": torch.randn(4, 4)}
     in_use = of_state(state)

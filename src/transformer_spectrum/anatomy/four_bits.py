@@ -130,9 +130,9 @@ def _from_table(shape: tuple[int, ...], block: int, nested: int, offset: float) 
         scales = absmax.flatten()
         if nested:
             nested_absmax, nested_table = rest[0], rest[1]
-            scales = nested_table.float()[scales.long()]
+            scales = nested_table.float()[scales.int()]
             scales = scales * nested_absmax.float().flatten().repeat_interleave(nested)[: len(scales)] + offset
-        entries = table.float()[halves(packed.flatten(), high_first=True).long()][: math.prod(shape)]
+        entries = table.float()[halves(packed.flatten(), high_first=True).int()][: math.prod(shape)]
         return (entries * scales.float().repeat_interleave(block)[: len(entries)]).reshape(shape)
 
     return form

@@ -11,7 +11,7 @@ _NAMES = "weight qweight q_weight W_q weight_packed Qidxs codes packed quantized
 _SCALE_NAMES = (
     "weight_scale weight_scale_inv weight_scale_2 weight_global_scale weight_zero_point input_scale input_scale_ub "
     "input_global_scale activation_scale scale_weight scale_input qzeros qscales g_idx weight_g_idx SCB absmax "
-    "nested_absmax quant_map nested_quant_map"
+    "nested_absmax quant_map nested_quant_map _scale _shift"
 )
 _PACKED, _SCALES = frozenset(_NAMES.split()), frozenset(_SCALE_NAMES.split())
 _BESIDE_PACKED = re.compile(r"scale|zero|absmax|codebook|centroid|lookup|(^|_)lut|quant|outlier|_idx$|shift|biases")

@@ -22,10 +22,13 @@ def from_words(words: Tensor, bits: int) -> Tensor:
     Returns:
         (..., 32 n / bits) uint8.
     """
-    wide = words.to(torch.int64) & 0xFFFFFFFF
     if 32 % bits == 0:
-        shifts = torch.arange(0, 32, bits)
-        return ((wide[..., None] >> shifts) & (2**bits - 1)).to(torch.uint8).flatten(-2)
+        signed, count = words.view(torch.int32), 32 // bits
+        entries = torch.empty((*words.shape, count), dtype=torch.uint8)
+        for place in range(count):  # one at a time: eight copies of a large tensor in 32 bits are too many
+            entries[..., place] = (signed >> (bits * place)) & (2**bits - 1)
+        return entries.flatten(-2)
+    wide = words.to(torch.int64)
     stream = ((wide[..., None] >> torch.arange(32)) & 1).to(torch.uint8).flatten(-2)
     places = torch.tensor([1 << place for place in range(bits)], dtype=torch.uint8)
     return (stream.unflatten(-1, (-1, bits)) * places).sum(-1, dtype=torch.uint8)
@@ -45,4 +48,4 @@ def halves(packed: Tensor, *, high_first: bool) -> Tensor:
 
 def e2m1(packed: Tensor) -> Tensor:
     """Two four-bit floating-point numbers a byte, the low half first: (..., n) uint8 -> (..., 2 n) float32."""
-    return torch.tensor(E2M1)[halves(packed, high_first=False).long()]
+    return torch.tensor(E2M1)[halves(packed, high_first=False).int()]

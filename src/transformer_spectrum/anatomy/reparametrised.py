@@ -1,7 +1,8 @@
 """Weights that torch's reparametrizations compute at every call, formed again from what a state dict holds.
 
 Old forms store "weight_orig" and "weight_mask" (torch.nn.utils.prune), "weight_g" and "weight_v" (weight_norm),
-"weight_orig", "weight_u" and "weight_v" (spectral_norm); new ones "parametrizations.weight.original", or original0 and
+"weight_orig" (or "weight_bar"), "weight_u" and "weight_v" (spectral_norm), "weight_raw" (a weight that training drops
+entries of); new ones "parametrizations.weight.original", or original0 and
 original1, and what the i-th function keeps under "parametrizations.weight.i.". A function that keeps nothing, such as
 a symmetric or a skew one, leaves no trace: what it makes of the original cannot be known.
 """
@@ -58,8 +59,10 @@ def normalised(source: Source) -> Findings:
     for name, tensor in source.tensors.items():
         if source.code(name) not in FLOATS:
             continue
-        if name.endswith("_orig"):
+        if name.endswith("_orig") or (name.endswith("weight_bar") and f"{name[:-4]}_u" in source.tensors):
             _old_original(name, source, findings)
+        elif name.endswith("_raw") and "weight" in split(name)[1]:
+            _dropped(name, source, findings)
         elif name.endswith("_v") and len(tensor.shape) >= 2 and source.code(f"{name[:-2]}_g") in FLOATS:
             _old_weight_norm(name[:-2], source, findings)
     return findings
@@ -101,7 +104,7 @@ def _weight_norm(g: Tensor, v: Tensor) -> Tensor:
 
 
 def _old_original(name: str, source: Source, findings: Findings) -> None:
-    stem = name.removesuffix("_orig")
+    stem = name.rpartition("_")[0]
     left, right, last = f"{stem}_u", f"{stem}_v", split(stem)[1]
     if len(source.tensors[name].shape) < 2:
         return
@@ -110,7 +113,7 @@ def _old_original(name: str, source: Source, findings: Findings) -> None:
     elif left in source.tensors and right in source.tensors:
         axes = _spectral_axes(source, name, left, right)
         if axes:
-            form, note = _spectral_norm(axes), f"spectral_norm: {last}_orig over its norm by {last}_u and {last}_v"
+            form, note = _spectral_norm(axes), f"spectral_norm: {split(name)[1]} over its norm by {last}_u and {last}_v"
             findings.formed.append(
                 Formed(stem, source.tensors[name].shape, (name, left, right), form, note, source.code(name))
             )
@@ -122,6 +125,16 @@ def _old_original(name: str, source: Source, findings: Findings) -> None:
         findings.leave(
             [name], "what a weight is computed from, by a rule that is not in the file", source.numbers(name)
         )
+
+
+def _dropped(name: str, source: Source, findings: Findings) -> None:
+    """AWD-LSTM and fastai keep the weight as "weight_hh_l0_raw", and what dropout left of it at the last call."""
+    prefix, last = split(name.removesuffix("_raw"))
+    inside, shape = f"{prefix}module.{last}", source.tensors[name].shape
+    target = inside if inside in source.tensors or f"{prefix}module.weight_ih_l0" in source.tensors else prefix + last
+    pieces = (name, target) if source.shape(target) == shape else (name,)
+    note = f"{last}_raw, the weight before training drops entries of it"
+    findings.formed.append(Formed(target, shape, pieces, lambda weight, *_: weight, note, source.code(name)))
 
 
 def _spectral_axes(source: Source, original: str, left: str, right: str) -> list[int]:

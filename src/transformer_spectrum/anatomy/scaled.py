@@ -58,6 +58,10 @@ def _eight_bits(name: str, source: Source, findings: Findings) -> None:
             findings.formed.append(Formed(name, shape, (name,), _as_float, note))
         return
     sizes = _blocks(shape, source.tensors[scale].shape, _stated_blocks(source))
+    if scale == f"{prefix}SCB" and _tiled(f"{prefix}weight_format", source):
+        reason = f"{words} of bitsandbytes in the order of a GPU's tiles"
+        findings.leave([name, scale], reason, source.numbers(name))
+        return
     offset = zeros if zeros in source.tensors and source.shape(zeros) == source.shape(scale) else None
     if sizes is None or (zeros in source.tensors and offset is None) or f"{name}_scale_2" in source.tensors:
         reason = f"{words} whose scale of {by_words(source.tensors[scale].shape)} does not fit them"
@@ -88,6 +92,11 @@ def _may_scale(other: str, prefix: str, last: str) -> bool:
     inside = other.startswith(prefix) and "." not in own
     about = own.startswith(last) if last != "weight" else True
     return inside and about and "scale" in own.lower() and not _OF_ACTIVATIONS.search(own)
+
+
+def _tiled(layout: str, source: Source) -> bool:
+    """Whether bitsandbytes says that its integers do not lie row by row, which is 0."""
+    return layout in source.tensors and bool(source.read(layout).any())
 
 
 def _stated_blocks(source: Source) -> tuple[int, int] | None:
