@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 import transformer_spectrum as ts
 from transformer_spectrum.cli import main
@@ -59,7 +60,7 @@ def test_the_command_and_the_library_measure_the_same_weight_that_acts(tmp_path)
 
 def test_heads_and_fused_rows_are_cut_out_of_the_weight_that_is_formed(tmp_path):
     module = nn.MultiheadAttention(16, 2, bias=False)
-    nn.utils.prune.random_unstructured(module, "in_proj_weight", 0.5)
+    prune.random_unstructured(module, "in_proj_weight", 0.5)
     found = examine(saved({f"a.attn.{k}": v.detach() for k, v in module.state_dict().items()}, tmp_path), SETTINGS)
     keys = next(matrix for matrix in found.matrices if matrix.part.name == "a.attn.in_proj.key")
     np.testing.assert_allclose(
