@@ -278,6 +278,14 @@ def test_torchs_own_quantised_layers_know_their_weight():
     torch.testing.assert_close(of.read("0.weight"), quantised[0].weight().dequantize())
 
 
+def test_a_weight_that_lies_beside_its_own_pieces_is_taken_as_it_is():
+    state, _ = gptq(4, 1)
+    plain = floats(OUT, IN)
+    of = in_use({**state, "q.weight": plain}, INT4)
+    assert torch.equal(of.read("q.weight"), plain)
+    assert {skipped.name for skipped in of.skipped} == set(state)
+
+
 # -- left out --------------------------------------------------------------------------------------------------
 def test_packed_integers_of_other_kinds_take_their_scales_with_them():
     hqq = {"q.W_q": integers(255, 16, IN).to(torch.uint8), "q.scale": floats(IN, 1), "q.zero": floats(IN, 1)}
@@ -288,7 +296,8 @@ def test_packed_integers_of_other_kinds_take_their_scales_with_them():
         "q.scales": floats(OUT, 1),
     }
     orphans = {"q.weight_scale_inv": floats(4, 4), "q.qzeros": integers(9, 4, 4).to(torch.int32)}
-    for state, count in ((hqq, OUT * IN), (aqlm, OUT * 16), (orphans, 0)):
+    nested = {name.replace("q.", "q.meta.") if "W_q" not in name else name: tensor for name, tensor in hqq.items()}
+    for state, count in ((hqq, OUT * IN), (nested, 16 * IN), (aqlm, OUT * 16), (orphans, 0)):
         of = in_use(state)
         assert not [name for name, tensor in of.tensors.items() if len(tensor.shape) > 1]
         assert of.left_out_weights == count

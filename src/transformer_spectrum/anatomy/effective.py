@@ -28,9 +28,6 @@ from transformer_spectrum.anatomy.scaled import scaled
 RECOGNISERS = (quantised, scaled, masked, parametrised, normalised, adapters, leftovers)
 
 
-_PACKED_PAIR = "_packed_params._packed_params"  # weight and bias of torch's quantised layers
-
-
 class Weights:
     """A checkpoint as if it held the weights that act.
 
@@ -55,6 +52,13 @@ class Weights:
 
     def _take(self, findings: Findings) -> None:
         """What a recogniser found replaces its pieces, at the place of the first of them."""
+        used = {piece for formed in findings.formed for piece in formed.pieces}
+        stored = [formed for formed in findings.formed if formed.name in self.tensors and formed.name not in used]
+        for formed in stored:
+            reason = f"pieces of a weight that lies beside them itself ({formed.note})"
+            findings.leave(list(formed.pieces), reason)
+        beside = {formed.name for formed in stored}
+        findings.formed = [formed for formed in findings.formed if formed.name not in beside]
         shown = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
         places: dict[str, list[str]] = {}
         for formed in findings.formed:
@@ -178,14 +182,16 @@ def of_state(state: Mapping[str, Any], config: Mapping[str, Any] | None = None) 
     """The same for tensors in memory, such as a state dict.
 
     Args:
-        state: name -> tensor; what else a state dict holds is passed over, but for a quantised layer's packed pair.
+        state: name -> tensor, or a pair of weight and bias as torch's quantised layers pack them; the rest is passed
+            over.
         config: as for `effective`.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
-        pair = value if isinstance(value, tuple) and name.endswith(_PACKED_PAIR) else (value,)
-        if pair and isinstance(pair[0], Tensor):
-            tensors[name.removesuffix(_PACKED_PAIR) + "weight" if pair is value else name] = pair[0]
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+            tensors[f"{name}.0"] = value[0]
     held = {name: Held(tuple(tensor.shape), code(str(tensor.dtype))) for name, tensor in tensors.items()}
     return effective(held, lambda name: tensors[name].detach().cpu(), config)
 

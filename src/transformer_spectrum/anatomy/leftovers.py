@@ -32,7 +32,9 @@ def leftovers(source: Source) -> Findings:
         prefix, last = split(name)
         if len(tensor.shape) < 2 or name in modules.values():
             continue
-        if prefix in modules and (last in _EXACTLY_BESIDE or _BESIDE_PACKED.search(last.lower())):
+        if (prefix in modules or prefix.removesuffix("meta.") in modules) and (
+            last in _EXACTLY_BESIDE or _BESIDE_PACKED.search(last.lower())
+        ):
             findings.leave([name], "scales, zeros or codebooks of packed integers")
         elif last in _SCALES or last.endswith("_scale_inv"):
             findings.leave([name], "scales or zeros of quantised weights that are not beside them")

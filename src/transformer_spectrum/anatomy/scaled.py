@@ -7,7 +7,8 @@ are the weight as they stand.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,32 +17,32 @@ from transformer_spectrum.anatomy.formed import FLOATS, FP8, Findings, Formed, S
 from transformer_spectrum.anatomy.fused import sections
 
 BLOCK = 128  # of DeepSeek-V3 and those after it, where no configuration states another
+PACKED_PAIR = "_packed_params._packed_params.0"  # of the weight and the bias of torch's quantised layers
 _EXPONENTS = "F8_E8M0"
 _OF_ACTIVATIONS = re.compile(r"input|act|output|(^|[._])[qkv]_scale")
 
 
 def scaled(source: Source) -> Findings:
     """Every eight-bit weight, formed with its scale or left out."""
-    findings = Findings()
+    findings, modules = Findings(), defaultdict(list)
+    for name in source.tensors:
+        modules[split(name)[0]].append(name)
     for name, tensor in source.tensors.items():
         kind = source.code(name)
         if re.search(r"\bqu?int\d+", kind):
-            form = Formed(name, tensor.shape, (name,), _dequantised, "torch's quantised integers, dequantised")
-            findings.formed.append(form)
+            plain = name.removesuffix(PACKED_PAIR) + "weight" if name.endswith(PACKED_PAIR) else name
+            note = "torch's quantised integers, dequantised"
+            findings.formed.append(Formed(plain, tensor.shape, (name,), lambda tensor: tensor.dequantize(), note))
         elif len(tensor.shape) >= 2 and (kind in FP8 or kind == "I8") and not _is_scale(name):
-            _eight_bits(name, source, findings)
+            _eight_bits(name, source, modules[split(name)[0]], findings)
     return findings
-
-
-def _dequantised(tensor: Tensor) -> Tensor:
-    return tensor.dequantize()
 
 
 def _is_scale(name: str) -> bool:
     return re.search(r"scale(s|_inv|_2)?$|zero_point$|absmax$", name) is not None
 
 
-def _eight_bits(name: str, source: Source, findings: Findings) -> None:
+def _eight_bits(name: str, source: Source, module: Sequence[str], findings: Findings) -> None:
     prefix, last = split(name)
     floats, shape = source.code(name) in FP8, source.tensors[name].shape
     scale = _scale_of(name, source)
@@ -49,7 +50,7 @@ def _eight_bits(name: str, source: Source, findings: Findings) -> None:
     words = "8-bit floats" if floats else "8-bit integers"
     weight = prefix.removesuffix(".") if last == "_data" else name
     if scale is None:
-        around = [other for other in source.tensors if other != name and _may_scale(other, prefix, last)]
+        around = [other for other in module if other != name and _may_scale(other, prefix, last)]
         if around:
             reason = f"{words} beside {split(around[0])[1]}, whose part in them is not known"
             findings.leave([name, *around], reason, source.numbers(name))
@@ -89,9 +90,8 @@ def _scale_of(name: str, source: Source) -> str | None:
 
 def _may_scale(other: str, prefix: str, last: str) -> bool:
     own = other.removeprefix(prefix)
-    inside = other.startswith(prefix) and "." not in own
     about = own.startswith(last) if last != "weight" else True
-    return inside and about and "scale" in own.lower() and not _OF_ACTIVATIONS.search(own)
+    return about and "scale" in own.lower() and not _OF_ACTIVATIONS.search(own)
 
 
 def _tiled(layout: str, source: Source) -> bool:
