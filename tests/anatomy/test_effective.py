@@ -6,11 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 
 import transformer_spectrum as ts
+from transformer_spectrum.anatomy.effective import effective
+from transformer_spectrum.anatomy.formed import Held, NotFormedError
 from transformer_spectrum.cli import main
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.examination import Settings, examine
@@ -137,3 +141,46 @@ def test_a_broken_adapter_config_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["analyze", str(path)])
     assert "adapter_config.json: must be a JSON object" in capsys.readouterr().err
+
+
+_PIECES = (
+    "weight weight_g weight_v weight_u weight_orig weight_mask weight_bar weight_raw mask module.weight "
+    "parametrizations.weight.original parametrizations.weight.original0 parametrizations.weight.original1 "
+    "parametrizations.weight.0._u parametrizations.weight.0._v parametrizations.weight.0.base "
+    "parametrizations.weight.1.mask base_layer.weight lora_A.weight lora_B.weight lora_E lora_A.cat.weight alpha "
+    "lora_B.cat.weight lora_magnitude_vector lora_embedding_A lora_embedding_B lora_down.weight lora_up.weight "
+    "lora_mid.weight hada_w1_a hada_w1_b hada_w2_a hada_w2_b lokr_w1 lokr_w2 lokr_w2_a lokr_w2_b ia3_l qweight qzeros "
+    "scales g_idx weight_packed weight_scale weight_shape weight_zero_point weight_global_scale weight_scale_inv "
+    "weight_scale_2 SCB weight_format W_q nbits shape weight.absmax weight.quant_map biases weight_blocks "
+    "weight.quant_state.bitsandbytes__nf4 weight_scales modules_to_save.a.weight original_module.weight scale"
+)
+NAMES = _PIECES.split()
+SHAPES = [(), (1,), (2,), (4,), (0, 4), (4, 4), (4, 1), (1, 4), (2, 4), (4, 8), (4, 4, 1, 1), (2, 4, 1, 16), (2, 4, 1)]
+KINDS = [torch.float32, torch.float16, torch.float8_e4m3fn, torch.int8, torch.uint8, torch.int32, torch.int64]
+CONFIGS = [
+    {},
+    {"quantization_config": {"bits": 4, "quant_method": "gptq"}},
+    {"quantization": {"bits": 4, "group_size": 4}},
+]
+SCALES = [
+    {},
+    {"adapter_config.json": {"r": 4, "lora_alpha": 8}},
+    {"adapter_config.json": {"r": "x", "alpha_pattern": 3}},
+]
+tensors = st.tuples(st.sampled_from(SHAPES), st.sampled_from(KINDS))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), tensors, max_size=6), st.sampled_from(CONFIGS), st.sampled_from(SCALES))
+def test_whatever_a_file_holds_every_tensor_is_shown_used_or_left_out(held, config, beside):
+    state = {f"q.{name}": torch.ones(shape).to(kind) for name, (shape, kind) in held.items()}
+    described = {name: Held(tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()}
+    in_use = effective(described, state.__getitem__, config, beside)
+    left_out = {skipped.name for skipped in in_use.skipped}
+    used = {piece for name in {*in_use.tensors, *left_out} for piece in in_use.pieces(name)}
+    assert set(state) <= used | left_out
+    for name, tensor in in_use.tensors.items():
+        try:
+            assert tuple(in_use.read(name).shape) == tensor.shape
+        except NotFormedError as error:
+            assert str(error)

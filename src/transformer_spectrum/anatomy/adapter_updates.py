@@ -77,10 +77,14 @@ def _lora(factors: Mapping[str, str], first: str, second: str, source: Source) -
     names = factors[first], factors[second]
     a, b = (source.tensors[name].shape for name in names)
     magnitude = factors.get("lora_magnitude_vector") or factors.get("dora_scale")
+    if (
+        len(a) < 2
+        or len(b) < 2
+        or (("lora_E" in factors or first == "lora_embedding_A") and (len(a), len(b)) != (2, 2))
+    ):
+        return "factors of an adapter that are no matrices"
     if "lora_mid" in factors:
         return _tucker(factors, names, a, b, source)
-    if len(a) < 2 or len(b) < 2:
-        return "factors of an adapter that are no matrices"
     if first == "lora_a" and len(a) == len(b) == 2 and a[1] == b[0] and a[0] != b[1]:  # MLX: inputs x r, r x outputs
         words = "(lora_a lora_b)^T"
         return Update("lora", (b[1], a[0]), names, lambda a, b: (a @ b).T, a[1], a[1], words, words)

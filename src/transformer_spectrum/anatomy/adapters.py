@@ -79,7 +79,8 @@ def _grouped(source: Source) -> dict[str, dict[str, Factors]]:
 
 def _layer(layer: str, by_adapter: Mapping[str, Factors], source: Source, findings: Findings) -> None:
     dot = f"{layer}." if layer else ""
-    base = next((dot + name for name in _BASES if source.code(dot + name) in FLOATS), None)
+    bases = (dot + name for name in _BASES if source.code(dot + name) in FLOATS)
+    base = next((name for name in bases if len(source.tensors[name].shape) >= 2), None)
     reasons: list[str] = []
     for adapter, factors in by_adapter.items():
         names = list(factors.values())

@@ -53,12 +53,14 @@ class Weights:
     def _take(self, findings: Findings) -> None:
         """What a recogniser found replaces its pieces, at the place of the first of them."""
         used = {piece for formed in findings.formed for piece in formed.pieces}
-        stored = [formed for formed in findings.formed if formed.name in self.tensors and formed.name not in used]
-        for formed in stored:
-            reason = f"pieces of a weight that lies beside them itself ({formed.note})"
-            findings.leave(list(formed.pieces), reason)
-        beside = {formed.name for formed in stored}
-        findings.formed = [formed for formed in findings.formed if formed.name not in beside]
+        alone: dict[str, Formed] = {}
+        for formed in findings.formed:
+            if formed.name in alone or (formed.name in self.tensors and formed.name not in used):
+                reason = f"pieces of a weight that lies beside them itself ({formed.note})"
+                findings.leave(list(formed.pieces), reason)
+            else:
+                alone[formed.name] = formed
+        findings.formed = list(alone.values())
         shown = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
         places: dict[str, list[str]] = {}
         for formed in findings.formed:
@@ -75,7 +77,7 @@ class Weights:
             self.left_out_weights += left.weights
         self.tensors = tensors
         self.notes += findings.notes
-        self._levels.append({formed.name: formed for formed in findings.formed})
+        self._levels.append(alone)
 
     def _reader(self, level: int) -> Callable[[str], Tensor]:
         return lambda name: self._read(name, level)

@@ -22,11 +22,13 @@ _WORDS = ("I32", "U32")
 def quantised(source: Source) -> Findings:
     """Every layer of packed integers, formed or left out with its scales."""
     findings, settings = Findings(), settings_of(source)
-    for name in source.tensors:
+    for name, tensor in source.tensors.items():
         prefix, last = split(name)
+        if len(tensor.shape) < 2 or not source.numbers(name):
+            continue
         if last == "qweight" and source.code(name) in _WORDS:
             gptq_or_awq(prefix, source, settings, findings)
-        elif last == "weight_packed":
+        elif last == "weight_packed" and source.code(name) in ("I32", "U8"):
             compressed(prefix, source, settings, findings)
         elif name.endswith("_blocks") and source.code(name) == "U8" and f"{name[:-7]}_scales" in source.tensors:
             mxfp4(name[:-7], source, findings)

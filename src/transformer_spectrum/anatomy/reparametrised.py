@@ -86,6 +86,8 @@ def _old_weight_norm(stem: str, source: Source, findings: Findings) -> None:
 
 def _is_length(g: tuple[int, ...], v: tuple[int, ...]) -> bool:
     """Whether g is a norm of v over all axes, or over all but one."""
+    if len(v) < 2:
+        return False
     if math.prod(g) == 1:  # of all entries, unless one axis of v has a single entry
         return len(g) <= 1 or (len(g) == len(v) and 1 in v)
     return len(g) == len(v) and sum(size > 1 for size in g) == 1 and all(a in (1, b) for a, b in zip(g, v, strict=True))

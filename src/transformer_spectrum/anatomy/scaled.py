@@ -33,7 +33,7 @@ def scaled(source: Source) -> Findings:
             plain = name.removesuffix(PACKED_PAIR) + "weight" if name.endswith(PACKED_PAIR) else name
             note = "torch's quantised integers, dequantised"
             findings.formed.append(Formed(plain, tensor.shape, (name,), lambda tensor: tensor.dequantize(), note))
-        elif len(tensor.shape) >= 2 and (kind in FP8 or kind == "I8") and not _is_scale(name):
+        elif len(tensor.shape) >= 2 and source.numbers(name) and (kind in FP8 or kind == "I8") and not _is_scale(name):
             _eight_bits(name, source, modules[split(name)[0]], findings)
     return findings
 
@@ -85,7 +85,11 @@ def _scale_of(name: str, source: Source) -> str | None:
         candidates += [f"{prefix}scale"] if source.code(name) in FP8 else []
     if last == "_data":
         candidates = [f"{prefix}_scale"]
-    return next((other for other in candidates if source.code(other) in (*FLOATS, _EXPONENTS)), None)
+    return next((other for other in candidates if _is_scale_of(other, source)), None)
+
+
+def _is_scale_of(name: str, source: Source) -> bool:
+    return source.code(name) in (*FLOATS, _EXPONENTS) and source.numbers(name) > 0
 
 
 def _may_scale(other: str, prefix: str, last: str) -> bool:
