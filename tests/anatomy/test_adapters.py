@@ -4,10 +4,8 @@ import json
 import math
 
 import pytest
+import states
 import torch
-
-from transformer_spectrum.anatomy.effective import effective
-from transformer_spectrum.anatomy.formed import Held
 
 LAYER = "base_model.model.layers.0.self_attn.q_proj"
 CONFIG = {"peft_type": "LORA", "r": 3, "lora_alpha": 12, "fan_in_fan_out": False}
@@ -21,9 +19,7 @@ W, A, B = numbers(8, 6), numbers(3, 6), numbers(8, 3)
 
 
 def in_use(state, adapter=None, metadata=None):
-    held = {name: Held(tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()}
-    beside = {"adapter_config.json": adapter} if adapter else {}
-    return effective(held, state.__getitem__, {}, beside, metadata)
+    return states.in_use(state, beside={"adapter_config.json": adapter} if adapter else None, metadata=metadata)
 
 
 def close(actual, expected):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from states import in_use
 
-from transformer_spectrum.anatomy.effective import effective, of_state
-from transformer_spectrum.anatomy.formed import Held
+import transformer_spectrum as ts
 
 OUT, IN, GROUP = 32, 64, 16
 INT4 = {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": GROUP}}
@@ -33,11 +33,6 @@ def packed(rows, bits):
         unsigned = [(number >> (32 * i)) & 0xFFFFFFFF for i in range(count)]
         words.append([word - (1 << 32) if word >= 1 << 31 else word for word in unsigned])
     return torch.tensor(words, dtype=torch.int32)
-
-
-def in_use(state, config=None, beside=None):
-    held = {name: Held(tuple(tensor.shape), str(tensor.dtype)) for name, tensor in state.items()}
-    return effective(held, state.__getitem__, config, beside)
 
 
 def only(of, name="q.weight"):
@@ -274,8 +269,9 @@ def test_integers_of_eight_bits_with_scale_and_zero():
 def test_torchs_own_quantised_layers_know_their_weight():
     module = torch.nn.Sequential(torch.nn.Linear(IN, OUT))
     quantised = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
-    of = of_state(quantised.state_dict())
-    torch.testing.assert_close(of.read("0.weight"), quantised[0].weight().dequantize())
+    values = ts.singular_values(quantised.state_dict())
+    expected = torch.linalg.svdvals(quantised[0].weight().dequantize().double())
+    torch.testing.assert_close(torch.from_numpy(values["0"]), expected)
 
 
 def test_a_weight_that_lies_beside_its_own_pieces_is_taken_as_it_is():

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
+from states import in_use as of_state
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
-
-from transformer_spectrum.anatomy.effective import of_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from transformer_spectrum.anatomy.adapters import adapters
 from transformer_spectrum.anatomy.families import family_of, path_of
-from transformer_spectrum.anatomy.formed import FLOATS, FP8, Findings, Formed, Held, Source, StoredTensor, code
+from transformer_spectrum.anatomy.formed import COMPLEX, FLOATS, FP8, Findings, Formed, Held, Source, StoredTensor, code
 from transformer_spectrum.anatomy.leftovers import leftovers
 from transformer_spectrum.anatomy.parts import Part, Skipped
 from transformer_spectrum.anatomy.quantised import quantised
@@ -180,24 +180,6 @@ def effective(
     return Weights(Source(tensors, read, config or {}, beside or {}, metadata or {}))
 
 
-def of_state(state: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> Weights:
-    """The same for tensors in memory, such as a state dict.
-
-    Args:
-        state: name -> tensor, or a pair of weight and bias as torch's quantised layers pack them; the rest is passed
-            over.
-        config: as for `effective`.
-    """
-    tensors: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-            tensors[f"{name}.0"] = value[0]
-    held = {name: Held(tuple(tensor.shape), code(str(tensor.dtype))) for name, tensor in tensors.items()}
-    return effective(held, lambda name: tensors[name].detach().cpu(), config)
-
-
 def is_weight(tensor: StoredTensor) -> bool:
-    """Whether its entries are real numbers of a weight; 8-bit ones that have no scale are formed as they are."""
-    return code(tensor.dtype) in FLOATS | FP8
+    """Whether its entries are numbers of a weight, real or complex."""
+    return code(tensor.dtype) in FLOATS | FP8 | COMPLEX

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
+COMPLEX = frozenset({"C64", "C128"})
 FP8 = frozenset({"F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
 INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
 _CODES = {
@@ -26,6 +27,8 @@ _CODES = {
     "float8_e5m2fnuz": "F8_E5M2FNUZ",
     "float8_e8m0fnu": "F8_E8M0",
     "bool": "BOOL",
+    "complex64": "C64",
+    "complex128": "C128",
 }
 EXACT = 1 << 21  # entries up to which a formula is worked out in float64
 

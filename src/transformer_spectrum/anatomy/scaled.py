@@ -29,10 +29,9 @@ def scaled(source: Source) -> Findings:
         modules[split(name)[0]].append(name)
     for name, tensor in source.tensors.items():
         kind = source.code(name)
-        if re.search(r"\bqu?int\d+", kind):
-            plain = name.removesuffix(PACKED_PAIR) + "weight" if name.endswith(PACKED_PAIR) else name
-            note = "torch's quantised integers, dequantised"
-            findings.formed.append(Formed(plain, tensor.shape, (name,), lambda tensor: tensor.dequantize(), note))
+        if name.endswith(PACKED_PAIR):
+            plain, note = name.removesuffix(PACKED_PAIR) + "weight", "torch's quantised integers, dequantised"
+            findings.formed.append(Formed(plain, tensor.shape, (name,), lambda tensor: tensor, note))
         elif len(tensor.shape) >= 2 and source.numbers(name) and (kind in FP8 or kind == "I8") and not _is_scale(name):
             _eight_bits(name, source, modules[split(name)[0]], findings)
     return findings
