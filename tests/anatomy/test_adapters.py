@@ -87,6 +87,16 @@ def test_without_a_scale_the_update_is_known_up_to_a_factor_and_the_weight_in_us
     assert base.weights == W.numel()
 
 
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [({"r": 3}, "states no r and no lora_alpha"), ({"peft_type": "XLORA", "r": 3, "lora_alpha": 6}, "describes XLORA")],
+)
+def test_a_configuration_that_tells_no_scale_is_not_called_missing(config, reason):
+    of = in_use({"q.lora_A.weight": A, "q.lora_B.weight": B}, config)
+    close(of.read("q.update.weight"), B @ A)
+    assert reason in of.note("q.update.weight")
+
+
 def test_a_small_update_has_exactly_its_rank():
     update = in_use({"q.lora_A.weight": A.half(), "q.lora_B.weight": B.half()}, CONFIG).read("q.update.weight")
     values = torch.linalg.svdvals(update)

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformer_spectrum.anatomy.adapter_updates import Scale, Update
 from transformer_spectrum.anatomy.formed import Source
 
-UNKNOWN = "its scale is not in the file, and no adapter_config.json lies beside it"
+_UNSAID = "its scale is not in the file, and no adapter_config.json lies beside it"
+_WITHOUT = "adapter_config.json states no r and no lora_alpha for it"
 _KINDS = {"lora": "LORA", "adalora": "ADALORA", "loha": "LOHA", "lokr": "LOKR"}
 
 
@@ -36,14 +37,14 @@ def scale_of(layer: str, factors: Mapping[str, str], update: Update, source: Sou
         return Scale(lambda value: float(value) / rank, (alpha,), f"alpha / {rank}")
     settings = settings_of(layer, source)
     if not settings:
-        return Scale(None)
+        return Scale(None, words=_UNSAID)
     return _stated(layer, factors, update, settings)
 
 
 def _stated(layer: str, factors: Mapping[str, str], update: Update, settings: Mapping[str, Any]) -> Scale | str:
     kind = str(settings.get("peft_type", "LORA")).upper()
     if kind != _KINDS[update.kind]:
-        return Scale(None)
+        return Scale(None, words=f"adapter_config.json describes {kind}, which has no scale of such factors")
     turned = bool(settings["fan_in_fan_out"]) if "fan_in_fan_out" in settings else None
     module = re.sub(r"^base_model\.model\.", "", layer)
     rank = _by_pattern(settings.get("rank_pattern"), module, settings.get("r"))
@@ -51,7 +52,7 @@ def _stated(layer: str, factors: Mapping[str, str], update: Update, settings: Ma
     if update.kind == "adalora":
         return _of_adalora(factors, alpha, settings, turned)
     if not _is_number(rank) or not _is_number(alpha) or rank <= 0:
-        return Scale(None, turned=turned)
+        return Scale(None, words=_WITHOUT, turned=turned)
     if rank != update.rank_of_scale and not (update.kind == "lokr" and not update.factored):
         return f"factors of rank {update.rank_of_scale}, where adapter_config.json says r = {rank}"
     value = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
@@ -61,7 +62,7 @@ def _stated(layer: str, factors: Mapping[str, str], update: Update, settings: Ma
 def _of_adalora(factors: Mapping[str, str], alpha: Any, settings: Mapping[str, Any], turned: bool | None) -> Scale:
     """alpha / (ranks left + 1e-5), as peft's AdaLoraLayer; the number of ranks left is seldom saved."""
     if "ranknum" not in factors or not _is_number(alpha):
-        return Scale(None, turned=turned)
+        return Scale(None, words="how many ranks AdaLoRA left, which divide its scale, is not known", turned=turned)
     value = float(alpha) if alpha > 0 else float(settings.get("init_r", 12))
 
     def factor(ranks: Tensor) -> float:

@@ -50,7 +50,7 @@ class Scale:
     Attributes:
         factor: of the entries of `pieces` -> the scale; None: unknown.
         pieces: names of tensors that it needs.
-        words: for the reader.
+        words: for the reader; why it is unknown, if it is.
         turned: whether the weight is stored as inputs x outputs (fan_in_fan_out); None: not said.
     """
 

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
-from transformer_spectrum.anatomy.adapter_scales import UNKNOWN, scale_of
+from transformer_spectrum.anatomy.adapter_scales import scale_of
 from transformer_spectrum.anatomy.adapter_updates import Scale, Update, gained, in_use, scaled_update, update_of
 from transformer_spectrum.anatomy.formed import FLOATS, Findings, Formed, Source, by_words, split
 
@@ -123,7 +123,7 @@ def _update(
     name = dot + (split(base)[1] if base else "weight")
     magnitude = update.magnitude
     if magnitude and (base is None or scale.factor is None):
-        missing = "the weight below it is not in the file" if base is None else UNKNOWN
+        missing = "the weight below it is not in the file" if base is None else scale.words
         reason = f"factors of DoRA, which rescales the rows of W + scale B A; {missing}"
         findings.leave([*update.pieces, magnitude], reason)
         return reason
@@ -131,7 +131,7 @@ def _update(
     if magnitude is None:
         pieces = (*update.pieces, *scale.pieces)
         note = f"update of rank {update.rank} at most: {update.note}"
-        note += f", times {scale.words}" if scale.factor else f"; {UNKNOWN}: known up to a factor (scale 1 taken)"
+        note += f", times {scale.words}" if scale.factor else f"; {scale.words}: known up to a factor (scale 1 taken)"
         findings.formed.append(
             Formed(
                 f"{dot}update{label}.weight",
@@ -152,7 +152,7 @@ def _update(
     if count > 1:
         reason = "several adapters lie on it, and which of them acts is not in the file"
     elif scale.factor is None:
-        reason = UNKNOWN
+        reason = scale.words
     elif turned is None:
         reason = f"its shape of {by_words(source.tensors[base].shape)} is not the update's"
     elif magnitude and (len(update.shape) != 2 or update.embedding or turned):
