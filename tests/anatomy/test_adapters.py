@@ -97,6 +97,12 @@ def test_a_configuration_that_tells_no_scale_is_not_called_missing(config, reaso
     assert reason in of.note("q.update.weight")
 
 
+def test_factors_that_began_as_a_part_of_the_weight_are_said_to():
+    state = {"q.lora_A.weight": A, "q.lora_B.weight": B}
+    assert "holds a part of it" in in_use(state, {**CONFIG, "init_lora_weights": "pissa_niter_16"}).notes[0]
+    assert not in_use(state, {**CONFIG, "init_lora_weights": True}).notes
+
+
 def test_a_small_update_has_exactly_its_rank():
     update = in_use({"q.lora_A.weight": A.half(), "q.lora_B.weight": B.half()}, CONFIG).read("q.update.weight")
     values = torch.linalg.svdvals(update)

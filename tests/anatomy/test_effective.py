@@ -170,7 +170,7 @@ SCALES = [
 tensors = st.tuples(st.sampled_from(SHAPES), st.sampled_from(KINDS))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), tensors, max_size=6), st.sampled_from(CONFIGS), st.sampled_from(SCALES))
 def test_whatever_a_file_holds_every_tensor_is_shown_used_or_left_out(held, config, beside):
     state = {f"q.{name}": torch.ones(shape).to(kind) for name, (shape, kind) in held.items()}

@@ -52,6 +52,12 @@ def adapters(source: Source) -> Findings:
     layers = _grouped(source)
     for layer, by_adapter in layers.items():
         _layer(layer, by_adapter, source, findings)
+    start = source.beside.get("adapter_config.json", {}).get("init_lora_weights")
+    if layers and isinstance(start, str) and start.split("_")[0].lower() in ("pissa", "olora", "corda"):
+        findings.notes.append(
+            f"init_lora_weights = {start}: training began from factors of the weight itself, so that an update holds a "
+            "part of it beside what was learned"
+        )
     used = {name for formed in findings.formed for name in formed.pieces}
     used |= {left.name for left in findings.left_out}
     _others(source, used, bool(layers), findings)
