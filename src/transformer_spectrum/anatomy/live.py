@@ -118,7 +118,8 @@ def _acting(layer: nn.Module) -> _Acting:
     acting = _Acting()
     if parametrize.is_parametrized(layer):
         acting.hidden.add("parametrizations")
-        for name, chain in layer.parametrizations.items():  # type: ignore[union-attr, operator]
+        chains: Any = layer.parametrizations  # a ModuleDict, though Module.__getattr__ promises less
+        for name, chain in chains.items():
             made_by = ", ".join(type(step).__name__.lstrip("_") for step in chain)
             acting.tensors[name], acting.notes[name] = (
                 getattr(layer, name),
@@ -134,7 +135,7 @@ def _acting(layer: nn.Module) -> _Acting:
     _of_adapter(layer, acting)
     weight = getattr(type(layer), "weight", None)
     if not _own(layer) and callable(weight) and type(layer).__module__.startswith("torch.ao."):
-        acting.tensors["weight"], acting.notes["weight"] = layer.weight(), "dequantised"  # type: ignore[operator]
+        acting.tensors["weight"], acting.notes["weight"] = weight(layer), "dequantised"
     return acting
 
 
