@@ -1,0 +1,81 @@
+"""Local times without offsets that follow a clock which changes between winter and summer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from transformer_spectrum.data.frequency import fixed_axis, skipped
+from transformer_spectrum.data.time_axis import Notation
+
+ZONES = (
+    *("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "Australia/Sydney", "Pacific/Auckland"),
+    *("America/Santiago", "Asia/Jerusalem"),
+)
+"""One zone for each rule by which clocks change, as all that matters here is when they do."""
+
+
+def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None:
+    """Reads local times as those of a zone, where this leaves no step without a row around the changes of its clock.
+
+    Args:
+        blocks: of each series, nanoseconds since 1970 by the clock on the wall, in the order of the rows.
+    Returns:
+        The zone, and nanoseconds since 1970 UTC; None where no zone explains a missing or a repeated hour.
+    """
+    unit = fixed_axis(np.concatenate(list(blocks))).unit
+    if 24 * 3_600_000_000_000 % unit or unit > 3_600_000_000_000:
+        return None
+    lost = skipped(fixed_axis(np.concatenate(list(blocks))), blocks)[0]
+    repeated = any(len(np.unique(block)) < len(block) for block in blocks)
+    if not lost and not repeated:
+        return None
+    for zone in ZONES:
+        try:
+            made = [_instants(block, zone) for block in blocks]
+        except ValueError:  # a time that the zone's clock skips, or repeats where the rows do not
+            continue
+        axis = fixed_axis(np.concatenate(made))
+        steady = all(len(np.unique(block)) == len(block) for block in made)
+        if steady and axis.unit == unit and (repeated or skipped(axis, made)[0] < lost):
+            return zone, made
+    return None
+
+
+def _instants(block: np.ndarray, zone: str) -> np.ndarray:
+    dates = pd.DatetimeIndex(block)
+    return dates.tz_localize(zone, ambiguous="infer").tz_convert("UTC").tz_localize(None).as_unit("ns").asi8
+
+
+def local(zone: str) -> Notation:
+    """Writes instants as the zone's clock shows them."""
+
+    def write(value: int) -> str:
+        return pd.Timestamp(value, tz="UTC").tz_convert(zone).tz_localize(None).isoformat()
+
+    return Notation(f"local times with the clock changes of {zone}", write)
+
+
+def with_offset(zone: str | None, offset: int | None) -> Notation:
+    """Writes instants with their offset from UTC.
+
+    Args:
+        zone: that decides the offset; None = none is known.
+        offset: nanoseconds, where it is always the same; else UTC.
+    """
+    fixed = pd.Timedelta(offset or 0).to_pytimedelta()
+
+    def write(value: int) -> str:
+        date = pd.Timestamp(value, tz="UTC")
+        if zone is not None:
+            return date.tz_convert(zone).isoformat()
+        return (date.tz_localize(None) + fixed).isoformat() + _spelled(int(fixed.total_seconds()))
+
+    return Notation("dates with offsets", write)
+
+
+def _spelled(seconds: int) -> str:
+    minutes = abs(seconds) // 60
+    return f"{'-' if seconds < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
