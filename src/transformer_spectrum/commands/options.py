@@ -20,6 +20,11 @@ MODEL = {
     "--num-heads": "model.heads",
     "--num-layers": "model.layers",
 }
+COLUMNS = {
+    "--time-column": "data.file.time_column",
+    "--entity-column": "data.file.entity_column",
+    "--value-columns": "data.file.value_columns",
+}
 TRAINING = {
     **MODEL,
     "-l/--loss": "loss.type",
@@ -32,6 +37,7 @@ TRAINING = {
     "--output-len": "data.output_length",
     "--batch-size": "training.batch_size",
     "--test-split": "data.split.test",
+    **COLUMNS,
     "--seed": "seed",
     "--device": "device",
 }
@@ -133,8 +139,8 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-_TYPES = {"integer": _whole, "number": _number, "boolean": _flag, "string": str}
-_METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT"}
+_TYPES = {"integer": _whole, "number": _number, "boolean": _flag, "string": str, "array": str}
+_METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT", "array": "LIST"}
 
 
 def escaped(text: str) -> str:

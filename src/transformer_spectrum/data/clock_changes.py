@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.data.frequency import fixed_axis, skipped
-from transformer_spectrum.data.time_axis import Notation
+from transformer_spectrum.data.time_axis import NANOSECONDS_A_DAY, Notation
 
 ZONES = (
     *("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "Australia/Sydney", "Pacific/Auckland"),
-    *("America/Santiago", "Asia/Jerusalem"),
+    *("America/Santiago", "Asia/Jerusalem", "America/Chicago", "America/Denver", "America/Los_Angeles"),
 )
-"""One zone for each rule by which clocks change, as all that matters here is when they do."""
+"""At least one zone for each rule by which clocks change: what matters here is when they do."""
 
 
 def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None:
@@ -47,6 +47,39 @@ def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | 
 def _instants(block: np.ndarray, zone: str) -> np.ndarray:
     dates = pd.DatetimeIndex(block)
     return dates.tz_localize(zone, ambiguous="infer").tz_convert("UTC").tz_localize(None).as_unit("ns").asi8
+
+
+def days_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None:
+    """Reads times in UTC as days of a zone, where its clock shows the same time of day at all of them.
+
+    Args:
+        blocks: of each series, nanoseconds since 1970 UTC.
+    Returns:
+        The zone, and nanoseconds since 1970 by its clock; None where no zone does it.
+    """
+    for zone in ZONES:
+        walls = [_wall(block, zone) for block in blocks]
+        if len(np.unique(np.concatenate(walls) % NANOSECONDS_A_DAY)) == 1:
+            return zone, walls
+    return None
+
+
+def zone_of(walls: np.ndarray, instants: np.ndarray) -> str | None:
+    """The first zone whose clock shows so much at some instants, nanoseconds since 1970 both; None where none does."""
+    return next((zone for zone in ZONES if (_wall(instants, zone) == walls).all()), None)
+
+
+def _wall(block: np.ndarray, zone: str) -> np.ndarray:
+    return pd.DatetimeIndex(block).tz_localize("UTC").tz_convert(zone).tz_localize(None).as_unit("ns").asi8
+
+
+def midnight(zone: str) -> Notation:
+    """Writes days of a zone as instants in UTC."""
+
+    def write(value: int) -> str:
+        return pd.Timestamp(value).tz_localize(zone).tz_convert("UTC").isoformat()
+
+    return Notation(f"days of {zone} in UTC", write)
 
 
 def local(zone: str) -> Notation:

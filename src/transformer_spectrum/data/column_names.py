@@ -14,9 +14,9 @@ ENTITY = frozenset({"entity", "series", "unique_id"})
 
 ENTITY_WORDS = _set(
     "entity series country countries location region state province county city area territory jurisdiction name "
-    "station site store shop item product article ticker symbol stock asset currency sensor device meter machine node plant "
-    "customer user account patient subject person company firm bank sector industry group category class species geo "
-    "airline airport route land ort ville pays pais unit family brand household turbine building zone district "
+    "station site store shop item product article ticker symbol stock asset currency sensor device meter machine node "
+    "plant customer user account patient subject person company firm bank sector industry group category class species "
+    "geo airline airport route land ort ville pays pais unit family brand household turbine building zone district "
     "stadt gruppe panel sku"
 )
 IDENTIFIERS = _set("id ids nr no number code key fips zip iso gid sku uid")
@@ -40,8 +40,9 @@ PARTS = {
 }
 CLOCKS = _set(
     "time date datetime dates times ds timestamp timestamps ts step steps period periods epoch unixtime unix "
-    "yearmonth yearweek yearquarter yyyymm yyyymmdd yyyyww yyyyddd yyyyq ym weekday dayofweek dow fiscalyear timeperiod timeindex "
-    "timestep zeit datum zeitpunkt fecha temps tiempo decimaldate decimalyear obstime observationdate refdate"
+    "yearmonth yearweek yearquarter yyyymm yyyymmdd yyyyww yyyyddd yyyyq ym weekday dayofweek dow timeperiod "
+    "fiscalyear timeindex timestep zeit datum zeitpunkt fecha temps tiempo decimaldate decimalyear obstime "
+    "observationdate refdate"
 )
 COUNTERS = _set(
     "t index idx id unnamed rowid rownames rownumber rownum row level0 obs n no nr seq sequence sample tick frame "

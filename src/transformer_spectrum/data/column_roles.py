@@ -1,7 +1,9 @@
-"""The roles of a table's columns: time, what tells series apart, values; as recognised, or as somebody has named them."""
+"""The roles of a table's columns: time, what tells series apart, values; recognised, or named by somebody."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformer_spectrum.data.table_columns import Table
@@ -16,7 +18,7 @@ class ChosenColumns:
 
     Attributes:
         time: `--time-column`.
-        entity: `--entity-column`.
+        entity: `--entity-column`; more than one, between commas, tell the series apart together.
         values: `--value-columns`.
     """
 
@@ -24,9 +26,16 @@ class ChosenColumns:
     entity: str | None = None
     values: tuple[str, ...] | None = None
 
-    def named(self) -> list[tuple[str, str]]:
+    def entity_parts(self, columns: Sequence[str]) -> list[str]:
+        """The columns that `entity` names: one, or several between commas."""
+        if self.entity is None or self.entity in columns:
+            return [] if self.entity is None else [self.entity]
+        return [name.strip() for name in next(csv.reader([self.entity], skipinitialspace=True))]
+
+    def named(self, columns: Sequence[str] = ()) -> list[tuple[str, str]]:
         """(option, column) of each."""
-        pairs = [("--time-column", self.time), ("--entity-column", self.entity)]
+        pairs = [("--time-column", self.time)]
+        pairs += [("--entity-column", name) for name in self.entity_parts(columns)]
         pairs += [("--value-columns", name) for name in self.values or ()]
         return [(option, name) for option, name in pairs if name is not None]
 
@@ -52,7 +61,7 @@ class Roles:
 
 def free_columns(table: Table, chosen: ChosenColumns, roles: Roles | None = None) -> list[str]:
     """Columns that have no role yet."""
-    taken = {name for _, name in chosen.named()}
+    taken = {name for _, name in chosen.named(table.columns)}
     if roles is not None:
         taken |= {*roles.time, roles.entity or "", *roles.left_out}
     return [name for name in table.columns if name not in taken]

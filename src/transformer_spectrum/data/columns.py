@@ -48,7 +48,7 @@ def assign(table: Table, chosen: ChosenColumns) -> Roles:
 
 def _check_named(table: Table, chosen: ChosenColumns) -> None:
     seen: dict[str, str] = {}
-    for option, name in chosen.named():
+    for option, name in chosen.named(table.columns):
         if name not in table.columns:
             near = get_close_matches(name, table.columns, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {shortened(table.columns)}"

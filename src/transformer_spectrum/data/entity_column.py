@@ -20,7 +20,7 @@ TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(
 
 def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
     if chosen.entity is not None:
-        return chosen.entity
+        return chosen.entity if chosen.entity in table.columns else table.join(chosen.entity_parts(table.columns))
     free = free_columns(table, chosen)
     certain = [name for name in free if name.lower() in names.ENTITY]
     if certain:
@@ -29,7 +29,7 @@ def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
     texts = [name for name in free if table.kind(name) == "text" and name not in in_dates]
     texts = [name for name in texts if not names.named_as_time(name)]
     if texts:
-        return _of_texts(table, texts)
+        return _of_texts(table, texts, chosen)
     return _of_identifiers(table, free)
 
 
@@ -40,7 +40,7 @@ def refuse_blank(table: Table, entity: str) -> None:
         raise InputError(f"{table.path}: row {int(np.argmax(blank)) + 1}: {entity} is blank")
 
 
-def _of_texts(table: Table, texts: list[str]) -> str | None:
+def _of_texts(table: Table, texts: list[str], chosen: ChosenColumns) -> str | None:
     """The text by which all others are given, a usual name first."""
     headers = [name for name in table.columns if re.fullmatch(TIME_AS_HEADER, name)]
     if len(headers) > max(2, len(table.columns) / 2):
@@ -60,11 +60,14 @@ def _of_texts(table: Table, texts: list[str]) -> str | None:
         ):
             return name
     repeated = [name for name in texts if counts[name] < rows]
+    usual = [name for name in ranked if names.named_as_entity(name)]
+    if chosen.values is not None and len(usual) < 2:
+        return usual[0] if usual else None
     if len(repeated) < 2:
         raise no_number(table, texts[0])
     raise InputError(
         f"{table.path}: {shortened(repeated)} are text, and none of them gives the others: name what tells the series "
-        f"apart by --entity-column (two that do it together must be joined in one column), {VALUES_OPTION}"
+        f"apart by --entity-column, which takes more than one, as {','.join(repeated[:2])}, {VALUES_OPTION}"
     )
 
 
@@ -77,8 +80,14 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
     for name in numbers:
         if not names.named_as_identifier(name) or name in clocks or not table.whole(name) or table.unique(name):
             continue
-        if _settles(table, name, clocks) if clocks else words(name)[-1:] in (["id"], ["ids"]):
+        if _settles(table, [name], clocks) if clocks else words(name)[-1:] in (["id"], ["ids"]):
             tellers.append(name)
+    usual = [name for name in numbers if names.named_as_identifier(name) and table.whole(name) and name not in clocks]
+    if clocks and not tellers and len(usual) > 1 and _settles(table, usual, clocks):
+        raise InputError(
+            f"{table.path}: {shortened(usual)} seem to tell the series apart together; if so, say --entity-column "
+            f"{','.join(usual)}, {VALUES_OPTION}"
+        )
     if len(tellers) > 1 and clocks:
         raise InputError(
             f"{table.path}: {shortened(tellers)} may tell the series apart; name the one that does by --entity-column"
@@ -86,9 +95,9 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
     return tellers[0] if tellers else None
 
 
-def _settles(table: Table, name: str, clocks: list[str]) -> bool:
-    """Whether times repeat, but not within one value of a column."""
-    keys = table.frame[[name, *clocks]].astype(str)
+def _settles(table: Table, tellers: list[str], clocks: list[str]) -> bool:
+    """Whether times repeat, but not within one value of some columns."""
+    keys = table.frame[[*tellers, *clocks]].astype(str)
     return bool(keys[clocks].duplicated().any() and not keys.duplicated().any())
 
 
@@ -100,6 +109,10 @@ def check_entity(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
     if names.named_as_entity(entity):
         return
     if len(np.unique(roles.times.values)) == len(table.frame):
+        if chosen.values is not None:
+            roles.entity = None
+            table.blocks = [np.arange(len(table.frame))]
+            return
         raise InputError(
             f"{table.path}: {entity} holds text, and each time comes once: name it by --entity-column if it tells "
             f"series apart, {VALUES_OPTION}"

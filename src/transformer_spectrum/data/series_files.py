@@ -161,8 +161,10 @@ def _trimmed(
 # -- tables ------------------------------------------------------------------------------------------------------------
 def _csv(path: Path) -> pd.DataFrame:
     def complaint(header: list[str]) -> str | None:
-        fine = all(header[1:]) and len(set(header)) == len(header)
-        return None if fine else "every column needs a name of its own"
+        if not (all(header[1:]) and len(set(header)) == len(header)):
+            return "every column needs a name of its own"
+        sign = next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None)
+        return None if sign is None else f"its columns stand between {sign!r}; must be commas"
 
     header, rows = read_rows(path, str(path), None, complaint)
     return pd.DataFrame(rows, columns=[header[0].strip() or UNNAMED, *header[1:]], dtype=object)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.clock_changes import instants_of, local, with_offset
+from transformer_spectrum.data.clock_changes import days_of, instants_of, local, midnight, with_offset, zone_of
 from transformer_spectrum.data.column_roles import ChosenColumns, Roles
 from transformer_spectrum.data.columns import assign
 from transformer_spectrum.data.frequency import infer_axis, numbers_axis, skipped
@@ -113,7 +113,7 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
         raise InputError(f"{path}: a {'long' if roles.entity else 'wide'} table needs a {kind}{rest}")
     values = _numbers(path, frame, roles.values)
     blocks = [np.asarray(rows) for rows in table.blocks]
-    labels = [str(frame[roles.entity].iloc[rows[0]]) for rows in blocks] if roles.entity else [""]
+    labels = [str(table.frame[roles.entity].iloc[rows[0]]) for rows in blocks] if roles.entity else [""]
     axis, ticks = _ticks(roles, blocks)
     _refuse_twice(path, roles, labels, blocks, ticks, axis)
     placed = [
@@ -157,6 +157,10 @@ def _ticks(roles: Roles, blocks: Sequence[np.ndarray]) -> tuple[Axis, list[np.nd
         return _of_instants(times, ticks, [times.instants[rows] for rows in blocks])
     axis = infer_axis(ticks, times.notation)
     if times.notation is None and axis.unit < NANOSECONDS_A_DAY and type(axis) is Axis:
+        days = days_of(ticks) if skipped(axis, ticks)[0] else None
+        if days is not None:
+            zone, walls = days
+            return infer_axis(walls, midnight(zone)), walls
         changed = instants_of(ticks)
         if changed is not None:
             zone, instants = changed
@@ -173,8 +177,13 @@ def _of_instants(times: Times, walls: list[np.ndarray], instants: list[np.ndarra
     whole_days = len(np.unique(times.values % NANOSECONDS_A_DAY)) == 1
     if not twice and (whole_days or skipped(by_wall, walls)[0] < skipped(by_utc, instants)[0]):
         return by_wall, walls
-    offset = int(offsets[0]) if len(offsets) == 1 else None
-    return infer_axis(instants, with_offset(times.zone, offset)), instants
+    days = days_of(instants) if skipped(by_utc, instants)[0] else None
+    if days is not None:
+        zone, walls = days
+        return infer_axis(walls, midnight(zone)), walls
+    if len(offsets) == 1:
+        return infer_axis(instants, with_offset(times.zone, int(offsets[0]))), instants
+    return infer_axis(instants, with_offset(times.zone or zone_of(times.values, times.instants), None)), instants
 
 
 def _refuse_twice(

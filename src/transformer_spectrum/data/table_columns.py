@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformer_spectrum.data.times import Times, as_numbers, blank_cells
 from transformer_spectrum.errors import InputError
 
 Kind = Literal["number", "date", "text", "blank"]
+MEANT_AS_DATE = r"\d{1,4}([-/. ])\d{1,2}\1\d{1,4}(\D|$)"
 FEWEST_ROWS = 5  # of a series: fewer rise by equal steps by chance
 
 
@@ -59,8 +61,8 @@ class Table:
             return "number"
         try:
             self.times(name)
-        except InputError:
-            return "text"
+        except InputError:  # what is certainly meant as a date, but not certain to read, fails when it is used
+            return "date" if re.match(MEANT_AS_DATE, str(cells[~blank_cells(cells)].iloc[0]).strip()) else "text"
         return "date"
 
     def times(self, name: str) -> Times:
@@ -78,6 +80,13 @@ class Table:
         """Makes the rows with one value of a column a series each, in the order of their first rows."""
         groups = self.frame.groupby(self.frame[name].astype(str), sort=False).indices
         self.blocks = [np.asarray(rows) for rows in groups.values()]
+
+    def join(self, columns: Sequence[str]) -> str:
+        """Adds a column of the cells of some, and returns its name."""
+        name = "+".join(columns)
+        texts = [self.frame[column].astype(str) for column in columns]
+        self.frame = self.frame.assign(**{name: texts[0].str.cat(texts[1:], sep="/")})
+        return name
 
     def keys(self, name: str) -> np.ndarray:
         """(rows,) something to compare a column's cells by."""

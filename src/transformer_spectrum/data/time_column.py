@@ -17,12 +17,18 @@ def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
         roles.time, roles.times = (chosen.time,), table.times(chosen.time)
         return
     free = [name for name in free_columns(table, chosen) if name != roles.entity]
-    time = _of_dates(table, free, roles)
     parts = parts_in(table, free)
-    if parts and (time is None or not table.unique(time)):
+    if (
+        parts
+        and "date" not in parts.values()
+        and any(table.kind(name) == "date" and table.unique(name) for name in free)
+    ):
+        parts = {}
+    if parts:
         roles.time = tuple(parts)
         roles.times = combined(table, parts)
         return
+    time = _of_dates(table, free, roles)
     time = time or _of_numbers(table, free)
     if time is not None:
         roles.time, roles.times = (time,), table.times(time)
@@ -36,6 +42,8 @@ def _of_dates(table: Table, free: list[str], roles: Roles) -> str | None:
     """The column of dates; others that are the same in all rows of a series are left out."""
     text = [name for name in free if table.kind(name) == "text" and names.joined(name) in names.CORE]
     dates = [name for name in free if table.kind(name) == "date"] + text
+    if len(dates) == 1:
+        return dates[0]
     if len(dates) > 1:
         for name in dates:
             if table.constant(name) and not names.named_as_time(name):
@@ -52,7 +60,8 @@ def _of_numbers(table: Table, free: list[str]) -> str | None:
     """The column of numbers that is time by its name and by what it holds."""
     numbers = [name for name in free if table.kind(name) == "number"]
     clocks = [name for name in numbers if names.named_as_time(name)]
-    for name in sorted(clocks, key=lambda name: (names.joined(name) not in names.CORE, numbers.index(name))):
+    clocks.sort(key=lambda name: (names.joined(name) not in names.CORE, numbers.index(name)))
+    for name in clocks:
         if not table.unique(name):
             continue
         in_line = table.counts(name) or (table.whole(name) and (table.rising(name) or table.calendar(name)))
@@ -66,9 +75,11 @@ def _of_numbers(table: Table, free: list[str]) -> str | None:
     for name in counters:
         if table.counts(name):
             return name
+    for name in clocks:
+        if names.joined(name) in names.CORE:
+            return name  # though a time comes twice, as will be said
     for name in [*clocks, *counters]:
-        core = names.joined(name) in names.CORE
-        if core or (table.whole(name) and (name in clocks or table.rising(name))):
+        if table.whole(name) and (name in clocks or table.rising(name) or names.numbers_rows(name)):
             raise _no_time(table, name)
     equal = [name for name in numbers if names.named_as_counter(name) and not table.whole(name) and table.counts(name)]
     return equal[0] if equal else None

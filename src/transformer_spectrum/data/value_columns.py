@@ -64,7 +64,7 @@ def _of_date(numbers: np.ndarray, values: np.ndarray, name: str) -> bool:
     readings = {
         "year": [dates.year.to_numpy(), dates.year.to_numpy() % 100, dates.isocalendar().year.to_numpy(np.int64)],
         "month": [dates.month.to_numpy()],
-        "day": [dates.day.to_numpy(), day, *(dates.weekday.to_numpy() + shift for shift in (0, 1))],
+        "day": [dates.day.to_numpy(), day, *(dates.day_of_week.to_numpy() + shift for shift in (0, 1))],
         "hour": [dates.hour.to_numpy(), dates.hour.to_numpy() + 1],
         "minute": [dates.minute.to_numpy()],
         "week": [week, (day - 1) // 7 + 1, (day - 1) // 7],
@@ -72,7 +72,7 @@ def _of_date(numbers: np.ndarray, values: np.ndarray, name: str) -> bool:
         "day of the year": [day],
     }
     if names.joined(name) in ("weekday", "dayofweek", "dow"):
-        weekday = dates.weekday.to_numpy()
+        weekday = dates.day_of_week.to_numpy()
         candidates = [weekday, weekday + 1, (weekday + 1) % 7, (weekday + 1) % 7 + 1]
     else:
         part = names.part_of_date(name)
