@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.data import covid, rvr
-from transformer_spectrum.data.sources import Export, fetch
+from transformer_spectrum.data.catalogue import left_out
+from transformer_spectrum.data.sources import DATA_FILE, Export, fetch
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.synthetic import synthesize
 from transformer_spectrum.distributions.sgt import SGT
@@ -65,6 +67,10 @@ def fetch_covid(params: Params, folder: str | Path) -> None:
         remarks=covid.REMARKS,
     )
     _fetch(params, export, [folder])
+    if lacking := left_out(covid.not_used(Path(folder) / DATA_FILE, data.covid.countries)):
+        print(
+            f"{covid.FILE_NAME}: of the {len(data.covid.countries)} in data.covid.countries, {lacking}", file=sys.stderr
+        )
 
 
 def fetch_rvr(params: Params, folders: Sequence[str | Path]) -> None:

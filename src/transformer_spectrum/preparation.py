@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum import scores
-from transformer_spectrum.data.catalogue import CATALOGUE
+from transformer_spectrum.data.catalogue import CATALOGUE, left_out
 from transformer_spectrum.data.describe import describe
 from transformer_spectrum.data.series import Series
 from transformer_spectrum.data.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
@@ -79,6 +79,8 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
             f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
             file=sys.stderr,
         )
+    if lacking := left_out(report):
+        print(f"prepare: {data.dataset}: {lacking}", file=sys.stderr)
     write_windows(params, series, report, provenance, processed, metrics)
 
 
