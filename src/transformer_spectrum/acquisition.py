@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.data import covid, rvr
-from transformer_spectrum.data.catalogue import left_out
 from transformer_spectrum.data.sources import DATA_FILE, Export, fetch
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.synthetic import synthesize
+from transformer_spectrum.data.tables import left_out
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.files import atomic_folder, atomic_path, write_json
 from transformer_spectrum.params import Params

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum import scores
-from transformer_spectrum.data.catalogue import CATALOGUE, left_out
+from transformer_spectrum.data.catalogue import CATALOGUE
 from transformer_spectrum.data.describe import describe
 from transformer_spectrum.data.series import Series
 from transformer_spectrum.data.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
 from transformer_spectrum.data.sources import MIRROR_VARIABLE
-from transformer_spectrum.data.tables import shortened
+from transformer_spectrum.data.tables import left_out, shortened
 from transformer_spectrum.data.windows import Windows, make_windows, pack
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_folder, read_json, sha256, write_arrays, write_json

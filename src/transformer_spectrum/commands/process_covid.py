@@ -64,8 +64,8 @@ def _provenance_of(raw: Path) -> dict[str, Any]:
 
 def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
     """Writes the series of days and, beside them, where they come from and what was left out."""
-    from transformer_spectrum.data import catalogue
     from transformer_spectrum.data.series_files import DAYS, SeriesFile, write_series_file
+    from transformer_spectrum.data.tables import left_out as words_on
     from transformer_spectrum.files import write_json
     from transformer_spectrum.provenance import describe_source
 
@@ -83,7 +83,7 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
         left_out=json.loads(json.dumps(left_out)),
     )
     write_json(out.with_name(f"{out.name}.provenance.json"), made)
-    lacking = catalogue.left_out(left_out)
+    lacking = words_on(left_out)
     print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
     if about["standin"]:
         print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformer_spectrum.data.series import Series
-from transformer_spectrum.data.tables import shortened
 
 Read = Callable[[Path, Any], tuple[list[Series], dict[str, Any]]]
 """Folder of the raw data, the data set's block of parameters -> its series, and a report of what was left out."""
@@ -19,25 +18,6 @@ RVR_COLUMNS = {
     "rvr_beds": "average_inpatient_beds_occupied",
     "rvr_flu": "total_admissions_all_influenza_confirmed_past_7days",
 }
-
-LEFT_OUT = {
-    "countries_missing": "not in the table",
-    "countries_without_cases": "without cases",
-    "jurisdictions_without_values": "without values",
-    "aggregates_dropped": "sums of others",
-}
-"""Entry of a reader's report -> what its names have in common."""
-
-
-def left_out(report: Mapping[str, Any]) -> str:
-    """What a reader's report says was left out, such as "left out: not in the table: Oz"; empty where nothing was."""
-    reasons = []
-    for entry, words in LEFT_OUT.items():
-        names = report.get(entry, [])
-        names = names["names"] if isinstance(names, Mapping) else names
-        if names:
-            reasons.append(f"{words}: {shortened(names)}")
-    return f"left out: {'; '.join(reasons)}" if reasons else ""
 
 
 @dataclass(frozen=True)

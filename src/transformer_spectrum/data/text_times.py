@@ -206,11 +206,25 @@ def _spelled(pattern: str) -> str:
     return pattern.replace("%d", "dd").replace("%m", "mm").replace("%Y", "yyyy").replace("%y", "yy")
 
 
+def _unlike_the_first(text: pd.Series, wrong: np.ndarray, rule: str) -> tuple[np.ndarray, str]:
+    """Rows that are not written as the first, where that is a date, and the rule; else what is given."""
+    days = (*YEAR_FIRST, *NAMED_DAYS, *WITH_DOTS, *(pattern for pair in DAY_OR_MONTH_FIRST for pattern in pair))
+    for pattern in (*MONTHS, *NAMED_MONTHS, *(day + clock for clock in CLOCKS for day in days)):
+        if _parsed(text.iloc[:1], pattern) is not None:
+            fails = pd.to_datetime(text, format=pattern, errors="coerce").isna().to_numpy()
+            if fails.sum() < wrong.sum():
+                wrong, rule = fails, f"must be a date such as {text.iloc[0]}"
+    return wrong, rule
+
+
 def _iso_dates(place: str, cells: pd.Series, text: pd.Series) -> Times:
     text = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
     dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     if dates.isna().any():
-        raise complain(place, cells, dates.isna().to_numpy(), f"{RULE}, {REMEDY}")
+        wrong, rule = dates.isna().to_numpy(), f"{RULE}, {REMEDY}"
+        if wrong[0]:
+            wrong, rule = _unlike_the_first(text, wrong, rule)
+        raise complain(place, cells, wrong, rule)
     instants = nanoseconds(dates.dt.tz_localize(None))
     timed = text.str.contains(":") | text.str.contains(r"T\d")
     offset = timed & text.str.contains(OFFSET, regex=True)
