@@ -93,7 +93,7 @@ def test_rows_in_any_order_are_sorted_and_that_is_said(tmp_path):
 
 def test_gaps_are_counted_in_every_series(tmp_path):
     held = read(tmp_path, LONG[LONG.Year % 3 != 0])
-    inside = len(YEARS[(YEARS % 3 == 0) & (YEARS > 1961)]) * 3
+    inside = len(YEARS[(YEARS % 3 == 0) & (YEARS < YEARS[-1])]) * 3
     assert held.reading.gaps == inside
     assert f"gaps: {inside} of" in held.reading.line()
 
@@ -134,18 +134,13 @@ def test_parts_of_a_date_beside_it_are_left_out_and_covariates_stay(tmp_path):
     [
         ({"year": MONTHS.year, "month": MONTHS.month}, "1 month", "2020-09"),
         ({"Year": MONTHS.year, "Month": MONTHS.strftime("%b")}, "1 month", "2020-09"),
-        (
-            dict(zip("ymd", zip(*((int(a), int(b), int(c)) for a, b, c in DATES.str.split("-"))), strict=True)),
-            None,
-            None,
-        ),
         ({"year": 2000 + np.arange(N) // 4, "quarter": np.arange(N) % 4 + 1}, "1 quarter", "2007Q3"),
         ({"year": 2019 + np.arange(N) // 12, "day": np.arange(N) % 12 + 1}, None, None),
     ],
 )
 def test_a_date_in_columns_of_its_parts_is_one_time_or_a_refusal(parts, step, after, tmp_path):
     if step is None:
-        with pytest.raises(InputError, match="--time-column|--value-columns|--entity-column"):
+        with pytest.raises(InputError, match="time by --time-column"):
             read(tmp_path, wide(**parts))
         return
     held = read(tmp_path, wide(**parts))
@@ -203,7 +198,7 @@ TWO = pd.DataFrame(
             {"time": "born"},
             ("x", "y"),
         ),
-        (wide(id=np.arange(N) ** 2 % 91), "id may be time or a feature", {"values": ("x",)}, ("x",)),
+        (wide(id=GENERATOR.permutation(500)[:N]), "id may be time or a feature", {"values": ("x",)}, ("x",)),
         (wide(month=np.arange(N) % 12 + 1), "month is 1 twice", {"values": ("x", "month")}, ("x", "month")),
         (wide(date=DATES, sky=["sun", "rain"] * (N // 2)), "sky holds text", {"values": ("x", "y")}, ("x", "y")),
         (LONG.assign(state=[*"ab"] * 45), "state = 'a'; must be blank or", {"values": ("cases",)}, ("cases",)),
