@@ -29,12 +29,12 @@ def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
         roles.times = combined(table, parts)
         return
     time = _of_dates(table, free, roles)
-    time = time or _of_numbers(table, free)
+    time = time or _of_numbers(table, free, strict=chosen.values is None)
     if time is not None:
         roles.time, roles.times = (time,), table.times(time)
         return
-    for name in free:
-        if table.kind(name) == "number":
+    for name in free:  # beside named values, the order of the rows is time where it is that of the column
+        if table.kind(name) == "number" and not (chosen.values is not None and table.rising(name)):
             _refuse_likeness(table, name)
 
 
@@ -56,8 +56,8 @@ def _of_dates(table: Table, free: list[str], roles: Roles) -> str | None:
     return certain[0] if certain else None
 
 
-def _of_numbers(table: Table, free: list[str]) -> str | None:
-    """The column of numbers that is time by its name and by what it holds."""
+def _of_numbers(table: Table, free: list[str], *, strict: bool) -> str | None:
+    """The column of numbers that is time by its name and by what it holds; strict = refuse what may be a value."""
     numbers = [name for name in free if table.kind(name) == "number"]
     clocks = [name for name in numbers if names.named_as_time(name)]
     clocks.sort(key=lambda name: (names.joined(name) not in names.CORE, numbers.index(name)))
@@ -79,7 +79,7 @@ def _of_numbers(table: Table, free: list[str]) -> str | None:
         if names.joined(name) in names.CORE:
             return name  # though a time comes twice, as will be said
     for name in [*clocks, *counters]:
-        if table.whole(name) and (name in clocks or table.rising(name) or names.numbers_rows(name)):
+        if strict and table.whole(name) and (name in clocks or table.rising(name) or names.numbers_rows(name)):
             raise _no_time(table, name)
     equal = [name for name in numbers if names.named_as_counter(name) and not table.whole(name) and table.counts(name)]
     return equal[0] if equal else None
