@@ -140,7 +140,7 @@ def test_parts_of_a_date_beside_it_are_left_out_and_covariates_stay(tmp_path):
 )
 def test_a_date_in_columns_of_its_parts_is_one_time_or_a_refusal(parts, step, after, tmp_path):
     if step is None:
-        with pytest.raises(InputError, match="year has 2019 twice .* by --entity-column"):
+        with pytest.raises(InputError, match=r"year has 2019 twice .* by --entity-column"):
             read(tmp_path, wide(**parts))
         return
     held = read(tmp_path, wide(**parts))

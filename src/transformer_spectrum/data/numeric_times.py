@@ -32,7 +32,8 @@ CLOCKS = {
 }
 FIRST_YEAR, LAST_YEAR = 1500, 2200
 CALENDAR_YEARS = (1800, 2200)
-EPOCHS = (("s", 10**9, 1e8, 4.2e9), ("ms", 10**6, 1e11, 4.2e12), ("us", 10**3, 1e14, 4.2e15), ("ns", 1, 1e17, 4.2e18))
+EPOCHS = (("s", 10**9, 1e8, 5e9), ("ms", 10**6, 5e9, 5e12), ("us", 10**3, 5e12, 5e15), ("ns", 1, 5e15, 9e18))
+"""Unit, nanoseconds, and from where to where the largest lies: from 1973 on, or months before 1970, to 2128."""
 DECIMALS = (1, 2, 4, 12)
 MOST_DEVIATION = 0.1  # of a decimal year's part, in parts: months differ by so much from a twelfth of a year
 NO_PHASE = 0.03  # parts: what rounding to four digits may leave
@@ -145,7 +146,7 @@ def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
         return Times(nanoseconds(dates), True, digits.name, notation)
     if not named & STEPS:
         for unit, factor, low, high in EPOCHS:
-            if low <= np.median(whole) < high and named & CLOCKS:
+            if low <= np.abs(whole).max() < high and named & CLOCKS:
                 return _since_1970(unit, whole * factor, factor, whole=True)
     _refuse_short_years(place, cells, whole, named)
     _refuse_counted_days(place, cells, whole)
@@ -234,7 +235,7 @@ def _refuse_counted_days(place: str, cells: pd.Series, whole: np.ndarray) -> Non
 def _fractions(place: str, cells: pd.Series, numbers: np.ndarray, named: set[str]) -> Times:
     """Seconds since 1970 with parts, decimal years, or equal steps that are no whole numbers."""
     for unit, factor, low, high in EPOCHS:
-        if low <= np.median(numbers) < high and named & CLOCKS:
+        if low <= np.abs(numbers).max() < high and named & CLOCKS:
             # float64 knows no more than microseconds
             return _since_1970(unit, np.round(numbers * factor / 1000).astype(np.int64) * 1000, factor, whole=False)
     if numbers.min() >= FIRST_YEAR and numbers.max() < LAST_YEAR:

@@ -11,7 +11,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.numeric_times import CALENDAR_YEARS, EPOCHS, WHOLE_DATES, YEAR_MONTH
+from transformer_spectrum.data.numeric_times import (
+    CALENDAR_YEARS,
+    EPIWEEK,
+    EPOCHS,
+    WHOLE_DATES,
+    YEAR_MONTH,
+    YEAR_WEEK,
+)
 from transformer_spectrum.data.text_times import read_times
 from transformer_spectrum.data.times import Times, as_numbers, blank_cells
 from transformer_spectrum.errors import InputError
@@ -141,12 +148,12 @@ class Table:
         if not self.whole(name):
             return False
         first, last = CALENDAR_YEARS
-        if (first <= numbers.min() and numbers.max() < last) or any(
-            low <= numbers.min() and numbers.max() < high for _, _, low, high in EPOCHS
-        ):
+        _, _, since_1973, _ = EPOCHS[0]
+        if (numbers.min() >= first and numbers.max() < last) or numbers.min() >= since_1973:
             return True
         whole = numbers.astype(np.int64)
-        return any(way.holds(whole) and way.read(whole).notna().all() for way in (YEAR_MONTH, *WHOLE_DATES))
+        ways = (YEAR_MONTH, YEAR_WEEK, EPIWEEK, *WHOLE_DATES)
+        return any(way.holds(whole) and way.read(whole).notna().all() for way in ways)
 
 
 def no_number(table: Table, name: str) -> InputError:
