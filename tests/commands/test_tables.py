@@ -12,6 +12,7 @@ from transformer_spectrum.commands import forecast as command
 from transformer_spectrum.commands.options import COLUMNS
 from transformer_spectrum.data.windows import SPLITS
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.files import read_json
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.settings import Asked, resolve
 
