@@ -10,7 +10,8 @@ import yaml
 from transformer_spectrum.cli import main
 from transformer_spectrum.commands import forecast as command
 from transformer_spectrum.commands.options import COLUMNS
-from transformer_spectrum.data.windows import SPLITS
+from transformer_spectrum.data.series_files import read_series_file
+from transformer_spectrum.data.windows import SPLITS, make_windows, pack
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json
 from transformer_spectrum.preparation import prepare
@@ -42,8 +43,14 @@ def prepared(folder, frame, **columns):
     return (folder / "data/windows.npz").read_bytes(), description, provenance
 
 
-def count(description):
-    return {split: description[split]["windows"] for split in SPLITS}
+def windows(folder, frame):
+    """Arrays of the windows of a table, and what was read."""
+    frame.to_csv(folder / "series.csv", index=False)
+    held = read_series_file(folder / "series.csv")
+    generator = np.random.default_rng(0)
+    shares = {"by": "entity", "validation": 0.15, "test": 0.15, "scaling": "standard"}
+    splits, _ = make_windows(held.series, length=LENGTH, horizon=6, stride=None, generator=generator, **shares)
+    return pack(splits), held
 
 
 DAYS = pd.date_range("2010-01-01", "2011-01-31")
@@ -65,28 +72,28 @@ YEARS = pd.date_range("1960-01-01", periods=60, freq="YS")
         (pd.bdate_range("2020-01-01", periods=150), {"index": np.arange(150)}),
     ],
 )
-def test_every_way_of_writing_time_gives_the_windows_of_iso_dates(dates, twins, tmp_path, capsys):
-    windows, description, _ = prepared(tmp_path / "iso", table(dates.strftime("%Y-%m-%d")))
+def test_every_way_of_writing_time_gives_the_windows_of_iso_dates(dates, twins, tmp_path):
+    expected, held = windows(tmp_path, table(dates.strftime("%Y-%m-%d")))
     blocks = len(dates) // LENGTH
-    assert count(description) == {"train": 8 * blocks, "validation": 2 * blocks, "test": 2 * blocks}
+    assert [len(expected[f"{split}_start"]) for split in SPLITS] == [8 * blocks, 2 * blocks, 2 * blocks]
     for name, cells in twins.items():
         frame = table(cells, "Entity", name, "cases")
-        made, described, provenance = prepared(tmp_path / name, frame)
-        assert made == windows, name
-        assert described["series"]["features"] == ["cases"]
-        assert described["series"]["columns"] == provenance["columns"]
-        assert provenance["columns"]["time"] == [name]
-        assert f"time: {name} (" in capsys.readouterr().err
-        mixed, described, _ = prepared(
-            tmp_path / name, frame.sample(frac=1, random_state=1).sort_values("Entity", kind="stable")
-        )
-        assert mixed == windows, name
-        assert described["series"]["columns"]["rows_sorted_by_time"] is True
+        mixed = frame.sample(frac=1, random_state=1).sort_values("Entity", kind="stable")
+        for rows in (frame, mixed):
+            made, held = windows(tmp_path, rows)
+            assert (held.features, held.reading.time, held.reading.gaps) == (("cases",), (name,), 0)
+            assert held.reading.reordered is (rows is mixed)
+            for key, array in expected.items():
+                np.testing.assert_array_equal(made[key], array, err_msg=f"{name} {key}", strict=True)
 
 
-def test_a_wide_table_with_its_year_has_the_windows_of_the_long_one(tmp_path):
+def test_a_wide_table_with_its_year_and_a_dated_one_have_the_windows_of_the_long_one(tmp_path):
     frame = table(YEARS.year, "Entity", "Year", "cases")
-    long, _, _ = prepared(tmp_path / "long", frame)
+    long, described, provenance = prepared(tmp_path / "long", frame)
+    assert described["series"]["features"] == ["cases"]
+    assert described["series"]["columns"] == provenance["columns"]
+    iso, _, _ = prepared(tmp_path / "iso", table(YEARS.strftime("%Y-%m-%d")))
+    assert iso == long
     wide, description, _ = prepared(
         tmp_path / "wide", frame.pivot(index="Year", columns="Entity", values="cases").reset_index()
     )
