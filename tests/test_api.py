@@ -197,7 +197,8 @@ def test_weights_from_before_a_parameter_are_read_and_say_so(weights):
     del tree["spectra"]["edge_level"], tree["data"]["file"]
     rewrite(weights, about={"optimizer": "adam", "params": tree})
     loaded = ts.load(weights)
-    assert loaded.provenance["parameters_added_since"] == ["data.file.season", "spectra.edge_level"]
+    of_file = [f"data.file.{name}" for name in ("season", "time_column", "entity_column", "value_columns")]
+    assert loaded.provenance["parameters_added_since"] == [*of_file, "spectra.edge_level"]
     assert loaded.params.spectra.edge_level == ts.load_params(ROOT / "params.yaml").spectra.edge_level
     assert loaded.params.loss == params.loss
     del tree["model"]["layers"]

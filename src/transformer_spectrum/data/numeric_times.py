@@ -99,7 +99,8 @@ def _epiweek(value: int) -> int:
 
 
 def _quarter(numbers: np.ndarray) -> pd.DatetimeIndex:
-    return pd.to_datetime({"year": numbers // 10, "month": numbers % 10 * 3 - 2, "day": 1}, errors="coerce")
+    days = pd.DataFrame({"year": numbers // 10, "month": numbers % 10 * 3 - 2, "day": 1})
+    return pd.DatetimeIndex(pd.to_datetime(days, errors="coerce"))
 
 
 YEAR_WEEK = _Digits("YYYYWW, ISO weeks", 2, lambda n: monday_of(n // 100, n % 100), _iso_week)
@@ -107,7 +108,7 @@ EPIWEEK = _Digits("YYYYWW, weeks from Sunday", 2, lambda n: sunday_of(n // 100, 
 YEAR_QUARTER = _Digits(
     "YYYYQ",
     1,
-    lambda n: pd.DatetimeIndex(_quarter(np.where(n % 10 <= 4, n, 0))),
+    lambda n: _quarter(np.where(n % 10 <= 4, n, 0)),
     lambda value: pd.Timestamp(value).year * 10 + pd.Timestamp(value).quarter,
 )
 YEAR_MONTH = _Digits("YYYYMM", 2, *_by("%Y%m"))
@@ -141,7 +142,7 @@ def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
         dates = digits.read(whole)
         if dates.isna().any():
             rule = f"neither a date {digits.name} nor a number of steps; write dates as 2022-01-31, or steps from 0"
-            raise complain(place, cells, dates.isna(), rule)
+            raise complain(place, cells, np.asarray(dates.isna()), rule)
         notation = Notation(digits.name, digits.write, numeric=True)
         return Times(nanoseconds(dates), True, digits.name, notation)
     if not named & STEPS:

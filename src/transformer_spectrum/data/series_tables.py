@@ -116,6 +116,9 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
     labels = [str(table.frame[roles.entity].iloc[rows[0]]) for rows in blocks] if roles.entity else [""]
     axis, ticks = _ticks(roles, blocks)
     _refuse_twice(path, roles, labels, blocks, ticks, axis)
+    reordered = [roles.times is not None and bool((np.diff(tick) < 0).any()) for tick in ticks]
+    order = _order(labels, blocks, reordered)
+    labels, blocks, ticks = ([items[i] for i in order] for items in (labels, blocks, ticks))
     placed = [
         _placed(path, label, axis.positions(tick), values[rows])
         for label, rows, tick in zip(labels, blocks, ticks, strict=True)
@@ -133,10 +136,21 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
         roles.left_out,
         lost,
         steps,
-        roles.times is not None and any((np.diff(tick) < 0).any() for tick in ticks),
+        any(reordered),
         len(placed),
     )
     return TableSeries(placed, axis, tuple(roles.values) if roles.entity else ("value",), reading)
+
+
+def _order(labels: Sequence[str], blocks: Sequence[np.ndarray], reordered: Sequence[bool]) -> list[int]:
+    """That of the series' first rows; by name where the rows are in no order at all, so that this decides nothing."""
+    order = list(range(len(labels)))
+    together = all(np.ptp(rows) == len(rows) - 1 for rows in blocks)
+    if together or sum(reordered) < 2:
+        return order
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return sorted(order, key=lambda i: int(labels[i]))
+    return sorted(order, key=lambda i: labels[i])
 
 
 def _notation(times: Times | None, axis: Axis) -> str:

@@ -91,8 +91,8 @@ class Table:
     def join(self, columns: Sequence[str]) -> str:
         """Adds a column of the cells of some, and returns its name."""
         name = "+".join(columns)
-        texts = [self.frame[column].astype(str) for column in columns]
-        self.frame = self.frame.assign(**{name: texts[0].str.cat(texts[1:], sep="/")})
+        cells = self.frame[list(columns)].astype(str)
+        self.frame = self.frame.assign(**{name: cells.agg("/".join, axis=1)})
         return name
 
     def keys(self, name: str) -> np.ndarray:
