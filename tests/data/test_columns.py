@@ -171,6 +171,22 @@ def test_a_repeated_id_tells_series_apart_and_one_of_rows_is_left_out(tmp_path):
     assert held.reading.left_out == {"id": "numbers of rows"}
 
 
+def test_columns_that_say_the_time_or_the_entity_again_are_left_out(tmp_path):
+    table = pd.DataFrame(
+        {"unix": HOURS.as_unit("ms").asi8, "date": HOURS.strftime("%Y-%m-%d %H:%M"), "open": noise(48)}
+    )
+    held = read(tmp_path, table.drop(index=[5, 9]).iloc[::-1])
+    assert (held.reading.time, held.reading.left_out) == (("date",), {"unix": "the same as date"})
+    decimal = np.round(MONTHS.year + (MONTHS.month - 0.5) / 12, 4)
+    days = GENERATOR.integers(29, 31, N)  # of February too, so they are no days of the month
+    held = read(tmp_path, wide(**{"year": MONTHS.year, "month": MONTHS.month, "decimal date": decimal, "#days": days}))
+    assert (held.reading.time, held.reading.step) == (("year", "month"), "1 month")
+    assert held.reading.values == ("#days", "x", "y")
+    shops = pd.concat([wide(shop_id=i, region_id=i % 2, date=DATES) for i in range(3)])
+    held = read(tmp_path, shops)
+    assert (held.reading.entity, list(held.reading.left_out)) == ("shop_id", ["region_id"])
+
+
 def test_measurements_that_rise_or_have_a_name_of_time_stay_values(tmp_path):
     total = GENERATOR.random(N).cumsum()
     held = read(tmp_path, wide(total=total))
@@ -192,6 +208,7 @@ TWO = pd.DataFrame(
     [
         (wide(counter=np.arange(N) * 5), "counter rises by 5 from row to row", {"time": "counter"}, ("x", "y")),
         (wide(counter=np.arange(N) * 5), "--value-columns", {"values": ("counter", "x")}, ("counter", "x")),
+        (wide(date=DATES, instant=YEARS - 1959), "instant counts the rows from 1", {"values": ("x",)}, ("x",)),
         (wide(jaar=YEARS), "jaar rises by 1", {"time": "jaar"}, ("x", "y")),
         (
             wide(born=pd.date_range("2024-01-20", periods=N).strftime("%Y%m%d")),

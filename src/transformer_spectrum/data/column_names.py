@@ -17,11 +17,11 @@ ENTITY_WORDS = _set(
     "station site store shop item product article ticker symbol stock asset currency sensor device meter machine node "
     "plant customer user account patient subject person company firm bank sector industry group category class species "
     "geo airline airport route land ort ville pays pais unit family brand household turbine building zone district "
-    "stadt gruppe panel sku"
+    "stadt gruppe panel sku dept department"
 )
 IDENTIFIERS = _set("id ids nr no number code key fips zip iso gid sku uid")
 YEAR = _set("year years yr yyyy jahr annee année ano año anno rok vuosi år")
-MONTH = _set("month months mon mm mo monat mois mes mese")
+MONTH = _set("month months mnth mon mm mo monat mois mes mese")
 DAY = _set("day days dd dom mday dayofmonth tag jour giorno dia")
 HOUR = _set("hour hours hr hh stunde heure hora ora")
 MINUTE = _set("minute minutes minuten")

@@ -48,10 +48,10 @@ def parts_in(table: Table, free: Sequence[str]) -> dict[str, str]:
     if "year" in columns:
         if len(np.unique(table.numbers(columns["year"]))) == len(table.frame) > 1:
             return {}
-        for parts in LEGAL:
-            if set(parts) <= set(columns):
-                return {columns[part]: part for part in parts}
-        return {}
+        legal = [{columns[part]: part for part in parts} for parts in LEGAL if set(parts) <= set(columns)]
+        # "#days" of a month is no day: what makes no dates gives way to fewer parts, if these do
+        real = [parts for parts in legal if not _from_fields(_fields(table, parts))[0].isna().any()]
+        return next(iter(real or legal), {})
     return _clock_beside_date(table, free)
 
 
@@ -96,14 +96,7 @@ def combined(table: Table, parts: dict[str, str]) -> Times:
     Raises:
         InputError: a row has no such date.
     """
-    fields: dict[str, np.ndarray] = {}
-    for name, part in parts.items():
-        if part == "month" and table.kind(name) != "number":
-            months = _month_names(table.frame[name])
-            assert months is not None
-            fields[part] = months
-        elif part not in ("date", "clock"):
-            fields[part] = table.numbers(name).astype(np.int64)
+    fields = _fields(table, parts)
     if "date" in parts.values():
         dates, notation = _with_clock(table, parts, fields), None
     else:
@@ -113,6 +106,19 @@ def combined(table: Table, parts: dict[str, str]) -> Times:
         cells = ", ".join(f"{name} = {table.frame[name].iloc[row]}" for name in parts)
         raise InputError(f"{table.path}: row {row + 1}: {cells}: no such date")
     return Times(nanoseconds(dates), True, "parts of a date", notation)
+
+
+def _fields(table: Table, parts: dict[str, str]) -> dict[str, np.ndarray]:
+    """(rows,) whole numbers of each part."""
+    fields: dict[str, np.ndarray] = {}
+    for name, part in parts.items():
+        if part == "month" and table.kind(name) != "number":
+            months = _month_names(table.frame[name])
+            assert months is not None
+            fields[part] = months
+        elif part not in ("date", "clock"):
+            fields[part] = table.numbers(name).astype(np.int64)
+    return fields
 
 
 def _with_clock(table: Table, parts: dict[str, str], fields: dict[str, np.ndarray]) -> pd.DatetimeIndex:

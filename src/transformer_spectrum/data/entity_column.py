@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pandas as pd
 
 from transformer_spectrum.data import column_names as names
 from transformer_spectrum.data.column_roles import VALUES_OPTION, ChosenColumns, Roles, free_columns
@@ -49,15 +48,12 @@ def _of_texts(table: Table, texts: list[str], chosen: ChosenColumns) -> str | No
             "or there must be columns of the entity, the time and the value"
         )
     rows = len(table.frame)
-    codes = {name: table.frame[name].astype(str) for name in texts}
-    counts = {name: cells.nunique() for name, cells in codes.items()}
+    counts = {name: table.frame[name].astype(str).nunique() for name in texts}
     ranked = sorted(texts, key=lambda name: (not names.named_as_entity(name), texts.index(name)))
     for name in ranked:
         if counts[name] == rows and not names.named_as_entity(name):
             continue
-        if all(
-            pd.concat([codes[name], codes[text]], axis=1).drop_duplicates().shape[0] == counts[name] for text in texts
-        ):
+        if all(_gives(table, name, text) for text in texts):
             return name
     repeated = [name for name in texts if counts[name] < rows]
     usual = [name for name in ranked if names.named_as_entity(name)]
@@ -88,11 +84,19 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
             f"{table.path}: {shortened(usual)} seem to tell the series apart together; if so, say --entity-column "
             f"{','.join(usual)}, {VALUES_OPTION}"
         )
+    of_all = [name for name in tellers if all(_gives(table, name, teller) for teller in tellers)]
+    if of_all:
+        return of_all[0]
     if len(tellers) > 1 and clocks:
         raise InputError(
             f"{table.path}: {shortened(tellers)} may tell the series apart; name the one that does by --entity-column"
         )
     return tellers[0] if tellers else None
+
+
+def _gives(table: Table, name: str, given: str) -> bool:
+    """Whether one column has one value for each value of another."""
+    return table.frame[[name, given]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
 
 
 def _settles(table: Table, tellers: list[str], clocks: list[str]) -> bool:

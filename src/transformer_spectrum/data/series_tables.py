@@ -218,7 +218,7 @@ def _refuse_twice(
         holder = label or " and ".join(roles.time)
         rest = "each time may come once"
         if roles.entity is None:
-            rest += ", or name the column that tells series apart by --entity-column"
+            rest += ", or name the column (or columns, between commas) that tell series apart by --entity-column"
         elif axis.dated and axis.unit < NANOSECONDS_A_DAY:
             rest += "; where a clock was set back, write times with their offset from UTC"
         raise InputError(f"{path}: {holder} has {time} twice (rows {first} and {second}); {rest}")

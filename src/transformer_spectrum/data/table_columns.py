@@ -138,6 +138,16 @@ class Table:
             sizes.append(len(rows))
         return max(sizes) > 1
 
+    def numbers_rows(self, name: str) -> bool:
+        """Whether a column counts, by ones from 0 or 1 on, the rows of the table or of every series of some length."""
+        numbers = self.numbers(name)
+        every = [np.arange(len(numbers))]
+        return self.long_enough() and any(
+            all((numbers[rows] == np.arange(len(rows)) + first).all() for rows in blocks)
+            for first in (0, 1)
+            for blocks in (every, self.blocks)
+        )
+
     def long_enough(self) -> bool:
         """Whether some series has so many rows that a rule in them is none by chance."""
         return max(len(rows) for rows in self.blocks) >= FEWEST_ROWS

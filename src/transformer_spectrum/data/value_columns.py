@@ -11,6 +11,8 @@ from transformer_spectrum.data.table_columns import Table, no_number
 from transformer_spectrum.data.times import Times
 from transformer_spectrum.errors import InputError
 
+NEAR = 0.13  # years: a decimal year may stand for a month's first day, its middle or its end
+
 
 def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
     """Why a column is left out, None where it holds values."""
@@ -25,7 +27,15 @@ def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
         raise no_number(table, name)
     if roles.entity is not None and names.named_as_identifier(name) and table.whole(name) and table.constant(name):
         return f"a number that {roles.entity} gives"
-    return _why_beside_time(table, name, roles) if roles.times is not None else None
+    if roles.times is None:
+        return None
+    reason = _why_beside_time(table, name, roles)
+    if reason is None and table.numbers_rows(name) and not names.named_as_time(name):
+        raise InputError(
+            f"{table.path}: {name} counts the rows from {table.numbers(name).min():g} on beside {' and '.join(roles.time)}: "
+            "a value? Name the columns of values by --value-columns"
+        )
+    return reason
 
 
 def _why_beside_time(table: Table, name: str, roles: Roles) -> str | None:
@@ -37,17 +47,29 @@ def _why_beside_time(table: Table, name: str, roles: Roles) -> str | None:
         return f"a part of {' and '.join(roles.time)}"
     if not (clock or names.named_as_counter(name)):
         return None
+    if clock and _same_time(table, name, times):
+        return f"the same as {' and '.join(roles.time)}"
     if table.counts(name) and (table.rising(name) or _in_order(table, name, times)):
         return "counts the rows"
     distinct = len(np.unique(table.numbers(name)))
     if names.numbers_rows(name) and table.whole(name) and distinct == len(table.frame):
         return "numbers of rows"
-    if clock and table.whole(name) and (_in_order(table, name, times) or table.rising(name)):
+    if clock and table.unique(name) and (_in_order(table, name, times) or table.rising(name)):
         raise InputError(
             f"{table.path}: {name} rises with {' and '.join(roles.time)}: the same time again, or a value? Name the "
             "columns of values by --value-columns"
         )
     return None
+
+
+def _same_time(table: Table, name: str, times: Times) -> bool:
+    """Whether a column gives the same time in another notation, or an offset apart."""
+    try:
+        again = table.times(name)
+    except InputError:
+        return False
+    apart = np.unique(again.values - times.values)
+    return len(np.unique(times.values)) > 1 and again.dated == times.dated and len(apart) == 1
 
 
 def _in_order(table: Table, name: str, times: Times) -> bool:
@@ -58,7 +80,7 @@ def _in_order(table: Table, name: str, times: Times) -> bool:
 
 def _of_date(numbers: np.ndarray, values: np.ndarray, name: str) -> bool:
     """Whether numbers are the year, month, day, ... of dates."""
-    dates = pd.DatetimeIndex(values)
+    dates, part_of = pd.DatetimeIndex(values), names.part_of_date(name)
     week = dates.isocalendar().week.to_numpy(np.int64)
     day = dates.day_of_year.to_numpy()
     readings = {
@@ -75,7 +97,9 @@ def _of_date(numbers: np.ndarray, values: np.ndarray, name: str) -> bool:
         weekday = dates.day_of_week.to_numpy()
         candidates = [weekday, weekday + 1, (weekday + 1) % 7, (weekday + 1) % 7 + 1]
     else:
-        part = names.part_of_date(name)
-        candidates = readings[part] if part else [reading for group in readings.values() for reading in group]
+        candidates = readings[part_of] if part_of else [reading for group in readings.values() for reading in group]
         candidates = [*candidates, dates.year.to_numpy() * 100 + dates.month.to_numpy()]
-    return any(bool((numbers == candidate).all()) for candidate in candidates)
+    decimal = dates.year.to_numpy() + (day - 0.5) / 365.25
+    return any(bool((numbers == candidate).all()) for candidate in candidates) or (
+        part_of in (None, "year") and bool((np.abs(numbers - decimal) < NEAR).all())
+    )
