@@ -118,7 +118,7 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
     _refuse_twice(path, roles, labels, blocks, ticks, axis)
     reordered = [roles.times is not None and bool((np.diff(tick) < 0).any()) for tick in ticks]
     order = _order(labels, blocks, reordered)
-    labels, blocks, ticks = ([items[i] for i in order] for items in (labels, blocks, ticks))
+    labels, blocks, ticks = [labels[i] for i in order], [blocks[i] for i in order], [ticks[i] for i in order]
     placed = [
         _placed(path, label, axis.positions(tick), values[rows])
         for label, rows, tick in zip(labels, blocks, ticks, strict=True)

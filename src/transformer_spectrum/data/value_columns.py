@@ -32,8 +32,8 @@ def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
     reason = _why_beside_time(table, name, roles)
     if reason is None and table.numbers_rows(name) and not names.named_as_time(name):
         raise InputError(
-            f"{table.path}: {name} counts the rows from {table.numbers(name).min():g} on beside {' and '.join(roles.time)}: "
-            "a value? Name the columns of values by --value-columns"
+            f"{table.path}: {name} counts the rows from {table.numbers(name).min():g} on, beside "
+            f"{' and '.join(roles.time)}: a value? Name the columns of values by --value-columns"
         )
     return reason
 
