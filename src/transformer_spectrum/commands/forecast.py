@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import COLUMNS, escaped
+from transformer_spectrum.commands.options import COLUMNS, add_columns
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.legend import entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +29,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     add("-d", "--dataset", metavar="FILE", type=Path, required=True, help="series: .csv, .npy, .npz or .parquet")
     add("-o", "--out", metavar="FILE", type=Path, required=True, help="the forecasts: .csv, .npy, .npz or .parquet")
-    for option, name in COLUMNS.items():
-        meaning = escaped(f"{entry(name).description}; the training's if not given")
-        add(option, metavar=option.rpartition("-")[2].upper(), help=meaning)
+    add_columns(command, "the training's if not given")
     add("--plot", metavar="FILE", type=Path, help="the picture, a .png; that of the table with .png if not given")
 
 
@@ -42,11 +39,12 @@ def _columns(chosen: argparse.Namespace, trained: Trained) -> ChosenColumns:
     from transformer_spectrum.preparation import chosen_columns
     from transformer_spectrum.schema import column_names
 
+    time, entity, listed = (getattr(chosen, name) for name in COLUMNS.values())
     try:
-        values = None if chosen.value_columns is None else column_names(chosen.value_columns)
+        values = None if listed is None else column_names(listed)
     except ValueError as error:
-        raise InputError(f"--value-columns = {chosen.value_columns}: {error}") from None
-    given = ChosenColumns(chosen.time_column, chosen.entity_column, values)
+        raise InputError(f"--value-columns = {listed}: {error}") from None
+    given = ChosenColumns(time, entity, values)
     if chosen.dataset.suffix in (".npy", ".npz"):
         return given
     told = chosen_columns(trained.params)

@@ -166,6 +166,19 @@ def add_parameters(command: argparse.ArgumentParser, table: Mapping[str, str]) -
     group.add_argument("--params", metavar="FILE", help="the parameters to start from; params.yaml of this folder")
 
 
+def add_columns(command: argparse.ArgumentParser, default: str) -> None:
+    """The options that name a table's columns, for a command that sets few other parameters.
+
+    Args:
+        command: that gets them.
+        default: words for what holds where one is not given.
+    """
+    for option, name in COLUMNS.items():
+        what = entry(name)
+        text = escaped(f"{what.description}; {default}")
+        command.add_argument(option, dest=name, metavar=_METAVARS[what.kind], help=text)
+
+
 def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | None = None) -> Asked:
     """What was given of a table's options."""
     from transformer_spectrum.settings import Asked

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_spectrum.commands.options import COLUMNS, add_columns
+
 if TYPE_CHECKING:
     from transformer_spectrum.settings import Settings
     from transformer_spectrum.trials import Tuning
@@ -77,6 +79,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-d", "--dataset", metavar="FILE", help=f"series, as for train; {WINDOWS} if it is there and this is not given"
     )
+    add_columns(command, "params.yaml's if not given")
     command.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as es.algorithm=snes"
     )
@@ -101,12 +104,17 @@ def run(chosen: argparse.Namespace) -> None:
     settings = _settings(chosen)
     params = settings.params
     seed = params.seed % 2**32 if chosen.seed is None else chosen.seed
-    with _windows(settings, own=chosen.dataset is None and not any(t.startswith("data.") for t in chosen.set)) as data:
+    told = any(text.startswith("data.") for text in chosen.set) or any(
+        getattr(chosen, name) for name in COLUMNS.values()
+    )
+    with _windows(settings, own=chosen.dataset is None and not told) as data:
         tuning = tune(params, chosen.optimizer, data, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
     print(table(tuning))
     name = f"tuned_{tuning.optimizer}_{tuning.loss}.yaml"
     out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
     dataset = [] if chosen.dataset is None else ["--dataset", chosen.dataset]
+    for option, name in COLUMNS.items():
+        dataset += [option, getattr(chosen, name)] if getattr(chosen, name) else []
     assignments = [word for text in chosen.set for word in ("--set", text)]
     write_text(out, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
     command = f"transformer-spectrum {'train' if tuning.optimizer == 'adam' else f'train-{tuning.optimizer}'}"
@@ -118,6 +126,7 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     from transformer_spectrum.settings import Asked, resolve
 
     flags = {} if chosen.loss is None else {"loss.type": (chosen.loss, "--loss")}
+    flags |= {name: (getattr(chosen, name), option) for option, name in COLUMNS.items() if getattr(chosen, name)}
     return resolve(Asked(flags, tuple(chosen.set), dataset=chosen.dataset))
 
 

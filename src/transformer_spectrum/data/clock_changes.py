@@ -32,8 +32,13 @@ def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | 
     repeated = any(len(np.unique(block)) < len(block) for block in blocks)
     if not lost and not repeated:
         return None
+    longest = max(blocks, key=len)
+    within = skipped(fixed_axis(longest), [longest])[0]
     for zone in ZONES:
         try:
+            alone = _instants(longest, zone)
+            if not repeated and skipped(fixed_axis(alone), [alone])[0] >= within:
+                continue
             made = [_instants(block, zone) for block in blocks]
         except ValueError:  # a time that the zone's clock skips, or repeats where the rows do not
             continue
@@ -58,8 +63,11 @@ def days_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None
         The zone, and nanoseconds since 1970 by its clock; None where no zone does it.
     """
     for zone in ZONES:
+        first = _wall(blocks[0], zone) % NANOSECONDS_A_DAY
+        if len(np.unique(first)) > 1:
+            continue
         walls = [_wall(block, zone) for block in blocks]
-        if len(np.unique(np.concatenate(walls) % NANOSECONDS_A_DAY)) == 1:
+        if all((wall % NANOSECONDS_A_DAY == first[0]).all() for wall in walls):
             return zone, walls
     return None
 

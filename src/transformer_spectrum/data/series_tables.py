@@ -17,7 +17,7 @@ from transformer_spectrum.data.frequency import infer_axis, numbers_axis, skippe
 from transformer_spectrum.data.table_columns import Table
 from transformer_spectrum.data.tables import shortened
 from transformer_spectrum.data.time_axis import NANOSECONDS_A_DAY, Axis
-from transformer_spectrum.data.times import Times
+from transformer_spectrum.data.times import Times, blank_cells
 from transformer_spectrum.errors import InputError
 
 
@@ -242,10 +242,9 @@ def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndar
         cells = frame[name]
         if cells.dtype.kind in "mM":
             raise InputError(f"{path}: {name}: a column of values must hold numbers, not dates")
-        blank = cells.isna() | (cells.astype(str).str.strip() == "")
+        blank = blank_cells(cells)
         numbers = pd.to_numeric(cells.where(~blank, np.nan), errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        wrong = ~np.isfinite(numbers) & ~blank.to_numpy(bool)
-        wrong &= cells.astype(str).str.strip().str.lower().ne("nan").to_numpy(bool)
+        wrong = ~np.isfinite(numbers) & ~blank
         if wrong.any():
             row = int(np.argmax(wrong))
             rule = "must be blank or a finite number, or leave the column out by --value-columns"

@@ -218,13 +218,15 @@ def _unlike_the_first(text: pd.Series, wrong: np.ndarray, rule: str) -> tuple[np
 
 
 def _iso_dates(place: str, cells: pd.Series, text: pd.Series) -> Times:
+    if not any(sign.isdigit() for sign in text.iloc[0]):
+        raise complain(place, cells, np.ones(len(text), bool), f"{RULE}, {REMEDY}")
     text = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
+    rule = f"{RULE}, {REMEDY}"
+    if pd.to_datetime(text.iloc[:1], format="ISO8601", errors="coerce", utc=True).isna().any():
+        raise complain(place, cells, *_unlike_the_first(text, np.ones(len(text), bool), rule))
     dates = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     if dates.isna().any():
-        wrong, rule = dates.isna().to_numpy(), f"{RULE}, {REMEDY}"
-        if wrong[0]:
-            wrong, rule = _unlike_the_first(text, wrong, rule)
-        raise complain(place, cells, wrong, rule)
+        raise complain(place, cells, dates.isna().to_numpy(), rule)
     instants = nanoseconds(dates.dt.tz_localize(None))
     timed = text.str.contains(":") | text.str.contains(r"T\d")
     offset = timed & text.str.contains(OFFSET, regex=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from transformer_spectrum.data.time_axis import Notation
 from transformer_spectrum.errors import InputError
 
+BLANK = ["nan", "NaN", "NAN", "NA", "\t", *(" " * length for length in range(9))]
 REMEDY = "or name the column of time by --time-column"
 
 
@@ -42,7 +43,8 @@ def words(name: str) -> list[str]:
 
 def blank_cells(cells: pd.Series) -> np.ndarray:
     """(rows,) whether a cell is empty or missing."""
-    return (cells.isna() | cells.astype(str).str.strip().isin(("", "nan", "NaN"))).to_numpy(bool)
+    missing = cells.isna().to_numpy(bool)
+    return missing if cells.dtype.kind in "biufcmM" else missing | cells.isin(BLANK).to_numpy(bool)
 
 
 def as_numbers(cells: pd.Series) -> np.ndarray | None:
@@ -50,11 +52,21 @@ def as_numbers(cells: pd.Series) -> np.ndarray | None:
     if cells.dtype.kind in "mM" or isinstance(cells.dtype, pd.PeriodDtype):
         return None
     blank = blank_cells(cells)
+    if not blank.all() and not _is_number(cells.iloc[int(np.argmin(blank))]):
+        return None  # the first tells most columns of text
     try:
         numbers = pd.to_numeric(cells.where(~blank, np.nan), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError):
         return None
     return None if (np.isnan(numbers) & ~blank).any() else numbers
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
 
 
 def nanoseconds(dates: pd.Series | pd.DatetimeIndex) -> np.ndarray:
