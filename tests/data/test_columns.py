@@ -92,6 +92,11 @@ def test_rows_in_any_order_are_sorted_and_that_is_said(tmp_path):
         assert "rows sorted by time" in held.reading.line()
 
 
+def test_na_is_a_missing_value(tmp_path):
+    held = read(tmp_path, "country,Year,v\na,1,2\na,2,NA\na,3,4\n")
+    np.testing.assert_array_equal(held.series[0].values.ravel(), [2, np.nan, 4])
+
+
 def test_gaps_are_counted_in_every_series(tmp_path):
     held = read(tmp_path, LONG[LONG.Year % 3 != 0])
     inside = 3 * sum(year % 3 == 0 for year in YEARS[:-1])  # the last year is missing too
@@ -260,6 +265,7 @@ def test_what_is_ambiguous_is_refused_and_an_option_settles_it(frame, words, cho
         (pd.concat([LONG, LONG.iloc[[5]]]), {}, "Austria has 1965 twice (rows 6 and 91)"),
         (wide(date=DATES).replace(DATES[4], DATES[3]), {}, "date has 2020-01-08 twice (rows 4 and 5)"),
         ("a,1960,1961,1962\nx,1,2,3\ny,1,2,3\n", {}, "1960, 1961, 1962 look like times; each row must be a time"),
+        ("country,Year,v\na,1,2\na,2,x\nb,1,3\nb,2,4\n", {}, "row 2: v = 'x'; must be blank or a finite number"),
         ("Year;v\n1960;1\n", {}, "its columns stand between ';'; must be commas"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 
 from transformer_spectrum.data import column_names as names
 from transformer_spectrum.data.column_roles import VALUES_OPTION, ChosenColumns, Roles, free_columns
@@ -14,6 +15,7 @@ from transformer_spectrum.data.tables import shortened
 from transformer_spectrum.data.times import words
 from transformer_spectrum.errors import InputError
 
+MOSTLY = 0.5  # of the cells: where so many are numbers, the others are mistakes
 TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(?: \[YR\d{4}\])?|\d{1,2}/\d{1,2}/\d{2}"
 
 
@@ -27,6 +29,9 @@ def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
     in_dates = parts_in(table, free)
     texts = [name for name in free if table.kind(name) == "text" and name not in in_dates]
     texts = [name for name in texts if not names.named_as_time(name)]
+    for name in texts:
+        if pd.to_numeric(table.frame[name], errors="coerce").notna().mean() >= MOSTLY:
+            raise no_number(table, name)
     if texts:
         return _of_texts(table, texts, chosen)
     return _of_identifiers(table, free)

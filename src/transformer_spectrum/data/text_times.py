@@ -220,7 +220,8 @@ def _unlike_the_first(text: pd.Series, wrong: np.ndarray, rule: str) -> tuple[np
 def _iso_dates(place: str, cells: pd.Series, text: pd.Series) -> Times:
     if not any(sign.isdigit() for sign in text.iloc[0]):
         raise complain(place, cells, np.ones(len(text), bool), f"{RULE}, {REMEDY}")
-    text = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
+    if text.iloc[0].endswith(("UTC", "GMT")):
+        text = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
     rule = f"{RULE}, {REMEDY}"
     if pd.to_datetime(text.iloc[:1], format="ISO8601", errors="coerce", utc=True).isna().any():
         raise complain(place, cells, *_unlike_the_first(text, np.ones(len(text), bool), rule))
@@ -228,8 +229,7 @@ def _iso_dates(place: str, cells: pd.Series, text: pd.Series) -> Times:
     if dates.isna().any():
         raise complain(place, cells, dates.isna().to_numpy(), rule)
     instants = nanoseconds(dates.dt.tz_localize(None))
-    timed = text.str.contains(":") | text.str.contains(r"T\d")
-    offset = timed & text.str.contains(OFFSET, regex=True)
+    offset = text.str.contains(rf"(?::\d\d(?:\.\d+)?|[T ]\d\d){OFFSET}", regex=True)
     if not offset.any():
         return Times(instants, True, "dates")
     if not offset.all():
