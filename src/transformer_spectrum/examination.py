@@ -119,6 +119,11 @@ def examine(path: str | Path, settings: Settings) -> Examination:
             "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64, "
             "whose rounding is far below what counts as zero"
         )
+    if settings.like:
+        notes.append(
+            f"the table and matrices.csv are {settings.like}'s; the page and summary.json have our metrics with its D "
+            "and its smallest tail"
+        )
     return Examination(
         name=checkpoint.path.resolve().name,
         files=tuple(

@@ -69,7 +69,12 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
     """A row a matrix under `csv_header`; an empty cell has its reason in "reasons"."""
     names = csv_header(examination)[:-1]
     for values, reasons in details(examination):
-        yield (*(values.get(name, "") for name in names), grouped(reasons))
+        yield (*(_full(values.get(name, "")) for name in names), grouped(reasons))
+
+
+def _full(value: Any) -> Any:
+    """Twelve digits of a number, where our own tables have seven: it is there to be compared."""
+    return f"{value:.12g}" if isinstance(value, float) else value
 
 
 def text_report(examination: Examination, width: int) -> str:

@@ -152,8 +152,11 @@ def _fit(eigenvalues: np.ndarray) -> tuple[float, float, float, int]:
 
 
 def _fit_of_few(eigenvalues: np.ndarray) -> tuple[float, float, float, int]:
-    """alpha = 1 + (n - 1) / sum ln(x / xmin), and of all tails of at least 8 that of least D - 0.868 / sqrt(n)."""
-    count, best = len(eigenvalues), (math.inf, 0.0, 0.0, 0.0, 0)
+    """alpha = 1 + (n - 1) / sum ln(x / xmin), and of all tails of at least 8 (or of all values) that of least D.
+
+    Its function for this case looks for the least D - 0.868 / sqrt(n); its constructor then takes the least D.
+    """
+    count, best = len(eigenvalues), (math.inf, 0.0, 0.0, 0)
     logs = np.log(eigenvalues)
     for first in range(max(1, count - FEWEST_IN_TAIL + 1)):
         n = count - first
@@ -163,5 +166,6 @@ def _fit_of_few(eigenvalues: np.ndarray) -> tuple[float, float, float, int]:
         alpha = 1.0 + (n - 1.0) / total
         fitted = 1.0 - (eigenvalues[first:] / eigenvalues[first]) ** (1.0 - alpha)
         distance = float(np.abs(np.arange(n) / n - fitted).max())
-        best = min(best, (distance - 0.868 / math.sqrt(n), alpha, float(eigenvalues[first]), distance, n))
-    return best[1], best[2], best[3], best[4]
+        if distance < best[0]:
+            best = distance, alpha, float(eigenvalues[first]), n
+    return best[1], best[2], best[0], best[3]
