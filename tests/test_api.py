@@ -280,7 +280,8 @@ def test_singular_values_of_any_module_and_of_a_state_dict_are_named():
             InputError,
             "none is a matrix .* up.weight: weights are not finite: 4 of 4 entries",
         ),
-        ("models/adam", TypeError, "neither numbers nor anything that holds matrices of weights: str"),
+        ("nothing/there", InputError, "nothing/there: no such file or folder; name a training"),
+        (object(), TypeError, "neither numbers nor anything that holds matrices of weights: object"),
         ({"bias": torch.zeros(3)}, InputError, "none is a matrix of weights"),
     ],
 )
@@ -360,6 +361,23 @@ def test_the_examples_in_the_docstrings_hold(trained, monkeypatch):
         assert result.failed == 0
         tried += result.attempted
     assert tried >= 12
+
+
+def test_the_path_of_a_training_is_measured_as_its_record_and_a_file_of_it_as_its_model(trained):
+    models = trained / "models/es"
+    by_path, run = ts.analyze(str(models)), ts.load_run(models)
+    for metric, values in ts.analyze(run).values.items():
+        np.testing.assert_array_equal(by_path.values[metric], values)
+    assert by_path.steps.tolist() == run.history.steps.tolist()
+    of_file = ts.analyze(models / "last.safetensors", shuffles=3)
+    assert of_file.names.tolist() == run.history.names.tolist()
+    assert of_file.nulls["stable_rank"].z.shape == (1, len(run.history.names))
+    snapshots = ts.analyze(models / "snapshots.safetensors")
+    assert len(snapshots.names) > len(run.history.names)
+    with pytest.raises(InputError, match=r"no entries to shuffle; transformer_spectrum.load\(.*es.\) gives the model"):
+        ts.analyze(models, shuffles=3)
+    best = ts.singular_values(ts.load(models))
+    assert all((best[name] == values).all() for name, values in ts.singular_values(models).items())
 
 
 def test_what_is_given_back_prints_itself_in_a_line(trained):

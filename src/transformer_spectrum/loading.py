@@ -87,14 +87,13 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
             candidate of a generation by its own training loss, which only ES has (GA's weights are those of a member).
     Returns:
         The model in evaluation mode, with its parameters and provenance.
+    Raises:
+        InputError: nothing there, a file that is corrupt or was not written by a training, parameters that this version
+            of the package does not know or refuses, or weights that do not fit the model that they describe.
 
     >>> trained = load("models/es", "last")
     >>> trained.params.loss.type, trained.model.training
     ('sgt', False)
-
-    Raises:
-        InputError: nothing there, a file that is corrupt or was not written by a training, parameters that this version
-            of the package does not know or refuses, or weights that do not fit the model that they describe.
     """
     # Here, because `load_run` needs no torch.
     import torch
@@ -130,15 +129,14 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
             but runs/NAME/TIME has its own.
     Returns:
         History, parameters, provenance and, with the metrics, scores.
-
-    >>> run = load_run("models/es", metrics="metrics/es")
-    >>> run.history
-    History(3 steps from 0 to 2 of 12 matrices, best step 2)
-    >>> run.scores["best_step"] == run.history.best_step
-    True
-
     Raises:
         InputError: a file is missing, corrupt, of another version of this package or of another training.
+
+    >>> run = load_run("models/es", metrics="metrics/es")
+    >>> run.history.steps
+    array([0, 1, 2])
+    >>> run.scores["best_step"] == run.history.best_step
+    True
     """
     models = only_training(Path(models))
     if not models.is_dir():

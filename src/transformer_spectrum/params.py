@@ -179,12 +179,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         path: of a YAML file with every parameter; a relative one from the current folder.
     Returns:
         The parameters, section by section: `params.loss.q`; `params.model_dump()` as a dictionary.
+    Raises:
+        InputError: the file is missing, is not YAML, or breaks a rule.
 
     >>> params = load_params("params.yaml")
     >>> params.loss.type
     'sgt'
-
-    Raises:
-        InputError: the file is missing, is not YAML, or breaks a rule.
     """
     return parse_params(read_tree(path), str(path))
