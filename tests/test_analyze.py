@@ -390,6 +390,7 @@ def test_a_gpu_gives_the_values_of_the_cpu(tmp_path, monkeypatch):
         (["--shuffles", "2"], "--shuffles = 2: must be >= 3, or 0"),
         (["--shuffles", "-1"], "--shuffles = -1: must be >= 0"),
         (["--like", "weightwatcher", "--min-tail", "8"], "--min-tail = 8 with --like weightwatcher: must be 2"),
+        (["--like", "weightwatcher", "--heads", "2"], "--heads = 2 with --like weightwatcher: it has no heads"),
         (["--seed", "-1"], "--seed = -1"),
         (["--heads", "0"], "--heads = 0"),
         (["--heads", "5"], "no multiple of 5"),

@@ -24,7 +24,7 @@ SAME_WAY = set(COLUMNS) - {"layer_type", "longname"}
 
 
 class Net(torch.nn.Module):
-    """Of every kind of layer that WeightWatcher takes: also few eigenvalues, a lost rank, a tiny unit, kernels."""
+    """What WeightWatcher takes of every kind: few eigenvalues, a lost rank, a tiny unit, fused rows, kernels."""
 
     def __init__(self):
         super().__init__()
@@ -34,6 +34,7 @@ class Net(torch.nn.Module):
         self.fewest = torch.nn.Linear(16, 8)
         self.lost = torch.nn.Linear(64, 48)
         self.unit = torch.nn.Linear(64, 48)
+        self.attn = torch.nn.ModuleDict({"qkv": torch.nn.Linear(24, 72), "proj": torch.nn.Linear(24, 24)})
         self.kernel = torch.nn.Conv2d(16, 32, 3)
         self.depthwise = torch.nn.Conv2d(32, 32, 3, groups=32)
         generator = torch.Generator().manual_seed(5)
@@ -126,6 +127,7 @@ def test_without_a_null_no_table_page_or_file_has_one(saved, tmp_path, capsys):
     assert not [name for name in rows[0] if name.endswith(("_null", "_null_sd", "_z", "z_reasons", "_difference"))]
     assert {row["null_draws"] for row in rows} == {"0"}
     with_null = {m.part.name: m for m in examine(saved, Settings(Estimators(), shuffles=3)).matrices}
+    assert {"attn.qkv.query", "attn.qkv.key", "attn.qkv.value"} < with_null.keys()
     for row in rows:
         for metric in METRICS:
             expected = with_null[row["matrix"]].values[metric]

@@ -154,7 +154,7 @@ def _recorded(settings: Settings) -> dict[str, Any]:
 
 def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tuple[list[Part], list[Skipped]]:
     """The parts that pass the patterns and the sizes, with heads behind them, and what does not pass."""
-    parts = anatomy.parts
+    parts = model_weightwatcher.layers(anatomy.parts) if settings.like else anatomy.parts
     if settings.heads is not None:
         try:
             every = {part.name: part for part in heads(parts, settings.heads, checkpoint.config)}

@@ -96,6 +96,8 @@ def run(chosen: argparse.Namespace) -> None:
         value = getattr(chosen, name)
         if value is not None and value < low:
             raise InputError(f"--{name.replace('_', '-')} = {value}: must be >= {low}")
+    if chosen.like and chosen.heads is not None:
+        raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
     settings = examination.Settings(
         estimators=_estimators(chosen),
         shuffles=chosen.shuffles,

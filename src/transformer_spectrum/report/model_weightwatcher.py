@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from transformer_spectrum.anatomy.families import path_of
+from transformer_spectrum.anatomy.parts import Part
 from transformer_spectrum.report.model_results import Examination, Measured
 from transformer_spectrum.report.model_tables import aligned, below, footnote_lines, grouped
 from transformer_spectrum.spectra import nulls
@@ -39,6 +42,26 @@ MEANINGS = (
     "estimator below 20 eigenvalues), rank_loss counts the rounding of float32. warning: alpha < 2 or > 6, without a "
     "null; 79 % of untrained Gaussian 64 x 64 matrices have none."
 )
+
+
+def layers(parts: Sequence[Part]) -> list[Part]:
+    """Its layers: what is cut into rows here is one matrix there, if its name ends in "weight", as it asks.
+
+    So fused queries, keys and values stay whole. What it does not take at all, such as the gates of an LSTM, stays as
+    it is here.
+    """
+    wholes: dict[str, Part] = {}
+    for part in parts:
+        if part.cut is None or part.index or not part.tensor.endswith(".weight"):
+            wholes[part.name] = part
+            continue
+        rows, columns = part.shape
+        if part.tensor in wholes:
+            rows += wholes[part.tensor].shape[0]
+        note = "transposed" if part.transposed else ""
+        name, shape = path_of(part.tensor), (rows, columns)
+        wholes[part.tensor] = replace(part, name=name, family="fused", shape=shape, cut=None, note=note)
+    return list(wholes.values())
 
 
 def csv_header(examination: Examination) -> tuple[str, ...]:
