@@ -49,7 +49,8 @@ class Net(torch.nn.Module):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("net") / "net.safetensors"
-    save_file(Net().state_dict(), path)
+    state = Net().state_dict()
+    save_file({**state, "again.weight": state["square.weight"].clone()}, path)
     return path
 
 
@@ -83,7 +84,9 @@ def quick(saved, tmp_path_factory):
 def test_the_table_is_weightwatchers_own_wherever_it_has_a_fit(quick, theirs):
     ours = {row["longname"]: row for row in rows_of(quick / "matrices.csv")}
     assert list(theirs.columns) == ["layer_id", "name", *COLUMNS]
-    assert set(ours) == set(theirs["longname"])
+    assert set(ours) == {*theirs["longname"], "again"}
+    assert {ours[name]["same_entries_as"] for name in ("square", "again")} == {"square", "again"}
+    assert ours["again"]["alpha"] == ours["square"]["alpha"]
     for row in theirs.to_dict("records"):
         mine = ours[row["longname"]]
         assert mine["layer_type"] == row["layer_type"]

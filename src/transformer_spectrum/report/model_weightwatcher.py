@@ -70,22 +70,23 @@ def csv_header(examination: Examination) -> tuple[str, ...]:
 
 
 def details(examination: Examination) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Column -> value and column -> reason of every matrix, in the examination's order; no value, no entry."""
-    for number, matrix in enumerate(examination.matrices, start=1):
+    """Column -> value and column -> reason of every matrix, in the examination's order; no value, no entry.
+
+    Matrices of the same entries, measured once, have a row each, as there.
+    """
+    number = 0
+    for matrix in examination.matrices:
         values, reasons = _of_spectrum(matrix)
-        values |= {
-            "layer_id": number,
-            "name": matrix.part.name,
-            "longname": matrix.part.name,
-            "layer_type": _layer_type(matrix),
-            "family": matrix.part.family,
-            "same_entries_as": " ".join(matrix.same),
-        }
+        values |= {"layer_type": _layer_type(matrix), "family": matrix.part.family}
         if examination.has_null:
             compared, reason = _null(matrix, values.get("alpha", math.nan))
             values |= {name: value for name, value in compared.items() if np.isfinite(value)}
             reasons |= {name: reason for name in NULL if name not in values}
-        yield values, reasons
+        names = (matrix.part.name, *matrix.same)
+        for name in names:
+            number += 1
+            twins = " ".join(twin for twin in names if twin != name)
+            yield {**values, "layer_id": number, "name": name, "longname": name, "same_entries_as": twins}, reasons
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
