@@ -110,7 +110,7 @@ def test_where_its_fit_fails_it_has_minus_one_and_here_is_a_reason():
 def test_with_shuffles_its_alpha_stands_beside_the_same_estimate_of_shuffled_entries(saved, tmp_path, capsys):
     main(["analyze", str(saved), "--like", "weightwatcher", "--shuffles", "3", "--out", str(tmp_path / "out")])
     found = examine(saved, Settings(Estimators(min_tail=2, ks_distance="powerlaw"), 3, like="weightwatcher"))
-    measured = {matrix.part.name: matrix for matrix in found.matrices}
+    measured = {name: matrix for matrix in found.matrices for name in (matrix.part.name, *matrix.same)}
     rows = {row["name"]: row for row in rows_of(tmp_path / "out" / "matrices.csv")}
     drawn = clauset_fit(measured["square"].shuffled.astype(float) ** 2, 2, "powerlaw").alpha
     assert float(rows["square"]["alpha_null"]) == pytest.approx(drawn.mean())
