@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 340, 214
-LEFT, RIGHT, TOP, BOTTOM = 48, 8, 24, 38
+LEFT, RIGHT, TOP, BOTTOM = 56, 8, 24, 38
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 STYLE = """
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .4rem 1rem; }
