@@ -71,7 +71,7 @@ def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Itera
             path_inside.chmod(0o644)
         old = temporary.with_name(temporary.name + ".old")
         if own is not None and path.is_dir():
-            _carry_over(path, temporary, own)
+            carry_over(path, temporary, own)
         if path.exists():
             path.replace(old)
         try:
@@ -91,11 +91,17 @@ def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Itera
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _carry_over(old: Path, new: Path, own: Collection[str]) -> None:
-    """Puts what the old folder holds of others into the new one too: by hard links, so that no byte is at risk."""
+def carry_over(old: Path, new: Path, own: Collection[str]) -> None:
+    """Puts what the old folder holds of others into the new one too: by hard links, so that no byte is at risk.
+
+    Args:
+        old: a folder.
+        new: another; what it has already stays as it is.
+        own: names directly in `old` that need not be carried over.
+    """
     for path in old.iterdir():
         there = new / path.name
-        if path.name in own or there.exists():
+        if path.name in own or os.path.lexists(there):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, there, symlinks=True, copy_function=link_or_copy)

@@ -60,17 +60,11 @@ def is_own(path: Path, record: Path | None = None) -> bool:
     """
     if path.is_symlink() or not path.is_file():
         return False
+    content = sha256(path)
     for candidate in (record_beside(path), path.with_name(RECORD)) if record is None else (record,):
-        tree = read_record(candidate)
-        if tree is None:
-            continue
-        sums = tree.get("files", {})
-        recorded = sums.get(os.path.relpath(path, candidate.parent))
-        if recorded is None and candidate != path.with_name(RECORD):
-            recorded = tree.get("sha256") if candidate == record_beside(path) else None
-        elif recorded is None and not sums:
-            recorded = tree.get("sha256")
-        if recorded == sha256(path):
+        tree = read_record(candidate) or {}
+        named = tree.get("files", {}).get(os.path.relpath(path, candidate.parent))
+        if content in (named, tree.get("sha256")):
             return True
     return False
 
@@ -131,8 +125,8 @@ def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
         if out in allowed or not (out == there or out in there.parents or there in out.parents):
             continue
         raise InputError(
-            f"{option} = {path}: the DVC stage {stage} makes {out.relative_to(_checkout_of(there) or out.parent)}, "
-            "and dvc repro would replace what lies there; name another place"
+            f"{option} = {path}: the DVC stage {stage} makes {os.path.relpath(out, _checkout_of(there))}, and dvc repro "
+            "would replace what lies there; name another place"
         )
 
 

@@ -53,12 +53,13 @@ def is_standin(store: Store, cell: Cell) -> bool:
 
 
 def fetch(store: Store, cell: Cell) -> None:
-    """Fetches the raw series of the cell's data set."""
+    """Fetches the raw series of the cell's data set; keeps real ones that are there when no source is within reach."""
+    earlier = [store.raw(cell) / RAW]
     with atomic_folder(store.raw(cell)) as folder:
         if cell.params.data.dataset == "covid":
-            acquisition.fetch_covid(cell.params, folder / RAW)
+            acquisition.fetch_covid(cell.params, folder / RAW, earlier)
         else:
-            acquisition.fetch_rvr(cell.params, [folder / RAW])
+            acquisition.fetch_rvr(cell.params, [folder / RAW], earlier)
         write_record(folder, raw_request(cell.params), {})
 
 
