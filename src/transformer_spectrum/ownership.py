@@ -86,7 +86,7 @@ def check_file(
     """
     beside = record or record_beside(path)
     for target in (path, beside):
-        check_no_input(option, target, inputs)
+        check_no_input(option, target, inputs, record)
         check_no_stage(option, target)
         if target.is_dir():
             raise InputError(f"{option} = {path}: {target} is a folder; must be a {kind}")
@@ -98,14 +98,14 @@ def check_file(
         raise InputError(f"{option} = {path}: {beside} would be written too, and is of somebody else; {FORCE}")
 
 
-def check_no_input(option: str, path: Path, inputs: Iterable[Path]) -> None:
-    """Raises InputError where a path is an input, lies in an input's folder and exists, or is a folder around one."""
+def check_no_input(option: str, path: Path, inputs: Iterable[Path], record: Path | None = None) -> None:
+    """Raises InputError where a path is an input, another's file in an input's folder, or a folder around one."""
     there = path.resolve()
     for given in inputs:
         source = given.resolve()
         if there == source or (path.exists() and given.exists() and path.samefile(given)):
             raise InputError(f"{option} = {path}: is an input of this command ({given}), which is never written over")
-        if source in there.parents and os.path.lexists(path):
+        if source in there.parents and os.path.lexists(path) and not (is_own(path, record) or read_record(path)):
             raise InputError(f"{option} = {path}: lies in an input of this command ({given}), never written over")
         if there in source.parents:
             raise InputError(f"{option} = {path}: holds an input of this command ({given}), which is never replaced")
@@ -124,9 +124,10 @@ def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
     for stage, out in stage_outputs(there):
         if out in allowed or not (out == there or out in there.parents or there in out.parents):
             continue
+        name = os.path.relpath(out, _checkout_of(there))
         raise InputError(
-            f"{option} = {path}: the DVC stage {stage} makes {os.path.relpath(out, _checkout_of(there))}, and dvc repro "
-            "would replace what lies there; name another place"
+            f"{option} = {path}: the DVC stage {stage} makes {name}, and dvc repro would replace what lies there; "
+            "name another place"
         )
 
 
@@ -153,7 +154,7 @@ def stage_outputs(path: Path) -> Iterator[tuple[str, Path]]:
                     yield name, (where / out).resolve()
         for name, block in (lock if isinstance(lock, dict) else {}).items():  # where names have been filled in
             stage = str(name).partition("@")[0]
-            if stage in stages and isinstance(block, dict):
+            if isinstance(block, dict) and {"foreach", "matrix"} & set(stages.get(stage) or ()):
                 where = folder / str(stages[stage].get("do", stages[stage]).get("wdir", "."))
                 for out in _outs_of(block):
                     yield stage, (where / out).resolve()

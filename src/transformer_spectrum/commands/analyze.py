@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from transformer_spectrum.commands.options import add_force
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.legend import entry
 
@@ -45,6 +46,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--min-size", type=int, default=8, metavar="R", help="smallest smaller side of a matrix; %(default)s")
     add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
+    add_force(command)
     for name, default in ESTIMATORS.items():
         what = entry(f"spectra.{name}")
         rule = what.bounds or " / ".join(what.choices)
@@ -96,7 +98,7 @@ def run(chosen: argparse.Namespace) -> None:
         skip_objects=chosen.skip_objects,
     )
     if chosen.out:
-        examination.check_out(chosen.out)
+        examination.check_out(chosen.out, chosen.path, force=chosen.force)
     found = examination.examine(chosen.path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
         examination.write(found, chosen.out, chosen.figures)

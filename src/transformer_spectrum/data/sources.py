@@ -3,7 +3,8 @@
 A source out of reach is passed over with a line on standard error. A source that answers with a wrong or
 incomplete file ends the fetch: bad data are never quietly replaced, neither by the next source nor by a stand-in.
 A stand-in never takes the place of real data that lie there from an earlier fetch, and nothing takes the place of a
-file that no fetch has written. Nothing is put in place before it is whole, so whatever goes wrong leaves the old files as they were.
+file that no fetch has written. Nothing is put in place before it is whole, so whatever goes wrong leaves the old files
+as they were.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
 
 
 def check_replaceable(folder: str | Path, data_file: str, hint: str) -> None:
-    """Raises InputError where a folder holds a data file that is not what its provenance says: a user's own, or damaged.
+    """Raises InputError where a data file is not what the provenance beside it says: a user's own, or damaged.
 
     Args:
         folder: of raw data.

@@ -29,7 +29,7 @@ from transformer_spectrum.files import atomic_folder
 from transformer_spectrum.params import parse_params
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request, code_of, training_request, windows_request
-from transformer_spectrum.study.store import write_record
+from transformer_spectrum.study.store import own_names, write_record
 from transformer_spectrum.study.work import keep, outcome
 from transformer_spectrum.training import deciding
 
@@ -65,13 +65,13 @@ def collect(cell: Cell, request: Request, commit: str, folder: Path) -> None:
         cell: which training.
         request: see `asked`.
         commit: of the experiment.
-        folder: replaced as a whole.
+        folder: where to; what others have put there stays.
     Raises:
         Unverified: it is not.
     """
     _check_request(cell, request, commit)
     _check_lock(cell, commit)
-    with atomic_folder(folder) as inside:
+    with atomic_folder(folder, own_names(folder)) as inside:
         models, live = inside / "models", inside / "metrics"
         _get(commit, f"models/{cell.optimizer}", models)
         _get(commit, f"metrics/{cell.optimizer}", live)
