@@ -41,8 +41,13 @@ class _Live(Live):
         write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
 
 
-def _carry_over_of_others(previous: Path, folder: Path) -> None:
-    """Puts into the new folder what is neither DVCLive's nor ours in the old one."""
+def carry_over_of_others(previous: Path, folder: Path) -> None:
+    """Puts into a new DVCLive folder what is neither DVCLive's nor ours in the old one.
+
+    Args:
+        previous: the old folder.
+        folder: the new one.
+    """
     for inside, own in ((Path(), (*OWN_FILES, "plots")), (Path("plots"), ("metrics",)), (CURVES, None)):
         old = previous / inside
         if old.is_dir():
@@ -86,7 +91,7 @@ class Recorder:
         try:
             live = _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
             if self.previous.is_dir():
-                _carry_over_of_others(self.previous, self.folder)
+                carry_over_of_others(self.previous, self.folder)
             return live
         except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
             raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
