@@ -16,12 +16,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformer_spectrum.files import atomic_folder
 
-if TYPE_CHECKING:
-    from dvc.stage import Stage
+Stage = Any  # dvc.stage.Stage; DVC has no types
 
 STAGE_VARIABLE = "DVC_STAGE"  # DVC sets it for the command of a stage
 FORCING = {"-f", "--force", "--no-run-cache"}
@@ -113,7 +112,7 @@ def _restore(stage: Stage, carry: Callable[[Path, Path], None]) -> bool:
             if folder not in folders:
                 folders[folder] = stack.enter_context(atomic_folder(folder, own=()))
             content = (
-                [(key, file.value) for key, (_, file) in tree] if is_folder else [((path.name,), out.hash_info.value)]
+                [(key, file.value) for key, _, file in tree] if is_folder else [((path.name,), out.hash_info.value)]
             )
             for key, digest in content:
                 _copy(Path(out.cache.oid_to_path(digest)), folders[folder].joinpath(*key), digest)
@@ -141,5 +140,4 @@ def _enter(stage: Stage, key: str) -> None:
         )
         return
     stage.save_outs()
-    cached: Any = stage.repo.stage_cache
-    cached.save(stage)
+    stage.repo.stage_cache.save(stage)

@@ -1,5 +1,6 @@
 """The pipeline as a whole, at its smallest scale: what runs, what runs again, what is lost when it fails (nothing)."""
 
+import hashlib
 import json
 import re
 
@@ -163,10 +164,11 @@ def test_a_stage_replaces_its_own_files_and_none_of_others(pipeline):
     for stage in ("synthesize", "fetch_covid", "prepare", *OPTIMIZERS, "spectra", "report"):
         pipeline.stage(stage)
     assert [name for name in OF_OTHERS if (pipeline.root / name).read_text() != name] == []
-    outs = {path for path in pipeline.files() if not path.startswith(("metrics/", "plots/"))} - {*OF_OTHERS}
+    folders = ("data/raw/", "data/processed/", "models/", "report/")
+    outs = {path for path in pipeline.files() if path.startswith(folders)} - {*OF_OTHERS}
     stages = yaml.safe_load((pipeline.root / "dvc.yaml").read_text())["stages"].values()
     named = {path for stage in stages for out in stage["outs"] for path in out}
-    assert outs == {path for path in named if "." in path and not path.startswith("metrics/")}
+    assert outs == {path for path in named if path.startswith(folders)}
 
 
 def test_dvc_takes_away_no_file_of_others(copy_of_finished):
@@ -187,6 +189,39 @@ def test_raw_series_of_somebody_else_are_not_written_over(pipeline, path, stage)
     printed = pipeline.run("dvc", "repro", code=255)
     assert re.search(rf"error: {path}: is not what provenance\.json beside it describes", printed)
     assert (pipeline.root / path).read_text() == "mine"
+
+
+def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeline, finished):
+    def trained() -> str:
+        environment = {**pipeline.environment, "DVC_STAGE": "train-adam"}  # as DVC would run it
+        code, printed = pipeline.nursery.start(["stages/train_adam.py"], pipeline.root, environment).wait()
+        assert code == 0, printed
+        return printed
+
+    def files(clone) -> dict[str, bytes]:
+        return {name: content for name, content in clone.files().items() if "/adam/" in name}
+
+    committed = files(finished)
+    assert "all 3 steps done" in trained()  # nothing has changed, so somebody has forced it
+    pipeline.set(adam__learning_rate=0.004)
+    assert "all 3 steps done" in trained()
+    changed = files(pipeline)
+    pipeline.set(adam__learning_rate=0.001)
+    (pipeline.root / "metrics/adam/notes.txt").write_text("mine")
+    assert "train-adam: taken from DVC's run cache" in trained()
+    assert files(pipeline).keys() == {*committed, "metrics/adam/notes.txt"}
+    assert {name: x for name, x in files(pipeline).items() if name.startswith("models/")} == {
+        name: x for name, x in committed.items() if name.startswith("models/")
+    }
+    pipeline.set(adam__learning_rate=0.004)
+    weights = hashlib.md5(changed["models/adam/last.safetensors"], usedforsecurity=False).hexdigest()
+    damaged = pipeline.root / ".dvc/cache/files/md5" / weights[:2] / weights[2:]
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_bytes(b"damaged")
+    printed = trained()
+    assert "taken from DVC's run cache" not in printed
+    assert "all 3 steps done" in printed
+    assert files(pipeline)["models/adam/last.safetensors"] == changed["models/adam/last.safetensors"]
 
 
 def test_infinite_q_is_drawn_and_its_provenance_says_so(pipeline):
