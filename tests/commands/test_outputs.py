@@ -1,5 +1,6 @@
 """No command writes over what it has not written, over an input, or over what a stage makes."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from small_runs import write_data
 from transformer_spectrum.cli import COMMANDS, main, parser
 from transformer_spectrum.data import covid, rvr
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, sha256
 from transformer_spectrum.ownership import stage_outputs
 
@@ -234,3 +236,61 @@ def test_an_overlay_of_somebody_else_is_refused_before_the_first_trial(refused):
     Path("mine.yaml").write_text("adam: {}\n")
     refused("tune", "adam", "--out", "mine.yaml", words="--out = mine.yaml: exists and is not as this program")
     refused("tune", "adam", "--out", "params.yaml", "--force", words="is an input of this command")
+
+
+def test_a_sweep_writes_over_no_table_and_into_no_folder_of_somebody_else(refused, tmp_path):
+    from transformer_spectrum.study.store import Store
+
+    def check(*words: str, force: bool = False) -> None:
+        store = Store(tmp_path / "out")
+        if not words:
+            store.check(force=force)
+            return store.claim()
+        with pytest.raises(InputError, match=words[0]):
+            store.check(force=force)
+
+    Path("out/trainings").mkdir(parents=True)
+    Path("out/notes.txt").write_text("mine")  # no name of ours
+    check("holds trainings, which no sweep has written")
+    Path("out/trainings").rmdir()
+    Path("out/table.csv").write_text("mine")
+    check("holds table.csv, which no sweep has written or which was changed since")
+    check(force=True)
+    check()
+    with Path("out/table.csv").open("a") as stream:
+        stream.write("edited")
+    check("holds table.csv")
+    Path("out/table.csv").unlink()
+    (tmp_path / "out/trainings").mkdir()
+    check()
+    Path("out/provenance.json").write_text('{"mine": 1}')
+    check("holds trainings")
+
+
+def test_a_study_keeps_what_others_put_among_its_results(tmp_path):
+    from transformer_spectrum.files import atomic_folder
+    from transformer_spectrum.study.store import fault, own_names, write_record
+
+    cell = tmp_path / "cell"
+    for request in ({"seed": 1}, {"seed": 2}):
+        assert fault(cell, request)
+        with atomic_folder(cell, own_names(cell)) as folder:
+            (folder / f"{request['seed']}.bin").write_bytes(b"result")
+            write_record(folder, request, {})
+        assert not fault(cell, request)
+        (cell / "notes.txt").write_text("mine")
+        assert not fault(cell, request)
+    assert sorted(path.name for path in cell.iterdir()) == ["2.bin", "notes.txt", "record.json"]
+
+
+def test_a_training_prefers_downloaded_data_to_a_stand_in_of_the_pipeline(tmp_path):
+    from transformer_spectrum.single_run import _raw_folder
+
+    assert _raw_folder("rvr_beds") == Path("data/raw/rvr_beds")
+    for name, standin in (("rvr", False), ("rvr_beds", True)):
+        Path("data/raw", name).mkdir(parents=True)
+        Path("data/raw", name, "provenance.json").write_text(json.dumps({"standin": standin}))
+    assert _raw_folder("rvr_beds") == Path("data/raw/rvr")
+    Path("data/raw/rvr_beds/provenance.json").write_text('{"standin": false}')
+    assert _raw_folder("rvr_beds") == Path("data/raw/rvr_beds")
+    assert _raw_folder("rvr_flu") == Path("data/raw/rvr")
