@@ -27,7 +27,7 @@ FORECASTS_KEPT = 24
 WEIGHTS = ("best", "last", "best_candidate", "snapshots")
 FILES = (*(f"{name}.safetensors" for name in WEIGHTS), "history.npz", "forecasts.npz", "run.json")
 """What `write_results` writes, and may replace; best_candidate.safetensors is ES's."""
-NO_CANDIDATE = "no candidate had a finite loss"
+NO_CANDIDATE = "no candidate of a finite loss was scored"
 
 
 def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) -> dict[str, np.ndarray]:

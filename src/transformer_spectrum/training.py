@@ -32,8 +32,11 @@ from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
 
 SECTIONS = ("seed", "device", "threads", "loss", "model", "training", "budget")
 """Of the parameters that every training depends on; its optimizer's come on top."""
-WITHOUT_RESULT = ("workers", "memory_mib")
-"""Of the section `training`: they decide how fast and in how much memory, and no bit of the result."""
+RESOURCES = ("workers", "memory_mib")
+"""Of the section `training`: how fast, and in how much memory. Workers change no bit; memory changes last bits at most, and
+only where it holds a single candidate, which is computed as a plain network. Who needs them otherwise must be able to
+go on with a training.
+"""
 SOURCES = (
     "build.py",
     "checkpoint.py",
@@ -62,7 +65,7 @@ def read_windows(path: str | Path) -> dict[str, Windows]:
 def deciding(tree: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
     """Of a tree of all parameters, those that decide the result of a training by this optimizer."""
     chosen = {name: tree[name] for name in (*SECTIONS, optimizer)}
-    return {**chosen, "training": {name: x for name, x in tree["training"].items() if name not in WITHOUT_RESULT}}
+    return {**chosen, "training": {name: x for name, x in tree["training"].items() if name not in RESOURCES}}
 
 
 def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device) -> dict[str, Any]:
