@@ -295,14 +295,15 @@ def check_out(out: str | Path, of: str | Path | None = None, *, force: bool = Fa
             checkpoint, or a DVC stage's output, or in one that cannot be written to.
     """
     out = Path(out)
-    check_no_input(f"--out {out}", out, [] if of is None else [Path(of)])
     check_no_stage(f"--out {out}", out)
     if out.is_dir() and not out.is_symlink():
         strange = [path for path in sorted(out.rglob("*")) if not path.is_dir() and not _is_ours(path, out)]
         if strange and not force:
-            name = strange[0].relative_to(out)
-            words = f"holds {name}, which no analysis has written or which was changed since, and it would be lost"
-            raise InputError(f"--out {out}: {words}; name a new folder, or pass --force")
+            words = f"holds other files, such as {strange[0].relative_to(out)}, or they were changed since an analysis"
+            raise InputError(
+                f"--out {out}: {words} wrote them, which would be lost; name a new folder, or pass --force"
+            )
+        check_no_input(f"--out {out}", out, [] if of is None else [Path(of)])
         return
     if out.exists() or out.is_symlink():
         raise InputError(f"--out {out}: is no folder")
@@ -316,14 +317,16 @@ def _is_ours(path: Path, out: Path) -> bool:
     return read_record(record) is not None if path == record else is_own(path, record)
 
 
-def write(examination: Examination, out: str | Path, figures: int) -> None:
+def write(examination: Examination, out: str | Path, figures: int, *, force: bool = False) -> None:
     """Writes matrices.csv, summary.json and index.html into a folder, all or nothing.
 
     Args:
         examination: what was measured.
-        out: the folder; replaced as a whole, see `check_out`.
+        out: the folder; replaced as a whole.
         figures: matrices that get pictures of their own in index.html, chosen evenly; count, >= 0.
+        force: see `check_out`.
     """
+    check_out(out, force=force)
     with atomic_folder(out) as folder:
         write_csv(folder / "matrices.csv", CSV_HEADER, csv_rows(examination))
         write_json(folder / "summary.json", json_tree(examination))

@@ -33,9 +33,9 @@ from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
 SECTIONS = ("seed", "device", "threads", "loss", "model", "training", "budget")
 """Of the parameters that every training depends on; its optimizer's come on top."""
 RESOURCES = ("workers", "memory_mib")
-"""Of the section `training`: how fast, and in how much memory. Workers change no bit; memory changes last bits at most, and
-only where it holds a single candidate, which is computed as a plain network. Who needs them otherwise must be able to
-go on with a training.
+"""Of the section `training`: how fast, and in how much memory. Workers change no bit; memory changes last bits at most,
+and only where it holds a single candidate, which is computed as a plain network. Whoever has to change them must be
+able to go on with a training.
 """
 SOURCES = (
     "build.py",

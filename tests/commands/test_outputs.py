@@ -150,11 +150,11 @@ def test_an_analysis_replaces_an_analysis_and_nothing_else(refused):
     main([*quick, "out"])
     refused(*quick, "in", "--force", words="holds an input of this command")
     Path("out/notes.txt").write_text("mine")
-    refused(*quick, "out", words="holds notes.txt, which no analysis has written")
+    refused(*quick, "out", words="holds other files, such as notes.txt")
     Path("out/notes.txt").unlink()
     with Path("out/matrices.csv").open("a") as stream:
         stream.write("edited\n")
-    refused(*quick, "out", words="holds matrices.csv")
+    refused(*quick, "out", words="such as matrices.csv")
     main([*quick, "out", "--force"])
     assert "edited" not in Path("out/matrices.csv").read_text()
 
@@ -209,6 +209,8 @@ def test_what_a_stage_makes_is_not_written_over_even_when_forced(checkout, refus
     for folder, stage in (("models", "train-adam"), ("data", "fetch-rvr"), ("report", "report")):
         command = ("download-covid", "-o", folder, "--mirror", mirror, *NOWHERE)
         refused(*command, words=f"the DVC stage {stage} makes")
+    write_data(Path("d.npy"))
+    refused("train", "-d", "d.npy", "--runs", "plots", words="--runs = plots/d-adam: the DVC stage spectra makes plots")
     main([*GENERATE, "-o", "data/processed/synthetic.npy"])  # the place that the first documentation named: no output
 
 

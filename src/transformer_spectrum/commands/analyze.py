@@ -101,7 +101,7 @@ def run(chosen: argparse.Namespace) -> None:
         examination.check_out(chosen.out, chosen.path, force=chosen.force)
     found = examination.examine(chosen.path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
-        examination.write(found, chosen.out, chosen.figures)
+        examination.write(found, chosen.out, chosen.figures, force=chosen.force)
     print(text_report(found, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
