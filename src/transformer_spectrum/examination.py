@@ -296,7 +296,7 @@ def check_out(out: str | Path, of: str | Path | None = None, *, force: bool = Fa
     """
     out = Path(out)
     check_no_stage(f"--out {out}", out)
-    if out.is_dir() and not out.is_symlink():
+    if out.is_dir():
         strange = [path for path in sorted(out.rglob("*")) if not path.is_dir() and not _is_ours(path, out)]
         if strange and not force:
             words = f"holds other files, such as {strange[0].relative_to(out)}, or they were changed since an analysis"

@@ -57,11 +57,11 @@ def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Itera
     On any failure the old folder stays as it was.
 
     Args:
-        path: the folder.
+        path: the folder, or a link to it, which stays one.
         own: names directly in it that the writer may take away; whatever else lies there, and the new folder has not,
             goes on lying there. None: the old folder goes as a whole.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
