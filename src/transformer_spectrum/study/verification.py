@@ -124,7 +124,10 @@ def _check_lock(cell: Cell, commit: str) -> None:
     except (InputError, yaml.YAMLError, KeyError, TypeError) as error:
         raise Unverified(f"its dvc.lock has no {stage}: {error}") from None
     for name, value in lock["params"]["params.yaml"].items():
-        if functools.reduce(lambda block, key: block[key], name.split("."), tree) != value:
+        held = tree
+        for key in name.split("."):
+            held = held.get(key) if isinstance(held, dict) else None
+        if held != value:
             raise Unverified(f"{stage} in its dvc.lock ran with another {name}")
     for dependency in lock["deps"]:
         path, md5 = dependency["path"], dependency["md5"]
