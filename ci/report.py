@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformer_spectrum.errors import InputError, one_line_errors
+from transformer_spectrum.ownership import RECORD, is_own, write_record
 from transformer_spectrum.params import parameter_names
 
 FOLDER = Path("ci-report")
@@ -184,6 +185,18 @@ def compose(base: str, changes: Sequence[str], pulled: str) -> Comment:
     )
 
 
+def written() -> list[Path]:
+    """The files in the folder, but its record."""
+    return [path for path in sorted(FOLDER.rglob("*")) if path.is_file() and path != FOLDER / RECORD]
+
+
+def check_folder() -> None:
+    """Raises InputError where the folder, which is replaced, holds what this program has not written."""
+    for path in written():
+        if not is_own(path, FOLDER / RECORD):
+            raise InputError(f"{path}: was not written by ci/report.py, or was changed since; move it away")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--base", default="main", help="branch to compare with (default: %(default)s)")
@@ -195,6 +208,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     with one_line_errors("ci/report.py"):
         changes = overrides(chosen.overrides)
+        check_folder()
         # Stages call `python`.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         base = base_revision(chosen.base)
@@ -204,6 +218,7 @@ def main() -> None:
         comment = compose(base, changes, pulled)
         (FOLDER / "whole.md").write_text(comment.whole(), encoding="utf-8")
         (FOLDER / "comment.md").write_text(comment.short(), encoding="utf-8")
+        write_record(FOLDER / RECORD, {"made_by": "ci/report.py"}, written())
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with open(summary, "a", encoding="utf-8") as page:
                 page.write(comment.without_images())

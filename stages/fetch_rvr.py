@@ -1,6 +1,7 @@
 """Stage fetch-rvr: US hospital series by jurisdiction, from a mirror, upstream, or as a marked stand-in.
 
 Beds and influenza are two data sets of one export. Both folders get the same bytes, which DVC's cache keeps once.
+Without a source within reach, real data are kept, also those that `download-rvr` has put into data/raw/rvr.
 """
 
 from transformer_spectrum.acquisition import fetch_rvr
@@ -9,7 +10,7 @@ from transformer_spectrum.params import load_params
 
 
 def main() -> None:
-    fetch_rvr(load_params(), ["data/raw/rvr_beds", "data/raw/rvr_flu"])
+    fetch_rvr(load_params(), ["data/raw/rvr_beds", "data/raw/rvr_flu"], earlier=["data/raw/rvr"])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from transformer_spectrum.report.page_markdown import markdown
 
 def main() -> None:
     run = read_run(load_params())
-    with atomic_folder("report") as folder:
+    with atomic_folder("report", own=("index.html", "report.md")) as folder:
         write_text(folder / "index.html", page(run))
         write_text(folder / "report.md", markdown(run))
 

@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
+from transformer_spectrum import run_cache
 from transformer_spectrum.errors import one_line_errors
 from transformer_spectrum.params import load_params
+from transformer_spectrum.record.recorder import carry_over_of_others
 from transformer_spectrum.training import train
 
 
 def main() -> None:
-    train(
-        load_params(),
-        "adam",
-        data=Path("data/processed/windows.npz"),
-        models=Path("models/adam"),
-        metrics=Path("metrics/adam"),
-        provenance=Path("data/processed/provenance.json"),
-        resume=Path(".resume/adam"),
+    params = load_params()
+    run_cache.once(
+        lambda: train(
+            params,
+            "adam",
+            data=Path("data/processed/windows.npz"),
+            models=Path("models/adam"),
+            metrics=Path("metrics/adam"),
+            provenance=Path("data/processed/provenance.json"),
+            resume=Path(".resume/adam"),
+        ),
+        carry_over_of_others,
     )
 
 

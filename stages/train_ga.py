@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
+from transformer_spectrum import run_cache
 from transformer_spectrum.errors import one_line_errors
 from transformer_spectrum.params import load_params
+from transformer_spectrum.record.recorder import carry_over_of_others
 from transformer_spectrum.training import train
 
 
 def main() -> None:
-    train(
-        load_params(),
-        "ga",
-        data=Path("data/processed/windows.npz"),
-        models=Path("models/ga"),
-        metrics=Path("metrics/ga"),
-        provenance=Path("data/processed/provenance.json"),
-        resume=Path(".resume/ga"),
+    params = load_params()
+    run_cache.once(
+        lambda: train(
+            params,
+            "ga",
+            data=Path("data/processed/windows.npz"),
+            models=Path("models/ga"),
+            metrics=Path("metrics/ga"),
+            provenance=Path("data/processed/provenance.json"),
+            resume=Path(".resume/ga"),
+        ),
+        carry_over_of_others,
     )
 
 

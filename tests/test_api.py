@@ -70,6 +70,21 @@ def trained(request, tmp_path_factory) -> Path:
     return folder
 
 
+def test_an_evolution_that_scored_no_candidate_leaves_a_file_that_says_so(tmp_path):
+    """The pipeline's outputs are files, so each must be there."""
+    write_arrays(tmp_path / "windows.npz", pack(small_windows()))
+    write_json(tmp_path / "provenance.json", {"source": "standin", "standin": True, "sha256": "abc"})
+    inputs = {"data": tmp_path / "windows.npz", "provenance": tmp_path / "provenance.json", "resume": tmp_path / "r"}
+    params = small_params()
+    params = params.model_copy(update={"budget": params.budget.model_copy(update={"evaluations": 1})})
+    train(params, "es", **inputs, models=tmp_path / "es", metrics=tmp_path / "m")
+    assert ts.load(tmp_path / "es").provenance["best_step"] == 0
+    with pytest.raises(
+        InputError, match=r"best_candidate\.safetensors: holds no weights: no candidate of a finite loss"
+    ):
+        ts.load(tmp_path / "es", "best_candidate")
+
+
 @pytest.fixture
 def weights(tmp_path) -> Path:
     """A folder with the weights of an untrained transformer, to be damaged."""

@@ -363,6 +363,8 @@ ROOT = Path(__file__).parents[1]
         ("loss", "q", math.inf, True),
         ("adam", "learning_rate", 0.5, True),
         ("training", "batch_size", 7, True),
+        ("training", "workers", 7, False),
+        ("training", "memory_mib", 7, False),
         ("es", "sigma", 0.5, False),
         ("spectra", "min_tail", 9, False),
     ],

@@ -54,6 +54,27 @@ with one_line_errors("stage"):
 """
 
 
+def test_what_others_have_put_into_a_folder_stays_where_the_writer_names_its_own(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    (folder / "deep").mkdir(parents=True)
+    link.symlink_to("folder")
+    for name in ("a", "stale", "mine", "deep/mine"):
+        (folder / name).write_text(name)
+    (folder / "pointer").symlink_to("nowhere")
+    inode = (folder / "mine").stat().st_ino
+    with files.atomic_folder(link, own=("a", "stale")) as inside:
+        (inside / "a").write_text("new")
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "deep", "mine", "pointer"]
+    assert [(folder / name).read_text() for name in ("a", "mine", "deep/mine")] == ["new", "mine", "deep/mine"]
+    assert (folder / "mine").stat().st_ino == inode
+    assert (folder / "pointer").readlink() == Path("nowhere")
+    assert link.readlink() == Path("folder")
+    with pytest.raises(KeyError), files.atomic_folder(folder, own=()) as inside:
+        raise KeyError
+    assert (folder / "mine").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link"]
+
+
 def test_a_full_disk_is_one_line_with_the_file_and_exit_code_2(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -213,7 +213,8 @@ def test_without_the_pipelines_windows_it_makes_its_own_and_says_how_to_go_on(tm
     text = (tmp_path / "tuned_adam_mse.yaml").read_text()
     assert "--set data.synthetic.series=12" in text.splitlines()[0]
     assert "transformer-spectrum train --params tuned_adam_mse.yaml" in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["tuned_adam_mse.yaml"]
+    made = ["tuned_adam_mse.yaml", "tuned_adam_mse.yaml.provenance.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == made
 
 
 def result(*trials):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.data import covid, rvr
-from transformer_spectrum.data.sources import DATA_FILE, Export, fetch
+from transformer_spectrum.data.sources import DATA_FILE, PROVENANCE_FILE, Export, check_replaceable, fetch
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.synthetic import synthesize
 from transformer_spectrum.data.tables import left_out
@@ -23,8 +23,13 @@ from transformer_spectrum.seeds import numpy_generator
 
 
 def draw_synthetic(params: Params, folder: str | Path) -> None:
-    """Draws the synthetic series of the seed: series.npy (series, steps, features) and provenance.json."""
+    """Draws the synthetic series of the seed: series.npy (series, steps, features) and provenance.json.
+
+    Raises:
+        InputError: the folder holds a series.npy that is of somebody else.
+    """
     block = params.data.synthetic
+    check_replaceable(folder, "series.npy", "a file of yours belongs into data/raw/file, with data.dataset = file")
     series = synthesize(
         SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),
         series=block.series,
@@ -33,7 +38,7 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
         **{f"kernel_{key}": value for key, value in block.kernel},
         generator=numpy_generator(params.seed, "synthetic series"),
     )
-    with atomic_folder(folder) as inside:
+    with atomic_folder(folder, own=("series.npy", PROVENANCE_FILE)) as inside:
         path = inside / "series.npy"
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, series, allow_pickle=False)
@@ -43,14 +48,19 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
             "skewed generalized t noise, smoothed",
             rows=len(series),
             seed=params.seed,
-            parameters=json.loads(block.model_dump_json()),  # writes an infinite q as text
+            # JSON writes an infinite q as text; the season concerns a baseline, not the series.
+            parameters=json.loads(block.model_dump_json(exclude={"season"})),
         )
-        write_json(inside / "provenance.json", about)
+        write_json(inside / PROVENANCE_FILE, about)
 
 
-def fetch_covid(params: Params, folder: str | Path) -> None:
+def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path] = ()) -> None:
     """Fetches daily COVID-19 cases by country: series.csv and provenance.json.
 
+    Args:
+        params: all parameters.
+        folder: where to.
+        earlier: more folders in which an earlier fetch may have left real data.
     Raises:
         InputError: see `data.sources.fetch`.
     """
@@ -66,16 +76,20 @@ def fetch_covid(params: Params, folder: str | Path) -> None:
         notes=covid.NOTES,
         remarks=covid.REMARKS,
     )
-    _fetch(params, export, [folder])
+    _fetch(params, export, [folder], earlier)
     if lacking := left_out(covid.not_used(Path(folder) / DATA_FILE, data.covid.countries)):
         print(
             f"{covid.FILE_NAME}: of the {len(data.covid.countries)} in data.covid.countries, {lacking}", file=sys.stderr
         )
 
 
-def fetch_rvr(params: Params, folders: Sequence[str | Path]) -> None:
+def fetch_rvr(params: Params, folders: Sequence[str | Path], earlier: Sequence[str | Path] = ()) -> None:
     """Fetches US hospital series by jurisdiction: series.csv and provenance.json into each folder, the same bytes.
 
+    Args:
+        params: all parameters.
+        folders: where to.
+        earlier: more folders in which an earlier fetch may have left real data.
     Raises:
         InputError: see `data.sources.fetch`.
     """
@@ -91,9 +105,15 @@ def fetch_rvr(params: Params, folders: Sequence[str | Path]) -> None:
         notes=rvr.NOTES,
         remarks=rvr.REMARKS,
     )
-    _fetch(params, export, folders)
+    _fetch(params, export, folders, earlier)
 
 
-def _fetch(params: Params, export: Export, folders: Sequence[str | Path]) -> None:
-    data = params.data
-    fetch(export, folders, mirror=data.mirror, on_unreachable=data.on_unreachable, standin_seed=data.standin_seed)
+def _fetch(params: Params, export: Export, folders: Sequence[str | Path], earlier: Sequence[str | Path]) -> None:
+    fetch(
+        export,
+        folders,
+        mirror=params.data.mirror,
+        on_unreachable=params.data.on_unreachable,
+        standin_seed=params.data.standin_seed,
+        earlier=earlier,
+    )

@@ -21,7 +21,8 @@ from transformer_spectrum.anatomy.formed import NotFormedError
 from transformer_spectrum.anatomy.heads import heads
 from transformer_spectrum.anatomy.parts import Anatomy, Part, Skipped, dissect
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, read_json, sha256, write_csv, write_json, write_text
+from transformer_spectrum.files import atomic_folder, sha256, write_csv, write_json, write_text
+from transformer_spectrum.ownership import RECORD, check_no_input, check_no_stage, is_own, read_record, write_record
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.provenance import versions
 from transformer_spectrum.report import model_tables, model_weightwatcher
@@ -304,21 +305,28 @@ def draws_of(shape: tuple[int, int], shuffles: int) -> int:
     return max(nulls.DRAWS_MINIMUM, min(shuffles, NULL_BUDGET // cost))
 
 
-def check_out(out: str | Path) -> None:
-    """Refuses to replace what an earlier analysis has not written.
+def check_out(out: str | Path, of: str | Path | None = None, *, force: bool = False) -> None:
+    """Refuses a folder that `write` could not write, or where it would cost the user something.
 
+    Args:
+        out: the folder.
+        of: the checkpoint that is examined.
+        force: whatever else the folder holds may be lost.
     Raises:
-        InputError: the path is a file, a folder that holds anything else, or in one that cannot be written to.
+        InputError: the path is a file, a folder that holds anything but an analysis as it was written, or the
+            checkpoint, or a DVC stage's output, or in one that cannot be written to.
     """
     out = Path(out)
+    check_no_stage(f"--out {out}", out)
     if out.is_dir():
-        if not any(out.iterdir()):
-            return
-        summary = out / "summary.json"
-        tree = read_json(summary) if summary.is_file() else None
-        if isinstance(tree, dict) and tree.get("made_by") == MADE_BY:
-            return
-        raise InputError(f"--out {out}: holds other files, which would be lost; name a new folder")
+        strange = [path for path in sorted(out.rglob("*")) if not path.is_dir() and not _is_ours(path, out)]
+        if strange and not force:
+            words = f"holds other files, such as {strange[0].relative_to(out)}, or they were changed since an analysis"
+            raise InputError(
+                f"--out {out}: {words} wrote them, which would be lost; name a new folder, or pass --force"
+            )
+        check_no_input(f"--out {out}", out, [] if of is None else [Path(of)])
+        return
     if out.exists() or out.is_symlink():
         raise InputError(f"--out {out}: is no folder")
     above = next(folder for folder in out.resolve().parents if folder.exists())
@@ -326,17 +334,24 @@ def check_out(out: str | Path) -> None:
         raise InputError(f"--out {out}: {above} is no folder that can be written to")
 
 
-def write(examination: Examination, out: str | Path, figures: int) -> None:
+def _is_ours(path: Path, out: Path) -> bool:
+    record = out / RECORD
+    return read_record(record) is not None if path == record else is_own(path, record)
+
+
+def write(examination: Examination, out: str | Path, figures: int, *, force: bool = False) -> None:
     """Writes matrices.csv, summary.json and index.html into a folder, all or nothing.
 
     Args:
         examination: what was measured.
-        out: the folder, new or of an earlier analysis.
+        out: the folder; replaced as a whole.
         figures: matrices that get pictures of their own in index.html, chosen evenly; count, >= 0.
+        force: see `check_out`.
     """
-    check_out(out)
+    check_out(out, force=force)
     with atomic_folder(out) as folder:
         table = model_weightwatcher if examination.settings["like"] else model_tables
         write_csv(folder / "matrices.csv", table.csv_header(examination), table.csv_rows(examination))
         write_json(folder / "summary.json", json_tree(examination))
         write_text(folder / "index.html", page(examination, figures))
+        write_record(folder / RECORD, {"made_by": MADE_BY}, sorted(folder.iterdir()))

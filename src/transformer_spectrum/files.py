@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Iterator[Path]:
     """Yields an empty temporary folder; on success it takes the place of the folder `path`.
 
     On any failure the old folder stays as it was.
+
+    Args:
+        path: the folder, or a link to it, which stays one.
+        own: names directly in it that the writer may take away; whatever else lies there, and the new folder has not,
+            goes on lying there. None: the old folder goes as a whole.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -65,6 +70,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         for path_inside in filter(Path.is_file, temporary.rglob("*")):
             path_inside.chmod(0o644)
         old = temporary.with_name(temporary.name + ".old")
+        if own is not None and path.is_dir():
+            carry_over(path, temporary, own)
         if path.exists():
             path.replace(old)
         try:
@@ -82,6 +89,32 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def carry_over(old: Path, new: Path, own: Collection[str]) -> None:
+    """Puts what the old folder holds of others into the new one too: by hard links, so that no byte is at risk.
+
+    Args:
+        old: a folder.
+        new: another; what it has already stays as it is.
+        own: names directly in `old` that need not be carried over.
+    """
+    for path in old.iterdir():
+        there = new / path.name
+        if path.name in own or os.path.lexists(there):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, there, symlinks=True, copy_function=link_or_copy)
+        else:
+            link_or_copy(path, there)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Another name of the same file, or a copy where the file system has no hard links; a symbolic link stays one."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def write_text(path: str | Path, text: str) -> None:

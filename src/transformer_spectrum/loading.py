@@ -204,6 +204,8 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
         raise InputError(f"{path}: says nothing of a training, so it was written by something else")
     if "steps" in about:
         raise InputError(f"{path}: snapshots of single matrices, no model; best or last is one")
+    if "no_weights" in about:
+        raise InputError(f"{path}: holds no weights: {about['no_weights']}")
     tree = about.pop("params")
     added = _add_what_is_missing(tree) if isinstance(tree, dict) else []
     try:

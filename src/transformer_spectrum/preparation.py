@@ -62,7 +62,7 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     Args:
         params: all parameters.
         raw: folder of the chosen data set; for data.dataset = file also the file itself.
-        processed: folder; replaced as a whole.
+        processed: folder of these two files; what else lies in it stays.
         metrics: description of each split, baselines on the test split, provenance.
     Raises:
         InputError: bad raw data, or windows that do not fit.
@@ -190,7 +190,7 @@ def write_windows(
         described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
     baselines, missing = baseline_scores(splits["test"], data.chosen.season)
     reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
-    with atomic_folder(processed) as folder:
+    with atomic_folder(processed, own=("windows.npz", "provenance.json")) as folder:
         write_arrays(folder / "windows.npz", pack(splits))
         write_json(folder / "provenance.json", provenance)
         write_json(

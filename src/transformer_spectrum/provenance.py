@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from transformer_spectrum.files import sha256
 
-Source = Literal["upstream", "mirror", "standin", "synthetic", "file"]
+Source = Literal["upstream", "mirror", "standin", "synthetic", "file", "forecast"]
 PACKAGES = ("numpy", "scipy", "pandas", "torch", "cma", "dvc", "dvclive")
 
 
@@ -25,7 +25,8 @@ def describe_source(
 
     Args:
         path: the file, already in place.
-        source: upstream, mirror, a simulated stand-in, synthetic by design, or a user's file.
+        source: upstream, mirror, a simulated stand-in, synthetic by design, a user's file, or a model's
+            forecasts.
         location: URL for upstream; for a mirror the file's name only, since a folder of this machine must not
             travel into metrics; how it was simulated otherwise.
         rows: data rows; count.

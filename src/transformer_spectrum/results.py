@@ -24,6 +24,10 @@ from transformer_spectrum.record.recorder import Recorder
 from transformer_spectrum.seeds import numpy_generator
 
 FORECASTS_KEPT = 24
+WEIGHTS = ("best", "last", "best_candidate", "snapshots")
+FILES = (*(f"{name}.safetensors" for name in WEIGHTS), "history.npz", "forecasts.npz", "run.json")
+"""What `write_results` writes, and may replace; best_candidate.safetensors is ES's."""
+NO_CANDIDATE = "no candidate of a finite loss was scored"
 
 
 def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) -> dict[str, np.ndarray]:
@@ -69,6 +73,8 @@ def _save_models(folder: Path, result: Fit, layout: Layout, forecaster: Forecast
     for name, flat in whole.items():
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
         _write(folder / f"{name}.safetensors", weights, text)
+    if about["optimizer"] == "es" and result.candidate is None:  # the pipeline counts on the file
+        _write(folder / "best_candidate.safetensors", {}, {"run": json.dumps({**about, "no_weights": NO_CANDIDATE})})
     steps = sorted(result.snapshots)
     kept = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
     # One tensor (tracked steps, rows, columns) a matrix; the steps are in the metadata.
@@ -127,7 +133,7 @@ def write_results(
     if result.candidate is not None:
         about["best_candidate"] = {"step": result.candidate.step, "loss": result.candidate.loss}
     chosen = json.loads(params.model_dump_json(exclude={"tracking"}))  # it changes no training
-    with atomic_folder(models) as folder:
+    with atomic_folder(models, own=FILES) as folder:
         _save_models(folder, result, layout, forecaster, {**about, "params": chosen})
         history.save(folder / "history.npz")
         write_arrays(folder / "forecasts.npz", _kept_forecasts(windows, made["free_running"], params.seed))

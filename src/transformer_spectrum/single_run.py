@@ -81,13 +81,27 @@ def prepare_windows(settings: Settings, processed: Path, description: Path) -> N
             draw_synthetic(params, raw)
             prepare(params, raw=raw, processed=processed, metrics=description)
     else:
-        raw = RAW / dataset
-        if not raw.is_dir() and dataset.startswith("rvr_"):
-            raw = RAW / "rvr"  # one download has both columns
+        raw = _raw_folder(dataset)
         if not raw.is_dir():
             how = {"covid": "download-covid", "file": "train --dataset FILE"}.get(dataset, "download-rvr")
             raise InputError(f"{raw}: no such folder; run transformer-spectrum {how} first")
         prepare(params, raw=raw, processed=processed, metrics=description)
+
+
+def _raw_folder(dataset: str) -> Path:
+    """Where the raw series lie: the stage's folder, or that of `download-rvr`, whose one download has both columns.
+
+    Of the two, real data go before a stand-in.
+    """
+    raw, downloaded = RAW / dataset, RAW / "rvr"
+    if not dataset.startswith("rvr_") or not downloaded.is_dir():
+        return raw
+    return downloaded if not raw.is_dir() or (_is_standin(raw) and not _is_standin(downloaded)) else raw
+
+
+def _is_standin(raw: Path) -> bool:
+    record = raw / "provenance.json"
+    return record.is_file() and bool(read_json(record).get("standin"))
 
 
 def carry_out(folder: RunFolder) -> None:

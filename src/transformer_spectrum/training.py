@@ -32,6 +32,11 @@ from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
 
 SECTIONS = ("seed", "device", "threads", "loss", "model", "training", "budget")
 """Of the parameters that every training depends on; its optimizer's come on top."""
+RESOURCES = ("workers", "memory_mib")
+"""Of the section `training`: how fast, and in how much memory. Workers change no bit; memory changes last bits at most,
+and only where it holds a single candidate, which is computed as a plain network. Whoever has to change them must be
+able to go on with a training.
+"""
 SOURCES = (
     "build.py",
     "checkpoint.py",
@@ -57,6 +62,12 @@ def read_windows(path: str | Path) -> dict[str, Windows]:
     return unpack(read_arrays(path, ARRAYS))
 
 
+def deciding(tree: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
+    """Of a tree of all parameters, those that decide the result of a training by this optimizer."""
+    chosen = {name: tree[name] for name in (*SECTIONS, optimizer)}
+    return {**chosen, "training": {name: x for name, x in tree["training"].items() if name not in RESOURCES}}
+
+
 def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device) -> dict[str, Any]:
     """All that decides a training's bits, so that resume files of another training are told apart.
 
@@ -69,7 +80,7 @@ def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device
     modules = sorted(path for path in listed if path.is_file())
     cpu = torch.backends.cpu.get_cpu_capability()
     return {
-        "params": params.model_dump(mode="json", include={*SECTIONS, optimizer}),
+        "params": deciding(params.model_dump(mode="json"), optimizer),
         "data": sha256(data),
         "code": {str(path.relative_to(root)): sha256(path)[:12] for path in modules},
         "versions": versions(),

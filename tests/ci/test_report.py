@@ -103,3 +103,15 @@ def test_a_comment_never_grows_beyond_what_github_takes(metrics, report):
 def test_a_summary_has_no_image_because_it_would_show_none(report):
     assert "![" not in comment(report).without_images()
     assert "- no c" in comment(report).without_images()
+
+
+def test_a_folder_that_holds_what_no_report_has_written_is_not_replaced(report, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report.check_folder()
+    (tmp_path / "ci-report/plots").mkdir(parents=True)
+    (tmp_path / "ci-report/plots/a.png").write_bytes(b"picture")
+    report.write_record(report.FOLDER / report.RECORD, {}, report.written())
+    report.check_folder()
+    (tmp_path / "ci-report/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"ci-report/notes\.txt: was not written by ci/report\.py"):
+        report.check_folder()

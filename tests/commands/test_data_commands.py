@@ -165,7 +165,7 @@ def test_downloads_and_processings_find_each_other_without_a_path(mirror):
         assert read_series_file(f"data/series/{dataset}.csv").series
     outs = [out for stage in PIPELINE["stages"].values() for out in stage["outs"]]
     folders = [Path(out if isinstance(out, str) else next(iter(out))) for out in outs]
-    assert Path("data/raw/covid") in folders
+    assert Path("data/raw/covid/series.csv") in folders
     assert not any(Path("data/series").is_relative_to(folder) for folder in folders)  # DVC would remove them
 
 

@@ -44,7 +44,8 @@ def test_a_data_set_has_parameters_a_unit_and_a_licence(name, params):
 def test_its_stage_writes_its_raw_data_with_their_provenance(name, pytestconfig, raw):
     stages = yaml.safe_load((pytestconfig.rootpath / "dvc.yaml").read_text())["stages"]
     outs = [path for out in stages[CATALOGUE[name].stage]["outs"] for path in (out if isinstance(out, dict) else [out])]
-    assert f"data/raw/{name}" in outs
+    made = {f"data/raw/{name}/{path.name}" for path in (raw / name).iterdir()}
+    assert made == {path for path in outs if path.startswith(f"data/raw/{name}/")}
     about = read_json(raw / name / "provenance.json")
     assert {"source", "standin", "location", "sha256", "bytes", "rows", "notes"} <= set(about)
 

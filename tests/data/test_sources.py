@@ -21,6 +21,8 @@ from transformer_spectrum.data.sources import MIRROR_VARIABLE, Export, fetch
 from transformer_spectrum.errors import InputError
 
 NAME = "toy.csv"
+OLD = b"value\n0\nend\n"
+OLD_PROVENANCE = json.dumps({"source": "standin", "standin": True, "sha256": hashlib.sha256(OLD).hexdigest()}).encode()
 GOOD = {"body": b"value\n1\n2\nend\n"}
 BUSY = {"status": 503, "body": b"busy"}
 CUT = {"body": b"value\n1\n", "missing": 100}
@@ -56,11 +58,11 @@ def short_pauses(monkeypatch):
 
 @pytest.fixture
 def old(tmp_path):
-    """A destination that holds an earlier result."""
+    """A destination that holds an earlier result, a stand-in."""
     folder = tmp_path / "raw" / "toy"
     folder.mkdir(parents=True)
-    (folder / "series.csv").write_bytes(b"old series")
-    (folder / "provenance.json").write_bytes(b"old provenance")
+    (folder / "series.csv").write_bytes(OLD)
+    (folder / "provenance.json").write_bytes(OLD_PROVENANCE)
     return folder
 
 
@@ -74,8 +76,8 @@ def mirror_folder(tmp_path):
 
 def untouched(folder: Path) -> bool:
     return (
-        (folder / "series.csv").read_bytes() == b"old series"
-        and (folder / "provenance.json").read_bytes() == b"old provenance"
+        (folder / "series.csv").read_bytes() == OLD
+        and (folder / "provenance.json").read_bytes() == OLD_PROVENANCE
         and [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing temporary is left
     )
 
@@ -261,6 +263,60 @@ def test_the_seed_and_the_file_name_decide_the_stand_in(closed_url, tmp_path):
 
     assert simulated("a.csv", 1) == simulated("a.csv", 1)
     assert len({simulated("a.csv", 1), simulated("a.csv", 2), simulated("b.csv", 1)}) == 3
+
+
+def put_real(folder: Path) -> bytes:
+    """Real data of an earlier fetch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    real = b"value\n5\nend\n"
+    (folder / "series.csv").write_bytes(real)
+    about = {"source": "upstream", "standin": False, "sha256": hashlib.sha256(real).hexdigest(), "notes": ["A toy."]}
+    (folder / "provenance.json").write_text(json.dumps(about))
+    return real
+
+
+@pytest.mark.parametrize("place", ["the folder itself", "the second folder", "an earlier folder"])
+def test_a_stand_in_never_takes_the_place_of_real_data(closed_url, old, tmp_path, capsys, place):
+    folders, earlier = [old, tmp_path / "raw/second"], tmp_path / "raw/earlier"
+    real = put_real({"the folder itself": old, "the second folder": folders[1]}.get(place, earlier))
+    for _ in range(2):  # and it says so once, however often
+        about = fetch(
+            toy(closed_url), folders, mirror=None, on_unreachable="standin", standin_seed=0, earlier=[earlier]
+        )
+        assert [(folder / "series.csv").read_bytes() for folder in folders] == [real, real]
+        assert (about["source"], about["standin"]) == ("upstream", False)
+        assert [note for note in about["notes"] if "Kept from an earlier fetch" in note] == about["notes"][1:]
+        assert json.loads((folders[1] / "provenance.json").read_text()) == about
+        assert "KEPT the 2 rows" in capsys.readouterr().err
+
+
+def test_real_data_give_way_to_what_a_source_delivers(site, old):
+    put_real(old)
+    assert "notes" in run(toy(site.put("/upstream.csv", GOOD)), old)
+    assert (old / "series.csv").read_bytes() == GOOD["body"]
+
+
+@pytest.mark.parametrize("record", ["none", "of other bytes", "no JSON"])
+def test_a_file_that_no_fetch_has_written_is_left_alone(site, old, record):
+    (old / "series.csv").write_bytes(b"mine")
+    if record == "none":
+        (old / "provenance.json").unlink()
+    elif record == "no JSON":
+        (old / "provenance.json").write_bytes(b"{")
+    with pytest.raises(InputError, match=r"series\.csv: is not what provenance\.json beside it describes"):
+        run(toy(site.put("/upstream.csv", GOOD)), old)
+    assert (old / "series.csv").read_bytes() == b"mine"
+    assert site.requests == []
+
+
+def test_other_files_in_the_folder_stay(site, old):
+    (old / "deep").mkdir()
+    (old / "deep/notes.txt").write_text("mine")
+    (old / "link").symlink_to("nowhere")
+    run(toy(site.put("/upstream.csv", GOOD)), old)
+    assert (old / "series.csv").read_bytes() == GOOD["body"]
+    assert (old / "deep/notes.txt").read_text() == "mine"
+    assert (old / "link").readlink() == Path("nowhere")
 
 
 def test_a_stand_in_must_pass_the_same_checks(closed_url, old):

@@ -217,8 +217,8 @@ def other(inside, what):
         stage["params"]["params.yaml"]["loss"]["q"] = 9.0
         return {"dvc__lock": yaml.safe_dump(lock).encode()}, "ran with another loss"
     if what == "run on other data":
-        next(one for one in stage["deps"] if one["path"] == "data/processed")["md5"] = "0" * 32 + ".dir"
-        return {"dvc__lock": yaml.safe_dump(lock).encode()}, "ran with another data/processed"
+        next(one for one in stage["deps"] if one["path"] == "data/processed/windows.npz")["md5"] = "0" * 32
+        return {"dvc__lock": yaml.safe_dump(lock).encode()}, "ran with another data/processed/windows.npz"
     theirs = yaml.safe_load(inside.content(foreign, "dvc.lock"))["stages"]["train-adam"]["outs"]
     stage["outs"] = theirs
     return {"dvc__lock": yaml.safe_dump(lock).encode()}, "its weights are of another training: loss.q was 5.0, is 7.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -32,6 +33,7 @@ site, closed_url = _shared.site, _shared.closed_url
 
 FILES = {"covid": covid.FILE_NAME, "rvr": rvr.FILE_NAME}
 FOLDERS = {"covid": ["covid"], "rvr": ["rvr_beds", "rvr_flu"]}
+OLD_PROVENANCE = json.dumps({"standin": True, "sha256": hashlib.sha256(b"old series").hexdigest()}).encode()
 BOTH = pytest.mark.parametrize("stage", ["covid", "rvr"])
 
 
@@ -66,12 +68,12 @@ class Workspace:
             path = self.root / "data" / "raw" / folder
             path.mkdir(parents=True)
             (path / "series.csv").write_bytes(b"old series")
-            (path / "provenance.json").write_bytes(b"old provenance")
+            (path / "provenance.json").write_bytes(OLD_PROVENANCE)
 
     def assert_old(self, stage: str) -> None:
         for folder in FOLDERS[stage]:
             assert self.raw(folder) == b"old series"
-            assert self.raw(folder, "provenance.json") == b"old provenance"
+            assert self.raw(folder, "provenance.json") == OLD_PROVENANCE
         visible = [path.name for path in (self.root / "data" / "raw").iterdir() if not path.name.startswith(".")]
         assert sorted(visible) == sorted(FOLDERS[stage])
 
@@ -161,6 +163,35 @@ def test_the_stand_in_is_the_same_each_time(workspace):
         made.append((workspace.raw("covid"), workspace.raw("covid", "provenance.json")))
     assert made[0] == made[1]
     assert made[0][0] != made[2][0]
+
+
+@BOTH
+def test_real_data_stay_when_the_network_has_gone(workspace, copies, closed_url, stage):
+    workspace.params["data"]["mirror"] = str(copies)
+    workspace.run(stage)
+    workspace.params["data"]["mirror"] = None
+    workspace.params["data"][stage]["url"] = f"{closed_url}/none.csv"
+    lines = workspace.run(stage)
+    assert sum("KEPT" in line for line in lines) == 1
+    assert not any("STAND-IN" in line for line in lines)
+    for folder in FOLDERS[stage]:
+        assert workspace.raw(folder) == (copies / FILES[stage]).read_bytes()
+        about = json.loads(workspace.raw(folder, "provenance.json"))
+        assert (about["standin"], about["source"]) == (False, "mirror")
+        assert about["notes"][-1].startswith("Kept from an earlier fetch")
+
+
+def test_what_download_rvr_has_fetched_goes_before_a_stand_in(workspace, copies, closed_url):
+    workspace.params["data"]["mirror"] = str(copies)
+    workspace.run("rvr")
+    raw = workspace.root / "data/raw"
+    (raw / "rvr_beds").rename(raw / "rvr")
+    workspace.params["data"]["mirror"] = None
+    workspace.params["data"]["rvr"]["url"] = f"{closed_url}/none.csv"
+    (raw / "rvr_flu/series.csv").unlink()
+    workspace.run("rvr")
+    for folder in FOLDERS["rvr"]:
+        assert workspace.raw(folder) == (copies / FILES["rvr"]).read_bytes()
 
 
 @BOTH

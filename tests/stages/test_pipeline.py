@@ -1,12 +1,17 @@
 """The pipeline as a whole, at its smallest scale: what runs, what runs again, what is lost when it fails (nothing)."""
 
+import hashlib
 import json
 import re
 
 import pytest
+import yaml
+
+from transformer_spectrum.params import parameter_names
 
 pytestmark = pytest.mark.slow
 
+SERIES_SETTINGS = ("sequence_length", "output_length", "season")
 OPTIMIZERS = ("train_adam", "train_es", "train_ga")
 TRAININGS = {"train-adam", "train-es", "train-ga"}
 ALL = {"fetch-covid", "fetch-rvr", "synthesize", "prepare", "spectra", "report"} | TRAININGS
@@ -34,7 +39,13 @@ def test_nothing_runs_again_when_nothing_changed(pipeline):
         ("adam__learning_rate", 0.002, {"train-adam", "report"}),
         ("model__layers", 2, TRAININGS | {"report"}),
         ("spectra__hill_fraction", 0.5, {"spectra", "report"}),
-        ("data__covid__smoothing_days", 3, {"fetch-covid"}),
+        ("data__covid__smoothing_days", 3, set()),
+        ("data__covid__season", 14, set()),
+        ("data__covid__countries", ["France"], {"fetch-covid"}),
+        ("data__synthetic__season", 12, {"prepare", "report"}),
+        ("training__workers", 3, {"report"}),
+        ("training__memory_mib", 64, {"report"}),
+        ("training__batch_size", 4, TRAININGS | {"report"}),
         ("data__rvr_flu__season", 14, set()),
         ("data__describe__fit_points", 500, {"prepare", "report"}),
         ("data__synthetic__q", 2.0, {"synthesize", "prepare", "report"}),
@@ -46,6 +57,22 @@ def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name
     assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == changed
 
 
+def test_every_other_parameter_is_read_by_some_stage(pipeline):
+    """So that a new one cannot be left out of dvc.yaml, where sections are named in pieces; the report reads all."""
+    idle = {"training.workers", "training.memory_mib"}
+    idle |= {"data.covid.smoothing_days", "data.covid.season", "data.file.season", "tracking.mlflow"}
+    idle |= {f"data.{name}.{key}" for name in ("rvr_beds", "rvr_flu") for key in SERIES_SETTINGS}
+    stages = yaml.safe_load((pipeline.root / "dvc.yaml").read_text())["stages"]
+    del stages["report"]
+    named = {name.replace("${data.dataset}", "synthetic") for stage in stages.values() for name in stage["params"]}
+    unread = {
+        name
+        for name, _ in parameter_names()
+        if not any(name == section or name.startswith(f"{section}.") for section in named)
+    }
+    assert unread == idle
+
+
 def test_a_changed_part_of_the_report_concerns_the_report_alone(pipeline):
     for name in ("page.css", "page_text.py"):
         with (pipeline.root / "src/transformer_spectrum/report" / name).open("a") as stream:
@@ -55,7 +82,7 @@ def test_a_changed_part_of_the_report_concerns_the_report_alone(pipeline):
 
 def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):
     # What loss.q runs again is seen in test_real_data.py, which needs that run anyway.
-    pipeline.set(es__popsize=10, data__covid__smoothing_days=3)
+    pipeline.set(es__popsize=10, data__covid__countries=["France"])
     assert ran(pipeline.run("dvc", "repro")) == {"fetch-covid", "train-es", "spectra", "report"}
 
 
@@ -107,6 +134,94 @@ def test_a_full_disk_is_one_line_that_names_a_file_and_loses_nothing(pipeline, s
     assert re.search(r"(data|models|metrics|plots|report)/\w+", errors[0])
     assert "Traceback" not in printed
     assert pipeline.files() == before
+
+
+OF_OTHERS = (
+    *(
+        "data/processed/synthetic.npy",
+        "data/raw/synthetic/notes.txt",
+        "data/raw/covid/mine.csv",
+        "models/adam/notes.md",
+    ),
+    *(
+        "models/es/deep/mine.npy",
+        "metrics/adam/notes.txt",
+        "metrics/ga/plots/mine.csv",
+        "plots/mine.png",
+        "report/a.css",
+    ),
+)
+
+
+def put_files_of_others(clone):
+    for name in OF_OTHERS:
+        (clone.root / name).parent.mkdir(exist_ok=True)
+        (clone.root / name).write_text(name)
+
+
+def test_a_stage_replaces_its_own_files_and_none_of_others(pipeline):
+    put_files_of_others(pipeline)
+    for stage in ("synthesize", "fetch_covid", "prepare", *OPTIMIZERS, "spectra", "report"):
+        pipeline.stage(stage)
+    assert [name for name in OF_OTHERS if (pipeline.root / name).read_text() != name] == []
+    folders = ("data/raw/", "data/processed/", "models/", "report/")
+    outs = {path for path in pipeline.files() if path.startswith(folders)} - {*OF_OTHERS}
+    stages = yaml.safe_load((pipeline.root / "dvc.yaml").read_text())["stages"].values()
+    named = {path for stage in stages for out in stage["outs"] for path in out}
+    assert outs == {path for path in named if path.startswith(folders)}
+
+
+def test_dvc_takes_away_no_file_of_others(copy_of_finished):
+    clone = copy_of_finished("of others")
+    put_files_of_others(clone)
+    clone.set(adam__learning_rate=0.002, data__synthetic__q=2.0)
+    clone.run("dvc", "exp", "run")
+    assert [name for name in OF_OTHERS if (clone.root / name).read_text() != name] == []
+    clone.run("dvc", "checkout")
+    assert [name for name in OF_OTHERS if (clone.root / name).read_text() != name] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"), [("data/raw/synthetic/series.npy", "synthesize"), ("data/raw/covid/series.csv", "fetch_covid")]
+)
+def test_raw_series_of_somebody_else_are_not_written_over(pipeline, path, stage):
+    (pipeline.root / path).write_text("mine")
+    printed = pipeline.run("dvc", "repro", code=255)
+    assert re.search(rf"error: {path}: is not what provenance\.json beside it describes", printed)
+    assert (pipeline.root / path).read_text() == "mine"
+
+
+def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeline, finished):
+    def trained() -> str:
+        environment = {**pipeline.environment, "DVC_STAGE": "train-adam"}  # as DVC would run it
+        code, printed = pipeline.nursery.start(["stages/train_adam.py"], pipeline.root, environment).wait()
+        assert code == 0, printed
+        return printed
+
+    def files(clone) -> dict[str, bytes]:
+        return {name: content for name, content in clone.files().items() if "/adam/" in name}
+
+    committed = files(finished)
+    assert "all 3 steps done" in trained()  # nothing has changed, so somebody has forced it
+    pipeline.set(adam__learning_rate=0.004)
+    assert "all 3 steps done" in trained()
+    changed = files(pipeline)
+    pipeline.set(adam__learning_rate=0.001)
+    (pipeline.root / "metrics/adam/notes.txt").write_text("mine")
+    assert "train-adam: taken from DVC's run cache" in trained()
+    assert files(pipeline).keys() == {*committed, "metrics/adam/notes.txt"}
+    assert {name: x for name, x in files(pipeline).items() if name.startswith("models/")} == {
+        name: x for name, x in committed.items() if name.startswith("models/")
+    }
+    pipeline.set(adam__learning_rate=0.004)
+    weights = hashlib.md5(changed["models/adam/last.safetensors"], usedforsecurity=False).hexdigest()
+    damaged = pipeline.root / ".dvc/cache/files/md5" / weights[:2] / weights[2:]
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_bytes(b"damaged")
+    printed = trained()
+    assert "taken from DVC's run cache" not in printed
+    assert "all 3 steps done" in printed
+    assert files(pipeline)["models/adam/last.safetensors"] == changed["models/adam/last.safetensors"]
 
 
 def test_infinite_q_is_drawn_and_its_provenance_says_so(pipeline):

@@ -17,6 +17,7 @@ HARMLESS = {
     "interruption",
     "legend",
     "packaged",
+    "ownership",
     "params",
     "progress",
     "provenance",

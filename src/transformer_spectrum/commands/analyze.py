@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from transformer_spectrum.commands.options import add_force
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.legend import entry
 
@@ -47,6 +48,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--min-size", type=int, default=8, metavar="R", help="smallest smaller side of a matrix; %(default)s")
     add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
+    add_force(command)
     for name, default in ESTIMATORS.items():
         what = entry(f"spectra.{name}")
         rule = what.bounds or " / ".join(what.choices)
@@ -112,10 +114,10 @@ def run(chosen: argparse.Namespace) -> None:
         like=chosen.like or "",
     )
     if chosen.out:
-        examination.check_out(chosen.out)
+        examination.check_out(chosen.out, chosen.path, force=chosen.force)
     found = examination.examine(chosen.path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
-        examination.write(found, chosen.out, chosen.figures)
+        examination.write(found, chosen.out, chosen.figures, force=chosen.force)
     table = model_weightwatcher if chosen.like else model_tables
     print(table.text_report(found, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import COLUMNS, add_columns
+from transformer_spectrum.commands.options import COLUMNS, add_columns, add_force
 from transformer_spectrum.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("-o", "--out", metavar="FILE", type=Path, required=True, help="the forecasts: .csv, .npy, .npz or .parquet")
     add_columns(command, "the training's if not given")
     add("--plot", metavar="FILE", type=Path, help="the picture, a .png; that of the table with .png if not given")
+    add_force(command)
 
 
 def _columns(chosen: argparse.Namespace, trained: Trained) -> ChosenColumns:
@@ -123,11 +124,15 @@ def run(chosen: argparse.Namespace) -> None:
     from transformer_spectrum.data.series import Series
     from transformer_spectrum.data.series_files import check_suffix, read_series_file, write_series_file
     from transformer_spectrum.loading import load
+    from transformer_spectrum.ownership import check_file, record_beside, write_record
 
     check_suffix(chosen.out)
     plot = chosen.plot or chosen.out.with_suffix(".png")
     if plot.suffix != ".png":
         raise InputError(f"--plot = {plot}: must end in .png")
+    inputs, record = (chosen.run, chosen.dataset), record_beside(chosen.out)
+    check_file("--out", chosen.out, inputs=inputs, force=chosen.force)
+    check_file("--plot", plot, inputs=inputs, force=chosen.force, record=record)
     trained = load(chosen.run / "model" if (chosen.run / "model").is_dir() else chosen.run)
     held = read_series_file(chosen.dataset, _columns(chosen, trained))
     held = _in_order_of_training(held, trained, chosen.dataset)
@@ -136,13 +141,34 @@ def run(chosen: argparse.Namespace) -> None:
     series = [held.series[i] for i in kept]
     follow = [Series(one.entity, one.start + len(one.values), values) for one, values in zip(series, made, strict=True)]
     write_series_file(chosen.out, dataclasses.replace(held, series=follow, empty=()))
-    _draw(trained, chosen.dataset, {"context": context, "entities": [one.entity for one in series]}, made, plot)
+    standin = _draw(
+        trained, chosen.dataset, {"context": context, "entities": [one.entity for one in series]}, made, plot
+    )
+    write_record(record, _about(trained, chosen, len(made), standin=standin), (chosen.out, plot))
     if held.reading is not None:
         print(f"{chosen.dataset}: {held.reading.line()}", file=sys.stderr)
     print(f"{chosen.out}: {len(made)} series, {made.shape[1]} steps each; picture: {plot}", file=sys.stderr)
 
 
-def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray, plot: Path) -> None:
+def _about(trained: Trained, chosen: argparse.Namespace, count: int, *, standin: bool) -> dict[str, Any]:
+    """Where the forecasts come from, in the words of every other data set."""
+    from transformer_spectrum.files import sha256
+    from transformer_spectrum.provenance import describe_source
+
+    about = describe_source(
+        chosen.out,
+        "forecast",
+        f"forecasts of {chosen.dataset.name} by {trained.provenance['optimizer']}",
+        rows=count,
+        notes=["Forecasts by a model, not data."],
+        dataset={"name": chosen.dataset.name, "sha256": sha256(chosen.dataset)},
+        weights={"name": trained.path.name, "sha256": sha256(trained.path)},
+    )
+    return {**about, "standin": standin}
+
+
+def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray, plot: Path) -> bool:
+    """Draws the picture; whether a stand-in has a part in it."""
     from transformer_spectrum.preparation import provenance_of_file
     from transformer_spectrum.report import outcome, style
 
@@ -150,3 +176,4 @@ def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray,
     caption = dataclasses.replace(style.caption_of(trained.params, bool(standin)), dataset=path.name)
     forecast = {**shown, "forecast": {trained.provenance["optimizer"]: made}}
     style.save(outcome.forecasts(forecast, caption), plot)
+    return bool(standin)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from transformer_spectrum.commands.options import SYNTHETIC, add_parameters, asked
+from transformer_spectrum.commands.options import SYNTHETIC, add_force, add_parameters, asked, read_by
 
 KERNEL = "data.synthetic.kernel.type"
 
@@ -25,13 +25,14 @@ def add(command: argparse.ArgumentParser) -> None:
         help=f"smooth by the kernel, a Gaussian where none is set, or leave the noise as it is [{KERNEL}]",
     )
     add_parameters(command, SYNTHETIC)
+    add_force(command)
 
 
 def run(chosen: argparse.Namespace) -> None:
     """Draws and writes.
 
     Raises:
-        InputError: a parameter is bad, or the file's name has an unknown ending.
+        InputError: a parameter is bad, the file's name has an unknown ending, or what lies there is of somebody else.
     """
     import dataclasses
 
@@ -39,10 +40,12 @@ def run(chosen: argparse.Namespace) -> None:
 
     from transformer_spectrum.acquisition import draw_synthetic
     from transformer_spectrum.data.series_files import check_suffix, of_array, write_series_file
-    from transformer_spectrum.files import read_json, sha256, write_json
+    from transformer_spectrum.files import read_json, sha256
+    from transformer_spectrum.ownership import check_file, record_beside, write_record
     from transformer_spectrum.settings import resolve
 
     check_suffix(chosen.out)
+    check_file("--out", chosen.out, inputs=read_by(chosen), force=chosen.force)
     request = asked(chosen, SYNTHETIC)
     # Without a window, which these series need not hold.
     flags = {**request.flags, "data.dataset": ("file", "generate-synthetic")}
@@ -59,6 +62,6 @@ def run(chosen: argparse.Namespace) -> None:
         about = read_json(folder / "provenance.json")
     write_series_file(chosen.out, of_array(values))
     about |= {"sha256": sha256(chosen.out), "bytes": chosen.out.stat().st_size}
-    write_json(chosen.out.with_name(f"{chosen.out.name}.provenance.json"), about)
+    write_record(record_beside(chosen.out), about, (chosen.out,))
     count, length, features = values.shape
     print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)

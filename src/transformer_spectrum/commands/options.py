@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.errors import InputError
@@ -177,6 +178,17 @@ def add_columns(command: argparse.ArgumentParser, default: str) -> None:
         what = entry(name)
         text = escaped(f"{what.description}; {default}")
         command.add_argument(option, dest=name, metavar=_METAVARS[what.kind], help=text)
+
+
+def add_force(command: argparse.ArgumentParser) -> None:
+    """--force, of every command that writes where the user says."""
+    words = "write over files that this program has not written, or that were changed since; never over an input"
+    command.add_argument("--force", action="store_true", help=words)
+
+
+def read_by(chosen: argparse.Namespace) -> list[Path]:
+    """The files that a command with parameters reads for them, where they are there."""
+    return [Path(path) for path in (chosen.params or "params.yaml", getattr(chosen, "config", None)) if path]
 
 
 def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | None = None) -> Asked:

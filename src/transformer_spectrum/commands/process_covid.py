@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import add_parameters, asked
+from transformer_spectrum.commands.options import add_force, add_parameters, asked, read_by
 from transformer_spectrum.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_processing(
     words = f"the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json; {out}"
     command.add_argument("-o", "--out", metavar="FILE", type=Path, help=words)
     add_parameters(command, table)
+    add_force(command)
 
 
 def raw_file(given: Path) -> Path:
@@ -49,11 +50,16 @@ def raw_file(given: Path) -> Path:
     return path
 
 
+def _records_of(raw: Path) -> tuple[Path, Path]:
+    """Where a download keeps the provenance of its file, beside the file or of its folder."""
+    return raw.with_name(f"{raw.name}.provenance.json"), raw.with_name("provenance.json")
+
+
 def _provenance_of(raw: Path) -> dict[str, Any]:
     from transformer_spectrum.files import read_json, sha256
     from transformer_spectrum.provenance import describe_source
 
-    for path in (raw.with_name(f"{raw.name}.provenance.json"), raw.with_name("provenance.json")):
+    for path in _records_of(raw):
         if path.is_file():
             about = read_json(path)
             if about.get("sha256") != sha256(raw):
@@ -62,11 +68,26 @@ def _provenance_of(raw: Path) -> dict[str, Any]:
     return describe_source(raw, "file", raw.name, rows=0)
 
 
+def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
+    """The CSV that was downloaded, once the output is known to cost the user nothing.
+
+    Raises:
+        InputError: it is not there; or the output is an input, a stage's or somebody else's, or has an unknown ending.
+    """
+    from transformer_spectrum.data.series_files import check_suffix
+    from transformer_spectrum.ownership import check_file
+
+    check_suffix(out)
+    raw = raw_file(chosen.input)
+    check_file("--out", out, inputs=(raw, *_records_of(raw), *read_by(chosen)), force=chosen.force)
+    return raw
+
+
 def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
     """Writes the series of days and, beside them, where they come from and what was left out."""
     from transformer_spectrum.data.series_files import DAYS, SeriesFile, write_series_file
     from transformer_spectrum.data.tables import left_out as words_on
-    from transformer_spectrum.files import write_json
+    from transformer_spectrum.ownership import record_beside, write_record
     from transformer_spectrum.provenance import describe_source
 
     about = _provenance_of(raw)
@@ -82,7 +103,7 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
         settings=settings,
         left_out=json.loads(json.dumps(left_out)),
     )
-    write_json(out.with_name(f"{out.name}.provenance.json"), made)
+    write_record(record_beside(out), made, (out,))
     lacking = words_on(left_out)
     print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
     if about["standin"]:
@@ -102,14 +123,12 @@ def run(chosen: argparse.Namespace) -> None:
     """Reads, smooths and writes.
 
     Raises:
-        InputError: the table is missing or broken, or the file's name has an unknown ending.
+        InputError: the table is missing or broken, or see `checked_input`.
     """
     from transformer_spectrum.data.covid import covid_series, read_covid
-    from transformer_spectrum.data.series_files import check_suffix
     from transformer_spectrum.settings import resolve
 
-    check_suffix(chosen.out)
+    raw = checked_input(chosen, chosen.out)
     covid = resolve(asked(chosen, OPTIONS)).params.data.covid
-    raw = raw_file(chosen.input)
     series, report = covid_series(read_covid(raw), list(covid.countries), covid.smoothing_days)
     write_processed(chosen.out, raw, series, report, smoothing_days=covid.smoothing_days)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from transformer_spectrum.commands.process_covid import PROCESSED, add_processing, raw_file, write_processed
+from transformer_spectrum.commands.process_covid import PROCESSED, add_processing, checked_input, write_processed
 
 DATA_SETS = {"beds": "rvr_beds", "influenza": "rvr_flu"}
 
@@ -24,14 +24,12 @@ def run(chosen: argparse.Namespace) -> None:
     """Reads and writes.
 
     Raises:
-        InputError: the export is missing or broken, or the file's name has an unknown ending.
+        InputError: the export is missing or broken, or see `process_covid.checked_input`.
     """
     from transformer_spectrum.data.catalogue import RVR_COLUMNS
     from transformer_spectrum.data.rvr import read_rvr, rvr_series
-    from transformer_spectrum.data.series_files import check_suffix
 
     out = chosen.out or PROCESSED / f"{DATA_SETS[chosen.column]}.csv"
-    check_suffix(out)
-    raw = raw_file(chosen.input)
+    raw = checked_input(chosen, out)
     series, report = rvr_series(read_rvr(raw), RVR_COLUMNS[DATA_SETS[chosen.column]])
     write_processed(out, raw, series, report, column=RVR_COLUMNS[DATA_SETS[chosen.column]])

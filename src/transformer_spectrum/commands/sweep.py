@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformer_spectrum.commands.options import add_force
 from transformer_spectrum.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter; may be repeated")
     add("--figures", metavar="LIST", help="metrics to draw, such as stable_rank,ks_alpha, or none; all if not given")
     add("--cell", type=int, metavar="INDEX", help="run one cell of --dry-run's list, for a cluster; writes no tables")
+    add_force(command)
     add("--dry-run", action="store_true", help="check the grid and list its cells")
 
 
@@ -77,9 +79,11 @@ def run(chosen: argparse.Namespace) -> None:
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        good = sweep(grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1, chosen.figures)
+        good = sweep(
+            grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1, chosen.figures, force=chosen.force
+        )
     else:
-        good = run_one(cells[chosen.cell], out)
+        good = run_one(cells[chosen.cell], out, force=chosen.force)
     if not good:
         raise SystemExit(1)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import COLUMNS, add_columns
+from transformer_spectrum.commands.options import COLUMNS, add_columns, add_force
 
 if TYPE_CHECKING:
     from transformer_spectrum.settings import Settings
@@ -89,34 +89,39 @@ def add(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="tuned_OPTIMIZER_LOSS.yaml if not given, in overlays/ where params.yaml lies",
     )
+    add_force(command)
 
 
 def run(chosen: argparse.Namespace) -> None:
     """Prints the table of trials, then writes the overlay.
 
     Raises:
-        InputError: see `trials.tune`; an unknown loss too.
+        InputError: see `trials.tune`; an unknown loss too, or an overlay of somebody else.
         OSError: the overlay cannot be written.
     """
     from transformer_spectrum.files import write_text
+    from transformer_spectrum.ownership import check_file, record_beside, write_record
     from transformer_spectrum.trials import tune  # here: the other commands need no torch
 
     settings = _settings(chosen)
     params = settings.params
     seed = params.seed % 2**32 if chosen.seed is None else chosen.seed
+    name = f"tuned_{chosen.optimizer}_{params.loss.type}.yaml"
+    out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
+    inputs = [Path("params.yaml"), WINDOWS, *([] if chosen.dataset is None else [Path(chosen.dataset)])]
+    check_file("--out", out, inputs=inputs, force=chosen.force)
     told = any(text.startswith("data.") for text in chosen.set) or any(
         getattr(chosen, name) for name in COLUMNS.values()
     )
     with _windows(settings, own=chosen.dataset is None and not told) as data:
         tuning = tune(params, chosen.optimizer, data, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
     print(table(tuning))
-    name = f"tuned_{tuning.optimizer}_{tuning.loss}.yaml"
-    out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
     dataset = [] if chosen.dataset is None else ["--dataset", chosen.dataset]
     for option, name in COLUMNS.items():
         dataset += [option, getattr(chosen, name)] if getattr(chosen, name) else []
     assignments = [word for text in chosen.set for word in ("--set", text)]
     write_text(out, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
+    write_record(record_beside(out), {"made_by": "transformer-spectrum tune"}, (out,))
     command = f"transformer-spectrum {'train' if tuning.optimizer == 'adam' else f'train-{tuning.optimizer}'}"
     how = f"make experiment OVERLAY={out}" if Path("dvc.yaml").is_file() else f"{command} --params {out}"
     print(f"{out}: try it with {how}")

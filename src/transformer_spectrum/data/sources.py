@@ -2,7 +2,9 @@
 
 A source out of reach is passed over with a line on standard error. A source that answers with a wrong or
 incomplete file ends the fetch: bad data are never quietly replaced, neither by the next source nor by a stand-in.
-Nothing is put in place before it is whole, so whatever goes wrong leaves the old files as they were.
+A stand-in never takes the place of real data that lie there from an earlier fetch, and nothing takes the place of a
+file that no fetch has written. Nothing is put in place before it is whole, so whatever goes wrong leaves the old files
+as they were.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +24,8 @@ import pandas as pd
 
 from transformer_spectrum.data.downloads import Unreachable, download, is_url, shown
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, sha256, write_json
+from transformer_spectrum.files import atomic_folder, read_json, sha256, write_json
+from transformer_spectrum.ownership import is_own
 from transformer_spectrum.provenance import describe_source
 
 MIRROR_VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
@@ -30,6 +33,7 @@ DATA_FILE = "series.csv"
 PROVENANCE_FILE = "provenance.json"
 MIRROR_NOTE = "Taken from a mirror as it was; only its schema and its completeness were checked."
 STANDIN_NOTE = "Simulated stand-in, not data: no source was within reach."
+KEPT_NOTE = "Kept from an earlier fetch: no source was within reach when it was asked for again."
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,47 @@ def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
     )
 
 
+def check_replaceable(folder: str | Path, data_file: str, hint: str) -> None:
+    """Raises InputError where a data file is not what the provenance beside it says: a user's own, or damaged.
+
+    Args:
+        folder: of raw data.
+        data_file: the name of the file in it.
+        hint: what the user may do with a file of their own.
+    """
+    path = Path(folder) / data_file
+    if os.path.lexists(path) and not is_own(path, path.with_name(PROVENANCE_FILE)):
+        raise InputError(
+            f"{path}: is not what {PROVENANCE_FILE} beside it describes, so it is a file of your own, or damaged, and "
+            f"is not written over; {hint}, or remove it"
+        )
+
+
+def _keep(export: Export, path: Path, folders: Iterable[Path], tried: Sequence[str]) -> dict[str, Any] | None:
+    """Fills `path` with the real data that an earlier fetch has left in one of `folders`, and says so.
+
+    Returns:
+        Their provenance record with what has become of them, or None where there are none.
+    """
+    for folder in folders:
+        source, record = folder / DATA_FILE, folder / PROVENANCE_FILE
+        if not is_own(source, record):
+            continue
+        about = read_json(record)
+        if about.get("standin") is not False:
+            continue
+        rows = _check(export, source, f"{export.file_name} ({folder})", None)
+        shutil.copyfile(source, path)
+        print(
+            f"{export.file_name}: KEPT the {rows} rows in {folder}, real data from {about.get('source')}, as no source "
+            f"is within reach ({'; '.join(tried)}); no stand-in takes their place",
+            file=sys.stderr,
+        )
+        notes = [note for note in about.get("notes", []) if note != KEPT_NOTE]
+        return {**about, "notes": [*notes, KEPT_NOTE]}
+    return None
+
+
 def _settle(path: Path) -> None:
     """Flushes a file to the disk, so that a full one is noticed now, and lets others read it."""
     with path.open("rb+") as stream:
@@ -189,30 +234,38 @@ def fetch(
     mirror: str | None,
     on_unreachable: Literal["standin", "fail"],
     standin_seed: int,
+    earlier: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Puts series.csv and provenance.json into each of `folders`: the same bytes, obtained once.
 
     Args:
         export: what to fetch.
-        folders: replaced as a whole, and only after everything has been checked.
+        folders: these two files in them are replaced, and only after everything has been checked.
         mirror: folder or http(s) URL tried first; the environment variable TRANSFORMER_SPECTRUM_MIRROR, when
             set and not empty, takes its place.
-        on_unreachable: without mirror and upstream, "standin" simulates and says so; "fail" raises.
+        on_unreachable: without mirror and upstream, "standin" keeps real data of an earlier fetch or, where there are
+            none, simulates, and says so; "fail" raises.
         standin_seed: seed of that simulation.
+        earlier: more folders in which an earlier fetch may have left real data.
     Returns:
         The provenance record that was written.
     Raises:
-        InputError: a source's file is broken or incomplete, or nothing is within reach and that is to fail.
+        InputError: a source's file is broken or incomplete, or nothing is within reach and that is to fail; or a
+            folder holds a series.csv that no fetch has written.
         OSError: the disk is full or a folder is not writable.
     """
+    for folder in folders:
+        hint = f"to use it, call it {export.file_name} and name its folder as data.mirror"
+        check_replaceable(folder, DATA_FILE, hint)
     with _errors_name(Path(folders[0]) / DATA_FILE), contextlib.ExitStack() as stack:
-        made = [stack.enter_context(atomic_folder(folder)) for folder in folders]
+        made = [stack.enter_context(atomic_folder(folder, own=(DATA_FILE, PROVENANCE_FILE))) for folder in folders]
         path = made[0] / DATA_FILE
         about, tried = _obtain(export, mirror, path)
         if about is None and on_unreachable == "fail":
             raise InputError(
                 f"data.on_unreachable = fail: no source of {export.file_name} is within reach ({'; '.join(tried)})"
             )
+        about = about or _keep(export, path, [Path(folder) for folder in (*folders, *earlier)], tried)
         about = about or _simulate(export, path, standin_seed)
         for folder in made:
             if folder != made[0]:

@@ -14,13 +14,15 @@ from typing import Any
 from dvclive.live import Live
 
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import read_json, write_json
+from transformer_spectrum.files import carry_over, read_json, write_json
 from transformer_spectrum.interruption import Interrupted
 from transformer_spectrum.record.mlflow_run import MLflowRun, Tracking, leaves
 
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
 SCORES_FILE = "scores.json"
+OWN_FILES = ("metrics.json", SCORES_FILE)
+CURVES = Path("plots/metrics")
 SECONDS_BETWEEN_SUMMARIES = 1.0
 
 
@@ -39,6 +41,21 @@ class _Live(Live):
         write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
 
 
+def carry_over_of_others(previous: Path, folder: Path) -> None:
+    """Puts into a new DVCLive folder what is neither DVCLive's nor ours in the old one.
+
+    Args:
+        previous: the old folder.
+        folder: the new one.
+    """
+    for inside, own in ((Path(), (*OWN_FILES, "plots")), (Path("plots"), ("metrics",)), (CURVES, None)):
+        old = previous / inside
+        if old.is_dir():
+            names = [path.name for path in old.glob("*.tsv")] if own is None else own
+            (folder / inside).mkdir(parents=True, exist_ok=True)
+            carry_over(old, folder / inside, names)
+
+
 class Recorder:
     """A DVCLive folder that is the old one until the first step, and again when the training fails.
 
@@ -46,7 +63,8 @@ class Recorder:
     follow a training.
 
     Args:
-        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv and scores.json.
+        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv and scores.json. What else
+            lies in it stays.
         tracking: sends the same to MLflow, whose failures end nothing; None = not.
     Raises:
         InputError: MLflow is not installed, or its address is none.
@@ -71,7 +89,10 @@ class Recorder:
         if self.folder.exists():
             self.folder.replace(self.previous)
         try:
-            return _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
+            live = _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
+            if self.previous.is_dir():
+                carry_over_of_others(self.previous, self.folder)
+            return live
         except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
             raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
 

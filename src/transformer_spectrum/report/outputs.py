@@ -53,14 +53,14 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         params: those of the trainings.
         models: optimizer -> folder of its training.
         caption: of the figures.
-        plots: folder for the figures and their tables; replaced as a whole.
+        plots: folder for the figures and their tables; what else lies in it stays.
         metrics: folder for spectra.json and the long tables spectra_history, spectra_nulls and spectra_tails.csv.
     Raises:
         InputError: see `read_forecasts` and `summarize`.
     """
     forecast, summaries = read_forecasts(models), summaries_of(params, models)
     mark = style.STANDIN if caption.standin else ""
-    with atomic_folder(plots) as folder:
+    with atomic_folder(plots, own=()) as folder:
         for name, header, rows in (
             ("spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
             ("heatmap", tables.HEATMAP, tables.heatmap(summaries)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from transformer_spectrum.report.style import (
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
 from transformer_spectrum.study.request import code_of
-from transformer_spectrum.study.store import fault, write_record
+from transformer_spectrum.study.store import fault, own_names, write_record
 
 CODE = ("report/colours.py", "report/style.py", "study/figures.py")
 
@@ -92,18 +91,24 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
         grid: for its title and the order of its losses.
         cells: those in the table.
         table: families.csv.
-        folder: replaced as a whole.
+        folder: where to; what others have put there stays.
         metrics: those to draw.
     """
     if not (cells and metrics):
-        shutil.rmtree(folder, ignore_errors=True)
+        for name in own_names(folder) if folder.is_dir() else ():
+            (folder / name).unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
         return
     names = [grid.title, *grid.datasets, *grid.losses]
     request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": code_of(CODE)}
     if not fault(folder, request):
         return
     last = read_last(table)
-    with atomic_folder(folder) as inside, Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress:
+    with (
+        atomic_folder(folder, own_names(folder)) as inside,
+        Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress,
+    ):
         for number, metric in enumerate(metrics, start=1):
             shown = last[(last["metric"] == metric) & last["value"].notna()]
             if len(shown):

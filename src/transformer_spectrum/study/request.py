@@ -11,6 +11,7 @@ from typing import Any
 from transformer_spectrum.files import sha256
 from transformer_spectrum.params import Params
 from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.training import deciding
 
 PACKAGE = Path(__file__).parents[1]
 DATA_CODE = ("acquisition.py", "data", "distributions", "preparation.py", "scores.py", "seeds.py")
@@ -67,7 +68,11 @@ def _data(params: Params) -> dict[str, Any]:
 
 def raw_request(params: Params) -> Request:
     """What decides the raw series. The code does not: what it has fetched once and checked stays good."""
-    return {"data": _data(params)}
+    data, dataset = params.data, params.data.dataset
+    chosen = {"mirror", "on_unreachable", "standin_seed"}
+    used = data.covid.model_dump(mode="json", include={"url", "countries"}) if dataset == "covid" else {}
+    used |= data.rvr.model_dump(mode="json") if dataset.startswith("rvr") else {}
+    return {"data": {"dataset": dataset, **data.model_dump(mode="json", include=chosen), **used}}
 
 
 def windows_request(params: Params, raw: Mapping[str, str], package: Path = PACKAGE) -> Request:
@@ -90,10 +95,9 @@ def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = PAC
         package: see `code_of`.
     """
     params, spectra = cell.params, cell.params.spectra
-    sections = {"seed", "device", "threads", "loss", "model", "training", "budget", cell.optimizer}
     return {
         "optimizer": cell.optimizer,
-        "params": params.model_dump(mode="json", include=sections),
+        "params": deciding(params.model_dump(mode="json"), cell.optimizer),
         "windows": dict(windows),
         "code": code_of(TRAINING_CODE, package),
         "tracked": [spectra.tracked_every, spectra.tracked_at_most],

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformer_spectrum import ownership
 from transformer_spectrum.checkpoint import difference
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, sha256, write_json
@@ -20,6 +23,11 @@ from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request
 
 RECORD = "record.json"
+TABLES = ("table.csv", "families.csv", "cells.csv")
+FOLDERS = ("raw", "windows", "trainings", "spectra", "resume", "logs", "figures")
+MADE_BY = {"made_by": "transformer-spectrum sweep"}
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.old)?")
+"""Names of `files.atomic_folder`'s temporary folders."""
 
 
 class Store:
@@ -54,6 +62,34 @@ class Store:
         """What a process has printed."""
         return self.root.joinpath("logs", *names).with_suffix(".txt")
 
+    def check(self, *, force: bool) -> None:
+        """Refuses a folder in which a sweep would write over something that no sweep has written.
+
+        Args:
+            force: write over it.
+        Raises:
+            InputError: the folder is a DVC stage's output or no folder; or, unless forced, holds such a thing.
+        """
+        option, record = f"--out {self.root}", self.root / ownership.RECORD
+        ownership.check_no_stage(option, self.root)
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            raise InputError(f"{option}: is no folder")
+        if force or (not record.exists() and (self.root / ".lock").is_file()):  # a study from before there were records
+            return
+        ours = ownership.read_record(record)
+        strange = [name for name in TABLES if os.path.lexists(self.root / name)]
+        strange = [name for name in strange if not ownership.is_own(self.root / name, record)]
+        if ours is None or ours.get("made_by") != MADE_BY["made_by"]:
+            strange += [name for name in (*FOLDERS, ownership.RECORD) if os.path.lexists(self.root / name)]
+        if strange:
+            words = f"holds {strange[0]}, which no sweep has written or which was changed since"
+            raise InputError(f"{option}: {words}; name another folder, or pass --force to write over it")
+
+    def claim(self) -> None:
+        """Marks the folder as a study's, and its tables as written by us."""
+        tables = [self.root / name for name in TABLES if (self.root / name).is_file()]
+        ownership.write_record(self.root / ownership.RECORD, MADE_BY, tables)
+
     @contextlib.contextmanager
     def locked(self, *, shared: bool) -> Iterator[None]:
         """Keeps other sweeps out of the folder; shared ones only those that are not.
@@ -80,7 +116,7 @@ class Store:
         """Removes what killed processes have left: hidden temporary folders."""
         for kind in ("raw", "windows", "trainings", "spectra"):
             for leftover in (self.root / kind).rglob(".*"):
-                if leftover.is_dir():
+                if leftover.is_dir() and TEMPORARY.fullmatch(leftover.name):
                     shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -111,7 +147,15 @@ def fault(folder: Path, request: Request) -> str:
         return f"{folder / RECORD} is damaged"
     if found != request:
         return f"of another request: {difference(found, request)}"
-    if (there := checksums(folder)) != files:
-        names = sorted(name for name in {*there, *files} if there.get(name) != files.get(name))
+    there = checksums(folder)  # what somebody else has put there does not matter
+    if names := sorted(name for name in files if there.get(name) != files[name]):
         return f"{folder / names[0]} is not what was written"
     return ""
+
+
+def own_names(folder: Path) -> set[str]:
+    """What lies directly in a folder with a record and was written by us; see `files.atomic_folder`."""
+    try:
+        return {RECORD, *(Path(name).parts[0] for name in read_json(folder / RECORD)["files"])}
+    except (InputError, KeyError, TypeError, IndexError):
+        return {RECORD}

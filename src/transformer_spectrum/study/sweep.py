@@ -21,7 +21,14 @@ Failures = dict[str, str]
 
 
 def sweep(
-    grid: Grid, cells: Sequence[Cell], root: Path, backend: Backend, jobs: int, figures: str | None = None
+    grid: Grid,
+    cells: Sequence[Cell],
+    root: Path,
+    backend: Backend,
+    jobs: int,
+    figures: str | None = None,
+    *,
+    force: bool = False,
 ) -> bool:
     """Runs the cells that are missing, not what was asked for, or damaged; then writes tables and figures.
 
@@ -32,24 +39,27 @@ def sweep(
         backend: processes of ours, or DVC experiments.
         jobs: trainings at once; >= 1.
         figures: metrics to draw, see `figures.chosen_metrics`.
+        force: write over what no sweep has written, see `Store.check`.
     Returns:
         Whether every cell is done; none has failed or diverged.
     Raises:
-        InputError: another sweep is at work in the folder, or DVC does not take an experiment.
+        InputError: another sweep is at work in the folder, or it is not a study's, or DVC does not take an experiment.
         Interrupted: a signal has ended it; what is done is kept.
     """
     from transformer_spectrum.study.figures import chosen_metrics  # here, because one cell of a cluster draws nothing
 
     metrics = chosen_metrics(figures)
     store = Store(root)
+    store.check(force=force)
     with Interruption(), store.locked(shared=False):
+        store.claim()
         store.sweep_out()
         run = _run_experiments if backend == "dvc" else _run
         failures = run(grid, cells, store, jobs)
         return _gather(grid, cells, store, failures, metrics)
 
 
-def run_one(cell: Cell, root: Path) -> bool:
+def run_one(cell: Cell, root: Path, *, force: bool = False) -> bool:
     """Runs one cell in this process, unless it is done: many machines may do so in one folder. Writes no tables.
 
     Returns:
@@ -59,8 +69,10 @@ def run_one(cell: Cell, root: Path) -> bool:
         SystemExit: a signal has ended it; 128 + its number.
     """
     store = Store(root)
+    store.check(force=force)
     with store.locked(shared=True):
         with store.preparing():
+            store.claim()
             if work.raw_fault(store, cell):
                 work.fetch(store, cell)
             if fault(store.windows(cell), work.asked_windows(store, cell)):
@@ -168,6 +180,7 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
     done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
     write_table(done, store, work.MATRICES, store.root / "table.csv")
     write_table(done, store, work.FAMILIES, store.root / work.FAMILIES)
+    store.claim()
     write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures", metrics)
     bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])
     print(

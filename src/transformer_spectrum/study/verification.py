@@ -29,10 +29,12 @@ from transformer_spectrum.files import atomic_folder
 from transformer_spectrum.params import parse_params
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request, code_of, training_request, windows_request
-from transformer_spectrum.study.store import write_record
+from transformer_spectrum.study.store import own_names, write_record
 from transformer_spectrum.study.work import keep, outcome
+from transformer_spectrum.training import deciding
 
 PACKAGE = "src/transformer_spectrum"
+WINDOWS = ("data/processed/windows.npz", "data/processed/provenance.json")
 
 
 class Unverified(Exception):
@@ -63,13 +65,13 @@ def collect(cell: Cell, request: Request, commit: str, folder: Path) -> None:
         cell: which training.
         request: see `asked`.
         commit: of the experiment.
-        folder: replaced as a whole.
+        folder: where to; what others have put there stays.
     Raises:
         Unverified: it is not.
     """
     _check_request(cell, request, commit)
     _check_lock(cell, commit)
-    with atomic_folder(folder) as inside:
+    with atomic_folder(folder, own_names(folder)) as inside:
         models, live = inside / "models", inside / "metrics"
         _get(commit, f"models/{cell.optimizer}", models)
         _get(commit, f"metrics/{cell.optimizer}", live)
@@ -121,12 +123,15 @@ def _check_lock(cell: Cell, commit: str) -> None:
         lock, windows = stages[stage], {out["path"]: out["md5"] for out in stages["prepare"]["outs"]}
     except (InputError, yaml.YAMLError, KeyError, TypeError) as error:
         raise Unverified(f"its dvc.lock has no {stage}: {error}") from None
-    for section, value in lock["params"]["params.yaml"].items():
-        if tree.get(section) != value:
-            raise Unverified(f"{stage} in its dvc.lock ran with another {section}")
+    for name, value in lock["params"]["params.yaml"].items():
+        held = tree
+        for key in name.split("."):
+            held = held.get(key) if isinstance(held, dict) else None
+        if held != value:
+            raise Unverified(f"{stage} in its dvc.lock ran with another {name}")
     for dependency in lock["deps"]:
         path, md5 = dependency["path"], dependency["md5"]
-        if path == "data/processed":
+        if path in WINDOWS:
             there = windows.get(path)
         elif md5.endswith(".dir"):
             continue  # of code; its modules' checksums are in the request
@@ -167,7 +172,7 @@ def _check_weights(cell: Cell, request: Request, models: Path) -> None:
     try:
         with safe_open(models / "best.safetensors", framework="numpy") as file:
             about: Mapping[str, Any] = json.loads(file.metadata()["run"])
-        made = {name: about["params"].get(name) for name in request["params"]}
+        made = deciding(about["params"], cell.optimizer)
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unverified(f"its weights cannot be read: {error}") from None
     if about.get("optimizer") != cell.optimizer or made != request["params"]:

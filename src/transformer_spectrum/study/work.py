@@ -25,7 +25,7 @@ from transformer_spectrum.study.measurement import (
     thin_snapshots,
 )
 from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
-from transformer_spectrum.study.store import Store, fault, read_record, write_record
+from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
 from transformer_spectrum.training import train
 
 RAW, WINDOWS, MATRICES, FAMILIES = "raw", "windows", "matrices.csv", "families.csv"
@@ -53,12 +53,13 @@ def is_standin(store: Store, cell: Cell) -> bool:
 
 
 def fetch(store: Store, cell: Cell) -> None:
-    """Fetches the raw series of the cell's data set."""
-    with atomic_folder(store.raw(cell)) as folder:
+    """Fetches the raw series of the cell's data set; keeps real ones that are there when no source is within reach."""
+    earlier = [store.raw(cell) / RAW]
+    with atomic_folder(store.raw(cell), own_names(store.raw(cell))) as folder:
         if cell.params.data.dataset == "covid":
-            acquisition.fetch_covid(cell.params, folder / RAW)
+            acquisition.fetch_covid(cell.params, folder / RAW, earlier)
         else:
-            acquisition.fetch_rvr(cell.params, [folder / RAW])
+            acquisition.fetch_rvr(cell.params, [folder / RAW], earlier)
         write_record(folder, raw_request(cell.params), {})
 
 
@@ -70,7 +71,7 @@ def asked_windows(store: Store, cell: Cell) -> Request:
 
 def make_windows(store: Store, cell: Cell) -> None:
     """Prepares the windows of the cell's data set and seed; draws the series, where they are synthetic."""
-    with atomic_folder(store.windows(cell)) as folder:
+    with atomic_folder(store.windows(cell), own_names(store.windows(cell))) as folder:
         if cell.params.data.dataset == "synthetic":
             raw = folder / RAW
             acquisition.draw_synthetic(cell.params, raw)
@@ -113,7 +114,7 @@ def measure(store: Store, cell: Cell) -> None:
     record = read_record(store.training(cell))
     asked = spectra_request(cell, record["files"])
     if fault(store.spectra(cell), asked):
-        with atomic_folder(store.spectra(cell)) as folder:
+        with atomic_folder(store.spectra(cell), own_names(store.spectra(cell))) as folder:
             summary, standin = summary_of(cell, store.training(cell)), record["outcome"]["standin"]
             write_csv(folder / MATRICES, COLUMNS, matrix_rows(cell, summary, standin=standin))
             write_csv(folder / FAMILIES, FAMILY_COLUMNS, family_rows(cell, summary, standin=standin))
@@ -122,7 +123,7 @@ def measure(store: Store, cell: Cell) -> None:
 
 def _train(store: Store, cell: Cell, request: Request) -> None:
     windows = store.windows(cell) / WINDOWS
-    with atomic_folder(store.training(cell)) as folder:
+    with atomic_folder(store.training(cell), own_names(store.training(cell))) as folder:
         models, live = folder / "models", folder / "metrics"
         train(
             cell.params,
