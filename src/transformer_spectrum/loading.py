@@ -101,8 +101,9 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     from transformer_spectrum import build
     from transformer_spectrum.weight_files import SafetensorsFile
 
-    file = SafetensorsFile(_weights_of(Path(path), which))
-    params, provenance = _header(file.path)
+    weights = _weights_of(Path(path), which)
+    params, provenance = _header(weights)  # first: it may say why there are no weights
+    file = SafetensorsFile(weights)
     readout = file.tensors.get("readout.bias")
     features, rest = divmod(readout.shape[0] if readout else 0, params.model.patch_length)  # a token holds them all
     if not features or rest:
