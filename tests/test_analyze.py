@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from transformer_spectrum import examination
 from transformer_spectrum.cli import main
 from transformer_spectrum.examination import Settings, draws_of, examine
+from transformer_spectrum.report.model_figures import FIT_COLOUR, spectrum_figure
 from transformer_spectrum.report.model_results import MADE_BY
-from transformer_spectrum.report.model_tables import text_report, text_table
+from transformer_spectrum.report.model_tables import CSV_HEADER, csv_rows, json_tree, text_report, text_table
+from transformer_spectrum.report.style import NULL_COLOUR
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.weight_files import Checkpoint
 
@@ -282,6 +284,64 @@ def test_every_metric_in_the_csv_has_its_null_and_z(written):
             assert np.isnan(z) or z == pytest.approx(difference / sd, rel=1e-3, abs=1e-3)
             assert metric in row["z_reasons"] or np.isfinite(z)
         assert "frobenius_norm" in row["z_reasons"]  # shuffling cannot change it
+
+
+def test_the_numbers_of_the_table_and_of_the_summary_are_those_of_the_spectra(tmp_path):
+    """By plain formulas on the singular values of the matrices and of their shuffles."""
+    tensors = {f"layers.{i}.fc1.weight": matrix(32, 16, i) for i in range(3)}
+    found = examine(saved(tensors, tmp_path), SETTINGS)
+    formulas = {
+        "stable_rank": lambda s: (s**2).sum() / s[0] ** 2,
+        "spectral_entropy": lambda s: -(s**2 / (s**2).sum() * np.log(s**2 / (s**2).sum())).sum(),
+        "hill_alpha": lambda s: 1 + 4 / np.log(s[:4] ** 2 / s[4] ** 2).sum(),
+    }
+    (group,) = json_tree(found)["classes"].values()
+    for metric, formula in formulas.items():
+        means = []
+        for row, measured in zip(csv_rows(found), found.matrices, strict=True):
+            row = dict(zip(CSV_HEADER, row, strict=True))
+            exact = np.linalg.svd(tensors[f"{row['matrix']}.weight"].double().numpy(), compute_uv=False)
+            drawn = [formula(np.asarray(s, dtype=np.float64)) for s in measured.shuffled]
+            null, sd = np.mean(drawn), np.std(drawn, ddof=1)
+            value = formula(exact)
+            expected = {
+                "": value,
+                "_null": null,
+                "_null_sd": sd,
+                "_difference": value - null,
+                "_z": (value - null) / sd,
+            }
+            for what, number in expected.items():
+                assert row[metric + what] == pytest.approx(number, rel=1e-4), metric + what
+            means.append((value, null))
+        assert (group[metric], group[f"{metric}_null"]) == pytest.approx(tuple(np.mean(means, axis=0)), rel=1e-4)
+
+
+def test_the_drawn_densities_are_shares_of_all_eigenvalues_over_widths(tmp_path):
+    (measured,) = examine(saved({"a.weight": 0.1 * matrix(60, 40)}, tmp_path), SETTINGS).matrices
+    linear, logarithmic, hill = spectrum_figure(measured, ESTIMATORS).axes
+    eigenvalues, shuffled = (
+        np.asarray(s, dtype=np.float64).ravel() ** 2 for s in (measured.singular_values, measured.shuffled)
+    )
+    for axes in (linear, logarithmic):
+        for stairs, values in zip(axes.patches, (shuffled, eigenvalues), strict=True):
+            heights, edges, _ = stairs.get_data()
+            for height, low, high in zip(np.nan_to_num(heights), edges, edges[1:], strict=False):
+                inside = ((values >= low) & ((values < high) | (high == edges[-1]))).sum()
+                assert height == pytest.approx(inside / len(values) / (high - low))
+    # The bulk has the share of what is no spike, and the fitted line that of its tail.
+    x, curve = linear.lines[0].get_data()
+    assert np.trapezoid(curve, x) == pytest.approx(1 - measured.values["mp_spikes"] / 40, abs=0.05)
+    alpha, xmin, tail = (measured.values[f"ks_{name}"] for name in ("alpha", "xmin", "tail"))
+    x, curve = next(line for line in logarithmic.lines if line.get_color() == FIT_COLOUR).get_data()
+    assert x[0] == pytest.approx(xmin)
+    assert curve[0] == pytest.approx(tail / 40 * (alpha - 1) / xmin)
+    assert curve[-1] == pytest.approx(curve[0] * (x[-1] / xmin) ** -alpha)
+    k, alphas = next(
+        line for line in hill.lines if len(line.get_xdata()) == 39 and line.get_color() != NULL_COLOUR
+    ).get_data()
+    expected = 1 + 5 / np.log(eigenvalues[:5] / eigenvalues[5]).sum()
+    assert alphas[k == 5] == pytest.approx(expected)
 
 
 def test_the_summary_says_where_the_numbers_come_from(written):

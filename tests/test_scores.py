@@ -24,6 +24,28 @@ def test_mase_of_the_naive_forecast_of_a_straight_line_is_its_mean_lead():
     assert scores.mase(column(3, 3), truth, context, season=2)[0] == pytest.approx(0.75)
 
 
+def test_mase_is_the_mean_of_the_windows_ratios_and_not_the_ratio_of_their_means():
+    # Contexts that step by 1 and by 4, errors of 2 and 4: ratios 2 and 1, in the means 3 over 2.5.
+    context = np.array([[0.0, 1.0, 2.0], [0.0, 4.0, 8.0]])[..., None]
+    truth = np.array([[3.0, 4.0], [12.0, 16.0]])[..., None]
+    forecast = truth + np.array([[2.0, -2.0], [4.0, -4.0]])[..., None]
+    assert scores.mase(forecast, truth, context) == (pytest.approx(1.5), 0)
+    # The same as two features of one window, and beside a window that repeats itself, which is left out.
+    one = (part.transpose(2, 1, 0) for part in (forecast, truth, context))
+    assert scores.mase(*one) == (pytest.approx(1.5), 0)
+    still = (np.concatenate([part, np.full_like(part[:1], 7.0)]) for part in (forecast, truth, context))
+    assert scores.mase(*still) == (pytest.approx(1.5), 1)
+
+
+def test_errors_of_several_windows_are_pooled_before_the_root_and_the_shares_are_means_of_points():
+    truth = np.array([[1.0, 2.0], [4.0, 0.0]])[..., None]
+    forecast = np.array([[2.0, 2.0], [1.0, 0.0]])[..., None]
+    assert scores.mae(forecast, truth) == pytest.approx(1.0)
+    assert scores.rmse(forecast, truth) == pytest.approx(np.sqrt(10 / 4))
+    assert scores.smape(forecast, truth) == pytest.approx((2 / 3 + 0 + 6 / 5 + 0) / 4)
+    assert scores.mape(forecast, truth) == (pytest.approx((1 + 0 + 3 / 4) / 3), 1)
+
+
 def test_smape_counts_a_correct_zero_as_zero():
     assert scores.smape(column(0, 1), column(0, -1)) == pytest.approx(1.0)
 

@@ -30,6 +30,14 @@ def test_kappa_of_a_two_valued_sample_is_its_formula():
     assert kappa(values, 4, generator()) == pytest.approx(expected, abs=0.1)
 
 
+def test_kappa_is_about_the_mean_wherever_that_lies():
+    # M(1) = 1 and M(4) = 1.5 are those of the centred signs; about zero both would be about the mean, and kappa 1.
+    values = np.repeat([9.0, 11.0], 200_000)
+    assert kappa(values, 4, generator()) == pytest.approx(2 - np.log(4) / np.log(1.5), abs=0.1)
+    drawn = generator().standard_t(3, size=30_000)
+    assert kappa(drawn + 1000.0, 30, generator()) == pytest.approx(kappa(drawn, 30, generator()), abs=1e-9)
+
+
 def test_kappa_is_0_for_gaussian_and_1_for_cauchy_values():
     rng = generator()
     assert kappa(rng.normal(size=300_000), 30, rng) == pytest.approx(0.0, abs=0.03)
@@ -62,6 +70,19 @@ def test_the_fit_sees_the_q_of_the_increments():
     assert found["sgt_p2"]["q"] == pytest.approx(2.0, rel=0.25)
     assert found["kappa"] > 0.02
     assert 2 < found["hill_index"] < 6
+
+
+def test_a_trend_in_the_windows_changes_no_measure_of_the_increments():
+    walks = generator().standard_t(3, size=(40, 200, 1)).cumsum(axis=1)
+    with_trend = described(walks + 5.0 * np.arange(200)[:, None])
+    plain = described(walks)
+    for name in ("skewness_of_increments", "kappa", "hill_index"):
+        assert with_trend[name] == pytest.approx(plain[name], rel=1e-5)
+    assert with_trend["sgt_p2"]["q"] == pytest.approx(plain["sgt_p2"]["q"], rel=1e-3)
+    increments = np.diff(walks, axis=1).ravel()
+    assert plain["skewness_of_increments"] == pytest.approx(stats.skew(increments), rel=1e-5)
+    largest = np.sort(np.abs(increments - increments.mean()))[::-1][: len(increments) // 20 + 1]
+    assert plain["hill_index"] == pytest.approx(1 / np.log(largest[:-1] / largest[-1]).mean(), rel=1e-5)
 
 
 def test_windows_without_tails_say_so_instead_of_giving_nan():

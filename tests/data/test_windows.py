@@ -112,6 +112,22 @@ def test_no_window_crosses_a_split_and_every_window_is_a_piece_of_its_series(
         assert last["validation"] <= first["test"]
 
 
+def test_each_split_gets_its_own_share_of_the_entities():
+    windows, counts = cut(series(20, 40), validation=0.1, test=0.3)
+    assert {name: len(set(windows[name].entity.tolist())) for name in SPLITS} == {
+        "train": 12,
+        "validation": 2,
+        "test": 6,
+    }
+    assert {name: counts[name]["cut"] for name in SPLITS} == {"train": 24, "validation": 4, "test": 12}
+
+
+def test_each_split_gets_its_own_share_of_the_time_and_the_test_split_the_latest():
+    windows, _ = cut(series(3, 200), by="time", validation=0.1, test=0.3)  # ten blocks of 20 steps
+    starts = {name: sorted(set(windows[name].start.tolist())) for name in SPLITS}
+    assert starts == {"train": [0, 20, 40, 60, 80, 100], "validation": [120], "test": [140, 160, 180]}
+
+
 def test_constant_contexts_are_dropped_and_counted():
     made = series(10, 40)
     for one in made:

@@ -1,6 +1,7 @@
 """The pictures: whole PNG files of the size meant, the same bytes for the same input, and words that must be there."""
 
 import dataclasses
+import functools
 import struct
 import subprocess
 import sys
@@ -21,9 +22,9 @@ def summaries(few_histories, summarized):
     return summarized(few_histories)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def draw(summaries, forecast):
-    """Name -> a figure drawn with the caption given."""
+    """Name -> a new figure, drawn with the caption given."""
     makers = {
         "evolution": lambda caption: figures.evolution(summaries, caption),
         "by budget": lambda caption: figures.evolution(summaries, caption, budget=True),
@@ -37,6 +38,12 @@ def draw(summaries, forecast):
     return lambda name, caption=CAPTION: makers[name](caption)
 
 
+@pytest.fixture(scope="module")
+def drawn(draw):
+    """Name -> the figure with CAPTION, drawn once for all tests, which must not change it."""
+    return functools.cache(draw)
+
+
 ALL = ("evolution", "by budget", "heatmap", "singular values", "esd", "loss", "forecasts", "overview")
 
 
@@ -45,8 +52,8 @@ def words(figure):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_figure_becomes_a_small_png_of_its_size(draw, name, tmp_path):
-    figure = draw(name)
+def test_a_figure_becomes_a_small_png_of_its_size(drawn, name, tmp_path):
+    figure = drawn(name)
     style.save(figure, tmp_path / "plots" / "figure.png")
     raw = (tmp_path / "plots" / "figure.png").read_bytes()
     assert raw[:8] == b"\x89PNG\r\n\x1a\n"
@@ -69,21 +76,21 @@ def test_the_same_input_gives_the_same_bytes_whatever_matplotlibrc_says(draw, na
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_caption_names_the_run(draw, name):
-    assert CAPTION.line() in words(draw(name))
+def test_every_caption_names_the_run(drawn, name):
+    assert CAPTION.line() in words(drawn(name))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_stand_in_is_said_twice_in_red_and_real_data_never_are(draw, name):
+def test_a_stand_in_is_said_twice_in_red_and_real_data_never_are(draw, drawn, name):
     figure = draw(name, dataclasses.replace(CAPTION, standin=True))
     loud = [text for text in figure.findobj(matplotlib.text.Text) if style.STANDIN in text.get_text()]
     assert len(loud) == 2
     assert all(text.get_color() == style.WARNING_COLOUR for text in loud)
-    assert not any(style.STANDIN in text for text in words(draw(name)))
+    assert not any(style.STANDIN in text for text in words(drawn(name)))
 
 
-def test_ks_alpha_stands_beside_its_null_and_its_tail(draw, summaries):
-    figure = draw("evolution")
+def test_ks_alpha_stands_beside_its_null_and_its_tail(drawn, summaries):
+    figure = drawn("evolution")
     assert figures.ALPHA_NOTE in words(figure)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("KS alpha"))
     null = summaries["adam"].mean("ks_alpha", "encoder_self_attention")[0]
@@ -92,30 +99,30 @@ def test_ks_alpha_stands_beside_its_null_and_its_tail(draw, summaries):
     assert f"D {distance:.2f}, n {tail:.0f}" in [text.get_text() for text in panel.texts]
 
 
-def test_each_optimizer_keeps_its_colour_everywhere(draw):
+def test_each_optimizer_keeps_its_colour_everywhere(drawn):
     for name in ("evolution", "loss", "forecasts", "overview"):
-        colours = {line.get_color() for line in draw(name).findobj(matplotlib.lines.Line2D)}
+        colours = {line.get_color() for line in drawn(name).findobj(matplotlib.lines.Line2D)}
         assert set(style.COLOURS.values()) <= colours, name
 
 
-def test_curves_hold_the_numbers(draw, summaries):
-    panel = draw("evolution").axes[0]
+def test_curves_hold_the_numbers(drawn, summaries):
+    panel = drawn("evolution").axes[0]
     np.testing.assert_array_equal(
         panel.lines[0].get_ydata(), summaries["adam"].mean("spectral_entropy", "encoder_self_attention")
     )
-    by_step, by_budget = draw("loss").axes
+    by_step, by_budget = drawn("loss").axes
     np.testing.assert_array_equal(by_step.lines[1].get_ydata(), summaries["adam"].history.validation_loss)
     assert by_budget.get_xscale() == "log"
     assert np.isnan(by_budget.lines[1].get_xdata()[0])  # no evaluations yet
 
 
-def test_units_stand_on_the_axes(draw):
-    labels = {axes.get_ylabel() for axes in draw("evolution").axes}
+def test_units_stand_on_the_axes(drawn):
+    labels = {axes.get_ylabel() for axes in drawn("evolution").axes}
     assert "spectral entropy\n(nats)" in labels
     assert "Hill alpha\n(k = 25 % of rank)" in labels
     assert "alpha exponent\n(ranks 0–50 %)" in labels
-    assert "new cases a day" in {axes.get_ylabel() for axes in draw("forecasts").axes}
-    assert draw("loss").axes[0].get_ylabel().endswith("(nats)")
+    assert "new cases a day" in {axes.get_ylabel() for axes in drawn("forecasts").axes}
+    assert drawn("loss").axes[0].get_ylabel().endswith("(nats)")
 
 
 def test_a_family_of_rank_one_shows_why_it_is_empty(histories, summarized):

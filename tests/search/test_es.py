@@ -92,6 +92,21 @@ def test_the_constants_are_those_of_pycma_in_the_dimension_of_a_network():
     assert ours.parents == pytest.approx(theirs.weights.mueff)
 
 
+@pytest.mark.parametrize("popsize", [4, 6, 8])
+@pytest.mark.parametrize("size", [2, 100, 170_000])
+def test_in_small_populations_the_worse_half_is_bounded_by_its_own_effective_number(size, popsize):
+    ours = Constants.of(size, popsize)
+    theirs = CMA(1, popsize, 0.1).distribution(torch.zeros(size), seeded(), None).search.sp
+    np.testing.assert_allclose(ours.variance.numpy(), theirs.weights.asarray, rtol=1e-12)
+    # Hansen (2016), eqs. 50 and 51, by hand: the second binds at 4 and 6, the first from 8 on.
+    weights = [math.log((popsize + 1) / 2) - math.log(rank) for rank in range(1, popsize + 1)]
+    worse = [-weight for weight in weights if weight < 0]
+    effective = sum(worse) ** 2 / sum(weight**2 for weight in worse)
+    bounds = 1 + ours.one / ours.rank, 1 + 2 * effective / (ours.parents + 2)
+    assert (bounds[0] > bounds[1]) == (popsize < 8)
+    assert -float(ours.variance.clamp(max=0).sum()) == pytest.approx(min(bounds))
+
+
 def test_the_two_points_lie_ahead_and_behind_at_a_random_candidates_distance():
     search = SeparableCovariance(torch.zeros(400), 0.5, 8, None)
     search.ask(seeded())

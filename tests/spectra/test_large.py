@@ -23,6 +23,16 @@ def test_extreme_scales_neither_overflow_nor_underflow(scale):
     np.testing.assert_allclose(spectrum_in_pieces(matrix) / scale, [3, 2, 1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_a_matrix_of_one_sign_has_its_spectrum_at_every_scale(sign, scale):
+    matrix = torch.rand(8, 5, generator=torch.Generator().manual_seed(0)).double()
+    matrix[0] = 0.0  # so that one end of the entries is 0
+    exact = np.linalg.svd(matrix.numpy(), compute_uv=False)
+    found = spectrum_in_pieces((sign * scale * matrix).float()) / scale
+    np.testing.assert_allclose(found, exact, atol=1e-6 * exact[0])
+
+
 def test_a_zero_matrix_has_zero_singular_values():
     np.testing.assert_array_equal(spectrum_in_pieces(torch.zeros(4, 3)), np.zeros(3))
 

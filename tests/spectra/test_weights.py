@@ -59,6 +59,17 @@ def test_a_small_or_hidden_singular_value_is_as_precise_as_a_large_one(depth, ma
     np.testing.assert_allclose(found, values, rtol=3e-8, atol=1e-14)
 
 
+@pytest.mark.parametrize("magnitude", [1.0, 1e-180, 1e180])
+def test_a_matrix_without_positive_entries_has_the_spectrum_of_its_negative(magnitude):
+    entries = np.random.default_rng(0).random((6, 9)) * magnitude
+    entries[:, 0] = 0.0  # so that the largest entry is 0
+    stack = np.stack([-entries, entries, -entries - magnitude])
+    values = spectrum(stack)
+    np.testing.assert_array_equal(values[0], values[1])
+    for found, matrix in zip(values, stack, strict=True):
+        np.testing.assert_allclose(found / magnitude, scipy.linalg.svdvals(matrix / magnitude), rtol=3e-8)
+
+
 def test_rank_deficient_and_zero_matrices_have_zeros():
     generator = np.random.default_rng(0)
     outer = np.outer(generator.standard_normal(8), generator.standard_normal(8))

@@ -25,7 +25,8 @@ def fresh(copy_of_finished, tmp_path_factory) -> Clone:
     """A clone by git alone, without DVC's cache, of a repository in which Adam was trained again at another rate."""
     origin = copy_of_finished("plots")
     origin.set(adam__learning_rate=0.02)
-    origin.run("dvc", "repro")
+    again = re.findall(r"Running stage '([\w-]+)'", origin.run("dvc", "repro"))
+    assert again == ["train-adam", "spectra", "report"]  # and not what neither reads the rate nor what came of it
     origin.run("git", "commit", "--quiet", "--all", "--message=faster")
     root = tmp_path_factory.mktemp("fresh") / "repository"
     origin.run("git", "clone", "--quiet", str(origin.root), str(root))

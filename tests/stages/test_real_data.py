@@ -7,8 +7,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TRAININGS = {"train-adam", "train-es", "train-ga"}
-
 
 def read(clone, name: str) -> dict:
     return json.loads((clone.root / f"metrics/{name}").read_text())
@@ -19,21 +17,20 @@ def test_experiments_on_real_series_differ_as_they_should(new_clone, snapshots):
     clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     printed = clone.run("dvc", "exp", "run", "-S", "data.dataset=covid")
     assert len(re.findall("Running stage", printed)) == 9
-    data, first, spectra = read(clone, "data.json"), read(clone, "adam/scores.json"), read(clone, "spectra.json")
+    data, first = read(clone, "data.json"), read(clone, "adam/scores.json")
     assert data["dataset"] == "covid"
     assert data["provenance"]["source"] == "mirror"
     assert data["train"]["windows"] > 100
     assert str(snapshots) not in (clone.root / "metrics/data.json").read_text()
 
-    printed = clone.run("dvc", "exp", "run", "-S", "loss.q=3", "-S", "data.dataset=covid")
-    assert set(re.findall(r"Running stage '([\w-]+)'", printed)) == {"spectra", "report"} | TRAININGS
+    # By one of the three: that a changed loss concerns all of them and the spectra is seen in test_pipeline.py.
+    printed = clone.run("dvc", "exp", "run", "-S", "loss.q=3", "-S", "data.dataset=covid", "train-adam")
+    assert re.findall(r"Running stage '([\w-]+)'", printed) == ["train-adam"]
     assert "q: 3" in (clone.root / "params.yaml").read_text()
     assert read(clone, "data.json") == data
-    second, other = read(clone, "adam/scores.json"), read(clone, "spectra.json")
+    second = read(clone, "adam/scores.json")
     assert first["best_validation_loss"] != second["best_validation_loss"]
     assert first["free_running"]["mae"] != second["free_running"]["mae"]
-    assert spectra["initial"] == other["initial"]
-    assert spectra["adam"] != other["adam"]
 
     names = clone.run("dvc", "exp", "list", "--name-only").split()
     table = clone.run("make", "compare", "READY=")

@@ -1,6 +1,7 @@
 """Whole studies in processes: what they leave, what they run again, what they never believe."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -142,6 +143,23 @@ def test_families_are_means_over_matrices_of_one_family_and_shape(study):
     one = table[(table["metric"] == "stable_rank") & (table["family"] == "encoder_self_attention")]["null_sd"].mean()
     chosen = (families["metric"] == "stable_rank") & (families["family"] == "encoder_self_attention")
     assert 0.2 * one < families[chosen]["null_sd"].mean() < one
+
+
+def test_the_table_of_cells_holds_what_came_of_each_training(study):
+    cells = rows_of("out/cells.csv")
+    assert len(cells) == 4
+    for cell in cells:
+        folder = Path(f"out/trainings/narrow/{cell['loss']}/adam/seed_{cell['seed']}")
+        history = History.load(folder / "history.npz", folder / "seconds.tsv")
+        scores = json.loads((folder / "scores.json").read_text())
+        best = int(np.nanargmin(history.validation_loss))
+        assert (int(cell["steps"]), int(cell["best_step"])) == (len(history.steps) - 1, history.steps[best])
+        assert int(cell["evaluations"]) == history.evaluations[-1]
+        assert float(cell["seconds"]) == pytest.approx(history.seconds[-1], abs=1e-3)
+        assert float(cell["initial_validation_loss"]) == pytest.approx(history.validation_loss[0])
+        assert float(cell["best_validation_loss"]) == pytest.approx(history.validation_loss[best])
+        assert float(cell["teacher_forced_mae"]) == pytest.approx(scores["teacher_forced"]["mae"])
+        assert float(cell["free_running_mae"]) == pytest.approx(scores["free_running"]["mae"])
 
 
 def test_a_value_is_missing_exactly_where_a_reason_is_given(study):
