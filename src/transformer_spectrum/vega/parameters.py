@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformer_spectrum.vega.pieces import FAINT, INK, X, Y, Spec, template
+from transformer_spectrum.vega.pieces import FAINT, INK, Spec, X, Y, template
 
 REVISIONS = "length(revisions.scale.domain)"
 
