@@ -181,7 +181,7 @@ def loss() -> Spec:
         ["step", "evaluations", "loss"],
         [*WORDS, {"calculate": "several ? datum.method : ' '", "as": "panel"}],
         # Losses of different kinds or parameters are no measure of each other.
-        lines("objective", "datum.rev + ' minimises ' + datum.objective", {"color": FAINT, "fontSize": 11.5}),
+        lines("objective", "{rev} minimises {value}", {"color": FAINT, "fontSize": 11.5}),
         {
             "hconcat": [
                 half(X, "step (symmetric log)", True, True),

@@ -6,6 +6,7 @@ Widths are those of pages that know no better (VS Code's, PNG files). page.js ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,18 +170,21 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
 
     Args:
         field: the column.
-        words: Vega expression of `datum.rev` and the column.
+        words: with {rev} and {value} in it. The page makes HTML of them, which wraps; see `description`.
         mark: how the text looks.
         encoding: more of it.
     """
+    columns = {"rev": "rev", "value": field}
+    parts = [f"datum.{columns[part]}" if i % 2 else repr(part) for i, part in enumerate(re.split(r"[{}]", words))]
     return {
+        "description": words,
         "width": 400,
         "height": {"step": 17},
         "view": {"stroke": None},
         "transform": [
             {"filter": f"datum.{field}"},
             {"aggregate": [{"op": "count", "as": "count"}], "groupby": ["rev", field]},
-            {"calculate": words, "as": "words"},
+            {"calculate": " + ".join(parts), "as": "words"},
             {"calculate": "datum.rev", "as": "series"},
             {"window": [{"op": "row_number", "as": "line"}], "groupby": []},
         ],
@@ -196,7 +200,7 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
 
 BANNER = lines(
     "standin",
-    "datum.standin + ' (' + datum.rev + '): simulated, no real series'",
+    "{value} ({rev}): simulated, no real series",
     {"color": WARNING, "fontWeight": "bold", "fontSize": 13},
 )
 
