@@ -1,11 +1,12 @@
-"""Stage report: what a run came to, as a page for people and as Markdown for comments."""
+"""Stage report: what a run came to, as a page for people and as Markdown for comments; its parameters for dvc plots."""
 
 from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.files import atomic_folder, write_text
+from transformer_spectrum.files import atomic_folder, write_csv, write_text
 from transformer_spectrum.params import load_params
 from transformer_spectrum.report.page import page
 from transformer_spectrum.report.page_inputs import read_run
 from transformer_spectrum.report.page_markdown import markdown
+from transformer_spectrum.report.page_tables import PARAMETERS, parameter_rows
 
 
 def main() -> None:
@@ -13,6 +14,7 @@ def main() -> None:
     with atomic_folder("report", own=("index.html", "report.md")) as folder:
         write_text(folder / "index.html", page(run))
         write_text(folder / "report.md", markdown(run))
+    write_csv("metrics/parameters.csv", PARAMETERS, parameter_rows(run))
 
 
 if __name__ == "__main__":

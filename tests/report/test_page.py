@@ -171,6 +171,11 @@ def test_the_stage_writes_both_files_without_torch_and_keeps_them_when_an_input_
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (folder / "report").iterdir()) == ["index.html", "report.md"]
     assert (folder / "report/index.html").read_text() == text
+    parameters = {row["parameter"]: row["value"] for row in read_table(folder / "metrics/parameters.csv")}
+    chosen = yaml.safe_load((folder / "params.yaml").read_text())
+    assert parameters["adam.learning_rate"] == str(chosen["adam"]["learning_rate"])
+    assert parameters["data.dataset"] == chosen["data"]["dataset"]
+    assert not [name for name in parameters if "mirror" in name or "mlflow" in name]  # of one machine
     (folder / "plots/loss.csv").unlink()
     failed = run_stage(folder, pytestconfig.rootpath)
     assert failed.returncode == 2

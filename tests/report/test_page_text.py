@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from transformer_spectrum.report import page_tables, page_text
+from transformer_spectrum.report import page_origin, page_tables, page_text
+from transformer_spectrum.report.page import page
 from transformer_spectrum.report.page_markdown import PICTURES, markdown
 
 
@@ -228,3 +229,62 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
             assert float(cells[4]) == pytest.approx(np.mean(alphas), abs=0.0051)
             checked += 1
     assert checked == len(rows) > 6
+
+
+MADE = {
+    "begun": "2026-01-02T03:04:05Z",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "changed": [],
+    "experiment": "eager-owl",
+    "machine": {
+        "processor": "Some Processor",
+        "architecture": "x86_64",
+        "capability": "AVX2",
+        "cores": 2,
+        "system": "Linux",
+        "accelerator": None,
+    },
+    "unknown": {},
+}
+
+
+def made(run, **others):
+    """The run with trainings made under MADE, or under what else is said of one."""
+    trainings = {
+        name: dataclasses.replace(training, circumstances={**MADE, **others.get(name, {})})
+        for name, training in run.trainings.items()
+    }
+    return dataclasses.replace(run, trainings=trainings)
+
+
+def test_page_and_comment_name_commit_experiment_day_and_machine(run):
+    sentence = (
+        "Trained on 2026-01-02, commit 0123456789, DVC experiment eager-owl, on Some Processor (x86_64, AVX2, Linux), "
+        "2 cores, device cpu, 1 thread."
+    )
+    assert page_origin.sentences(made(run)) == [sentence]
+    assert sentence in page(made(run))
+    assert sentence.replace("_", "\\_") in markdown(made(run))
+    for text in (page(made(run)), markdown(made(run))):
+        assert text.count(MADE["commit"]) == 3  # a row of the table for each training
+
+
+def test_trainings_of_different_origin_are_told_apart_and_what_is_not_as_committed_is_named(run):
+    changed = ["params.yaml", "src/a.py", "src/b.py", "src/c.py", "src/d.py"]
+    mixed = made(run, es={"changed": changed[:1], "experiment": None}, ga={"changed": changed})
+    adam, es, ga = page_origin.sentences(mixed)
+    assert adam.startswith("Adam trained on 2026-01-02, commit 0123456789, DVC experiment eager-owl, ")
+    assert "commit 0123456789 with uncommitted changes in params.yaml, no DVC experiment, " in es
+    assert "with uncommitted changes in params.yaml, src/a.py, src/b.py and 2 more files, DVC" in ga
+    alike = made(run, es={"begun": "2026-01-03T00:00:00Z"}, ga={"begun": "2026-01-03T23:00:00Z"})
+    assert [line.partition(" trained")[0] for line in page_origin.sentences(alike)] == ["Adam", "ES and GA"]
+
+
+def test_what_is_unknown_of_the_origin_is_said_with_its_reason(run):
+    nothing = page_origin.sentences(run)
+    assert len(nothing) == 1
+    assert nothing[0].count("unknown") == 4
+    assert "trained before this was recorded" in nothing[0]
+    lost = {"commit": None, "unknown": {"commit": "git is not installed"}}
+    (line,) = page_origin.sentences(made(run, adam=lost, es=lost, ga=lost))
+    assert "commit unknown (git is not installed), DVC experiment eager-owl" in line

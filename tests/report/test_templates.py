@@ -1,8 +1,11 @@
 """Our templates for `dvc plots` and their page: columns fit, figures are drawn, colours mean what they must."""
 
 import json
+from pathlib import Path
 
 import pytest
+import vl_convert
+import yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
@@ -18,7 +21,11 @@ TEMPLATES = {
     "esd": ("eigenvalue", "density", tables.ESD),
     "loss": ("step", "loss", tables.LOSS),
     "forecasts": ("time", "value", tables.FORECASTS),
+    "live": ("step", "dvc_inferred_y_value", ("step", "dvc_inferred_y_value", "filename::field")),
+    "parameters": ("parameter", "value", ("parameter", "value")),
 }
+LINES = [name for name in TEMPLATES if name not in ("heatmap", "parameters")]
+WIDTHS = (390, 820, 1400)
 DRAWN = "document.documentElement.dataset.drawn"
 LIGHT, DARK = ([pair[i] for pair in OPTIMIZER_COLOURS] for i in (0, 1))
 LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_COLOURS] for i in (0, 1))
@@ -36,6 +43,13 @@ def rows(histories, summarized, forecast):
         "esd": list(tables.esd(summaries)),
         "loss": list(tables.loss(summaries, "sgt, nats")),
         "forecasts": list(tables.forecasts(forecast)),
+        "live": [
+            (step, value / (step + 1), f"{name}/plots/metrics/{metric}.tsv::{metric}")
+            for name in OPTIMIZERS
+            for value, metric in enumerate(("validation_loss", "stable_rank", "distance"), start=1)
+            for step in range(9)
+        ],
+        "parameters": [("seed", "1"), ("loss.q", "5"), ("es.sigma", "0.1")],
     }
 
 
@@ -86,6 +100,21 @@ def test_the_committed_files_are_what_the_package_makes(pytestconfig):
         assert (folder / name).read_text(encoding="utf-8") == text, f"{name} is old: make templates"
 
 
+def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_draws_soon(pytestconfig):
+    plots = yaml.safe_load((pytestconfig.rootpath / "dvc.yaml").read_text())["plots"]
+    live = [about["y"] for plot in plots if isinstance(plot, dict) for about in plot.values()]
+    live = [files for files in live if any(name.endswith(".tsv") for name in files)]
+    assert all(field == Path(name).stem for files in live for name, field in files.items())
+    written = {
+        str(path.relative_to(pytestconfig.rootpath)) for path in pytestconfig.rootpath.glob("metrics/*/plots/metrics/*")
+    }
+    axes = {name for name in written if Path(name).stem in ("evaluations", "seconds")}
+    assert {name for files in live for name in files} == written - axes
+    for files in live:
+        rows = sum(len((pytestconfig.rootpath / name).read_text().splitlines()) - 1 for name in files)
+        assert 0 < rows <= tables.ROWS_AT_MOST
+
+
 def test_colours_of_optimizers_are_those_of_the_png_figures():
     assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == style.COLOURS
     assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
@@ -107,15 +136,15 @@ def test_with_one_revision_colours_mean_optimizers_and_nothing_is_asked_of_the_n
         figures = shown.figures(".plot")
         assert (shown.requests, shown.errors, shown.warnings) == ([], [], [])
         assert shown.driver.text_content("h1") == "Plots of workspace"
+        assert shown.driver.locator(".plot > h2").all_text_contents() == [f"About {name}" for name in TEMPLATES]
         for name, figure in zip(TEMPLATES, figures, strict=True):
-            assert f"About {name}" in figure.texts
             if name == "heatmap":
                 assert figure.marks == len(rows["heatmap"])
-            else:
+            if name in LINES:
                 assert set(LIGHT) <= set(figure.strokes), name
                 assert not set(LIGHT_REVISIONS) & {*figure.strokes, *figure.fills}, name
                 assert {"Adam", "ES", "GA"} <= set(figure.texts)
-        assert "workspace minimises sgt, nats" in figures[list(TEMPLATES).index("loss")].texts
+        assert "workspace minimises sgt, nats" in shown.driver.locator("#loss").text_content()
 
 
 def test_with_two_revisions_colours_mean_revisions_and_each_stand_in_is_named_in_red(page):
@@ -123,12 +152,14 @@ def test_with_two_revisions_colours_mean_revisions_and_each_stand_in_is_named_in
     with page(revisions, standin="STAND-IN DATA") as shown:
         assert (shown.requests, shown.errors, shown.warnings) == ([], [], [])
         assert shown.driver.text_content("h1") == "Plots of main and loss-q3"
+        above = [f"STAND-IN DATA ({rev}): simulated, no real series" for rev in revisions]
+        assert sorted(shown.driver.locator("header .warning").all_text_contents()) == sorted(above)
         for name, figure in zip(TEMPLATES, shown.figures(".plot"), strict=True):
+            if name == "parameters":
+                continue  # HTML
             assert set(revisions) <= set(figure.texts), name
-            warnings = [text for text in figure.texts if "STAND-IN" in text]
-            assert warnings == [f"STAND-IN DATA ({rev}): simulated, no real series" for rev in revisions], name
-            assert "#c00000" in figure.fills, name
-            if name != "heatmap":
+            assert shown.driver.locator(f"#{name} .warning").all_text_contents() == above, name
+            if name in LINES:
                 assert set(LIGHT_REVISIONS[:2]) <= set(figure.strokes), name
                 assert not set(LIGHT) & set(figure.strokes), name
                 assert any("Adam" in text for text in figure.texts), name
@@ -181,11 +212,10 @@ def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(pag
     assert {tuple(panel) for panel in found} == expected
 
 
-def test_the_page_is_dark_where_dark_is_preferred_and_keeps_within_a_telephone(page):
-    with page(["workspace"], names=["loss", "esd"], dark=True, width=390) as shown:
+def test_the_page_is_dark_where_dark_is_preferred(page):
+    with page(["workspace"], names=["loss", "esd"], dark=True) as shown:
         for figure in shown.figures(".plot"):
             assert set(DARK) <= set(figure.strokes)
-        assert shown.overflow() == 0
         assert shown.driver.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 20)"
         shown.driver.emulate_media(color_scheme="light")
         shown.driver.wait_for_function(f"document.querySelector('svg').innerHTML.includes('{LIGHT[0]}')")
@@ -195,7 +225,7 @@ def test_the_reader_chooses_an_optimizer_and_earlier_steps(page, rows, monkeypat
     monkeypatch.setitem(rows, "evolution", [row for row in rows["evolution"] if "feed_forward" in row])
     with page(["A", "B"], names=["evolution", "esd"]) as shown:
         before = [figure.marks for figure in shown.figures(".plot")]
-        shown.driver.select_option("#evolution select", "ES")
+        shown.driver.select_option("#evolution select[name=shown]", "ES")
         shown.driver.check("#esd input[type=checkbox]")
         shown.driver.wait_for_timeout(300)
         after = [figure.marks for figure in shown.figures(".plot")]
@@ -223,3 +253,123 @@ def test_the_page_carries_the_licences_of_what_is_in_it(pytestconfig):
     assert "{plot_divs}" in text
     assert "{scripts}" not in text
     assert "<script src" not in text
+
+
+def sideways(shown):
+    """The plots that would have to be scrolled sideways, and by how much; CSS pixels."""
+    return shown.driver.evaluate(
+        "[...document.querySelectorAll('.plot')].map(plot => [plot.id, plot.scrollWidth - plot.clientWidth])"
+        ".filter(([, excess]) => excess > 0)"
+    )
+
+
+def columns(shown, name):
+    """Panels beside each other, by where their frames begin."""
+    return shown.driver.evaluate(
+        "name => new Set([...document.querySelectorAll(`#${name} svg.marks g[class$=cell] > g > path.background`)]"
+        ".map(path => Math.round(path.getBoundingClientRect().x))).size",
+        name,
+    )
+
+
+def test_nothing_is_scrolled_sideways_on_any_width_and_panels_fold(page, rows, monkeypatch):
+    names = [name for name in TEMPLATES if name != "evolution_by_budget"]
+    few = [row for row in rows["evolution"] if "stable_rank" in row]  # one metric: the page is drawn sooner
+    monkeypatch.setitem(rows, "evolution", few)
+    revisions = ["main", "an-experiment-of-a-longer-name"]
+    with page(revisions, names, width=WIDTHS[0], standin="STAND-IN DATA") as shown:
+        counts = []
+        for width in WIDTHS:
+            if width != WIDTHS[0]:
+                shown.driver.set_viewport_size({"width": width, "height": 900})
+                shown.driver.wait_for_timeout(300)  # the page waits until the width rests
+                shown.driver.wait_for_function(DRAWN)
+            assert (width, shown.overflow(), sideways(shown)) == (width, 0, [])
+            counts.append({name: columns(shown, name) for name in ("evolution", "heatmap", "forecasts", "live")})
+        assert (shown.errors, shown.warnings) == ([], [])
+    assert counts[0] == {"evolution": 2, "heatmap": 1, "forecasts": 1, "live": 1}
+    assert counts[2] == {"evolution": 6, "heatmap": 3, "forecasts": 3, "live": 3}
+    assert all(counts[0][name] <= counts[1][name] <= counts[2][name] for name in counts[0])
+
+
+def test_no_dash_of_an_optimizer_is_another_ones_or_the_nulls(page, rows, monkeypatch):
+    monkeypatch.setitem(rows, "evolution", [row for row in rows["evolution"] if "feed_forward" in row])
+    marks = "kind => [...document.querySelectorAll(`#evolution g.mark-${kind}.role-mark > *`)]"
+    with page(["A", "B"], names=["evolution"], shift=0.1) as shown:  # nulls of their own have the revisions' colours
+        dashes = shown.driver.evaluate(f"({marks}.map(path => path.getAttribute('stroke-dasharray')))", "line")
+        nulls = shown.driver.evaluate(
+            f"({marks}.map(path => [path.getAttribute('stroke-dasharray'), path.getAttribute('stroke-width')]))", "rule"
+        )
+    assert len({dash or "1,0" for dash in dashes}) == 3
+    assert {(dash, float(width)) for dash, width in nulls} == {(None, 5.0)}
+
+
+def test_singular_values_are_drawn_over_the_initial_ones_unless_asked_for(page, rows, monkeypatch):
+    kept = [row for row in rows["singular_values"] if "feed_forward" in row]
+    monkeypatch.setitem(rows, "singular_values", kept)
+    heights = "[...document.querySelectorAll('#singular_values g.mark-line.role-mark > path')].map(p => p.__data__)"
+    with page(["A"], names=["singular_values"]) as shown:
+        drawn = shown.driver.evaluate(f"{heights}.flatMap(item => item.items ?? [item]).map(item => item.datum)")
+        notes = shown.driver.locator(".note").text_content()
+        shown.driver.select_option("#singular_values select", "value")
+        shown.driver.wait_for_function("document.querySelector('.note').textContent.includes('weight units')")
+    assert "over the initial one of the same rank" in notes
+    last = {}
+    for optimizer, step, _, rank, value, initial in kept:
+        last[optimizer, step, rank] = value / initial
+    seen = {(row["optimizer"], row["step"], row["rank"]): row["height"] for row in drawn}
+    assert len(seen) >= len(OPTIMIZERS)
+    for key, height in seen.items():
+        assert height == pytest.approx(last[key], rel=1e-6)
+
+
+def test_the_parameters_that_differ_are_listed(page, rows, monkeypatch, browser, tmp_path, pytestconfig):
+    folder = pytestconfig.rootpath / ".dvc" / "plots"
+    points = [
+        {"parameter": name, "value": value, "rev": rev}
+        for rev, values in {
+            "A": {"seed": "1", "loss.q": "5", "old": "x"},
+            "B": {"seed": "1", "loss.q": "3", "new": "<i>"},
+        }.items()
+        for name, value in values.items()
+    ]
+    about = {"x": "parameter", "y": "value", "title": "Differ", "template": "parameters", "template_dir": folder}
+    made = [VegaRenderer(points, "parameters", **about), renderer("loss", rows["loss"], folder, ("A", "B", "C"))]
+    render_html(made, tmp_path / "index.html", str(folder / "page.html"))
+    with browser.open(tmp_path / "index.html", ready=DRAWN, width=390) as shown:
+        table = shown.driver.evaluate(
+            "[...document.querySelectorAll('tr')].map(r => [...r.cells].map(c => c.innerText))"
+        )
+        notes = shown.driver.locator("#parameters").text_content()
+        assert shown.overflow() == 0
+    assert table == [["parameter", "A", "B"], ["loss.q", "5", "3"], ["old", "x", "–"], ["new", "–", "<i>"]]
+    assert "C has no list of its parameters" in notes
+    with page(["A"], names=["parameters"]) as shown:
+        assert "One revision: nothing to compare." in shown.driver.locator("#parameters").text_content()
+    with page(["A", "B"], names=["parameters"]) as shown:
+        assert "None differs." in shown.driver.locator("#parameters").text_content()
+
+
+def test_the_list_of_parameters_is_a_picture_where_there_is_no_page(tmp_path, pytestconfig):
+    """VS Code and PNG files draw the template itself: only rows that differ."""
+    folder = pytestconfig.rootpath / ".dvc" / "plots"
+    points = [
+        {"parameter": name, "value": value, "rev": rev}
+        for rev, q in (("A", "5"), ("B", "3"))
+        for name, value in (("seed", "1"), ("loss.q", q))
+    ]
+    about = {"x": "parameter", "y": "value", "title": "Differ", "template": "parameters", "template_dir": folder}
+    spec = VegaRenderer(points, "parameters", **about).get_filled_template()
+    drawing = vl_convert.vegalite_to_svg(spec)
+    assert ">loss.q<" in drawing
+    assert ">seed<" not in drawing
+
+
+def test_a_stand_in_and_the_objective_are_said_in_pictures_too(rows, pytestconfig):
+    folder = pytestconfig.rootpath / ".dvc" / "plots"
+    spec = renderer("loss", rows["loss"], folder, ("A", "B"), standin="STAND-IN DATA").get_filled_template()
+    drawing = vl_convert.vegalite_to_svg(spec)
+    assert drawing.count("#c00000") == 2
+    for rev in "AB":
+        assert f">STAND-IN DATA ({rev}): simulated, no real series<" in drawing
+        assert f">{rev} minimises sgt, nats<" in drawing

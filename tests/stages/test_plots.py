@@ -1,6 +1,8 @@
 """`dvc plots` as users run it, in a fresh clone with two revisions: every plot is drawn, offline, in HTML and PNG."""
 
+import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from clones import Clone
 from PIL import Image
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.record.recorder import Recorder
 from transformer_spectrum.vega.pictures import write_pngs
 from transformer_spectrum.vega.pieces import OPTIMIZER_COLOURS, REVISION_COLOURS
 
@@ -46,6 +49,9 @@ def test_a_diff_draws_every_plot_offline_and_colours_mean_revisions(fresh, names
         assert (page.requests, page.errors, page.warnings) == ([], [], [])
         figures = {figure.id: figure for figure in page.figures(".plot")}
         assert set(figures) == set(map(identifier, names))
+        listed = page.driver.locator("#parameters tbody tr").all_inner_texts()
+        assert [line.split() for line in listed] == [["adam.learning_rate", "0.001", "0.02"]]
+        figures.pop("parameters")
         for name, figure in figures.items():
             assert figure.marks > 0, name
             assert {"HEAD~1", "HEAD"} <= set(figure.texts), name
@@ -64,7 +70,7 @@ def test_a_show_draws_every_plot_offline_and_colours_mean_optimizers(fresh, name
         assert (page.requests, page.errors, page.warnings) == ([], [], [])
         figures = page.figures(".plot")
         assert [figure.id for figure in figures] == list(map(identifier, names))
-        for figure in figures:
+        for figure in figures[1:]:  # behind the parameters
             assert figure.marks > 0
             if figure.id != "spectra_by_layer":
                 assert set(figure.strokes) >= OPTIMIZERS, figure.id
@@ -74,6 +80,51 @@ def test_a_show_draws_every_plot_offline_and_colours_mean_optimizers(fresh, name
 def test_every_plot_takes_at_most_ten_thousand_rows_in_a_diff_of_two(fresh):
     for path in (fresh.root / "plots").glob("*.csv"):
         assert 0 < 2 * (len(path.read_text().splitlines()) - 1) <= 10_000
+
+
+@pytest.fixture
+def training(fresh, monkeypatch):
+    """A training by Adam that has come to step 3, after ones by ES and GA that are through; the folder is put back."""
+    monkeypatch.chdir(fresh.root)
+    with pytest.raises(InterruptedError), Recorder("metrics/adam") as recorder:
+        for step in range(4):
+            curves = ("validation_loss", "train_loss", "stable_rank", "spectral_entropy", "distance")
+            recorder.step(step, dict.fromkeys(curves, 7.0 - step) | {"evaluations": step})
+        yield
+        raise InterruptedError
+
+
+def points(entry: dict) -> dict[tuple[str, str], list[float]]:
+    """(revision, optimizer) -> the validation losses that VS Code gets."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in entry["anchor_definitions"]["<DVC_METRIC_DATA>"]:
+        if "validation_loss" in row:
+            optimizer = row["filename::field"].split("/")[0]
+            found.setdefault((row["rev"], optimizer), []).append(float(row["validation_loss"]))
+    return found
+
+
+def test_plots_follow_a_training_while_it_runs(fresh, training, tmp_path):
+    shown = json.loads(fresh.run("dvc", "plots", "show", "--show-vega", "live losses").split("\nDVC failed")[0])
+    ends = [row for row in shown["data"]["values"] if "adam" in row["filename::field"] and row["step"] == "3"]
+    assert {row["dvc_inferred_y_value"] for row in ends} == {"4.0"}
+    as_vscode = ("dvc", "plots", "diff", "HEAD", "workspace", "--json", "--split", "--out", str(tmp_path))
+    answer = json.loads(fresh.run(*as_vscode, "--targets", "live losses"))
+    (entry,) = answer["data"]["live losses"]
+    assert "errors" not in answer
+    assert set(entry["revisions"]) == {"workspace", "HEAD"}
+    losses = points(entry)
+    assert losses["workspace", "adam"] == [7.0, 6.0, 5.0, 4.0]
+    assert losses["workspace", "es"] == losses["HEAD", "es"]
+    assert len(losses["HEAD", "adam"]) == 4
+
+
+def test_where_nothing_has_run_plots_are_empty_and_no_error(new_clone, tmp_path):
+    clone = new_clone("nothing")
+    for folder in ("metrics", "plots"):
+        shutil.rmtree(clone.root / folder)
+    clone.run("dvc", "plots", "show")
+    assert json.loads(clone.run("dvc", "plots", "show", "--json", "--split", "--out", str(tmp_path)).splitlines()[-1])
 
 
 def colours(path):
@@ -86,7 +137,7 @@ def test_a_diff_is_drawn_as_png_files_too(fresh, names, tmp_path):
     assert problems == []
     assert [path.stem for path in files] == [identifier(name) for name in names]
     for path in files:
-        if path.stem != "spectra_by_layer":
+        if path.stem not in ("spectra_by_layer", "parameters"):
             assert colours(path) >= REVISIONS, path
     (alone,), _ = write_pngs(tmp_path / "show", ["workspace"], targets=["loss"], repository=fresh.root)
     assert colours(alone) >= OPTIMIZERS

@@ -13,6 +13,7 @@ from typing import Any
 
 from dvclive.live import Live
 
+from transformer_spectrum.circumstances import circumstances
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import carry_over, read_json, write_json
 from transformer_spectrum.interruption import Interrupted
@@ -21,6 +22,7 @@ from transformer_spectrum.record.mlflow_run import MLflowRun, Tracking, leaves
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
 SCORES_FILE = "scores.json"
+CIRCUMSTANCES_FILE = "circumstances.json"
 OWN_FILES = ("metrics.json", SCORES_FILE)
 CURVES = Path("plots/metrics")
 SECONDS_BETWEEN_SUMMARIES = 1.0
@@ -63,8 +65,8 @@ class Recorder:
     follow a training.
 
     Args:
-        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv and scores.json. What else
-            lies in it stays.
+        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv, scores.json and
+            circumstances.json (commit, experiment, date, machine). What else lies in it stays.
         tracking: sends the same to MLflow, whose failures end nothing; None = not.
     Raises:
         InputError: MLflow is not installed, or its address is none.
@@ -100,6 +102,7 @@ class Recorder:
         """Logs the scalars of one step."""
         if self.live is None:
             self.live = self._begin()
+            write_json(self.folder / CIRCUMSTANCES_FILE, circumstances())
         self.live.step = self.live.summary["step"] = index  # where it ends, DVCLive takes the step from the summary
         for name, value in scalars.items():
             self.live.log_metric(name, float(value))

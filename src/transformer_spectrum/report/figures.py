@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from transformer_spectrum.report.style import (
@@ -175,44 +176,73 @@ def heatmap(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         return finish(figure, "Where the spectra change", caption, note)
 
 
-def _step_colours(summaries: Mapping[str, Summary]) -> ScalarMappable:
-    last = max(int(summary.history.steps[-1]) for summary in summaries.values())
-    return ScalarMappable(Normalize(0, max(1, last)), matplotlib.colormaps[STEP_COLOURS])
+def step_colours(summary: Summary) -> ScalarMappable:
+    """A colour for each tracked step of one optimizer after step 0, from its first to its last.
+
+    Epochs are tens and generations hundreds: on one scale for all, every step of Adam would have the same colour.
+    """
+    count = max(1, len(summary.tracked) - 1)
+    shades = matplotlib.colormaps[STEP_COLOURS](np.linspace(0.08, 1.0, count) if count > 1 else [1.0])
+    return ScalarMappable(BoundaryNorm(np.arange(count + 1) - 0.5, count), ListedColormap(shades))
+
+
+def step_bar(figure: Figure | SubFigure, axes: Sequence[Axes], summary: Summary, **place: Any) -> None:
+    """The colour bar of `step_colours`, labelled with the steps; none where there is no step after 0."""
+    steps = summary.history.steps[summary.tracked[1:]].tolist()
+    if steps:
+        bar = figure.colorbar(step_colours(summary), ax=axes, ticks=range(len(steps)), **place)
+        bar.set_ticklabels([f"{step:,}" for step in steps])
+        bar.ax.tick_params(length=0, labelsize=7)
+        bar.outline.set_visible(False)
 
 
 def singular_value_curves(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Mean singular value against rank, log-log: a row for each optimizer, a column for each family."""
+    """Mean singular value over the initial one against rank: a row for each optimizer, a column for each family.
+
+    Against each other, not over the initial ones, all curves would lie on each other.
+    """
     reference = next(iter(summaries.values()))
     families = reference.spectral_families
     with house_style():
         figure = new_figure(2.1 * len(families) + 1.7, 1.9 * len(summaries) + 1.3)
-        grid = figure.subplots(len(summaries), len(families), sharex="col", sharey="col", squeeze=False)
-        colours = _step_colours(summaries)
+        grid = figure.subplots(len(summaries), len(families), sharex="col", squeeze=False)
+        for row, (optimizer, summary) in enumerate(summaries.items()):
+            grid[row, 0].set_ylabel(f"{display_name(optimizer)}\nsingular value\nover the initial one")
+            for column, family in enumerate(families):
+                draw_ratios(grid[row, column], summary, family)
+            step_bar(figure, list(grid[row]), summary, label="step", aspect=16, pad=0.01)
         for column, family in enumerate(families):
-            for row, (optimizer, summary) in enumerate(summaries.items()):
-                if column == 0:
-                    grid[row, 0].set_ylabel(f"{display_name(optimizer)}\nsingular value\n(weight units)")
-                draw_singular_values(grid[row, column], summary, family, colours)
             grid[0, column].set_title(titled(reference, family))
             grid[-1, column].set_xlabel("rank")
-            for axes in grid[:, column]:
-                log_axes(axes)
-        figure.colorbar(colours, ax=grid, label="step", aspect=40, pad=0.01)
+            log_axes(grid[-1, column], "x")
         legend_above(figure, [], null_handle())
         note = (
-            f"Mean over a family's matrices of the i-th largest singular value, down to 1/{SHOWN_DEPTH} of the largest."
+            "Mean over a family's matrices of the i-th largest singular value, over that of the initial weights, down "
+            f"to 1/{SHOWN_DEPTH} of the largest; colours run from each optimizer's first tracked step to its last."
         )
         return finish(figure, "Singular values at the tracked steps", caption, note)
 
 
-def draw_singular_values(axes: Axes, summary: Summary, family: str, colours: ScalarMappable) -> None:
-    """One panel: the tracked steps by colour, the initial weights dashed."""
-    for position in summary.tracked:
-        values = summary.mean_singular_values(family, position)
-        values = np.where(values >= values[0] / SHOWN_DEPTH, values, np.nan)
-        look = {"color": colours.to_rgba(summary.history.steps[position]), "linewidth": 1.3}
-        ranks = np.arange(1, len(values) + 1)
-        axes.plot(ranks, values, **(look if position else {**null_line(), "zorder": 4}))
+def singular_value_ratios(summary: Summary, family: str, position: int) -> np.ndarray:
+    """(r,) mean singular values over the initial ones of the same rank.
+
+    NaN where the initial one is 0 and where a value is less than 1/SHOWN_DEPTH of the largest.
+    """
+    values, initial = (summary.mean_singular_values(family, at) for at in (position, 0))
+    shown = (values >= values[0] / SHOWN_DEPTH) & (initial > 0)
+    return np.divide(values, initial, out=np.full_like(values, np.nan), where=shown)
+
+
+def draw_ratios(axes: Axes, summary: Summary, family: str) -> None:
+    """One panel: the tracked steps by colour, the initial weights dashed at 1."""
+    colours = step_colours(summary)
+    for i, position in enumerate(summary.tracked[1:]):
+        ratios = singular_value_ratios(summary, family, position)
+        last = position == summary.tracked[-1]
+        look = {"linewidth": 1.8, "zorder": 3} if last else {"linewidth": 1.1, "zorder": 2}
+        axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colours.to_rgba(i), **look)
+    axes.axhline(1.0, **{**null_line(), "zorder": 4})
+    axes.yaxis.get_major_locator().set_params(nbins=4)
 
 
 def esd(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -222,14 +252,13 @@ def esd(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
     with house_style():
         figure = new_figure(max(10.0, 4.2 * len(summaries) + 1.6), 1.5 * len(families) + 1.6)
         left, right = figure.subfigures(1, 2, wspace=0.01, width_ratios=(1.03, 1))
-        colours = _step_colours(summaries)
         for half, log in ((left, False), (right, True)):
             half.suptitle("log-log" if log else "linear", fontsize=10)
             grid = half.subplots(len(families), len(summaries), sharex="row", sharey="row", squeeze=False)
             for row, family in enumerate(families):
                 edges = esd_edges(summaries, family, log=log)
                 for axes, summary in zip(grid[row], summaries.values(), strict=True):
-                    _esd_panel(axes, summary, family, edges, colours, log=log)
+                    _esd_panel(axes, summary, family, edges, log=log)
                 grid[row, 0].set_ylabel("density" if log else f"{titled(reference, family)}\ndensity")
                 for axes in grid[row]:
                     if log:
@@ -239,29 +268,28 @@ def esd(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
             for column, optimizer in enumerate(summaries):
                 grid[0, column].set_title(display_name(optimizer), fontweight="bold")
                 grid[-1, column].set_xlabel("λ / mean initial λ")
-        right.colorbar(colours, ax=grid, label="step", aspect=60, pad=0.02)
+            for column, summary in enumerate(summaries.values()):
+                step_bar(half, list(grid[:, column]), summary, label="step", location="bottom", aspect=30, pad=0.01)
         filled = Line2D([], [], color="#dddddd", marker="s", markersize=9, markeredgecolor=NULL_COLOUR, linestyle="")
         filled.set_label(NULL_LABEL)
         legend_above(figure, [], filled)
         note = (
             "Eigenvalues λ = s² of WᵀW, pooled over a family, in units of that family's mean initial one; the last "
-            "step is bold. On the logarithmic axes the smallest 2 % are left out."
+            "step is bold, colours run from each optimizer's first tracked step to its last.\n"
+            "On the logarithmic axes the smallest 2 % are left out."
         )
         return finish(figure, "Empirical spectral densities (ESD) at the tracked steps", caption, note)
 
 
-def _esd_panel(
-    axes: Axes, summary: Summary, family: str, edges: np.ndarray, colours: ScalarMappable, *, log: bool
-) -> None:
+def _esd_panel(axes: Axes, summary: Summary, family: str, edges: np.ndarray, *, log: bool) -> None:
     def heights(position: int) -> np.ndarray:
         found = density(summary.pooled_eigenvalues(family, position), edges)
         return np.where(found > 0, found, np.nan) if log else found
 
-    for position in summary.tracked[1:]:
+    colours = step_colours(summary)
+    for i, position in enumerate(summary.tracked[1:]):
         last = position == summary.tracked[-1]
         look = {"linewidth": 1.8, "zorder": 5} if last else {"linewidth": 0.8, "zorder": 3}
-        axes.stairs(
-            heights(position), edges, baseline=None, color=colours.to_rgba(summary.history.steps[position]), **look
-        )
+        axes.stairs(heights(position), edges, baseline=None, color=colours.to_rgba(i), **look)
     axes.stairs(np.nan_to_num(heights(0)), edges, color="#dddddd", fill=True, zorder=1)
     axes.stairs(heights(0), edges, baseline=None, color=NULL_COLOUR, linewidth=1.0, zorder=4)

@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.report.figures import SHOWN_DEPTH, titled
+from transformer_spectrum.report.figures import singular_value_ratios, titled
 from transformer_spectrum.report.style import (
+    NULL_COLOUR,
     TRUTH_COLOUR,
     Caption,
+    band_handle,
     colour_of,
     finish,
     house_style,
@@ -121,43 +123,52 @@ def overview(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         budget.set_title("Validation loss", loc="left", fontweight="bold")
         _stable_ranks(ranks, summaries)
         _last_spectrum(spectrum, summaries)
-        legend_above(figure, list(summaries), null_handle())
+        legend_above(figure, list(summaries), null_handle(), band_handle())
         title = "One start, three optimizers" if len(summaries) == 3 else "One start"
-        return finish(figure, title, caption)
+        note = (
+            "Stable ranks and singular values are those of the last step; the band is the mean ± 2 sd over shuffles of "
+            "the initial matrices."
+        )
+        return finish(figure, title, caption, note)
 
 
 def _stable_ranks(axes: Axes, summaries: Mapping[str, Summary]) -> None:
-    """A dumbbell for each family and optimizer, from the initial weights to the last step."""
+    """A line for each family and optimizer, from the initial weights to the last step, over the null's band."""
     reference = next(iter(summaries.values()))
-    families = [name for name in reference.families if np.isfinite(reference.mean("stable_rank", name)[0])]
+    families = [name for name in reference.families if reference.mean("stable_rank", name)[0] > 0]
     for y, family in enumerate(families):
-        initial = reference.mean("stable_rank", family)[0]
-        axes.plot([initial] * 2, [y - 0.38, y + 0.38], zorder=1, **null_line())
+        initial = float(reference.mean("stable_rank", family)[0])
+
+        def change(value: float, start: float = initial) -> float:
+            return 100.0 * (value - start) / start
+
+        low, high = map(change, reference.band("stable_rank", family))
+        if np.isfinite([low, high]).all():
+            axes.barh(y, high - low, left=low, height=0.84, color=NULL_COLOUR, alpha=0.18, linewidth=0, zorder=0)
         for i, (optimizer, summary) in enumerate(summaries.items()):
-            last = summary.mean("stable_rank", family)[-1]
+            last = change(summary.mean("stable_rank", family)[-1])
             at, colour = y + 0.22 * (i - (len(summaries) - 1) / 2), colour_of(optimizer)
-            axes.plot([initial, last], [at, at], color=colour, linewidth=1.8)
+            axes.plot([0.0, last], [at, at], color=colour, linewidth=1.8)
             axes.plot(last, at, "o", color=colour, markersize=6)
+    axes.use_sticky_edges = False  # a band ends inside the axes
+    axes.axvline(0.0, zorder=1, **null_line())
     axes.set_yticks(range(len(families)), [titled(reference, name) for name in families])
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
     axes.grid(False, axis="y")
-    axes.set_xlabel("stable rank, mean of the family (count)")
-    axes.set_title("Stable rank, first and last step", loc="left", fontweight="bold")
+    axes.set_xlabel("change of the family's mean since step 0 (%)")
+    axes.set_title("Stable rank", loc="left", fontweight="bold")
 
 
 def _last_spectrum(axes: Axes, summaries: Mapping[str, Summary]) -> None:
-    """Mean singular values of the first of the families with the largest rank."""
+    """Mean singular values, over the initial ones, of the first of the families with the largest rank."""
     reference = next(iter(summaries.values()))
     family = max(reference.families, key=lambda name: len(reference.mean_singular_values(name, 0)))
-    curves = [(reference.mean_singular_values(family, 0), {**null_line(), "zorder": 4})]
     for optimizer, summary in summaries.items():
-        curves.append((summary.mean_singular_values(family, -1), {"color": colour_of(optimizer)}))
-    for values, look in curves:
-        ranks = np.arange(1, len(values) + 1)
-        axes.plot(ranks, np.where(values >= values[0] / SHOWN_DEPTH, values, np.nan), **look)
-    log_axes(axes)
+        ratios = singular_value_ratios(summary, family, -1)
+        axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colour_of(optimizer))
+    axes.axhline(1.0, **{**null_line(), "zorder": 4})
+    log_axes(axes, "x")
     axes.set_xlabel("rank")
-    axes.set_ylabel("singular value (weight units)")
+    axes.set_ylabel("singular value over the initial one")
     words = titled(reference, family).split("\n")[0]
     axes.set_title(f"Singular values, {words}", loc="left", fontweight="bold")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from transformer_spectrum.report import page_tables, page_text
+from transformer_spectrum.report import page_origin, page_tables, page_text
 from transformer_spectrum.report.html import document, items
 from transformer_spectrum.report.page_figures import Figure, figures
 from transformer_spectrum.report.page_inputs import Run
@@ -17,8 +17,9 @@ from transformer_spectrum.vega.page import libraries, licences
 HERE = Path(__file__).parent
 MADE = (
     "Made by the stage report of transformer-spectrum from params.yaml, plots/*.csv, metrics/*.json, "
-    "metrics/*/scores.json, metrics/spectra_tails.csv, models/*/run.json and data/processed/provenance.json. The same "
-    "files give the same page; dvc repro report makes it again."
+    "metrics/*/scores.json, metrics/*/circumstances.json, metrics/spectra_tails.csv, models/*/run.json and "
+    "data/processed/provenance.json. The same files give the same "
+    "page; dvc repro report makes it again."
 )
 NO_SCRIPT = "The figures need JavaScript; all else, and their numbers as tables, is here without it."
 
@@ -35,6 +36,7 @@ def page(run: Run) -> str:
         '<a class="skip" href="#answer">Skip to the answer</a>',
         f'<header class="top"><p>{escape(page_text.about(run))}</p>',
         '<button type="button" id="theme" hidden>Dark</button></header>',
+        f'<p class="quiet origin">{escape(" ".join(page_origin.sentences(run)))}</p>',
         *_banner(run),
         '<main><section id="answer" aria-labelledby="question">',
         f'<h1 id="question">{escape(page_text.QUESTION)}</h1>',
@@ -112,7 +114,7 @@ def _rest(run: Run) -> Iterator[str]:
     contents = {
         "tails": page_tables.tails(run).html(),
         "warnings": items(found) if found else "<p>Every score and every fit has a value.</p>",
-        "provenance": page_tables.provenance(run).html(),
+        "provenance": page_origin.table(run).html() + page_tables.provenance(run).html(),
         "budget": page_tables.trainings(run).html(),
         "parameters": '<div class="columns">'
         + "".join(f'<div class="together">{table.html()}</div>' for table in page_tables.parameters(run))

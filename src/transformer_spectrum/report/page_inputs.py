@@ -17,6 +17,7 @@ from transformer_spectrum.report.style import Caption, caption_of
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
 
+CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
 
 Rows = list[dict[str, str]]
@@ -29,6 +30,7 @@ class Training:
     Attributes:
         scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
         about: models/<optimizer>/run.json.
+        circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
         initial_loss: validation loss of the initial weights; None where it is not finite.
         last_step: the last recorded one.
         evaluations: spent until then; forward passes over a batch.
@@ -38,6 +40,7 @@ class Training:
 
     scores: Mapping[str, Any]
     about: Mapping[str, Any]
+    circumstances: Mapping[str, Any]
     initial_loss: float | None
     last_step: int
     evaluations: int
@@ -172,6 +175,7 @@ def _training(root: Path, optimizer: str, loss: Rows) -> Training:
     return Training(
         scores=scores,
         about=about,
+        circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
         initial_loss=start[0] if start else None,
         last_step=int(seconds["step"]),
         evaluations=max(int(row["evaluations"]) for row in mine),

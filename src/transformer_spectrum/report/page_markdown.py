@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from transformer_spectrum.report import page_tables, page_text
+from transformer_spectrum.report import page_origin, page_tables, page_text
 from transformer_spectrum.report.page_inputs import Run
 
 PICTURES: Mapping[str, str] = {
@@ -31,6 +31,7 @@ def markdown(run: Run, plots: str = "../plots") -> str:
     parts = [
         f"## {page_text.QUESTION}",
         _plain(page_text.about(run)),
+        " ".join(_plain(sentence) for sentence in page_origin.sentences(run)),
         *(f"> **{_plain(line)}**" for line in page_text.banner(run)),
         f"**{_plain(page_text.headline(run))}**",
         " ".join(_plain(sentence) for sentence in page_text.answer(run)),
@@ -49,6 +50,7 @@ def markdown(run: Run, plots: str = "../plots") -> str:
             for table in (
                 page_tables.tails(run),
                 page_tables.trainings(run),
+                page_origin.table(run),
                 page_tables.provenance(run),
                 page_tables.versions(run),
             )

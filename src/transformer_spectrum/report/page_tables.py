@@ -9,7 +9,7 @@ from transformer_spectrum.data.catalogue import CATALOGUE, OWN
 from transformer_spectrum.report.html import Table
 from transformer_spectrum.report.page_inputs import Run, Shift, Training
 from transformer_spectrum.report.page_text import CHANGED, PLAUSIBLE, number, shown_family, signed, words
-from transformer_spectrum.report.style import display_name
+from transformer_spectrum.report.style import STANDIN, display_name
 
 
 def result(run: Run) -> Table:
@@ -204,6 +204,16 @@ def parameters(run: Run) -> list[Table]:
         Table(f"Parameters, {title}.", ("parameter", "value"), tuple(rows), left=(0, 1))
         for title, rows in sections.items()
     ]
+
+
+PARAMETERS = ("parameter", "value", "standin")
+"""Columns of metrics/parameters.csv, by which dvc plots lists the parameters that differ between revisions."""
+
+
+def parameter_rows(run: Run) -> list[tuple[str, str, str]]:
+    """The parameters of `parameters`, with the mark of a stand-in."""
+    mark = STANDIN if run.caption.standin else ""
+    return [(name, value, mark) for table in parameters(run) for name, value in table.rows]
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

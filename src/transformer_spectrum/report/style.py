@@ -11,10 +11,12 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from PIL import Image
 
@@ -174,7 +176,12 @@ def null_handle() -> Line2D:
     return Line2D([], [], label=NULL_LABEL, **null_line())
 
 
-def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Line2D) -> None:
+def band_handle() -> Patch:
+    """The legend's entry of the null's band."""
+    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label="null, ± 2 sd of shuffles")
+
+
+def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> None:
     """One legend for the whole figure, in the title's line."""
     width, height = figure.get_size_inches()
     handles = [Line2D([], [], label=display_name(name), linewidth=2.2, color=colour_of(name)) for name in optimizers]

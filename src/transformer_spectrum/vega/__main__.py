@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from transformer_spectrum.files import atomic_path
-from transformer_spectrum.vega import curves, spectra
+from transformer_spectrum.vega import curves, parameters, spectra
 from transformer_spectrum.vega.page import page
 
 FOLDER = Path(".dvc/plots")
@@ -15,6 +15,8 @@ FOLDER = Path(".dvc/plots")
 def contents() -> dict[str, str]:
     """File name -> what belongs in it."""
     templates = {
+        "parameters": parameters.parameters(),
+        "live": curves.live(),
         "evolution": curves.evolution(budget=False),
         "evolution_by_budget": curves.evolution(budget=True),
         "loss": curves.loss(),

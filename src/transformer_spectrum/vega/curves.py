@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transformer_spectrum.vega.pieces import (
+    BROAD,
     FAINT,
     FAMILY_WORDS,
     INK,
@@ -22,6 +23,7 @@ from transformer_spectrum.vega.pieces import (
     colour,
     dash,
     distinct_starts,
+    folded,
     in_order,
     lines,
     of_null,
@@ -33,14 +35,25 @@ from transformer_spectrum.vega.pieces import (
 
 COLOURS = "(several ? 'colours: revisions' : 'colours: optimizers')"
 MEANING = "(several ? 'colours: revisions; dashes: optimizers' : 'colours: optimizers')"
+EVALUATION = "'an evaluation is a forward pass over a batch; a backward pass counts as two'"
 VALIDATION = "datum.split == 'validation'"
 OWN_TRUTHS = "several && datum.truths > 1"
 SAME_POINT = ["window", "entity", "time", "series"]
 METHODS = list(OPTIMIZERS.values())
-SHOWN = {
+OPTIMIZER = {
     "name": "shown",
     "value": "all",
     "bind": {"input": "select", "name": "optimizer ", "options": ["all", *METHODS]},
+}
+METRIC = {
+    "name": "chosen",
+    "value": "all",
+    "bind": {
+        "input": "select",
+        "name": "metric ",
+        "options": ["all", *METRICS],
+        "labels": ["all", *(words.split("\n")[0] for words in METRICS.values())],
+    },
 }
 # Steps of Adam are epochs, tens; those of the others are generations, hundreds.
 EARLY = {"type": "symlog", "constant": 10}
@@ -84,7 +97,7 @@ def evolution(budget: bool) -> Spec:
         },
         {
             **band,
-            "mark": {"type": "rule", "strokeDash": [4, 3]},
+            "mark": {"type": "rule", **BROAD},
             "encoding": {
                 "color": of_null(NULL),
                 "y": quantitative("initial", None, zero=False),
@@ -107,8 +120,8 @@ def evolution(budget: bool) -> Spec:
         "Family means of each spectral metric against its null, the initial weights.",
         [
             MEANING,
-            "'grey: the null: dashed the initial weights, the band mean ± 2 sd over shuffles of them'",
-            *(["'an evaluation is a forward pass over a batch; a backward pass counts as two'"] if budget else []),
+            "'broad and pale: the null, the initial weights; the band is the mean ± 2 sd over shuffles of them'",
+            *([EVALUATION] if budget else []),
             "'an alpha means nothing without its null (distance of the fit, size of its tail: metrics/spectra.json)'",
         ],
         ["step", "evaluations", "value", "initial", "null_low", "null_high"],
@@ -118,6 +131,8 @@ def evolution(budget: bool) -> Spec:
             {"calculate": f"({METRICS!r})[datum.metric] || datum.metric", "as": "words"},
             ordered("metric_words", f"indexof({list(METRICS)!r}, datum.metric)", "datum.words"),
             ordered("family_words", "datum.family_order", "datum.family_words"),
+            {"filter": "chosen == 'all' || datum.metric == chosen"},
+            {"calculate": "datum.metric_words + '|' + datum.family_words", "as": "folded"},
             START,
             distinct_starts("family", "metric"),
         ],
@@ -130,7 +145,8 @@ def evolution(budget: bool) -> Spec:
             "resolve": {"scale": {"y": "independent"}},
             "spacing": {"row": 14, "column": 14},
         },
-        choice=SHOWN,
+        choices=(METRIC, OPTIMIZER),
+        panels={"least": 84, "most": 180, "gutter": 58, "grid": "family", "folded": folded()},
     )
 
 
@@ -161,18 +177,19 @@ def loss() -> Spec:
 
     return template(
         "Training and validation loss of each optimizer, against steps and against evaluations.",
-        [COLOURS, "'bold: validation; thin: training'"],
+        [COLOURS, "'bold: validation; thin: training'", EVALUATION],
         ["step", "evaluations", "loss"],
         [*WORDS, {"calculate": "several ? datum.method : ' '", "as": "panel"}],
         # Losses of different kinds or parameters are no measure of each other.
-        lines("objective", "datum.rev + ' minimises ' + datum.objective", {"color": FAINT, "fontSize": 11.5}),
+        lines("objective", "{rev} minimises {value}", {"color": FAINT, "fontSize": 11.5}),
         {
             "hconcat": [
                 half(X, "step (symmetric log)", True, True),
-                half("evaluations", "evaluations (forward passes over a batch)", False, False),
+                half("evaluations", "evaluations", False, False),
             ],
             "spacing": 24,
         },
+        panels={"least": 300, "most": 620, "gutter": 86},
     )
 
 
@@ -242,5 +259,64 @@ def forecasts() -> Spec:
             },
             "resolve": {"scale": {"y": "independent"}},
             "spacing": 12,
+        },
+    )
+
+
+SOURCE = "datum['filename::field']"
+OF_FILE = f"replace({SOURCE}, /^(.*\\/)?([a-z]+)\\/plots\\/metrics\\/.*$/, '$2')"
+
+
+def live() -> Spec:
+    """DVCLive's curves of several trainings: a panel a metric, while they run and afterwards.
+
+    Each curve is a file of its own with a column of its own, so DVC adds the columns "filename::field" and, as the
+    value, dvc_inferred_y_value.
+    """
+    return template(
+        "What the trainings report while they run: a panel a metric, a line an optimizer.",
+        [MEANING, "'as far as each training has come; dvc plots show again, or VS Code, goes on'"],
+        ["step", "dvc_inferred_y_value"],
+        [
+            {"calculate": OF_FILE, "as": "optimizer"},
+            *WORDS,
+            {"calculate": f"replace(split({SOURCE}, '::')[1], /_/g, ' ')", "as": "panel"},
+            {"filter": f"isFinite(datum['{Y}'])"},
+        ],
+        {
+            "facet": {"field": "panel", "type": "nominal", "title": None, "sort": None},
+            "columns": 3,
+            "spec": {
+                "width": 300,
+                "height": 160,
+                "layer": [
+                    {
+                        "mark": {"type": "line", "strokeWidth": 1.5, "clip": True},
+                        "encoding": {
+                            "x": {**quantitative(X, X_LABEL, **EARLY), "axis": EARLY_AXIS},
+                            "y": {**quantitative(Y, None, zero=False), "axis": axis(4, minExtent=40)},
+                            "color": colour(),
+                            "strokeDash": dash(),
+                            "tooltip": tooltip("rev", "method", "panel"),
+                        },
+                    },
+                    {
+                        # A training's first step is no line yet.
+                        "transform": [
+                            {"joinaggregate": [{"op": "max", "field": X, "as": "last"}], "groupby": ["method", "rev"]},
+                            {"filter": f"datum.last == datum['{X}']"},
+                        ],
+                        "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
+                        "encoding": {
+                            "x": quantitative(X, X_LABEL, **EARLY),
+                            "y": quantitative(Y, None, zero=False),
+                            "color": colour(),
+                            "tooltip": tooltip("rev", "method", "panel", "last"),
+                        },
+                    },
+                ],
+            },
+            "resolve": {"scale": {"y": "independent"}, "axis": {"x": "independent"}},
+            "spacing": 14,
         },
     )

@@ -1,7 +1,13 @@
-"""What the templates share: colours and their meaning, words, the stand-in's banner, the look."""
+"""What the templates share: colours and their meaning, words, the stand-in's banner, the look.
+
+Widths are those of pages that know no better (VS Code's, PNG files). page.js makes panels fit the reader's window:
+`usermeta` tells it how narrow a panel may become, and how a grid of panels is folded where it does not fit.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from transformer_spectrum.spectra.analysis import FAMILIES
@@ -114,6 +120,12 @@ def of_null(shade: Spec) -> Spec:
     return {"condition": {"test": OWN_NULLS, **colour(field="rev")}, "value": shade}
 
 
+# No dash of an optimizer may be taken for the null, nor for another optimizer's, also where all have one colour.
+DASHES = {"Adam": [1, 0], "ES": [8, 3], "GA": [1.5, 2.5]}
+BROAD = {"strokeWidth": 5, "opacity": 0.45}
+"""The look of the null as a line: broad, pale, never dashed."""
+
+
 def dash() -> Spec:
     """Optimizers, where colours mean revisions; else all lines are solid and the legend is invisible."""
     shown = {"expr": "several ? 1 : 0"}
@@ -122,8 +134,8 @@ def dash() -> Spec:
         "type": "nominal",
         "title": None,
         "scale": {
-            "domain": list(OPTIMIZERS.values()),
-            "range": [{"expr": f"several ? {pattern} : [1, 0]"} for pattern in ("[1, 0]", "[5, 2]", "[1.5, 1.5]")],
+            "domain": list(DASHES),
+            "range": [{"expr": f"several ? {pattern} : [1, 0]"} for pattern in DASHES.values()],
         },
         "legend": {
             "labelOpacity": shown,
@@ -158,18 +170,21 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
 
     Args:
         field: the column.
-        words: Vega expression of `datum.rev` and the column.
+        words: with {rev} and {value} in it. The page makes HTML of them, which wraps; see `description`.
         mark: how the text looks.
         encoding: more of it.
     """
+    columns = {"rev": "rev", "value": field}
+    parts = [f"datum.{columns[part]}" if i % 2 else repr(part) for i, part in enumerate(re.split(r"[{}]", words))]
     return {
+        "description": words,
         "width": 400,
         "height": {"step": 17},
         "view": {"stroke": None},
         "transform": [
             {"filter": f"datum.{field}"},
             {"aggregate": [{"op": "count", "as": "count"}], "groupby": ["rev", field]},
-            {"calculate": words, "as": "words"},
+            {"calculate": " + ".join(parts), "as": "words"},
             {"calculate": "datum.rev", "as": "series"},
             {"window": [{"op": "row_number", "as": "line"}], "groupby": []},
         ],
@@ -185,7 +200,7 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
 
 BANNER = lines(
     "standin",
-    "datum.standin + ' (' + datum.rev + '): simulated, no real series'",
+    "{value} ({rev}): simulated, no real series",
     {"color": WARNING, "fontWeight": "bold", "fontSize": 13},
 )
 
@@ -196,7 +211,8 @@ def template(
     numbers: list[str],
     transform: list[Spec],
     *bodies: Spec,
-    choice: Spec | None = None,
+    choices: Sequence[Spec] = (),
+    panels: Spec | None = None,
 ) -> Spec:
     """A whole template.
 
@@ -206,21 +222,35 @@ def template(
         numbers: columns to read as numbers, for DVC hands over text.
         transform: of all bodies.
         bodies: views, one below the other.
-        choice: a parameter that the reader sets, above the figure.
+        choices: parameters that the reader sets, above the figure.
+        panels: how page.js fits the panels: "least" and "most" width of one, "gutter" beside it for axes (pixels), and
+            for a grid "grid", the column of the data that its columns stand for, and "folded", the facet that takes
+            the grid's place where it is too wide.
     """
     return {
         "$schema": SCHEMA,
         "description": description,
         "background": ink("#ffffff", "#16181c"),
         "padding": 8,
-        "params": [*PARAMS, *([choice] if choice else [])],
+        "params": [*PARAMS, *choices, {"name": "note", "expr": f"[{', '.join(note)}]"}],
         "data": {"values": "<DVC_METRIC_DATA>", "format": {"parse": dict.fromkeys(numbers, "number")}},
-        "title": {"text": "<DVC_METRIC_TITLE>", "subtitle": {"expr": f"[{', '.join(note)}]"}},
+        "title": {"text": "<DVC_METRIC_TITLE>", "subtitle": {"expr": "note"}},
         "transform": transform,
         "vconcat": [BANNER, *bodies],
         "spacing": 6,
         "config": CONFIG,
+        "usermeta": {"panels": {"least": 220, "most": 420, "gutter": 56, **(panels or {})}},
     }
+
+
+def folded() -> Spec:
+    """The facet that takes the place of a grid of two fields made by `ordered`: one below the other, in the same order.
+
+    The template calculates `folded`, both joined by "|".
+    """
+    words = [f"split(split(datum.label, '|')[{2 * i + 1}], '\\n')[0]" for i in range(2)]
+    header = {"labelExpr": " + '\\n' + ".join(reversed(words))}
+    return {"field": "folded", "type": "nominal", "title": None, "header": header}
 
 
 CONFIG: Spec = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformer_spectrum.vega.curves import COLOURS
 from transformer_spectrum.vega.pieces import (
+    BROAD,
     FAMILY_WORDS,
     METRICS,
     NULL,
@@ -19,7 +20,9 @@ from transformer_spectrum.vega.pieces import (
     axis,
     colour,
     distinct_starts,
+    folded,
     of_null,
+    ordered,
     quantitative,
     template,
     tooltip,
@@ -30,6 +33,7 @@ FEW = {"tickCount": 4, "format": "~g", "labelOverlap": True, "grid": False}
 HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 # The same colours in every run, and as far below 0 as above: half of the range by 10 %, the end at 100 %.
 CHANGE = {"type": "symlog", "constant": 2, "domain": [-100, 100], "clamp": True, "scheme": "redblue", "reverse": True}
+SHORT = "replace(replace(replace(datum.label, 'encoder.', 'enc.'), 'decoder.', 'dec.'), '_attention', '')"
 CHANGES = [-100, -30, -10, -3, 0, 3, 10, 30, 100]
 # A panel a family; where there are several revisions a row a family and a column an optimizer.
 PANELS = [
@@ -46,6 +50,18 @@ EARLIER = {
     "bind": {"input": "checkbox", "name": "the earlier tracked steps too, thin "},
 }
 LAST = "datum.step == datum.last"
+VIEW = {
+    "name": "view",
+    "value": "ratio",
+    "bind": {
+        "input": "select",
+        "name": "values ",
+        "options": ["ratio", "value"],
+        "labels": ["over the initial ones", "in weight units"],
+    },
+}
+SHOWN_DEPTH = 100
+"""Curves of singular values end at the largest over this: the smallest would squeeze the others."""
 
 
 def _panels(layers: list[Spec]) -> Spec:
@@ -110,17 +126,20 @@ def esd() -> Spec:
             {"joinaggregate": [{"op": "min", "field": "density", "as": "floor"}], "groupby": ["family"]},
         ],
         _panels([null, lines]),
-        choice=EARLIER,
+        choices=(EARLIER,),
     )
 
 
 def singular_values() -> Spec:
-    """Mean singular values by rank at the last step, the initial ones dashed."""
+    """Mean singular values by rank at the last step: over the initial ones of the same rank, or in weight units.
+
+    The values themselves are so many times larger than their changes that all curves would lie on each other.
+    """
     x = {**quantitative(X, X_LABEL), "axis": axis(5)}
-    y = {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(4, minExtent=38)}
+    y = {**quantitative("height", None, zero=False), "axis": axis(4, minExtent=38)}
     null = {
         "transform": [{"filter": "datum.step == 0"}],
-        "mark": {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1.2},
+        "mark": {"type": "line", **BROAD},
         "encoding": {
             "x": x,
             "y": y,
@@ -131,11 +150,23 @@ def singular_values() -> Spec:
     }
     lines = _steps()
     lines["encoding"] |= {"x": x, "y": y}
+    number = f"datum['{Y}']"
     return template(
-        "Mean singular value by rank at the last step, beside the initial weights.",
-        [COLOURS, "'dashed grey: initial weights, the null; means over the matrices of a family'"],
+        "Mean singular value by rank at the last step over the initial one of the same rank, or beside it.",
+        [
+            COLOURS,
+            "view == 'ratio' ? 'upwards: singular value over the initial one of the same rank' : "
+            "'upwards: singular value (weight units)'",
+            "'broad and pale: the null, the initial weights; means over the matrices of a family'",
+        ],
         ["step", "rank", "value", "initial"],
         [
+            {
+                "joinaggregate": [{"op": "max", "field": Y, "as": "largest"}],
+                "groupby": ["rev", "optimizer", "family", "step"],
+            },
+            {"filter": f"{number} >= datum.largest / {SHOWN_DEPTH} && (view == 'value' || datum.initial > 0)"},
+            {"calculate": f"view == 'ratio' ? {number} / datum.initial : {number}", "as": "height"},
             *WORDS,
             *FAMILY_WORDS,
             *PANELS,
@@ -143,7 +174,7 @@ def singular_values() -> Spec:
             distinct_starts("family", "rank"),
         ],
         _panels([null, lines]),
-        choice=EARLIER,
+        choices=(VIEW, EARLIER),
     )
 
 
@@ -159,14 +190,18 @@ def _cells(words: str) -> Spec:
                 "type": "nominal",
                 "title": None,
                 "sort": {"field": "row", "op": "min"},
-                "axis": {"labelFontSize": 8, "labelLimit": 220, "ticks": False, "domain": False},
+                "axis": {"labelFontSize": 8, "labelExpr": SHORT, "labelLimit": 150, "ticks": False, "domain": False},
             },
             "color": {
                 "field": Y,
                 "type": "quantitative",
                 "title": None,
                 "scale": CHANGE,
-                "legend": {"orient": "right", "gradientLength": 200, "values": CHANGES, "format": "+.0f"},
+                "legend": {
+                    "gradientLength": 260,
+                    "values": CHANGES,
+                    "labelExpr": "datum.value ? format(datum.value, '+.0f') : '0'",
+                },
             },
             "tooltip": [
                 *tooltip("rev", "method", "matrix", "step", "evaluations"),
@@ -202,7 +237,11 @@ def heatmap() -> Spec:
             *WORDS,
             {"calculate": "several ? datum.rev : ' '", "as": "place"},
             {"calculate": "indexof(revisions.scale.domain, datum.rev)", "as": "turn"},
+            ordered("place_words", "datum.turn", "datum.place"),
+            ordered("method_words", f"indexof({list(OPTIMIZERS.values())!r}, datum.method)", "datum.method"),
+            {"calculate": "datum.place_words + '|' + datum.method_words", "as": "folded"},
         ],
         *map(block, HEAT_METRICS),
+        panels={"least": 150, "most": 420, "gutter": 124, "grid": "optimizer", "folded": folded()},
     )
     return {**spec, "spacing": 18, "resolve": {"scale": {"color": "independent"}}}
