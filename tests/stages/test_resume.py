@@ -128,9 +128,10 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
 @every
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder, nursery, optimizer, number, code):
-    for outputs in ("models", "metrics"):  # of an earlier training
+    earlier = {"models": "run.json", "metrics": "scores.json"}
+    for outputs, name in earlier.items():
         (folder / outputs / optimizer).mkdir(parents=True)
-        (folder / outputs / optimizer / "old.json").write_text("{}")
+        (folder / outputs / optimizer / name).write_text("{}")
     child = start(nursery, f"train_{optimizer}", folder)
     wait_for(child, lambda: saves(folder, optimizer))
     child.send(number)
@@ -140,8 +141,8 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
     assert last.startswith(f"train {optimizer}: interrupted at step ")
     assert last.endswith("; run again to go on")
     assert "Traceback" not in printed
-    for outputs in ("models", "metrics"):
-        assert contents(folder / outputs / optimizer) == {"old.json": b"{}"}
+    for outputs, name in earlier.items():
+        assert contents(folder / outputs / optimizer) == {name: b"{}"}
         assert [path.name for path in (folder / outputs).iterdir() if path.is_dir()] == [optimizer]
     code, printed = start(nursery, f"train_{optimizer}", folder).wait()
     assert code == 0, printed
