@@ -242,7 +242,7 @@ def test_degenerate_matrices_have_reasons_in_every_output(tmp_path):
         for metric in METRICS:
             assert bool(measured.reasons[metric]) == np.isnan(measured.values[metric])
             assert bool(str(measured.nulls[metric].reason)) == np.isnan(measured.nulls[metric].z)
-    table = text_table(found.matrices, 160)
+    table = text_table(found, 160)
     assert "nan" not in table
     assert ": zero matrix" in table
     with (tmp_path / "out" / "matrices.csv").open() as stream:
@@ -262,11 +262,8 @@ def written(tmp_path_factory):
 
 
 def test_the_same_seed_gives_the_same_numbers_and_words(written):
-    for name in ("matrices.csv", "summary.json"):
+    for name in ("matrices.csv", "summary.json", "index.html"):
         assert (written / "one" / name).read_bytes() == (written / "two" / name).read_bytes()
-    # Pictures may differ in the last bit of a pixel: numpy's logarithms depend on where an array lies in memory.
-    one, two = (re.sub('base64,[^"]*', "", (written / name / "index.html").read_text()) for name in ("one", "two"))
-    assert one == two
 
 
 def test_every_metric_in_the_csv_has_its_null_and_z(written):
@@ -317,11 +314,12 @@ def test_alphas_are_averaged_within_one_family_and_shape_alone(tmp_path):
 def test_the_page_needs_no_network_no_script_and_escapes_names(written):
     page = (written / "one" / "index.html").read_text()
     assert "<script" not in page
-    assert not re.search(r"""(src|href)=["'](?!data:image/png;base64,)""", page)
+    assert not re.search(r"""(src|href)=["']""", page)
     assert "url(" not in page
     assert "&lt;b&gt;&amp;" in page
     assert "<b>&" not in page
-    assert page.count("<img") == 2 + 1  # overview, legend, and the one matrix asked for
+    drawings = page.count('role="img"')
+    assert drawings == 4 * 3 + 3  # four metrics of each of three shapes, and the one matrix asked for
     assert page.count("<tr>") == 1 + 7
 
 
@@ -330,7 +328,7 @@ def test_the_table_fits_the_terminal_and_shows_alpha_with_error_distance_tail_an
     tensors = {f"model.decoder.layers.{i}.self_attn.q_proj.weight": matrix(16, 16, i) for i in range(2)}
     tensors["model.decoder.layers.0.a_very_long_name_of_a_module_that_no_table_holds.weight"] = matrix(16, 16, 3)
     found = examine(saved(tensors, tmp_path), SETTINGS)
-    lines = text_table(found.matrices, width).splitlines()
+    lines = text_table(found, width).splitlines()
     assert max(map(len, lines)) <= width
     header = lines[0].split()
     first = next(line for line in lines if "q_proj" in line).split()
@@ -389,7 +387,10 @@ def test_a_gpu_gives_the_values_of_the_cpu(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        (["--shuffles", "2"], "--shuffles = 2: must be >= 3"),
+        (["--shuffles", "2"], "--shuffles = 2: must be >= 3, or 0"),
+        (["--shuffles", "-1"], "--shuffles = -1: must be >= 0"),
+        (["--like", "weightwatcher", "--min-tail", "8"], "--min-tail = 8 with --like weightwatcher: must be 2"),
+        (["--like", "weightwatcher", "--heads", "2"], "--heads = 2 with --like weightwatcher: it has no heads"),
         (["--seed", "-1"], "--seed = -1"),
         (["--heads", "0"], "--heads = 0"),
         (["--heads", "5"], "no multiple of 5"),

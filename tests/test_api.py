@@ -1,10 +1,12 @@
 """What `import transformer_spectrum` offers to those who use the package as a library."""
 
+import doctest
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 
 import numpy as np
 import pytest
@@ -212,7 +214,8 @@ def test_weights_from_before_a_parameter_are_read_and_say_so(weights):
     del tree["spectra"]["edge_level"], tree["data"]["file"]
     rewrite(weights, about={"optimizer": "adam", "params": tree})
     loaded = ts.load(weights)
-    assert loaded.provenance["parameters_added_since"] == ["data.file.season", "spectra.edge_level"]
+    of_file = [f"data.file.{name}" for name in ("season", "time_column", "entity_column", "value_columns")]
+    assert loaded.provenance["parameters_added_since"] == [*of_file, "spectra.edge_level"]
     assert loaded.params.spectra.edge_level == ts.load_params(ROOT / "params.yaml").spectra.edge_level
     assert loaded.params.loss == params.loss
     del tree["model"]["layers"]
@@ -293,7 +296,8 @@ def test_singular_values_of_any_module_and_of_a_state_dict_are_named():
             InputError,
             "none is a matrix .* up.weight: weights are not finite: 4 of 4 entries",
         ),
-        ("models/adam", TypeError, "neither numbers nor anything that holds matrices of weights: str"),
+        ("nothing/there", InputError, "nothing/there: no such file or folder; name a training"),
+        (object(), TypeError, "neither numbers nor anything that holds matrices of weights: object"),
         ({"bias": torch.zeros(3)}, InputError, "none is a matrix of weights"),
     ],
 )
@@ -360,6 +364,60 @@ def test_the_estimators_of_the_library_are_the_committed_ones():
     committed = ts.load_params(ROOT / "params.yaml").spectra
     assert estimators_of(committed) == Estimators()
     assert {name: getattr(committed, name) for name in ESTIMATORS} == ESTIMATORS
+
+
+def test_the_examples_in_the_docstrings_hold(trained, monkeypatch):
+    if "transformer" not in str(trained):
+        pytest.skip("the examples are of a transformer")
+    copyfile(ROOT / "params.yaml", trained / "params.yaml")
+    monkeypatch.chdir(trained)
+    tried = 0
+    for name in ("loading", "params", "measurement", "spectra.bounds"):
+        result = doctest.testmod(importlib.import_module(f"transformer_spectrum.{name}"))
+        assert result.failed == 0
+        tried += result.attempted
+    assert tried >= 12
+
+
+def test_the_path_of_a_training_is_measured_as_its_record_and_a_file_of_it_as_its_model(trained):
+    models = trained / "models/es"
+    by_path, run = ts.analyze(str(models)), ts.load_run(models)
+    for metric, values in ts.analyze(run).values.items():
+        np.testing.assert_array_equal(by_path.values[metric], values)
+    assert by_path.steps.tolist() == run.history.steps.tolist()
+    of_file = ts.analyze(models / "last.safetensors", shuffles=3)
+    assert of_file.names.tolist() == run.history.names.tolist()
+    assert of_file.nulls["stable_rank"].z.shape == (1, len(run.history.names))
+    snapshots = ts.analyze(models / "snapshots.safetensors")
+    assert len(snapshots.names) > len(run.history.names)
+    with pytest.raises(InputError, match=r"no entries to shuffle; transformer_spectrum.load\(.*es.\) gives the model"):
+        ts.analyze(models, shuffles=3)
+    best = ts.singular_values(ts.load(models))
+    assert all((best[name] == values).all() for name, values in ts.singular_values(models).items())
+
+
+def test_what_is_given_back_prints_itself_in_a_line(trained):
+    model, run = ts.load(trained / "models/es"), ts.load_run(trained / "models/es", trained / "metrics/es")
+    for answer in (model, run, run.history, run.params, ts.analyze(run), ts.analyze(model)):
+        assert len(repr(answer)) < 250
+        assert "array(" not in repr(answer)
+        assert repr(answer).startswith(type(answer).__name__ + "(")
+    assert "es, sgt loss, seed" in repr(model)
+    assert f"best step {run.history.best_step}" in repr(run)
+    assert str(run.params) == repr(run.params)
+
+
+def test_the_only_training_under_a_name_is_found_by_the_name(trained, tmp_path):
+    for time in ("20260101T000000Z", "20260102T000000Z"):
+        copytree(trained / "models/es", tmp_path / "runs/first" / time / "model")
+        copytree(trained / "metrics/es", tmp_path / "runs/first" / time / "metrics")
+        write_json(tmp_path / "runs/first" / time / "run.json", {"name": "first", "optimizer": "es"})
+    copytree(tmp_path / "runs/first/20260101T000000Z", tmp_path / "runs/lone/20260101T000000Z")
+    assert ts.load(tmp_path / "runs/lone").params.loss.type == "sgt"
+    assert ts.load_run(tmp_path / "runs/lone").scores
+    for function in (ts.load, ts.load_run, ts.analyze):
+        with pytest.raises(InputError, match=r"first: holds 2 trainings; name one of them, such as .*20260102"):
+            function(tmp_path / "runs/first")
 
 
 def test_the_distribution_and_the_losses_work_together():

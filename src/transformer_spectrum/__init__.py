@@ -5,8 +5,8 @@ What is meant for use from outside, all of it imported only when it is asked for
     load(path)              the model of a training, with its parameters and provenance
     load_run(folder)        what a training recorded: history, scores, parameters
     load_params(path)       params.yaml, checked
-    singular_values(of)     of a matrix, a model, a state dict or what `load` gives
-    analyze(of)             every spectral metric of a run, a history, a model or singular values
+    singular_values(of)     of a matrix, a model, a state dict, what `load` gives, or a path
+    analyze(of)             every spectral metric of a matrix, a model, a run, a path or singular values
     SGT                     the skewed generalized t distribution
     losses                  mse, mae, cauchy, sgt, elementwise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.data import covid, rvr
-from transformer_spectrum.data.sources import PROVENANCE_FILE, Export, check_replaceable, fetch
+from transformer_spectrum.data.sources import DATA_FILE, PROVENANCE_FILE, Export, check_replaceable, fetch
 from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.synthetic import synthesize
+from transformer_spectrum.data.tables import left_out
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.files import atomic_folder, atomic_path, write_json
 from transformer_spectrum.params import Params
@@ -75,6 +77,10 @@ def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path
         remarks=covid.REMARKS,
     )
     _fetch(params, export, [folder], earlier)
+    if lacking := left_out(covid.not_used(Path(folder) / DATA_FILE, data.covid.countries)):
+        print(
+            f"{covid.FILE_NAME}: of the {len(data.covid.countries)} in data.covid.countries, {lacking}", file=sys.stderr
+        )
 
 
 def fetch_rvr(params: Params, folders: Sequence[str | Path], earlier: Sequence[str | Path] = ()) -> None:

@@ -25,15 +25,17 @@ from transformer_spectrum.files import atomic_folder, sha256, write_csv, write_j
 from transformer_spectrum.ownership import RECORD, check_no_input, check_no_stage, is_own, read_record, write_record
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.provenance import versions
+from transformer_spectrum.report import model_tables, model_weightwatcher
 from transformer_spectrum.report.model_page import page
 from transformer_spectrum.report.model_results import MADE_BY, Examination, Measured
-from transformer_spectrum.report.model_tables import CSV_HEADER, csv_rows, json_tree
+from transformer_spectrum.report.model_tables import json_tree
 from transformer_spectrum.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
 from transformer_spectrum.spectra.entries import numbers
 from transformer_spectrum.spectra.large import shuffled_in_pieces, spectrum_in_pieces
 from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.spectra.weightwatcher import kernel_slices
 from transformer_spectrum.weight_files import Checkpoint, open_checkpoint
 
 LARGE = 1 << 21  # entries above which one matrix at a time is decomposed in pieces, on the chosen device
@@ -47,7 +49,7 @@ class Settings:
 
     Attributes:
         estimators: their settings.
-        shuffles: null draws of a matrix; count, >= 3. Large matrices get fewer, see `draws_of`.
+        shuffles: null draws of a matrix; count, >= 3, or 0 for no null. Large matrices get fewer, see `draws_of`.
         seed: of the shuffles.
         heads: of the queries, to measure every head too; None: no heads.
         include, exclude: shell patterns of matrix names; a matrix must match one of the first, if there are any,
@@ -56,6 +58,7 @@ class Settings:
         device: where large matrices are decomposed, cpu or cuda.
         key: dotted path of the dictionary in a file that is the model; None: the one that looks like it.
         skip_objects: leave out objects of unknown classes in a pickle instead of refusing the file.
+        like: "weightwatcher": its table in the place of ours, for which kernels are cut as it does; or empty.
     """
 
     estimators: Estimators
@@ -68,6 +71,7 @@ class Settings:
     device: str = "cpu"
     key: str | None = None
     skip_objects: bool = False
+    like: str = ""
 
 
 def examine(path: str | Path, settings: Settings) -> Examination:
@@ -116,6 +120,11 @@ def examine(path: str | Path, settings: Settings) -> Examination:
             "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64, "
             "whose rounding is far below what counts as zero"
         )
+    if settings.like:
+        notes.append(
+            f"the table and matrices.csv are {settings.like}'s; the page and summary.json have our metrics with its D "
+            "and its smallest tail"
+        )
     return Examination(
         name=checkpoint.path.resolve().name,
         files=tuple(
@@ -139,14 +148,14 @@ def examine(path: str | Path, settings: Settings) -> Examination:
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:
-    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects")
+    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects", "like")
     patterns = {"include": list(settings.include), "exclude": list(settings.exclude)}
     return {**{name: getattr(settings, name) for name in names}, **patterns}
 
 
 def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tuple[list[Part], list[Skipped]]:
     """The parts that pass the patterns and the sizes, with heads behind them, and what does not pass."""
-    parts = anatomy.parts
+    parts = model_weightwatcher.layers(anatomy.parts) if settings.like else anatomy.parts
     if settings.heads is not None:
         try:
             every = {part.name: part for part in heads(parts, settings.heads, checkpoint.config)}
@@ -241,9 +250,17 @@ def _measured(
             else:
                 first[key] = part.name
                 found[part.name] = measure(part, part.of(tensor), settings)
+                if settings.like and tensor.ndim == 4 and part.entries == tensor.numel():
+                    found[part.name] = _with_slices(found[part.name], tensor)
             weights += part.entries
             progress.update(i + 1, million_weights=weights / 1e6)
     yield from found.values()
+
+
+def _with_slices(measured: Measured, kernel: Tensor) -> Measured:
+    """The matrix of a kernel with the spectra of its positions beside its own."""
+    slices = spectrum(kernel_slices(numbers(kernel, measured.part.name)))
+    return replace(measured, slices=slices, slice_shape=(kernel.shape[0], kernel.shape[1]))
 
 
 def measure(part: Part, matrix: Tensor, settings: Settings) -> Measured:
@@ -256,29 +273,34 @@ def measure(part: Part, matrix: Tensor, settings: Settings) -> Measured:
     """
     draws = draws_of(part.shape, settings.shuffles)
     purpose = f"shuffles of {part.name}"
-    if part.entries <= LARGE:
-        values = spectrum(numbers(matrix[None], part.name))[0]
-        shuffled = nulls.shuffled_singular_values(matrix[None], draws, torch_generator(settings.seed, purpose))[:, 0]
-    else:
-        values = spectrum_in_pieces(matrix, settings.device)
+    large = part.entries > LARGE
+    values = spectrum_in_pieces(matrix, settings.device) if large else spectrum(numbers(matrix[None], part.name))[0]
+    if not draws:
+        shuffled = np.empty((0, len(values)))
+    elif large:
         shuffled = shuffled_in_pieces(matrix, draws, numpy_generator(settings.seed, purpose), settings.device)
+    else:
+        shuffled = nulls.shuffled_singular_values(matrix[None], draws, torch_generator(settings.seed, purpose))[:, 0]
     spectra = np.concatenate([values[None], shuffled])[:, None]  # (1 + D, 1, r)
     analysis = analyze(spectra, np.array([part.shape]), settings.estimators)
+    own, drawn = ({name: analysis.values[name][rows, 0] for name in METRICS} for rows in (0, slice(1, None)))
     compared = {
-        metric: nulls.compare(analysis.values[metric][0, 0], analysis.values[metric][1:, 0]) for metric in METRICS
+        name: nulls.compare(own[name], drawn[name]) if draws else nulls.without_null(own[name]) for name in METRICS
     }
     return Measured(
         part,
         values,
         shuffled.astype(np.float32),
-        {metric: float(analysis.values[metric][0, 0]) for metric in METRICS},
-        {metric: analysis.reason(metric, 0, 0) for metric in METRICS},
+        {name: float(own[name]) for name in METRICS},
+        {name: analysis.reason(name, 0, 0) for name in METRICS},
         compared,
     )
 
 
 def draws_of(shape: tuple[int, int], shuffles: int) -> int:
-    """Shuffles of a matrix: as many as asked for, fewer when they would cost above NULL_BUDGET, at least 3."""
+    """Shuffles of a matrix: as many as asked for, fewer when they would cost above NULL_BUDGET, at least 3 unless 0."""
+    if not shuffles:
+        return 0
     cost = shape[0] * shape[1] * min(shape)
     return max(nulls.DRAWS_MINIMUM, min(shuffles, NULL_BUDGET // cost))
 
@@ -328,7 +350,8 @@ def write(examination: Examination, out: str | Path, figures: int, *, force: boo
     """
     check_out(out, force=force)
     with atomic_folder(out) as folder:
-        write_csv(folder / "matrices.csv", CSV_HEADER, csv_rows(examination))
+        table = model_weightwatcher if examination.settings["like"] else model_tables
+        write_csv(folder / "matrices.csv", table.csv_header(examination), table.csv_rows(examination))
         write_json(folder / "summary.json", json_tree(examination))
         write_text(folder / "index.html", page(examination, figures))
         write_record(folder / RECORD, {"made_by": MADE_BY}, sorted(folder.iterdir()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Matrix:
         shape: rows and columns.
         note: how it was taken from its tensor; empty where it is as stored.
         singular_values: (min(rows, columns),) float64, descending.
+        shuffled: (D, min(rows, columns)) of the same entries in random places; D = 0 where no null was asked for.
     """
 
     name: str
@@ -45,6 +46,16 @@ class Matrix:
     shape: tuple[int, int]
     note: str
     singular_values: np.ndarray
+    shuffled: np.ndarray
+
+
+Draw = Callable[[str, np.ndarray], np.ndarray]
+"""Name and entries of a matrix -> (D, r) singular values of its shuffles."""
+
+
+def no_draw(name: str, entries: np.ndarray) -> np.ndarray:
+    """Without a null: D = 0."""
+    return np.empty((0, min(entries.shape)))
 
 
 @dataclass
@@ -86,24 +97,25 @@ def spectra(batch: np.ndarray, name: str) -> np.ndarray:
     return values.reshape(*batch.shape[:-2], values.shape[-1])
 
 
-def matrices_of(of: Any) -> Extraction:
+def matrices_of(of: Any, draw: Draw = no_draw) -> Extraction:
     """Every matrix, decomposed; what is left out, or read with doubt, is logged as a warning.
 
     Args:
         of: what `load` gives; a module, of which the parameters and the weights that act are taken and no buffers;
             or a state dict, nested or not, of tensors or arrays.
+        draw: of the null, asked for each matrix.
     Raises:
         InputError: no matrix of weights in it; the reasons are named.
     """
     model = of.model if isinstance(of, Trained) else of
     if isinstance(model, Forecaster):
-        return _of_forecaster(model)
+        return _of_forecaster(model, draw)
     beside: set[str] = set()
     if isinstance(model, Mapping):
-        extraction, beside = _of_dictionary(model)
+        extraction, beside = _of_dictionary(model, draw)
     else:
         live = weights_of(model)
-        extraction = _of_tensors(live.tensors, live)
+        extraction = _of_tensors(live.tensors, live, draw)
     if not extraction.matrices:
         raise InputError(f"a {type(of).__name__}: of its tensors none is a matrix of weights{_why(extraction)}")
     for remark in extraction.remarks:
@@ -126,19 +138,20 @@ def _why(extraction: Extraction) -> str:
     return "".join(f"; {names[0]}{more[reason]}: {reason}" for reason, names in by_reason.items())
 
 
-def _of_forecaster(model: Forecaster) -> Extraction:
+def _of_forecaster(model: Forecaster, draw: Draw) -> Extraction:
     weights = dict(model.named_parameters())
     extraction = Extraction()
     for spec in model.matrices():
-        values = spectra(numbers(spec.of(weights), spec.name), spec.name)
-        extraction.matrices.append(Matrix(spec.name, spec.family, spec.shape, "", values))
+        entries = numbers(spec.of(weights), spec.name)
+        values = spectra(entries, spec.name)
+        extraction.matrices.append(Matrix(spec.name, spec.family, spec.shape, "", values, draw(spec.name, entries)))
     return extraction
 
 
-def _of_dictionary(nested: Mapping[Any, Any]) -> tuple[Extraction, set[str]]:
+def _of_dictionary(nested: Mapping[Any, Any], draw: Draw) -> tuple[Extraction, set[str]]:
     """The model's tensors, as the command takes them from a file, and the names of what lies beside them."""
     model = tensors_of(_with_arrays(nested))
-    extraction = _of_tensors(model.tensors, None)
+    extraction = _of_tensors(model.tensors, None, draw)
     beside = {entry.name: entry.reason for entry in model.choice.beside}
     extraction.left_out |= beside
     extraction.remarks = [*model.choice.notes, *extraction.remarks]
@@ -155,7 +168,7 @@ def _with_arrays(nested: Any) -> Any:
     return np.asarray(array, dtype=np.float32) if array.dtype.kind == "V" and array.dtype.names is None else array
 
 
-def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extraction:
+def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None, draw: Draw) -> Extraction:
     extraction = Extraction()
     readable: dict[str, Stored] = {}
     for name, tensor in tensors.items():
@@ -186,7 +199,7 @@ def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None) -> Extr
             extraction.left_out[name] = reason
             continue
         made = "" if live is None else live.notes.get(name, "")
-        extraction.matrices += [_decomposed(part, tensor, made) for part in parts]
+        extraction.matrices += [_decomposed(part, tensor, made, draw) for part in parts]
     return extraction
 
 
@@ -203,7 +216,8 @@ def _reason_against(name: str, tensor: Tensor, live: LiveWeights | None) -> str:
     return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
 
 
-def _decomposed(part: Part, tensor: Tensor, made: str) -> Matrix:
-    values = spectra(numbers(part.of(tensor), part.name), part.name)
+def _decomposed(part: Part, tensor: Tensor, made: str, draw: Draw) -> Matrix:
+    entries = numbers(part.of(tensor), part.name)
+    values = spectra(entries, part.name)
     note = "; ".join(text for text in (made, part.note) if text)
-    return Matrix(part.name, part.family, part.shape, note, values)
+    return Matrix(part.name, part.family, part.shape, note, values, draw(part.name, entries))

@@ -59,6 +59,10 @@ class History:
     best_step: int
     seconds: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        steps = f"{len(self.steps)} steps from {self.steps[0]} to {self.steps[-1]}" if len(self.steps) else "no steps"
+        return f"History({steps} of {len(self.names)} matrices, best step {self.best_step})"
+
     def save(self, path: str | Path) -> None:
         """Writes an .npz atomically, without `seconds`."""
         write_arrays(path, {name: np.asarray(getattr(self, name)) for name in FIELDS})

@@ -46,6 +46,10 @@ class Trained:
     provenance: Mapping[str, Any]
     path: Path
 
+    def __repr__(self) -> str:
+        weights = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"Trained({_told(self.params, self.provenance)}: {weights:,} weights, {self.path})"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -63,17 +67,33 @@ class Run:
     provenance: Mapping[str, Any]
     scores: Mapping[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        scored = "with" if self.scores is not None else "without"
+        return f"Run({_told(self.params, self.provenance)}: {self.history!r}, {scored} scores)"
+
+
+def _told(params: Params, provenance: Mapping[str, Any]) -> str:
+    """A training in three words."""
+    return f"{provenance.get('optimizer', 'unknown optimizer')}, {params.loss.type} loss, seed {params.seed}"
+
 
 def load(path: str | Path, which: Which | None = None) -> Trained:
     """The model of a training.
 
     Args:
-        path: the folder of a training, such as models/adam or runs/NAME/TIME, or one .safetensors file of it.
+        path: the folder of a training, such as models/adam, runs/NAME/TIME, or runs/NAME if it holds one training
+            alone; or one .safetensors file of it.
         which: weights of a folder: "best" by validation loss (None means it), "last", or "best_candidate", the best
             candidate of a generation by its own training loss, which only ES has (GA's weights are those of a member).
+    Returns:
+        The model in evaluation mode, with its parameters and provenance.
     Raises:
         InputError: nothing there, a file that is corrupt or was not written by a training, parameters that this version
             of the package does not know or refuses, or weights that do not fit the model that they describe.
+
+    >>> trained = load("models/es", "last")
+    >>> trained.params.loss.type, trained.model.training
+    ('sgt', False)
     """
     # Here, because `load_run` needs no torch.
     import torch
@@ -81,8 +101,9 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     from transformer_spectrum import build
     from transformer_spectrum.weight_files import SafetensorsFile
 
-    file = SafetensorsFile(_weights_of(Path(path), which))
-    params, provenance = _header(file.path)
+    weights = _weights_of(Path(path), which)
+    params, provenance = _header(weights)  # first: it may say why there are no weights
+    file = SafetensorsFile(weights)
     readout = file.tensors.get("readout.bias")
     features, rest = divmod(readout.shape[0] if readout else 0, params.model.patch_length)  # a token holds them all
     if not features or rest:
@@ -104,13 +125,21 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
     """The record of a training.
 
     Args:
-        models: its folder, such as models/adam or runs/NAME/TIME.
+        models: its folder, such as models/adam, runs/NAME/TIME, or runs/NAME if it holds one training alone.
         metrics: the folder of its metrics, such as metrics/adam, for the scores and the wall seconds; None = without,
             but runs/NAME/TIME has its own.
+    Returns:
+        History, parameters, provenance and, with the metrics, scores.
     Raises:
         InputError: a file is missing, corrupt, of another version of this package or of another training.
+
+    >>> run = load_run("models/es", metrics="metrics/es")
+    >>> run.history.steps
+    array([0, 1, 2])
+    >>> run.scores["best_step"] == run.history.best_step
+    True
     """
-    models = Path(models)
+    models = only_training(Path(models))
     if not models.is_dir():
         raise InputError(f"{models}: no such folder; it must be that of a training, such as models/adam")
     if (run := RunFolder(models)).model.is_dir():
@@ -128,6 +157,20 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
     return Run(history, params, provenance, scores)
 
 
+def only_training(path: Path) -> Path:
+    """The training in a folder such as runs/NAME, and any other path as it is.
+
+    Raises:
+        InputError: it holds several trainings.
+    """
+    inside = sorted(about.parent for about in path.glob("*/run.json")) if path.is_dir() else []
+    if not inside or (path / "run.json").exists() or (path / "model").is_dir():
+        return path
+    if len(inside) > 1:
+        raise InputError(f"{path}: holds {len(inside)} trainings; name one of them, such as {inside[-1]}")
+    return inside[0]
+
+
 def _weights_of(path: Path, which: Which | None) -> Path:
     """The file with the weights that are asked for."""
     if not path.is_dir():
@@ -138,6 +181,7 @@ def _weights_of(path: Path, which: Which | None) -> Path:
         if path.suffix != ".safetensors":
             raise InputError(f"{path}: must be the folder of a training or a .safetensors file of it")
         return path
+    path = only_training(path)
     if (run := RunFolder(path)).model.is_dir():
         path = run.model
     file = path / f"{which or 'best'}.safetensors"

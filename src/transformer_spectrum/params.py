@@ -48,6 +48,13 @@ class Params(Section):
     spectra: SpectraParams
     tracking: TrackingParams
 
+    def __repr__(self) -> str:
+        told = ("seed", self.seed), ("data.dataset", self.data.dataset), ("loss.type", self.loss.type)
+        words = ", ".join(f"{name}={value!r}" for name, value in (*told, ("model.type", self.model.type)))
+        return f"Params({words}, ... {len(list(parameter_names()))} parameters; .model_dump() shows all)"
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _across(self) -> Params:
         check_sgt_domain(self.loss, "loss")
@@ -168,7 +175,15 @@ def read_tree(path: str | Path) -> Any:
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Reads and validates params.yaml.
 
+    Args:
+        path: of a YAML file with every parameter; a relative one from the current folder.
+    Returns:
+        The parameters, section by section: `params.loss.q`; `params.model_dump()` as a dictionary.
     Raises:
         InputError: the file is missing, is not YAML, or breaks a rule.
+
+    >>> params = load_params("params.yaml")
+    >>> params.loss.type
+    'sgt'
     """
     return parse_params(read_tree(path), str(path))

@@ -14,8 +14,9 @@ from transformer_spectrum import scores
 from transformer_spectrum.data.catalogue import CATALOGUE
 from transformer_spectrum.data.describe import describe
 from transformer_spectrum.data.series import Series
-from transformer_spectrum.data.series_files import SUFFIXES, read_series_file
+from transformer_spectrum.data.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
 from transformer_spectrum.data.sources import MIRROR_VARIABLE
+from transformer_spectrum.data.tables import left_out, shortened
 from transformer_spectrum.data.windows import Windows, make_windows, pack
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_together, read_json, sha256, write_arrays, write_json
@@ -68,10 +69,7 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     """
     data = params.data
     if data.dataset == "file":
-        path = _file_in(raw)
-        held = read_series_file(path)
-        report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
-        write_windows(params, held.series, report, provenance_of_file(path, len(held.series)), processed, metrics)
+        _prepare_file(params, _file_in(raw), processed, metrics)
         return
     series, report = read_series(params, raw)
     provenance = read_json(raw / "provenance.json")
@@ -81,7 +79,53 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
             f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
             file=sys.stderr,
         )
+    if lacking := left_out(report):
+        print(f"prepare: {data.dataset}: {lacking}", file=sys.stderr)
     write_windows(params, series, report, provenance, processed, metrics)
+
+
+def chosen_columns(params: Params) -> ChosenColumns:
+    """The columns that data.file names."""
+    block = params.data.file
+    return ChosenColumns(block.time_column, block.entity_column, block.value_columns)
+
+
+def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
+    """A user's file: says as what its columns were taken, and records it."""
+    held = read_series_file(path, chosen_columns(params))
+    report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
+    provenance = provenance_of_file(path, len(held.series))
+    if held.reading is not None:
+        report["columns"] = held.reading.record()
+        provenance = {**provenance, "columns": held.reading.record()}
+    try:
+        write_windows(params, held.series, report, provenance, processed, metrics)
+    except InputError as error:
+        raise InputError(f"{path}: {error}{_why_few_windows(held)}") from None
+    if held.reading is not None:
+        print(f"{path}: {held.reading.line()}", file=sys.stderr)
+
+
+def _why_few_windows(held: SeriesFile) -> str:
+    """What of a file keeps windows from being cut."""
+    reasons = [] if held.reading is None else [held.reading.line()]
+    runs = [_longest_run(np.isfinite(one.values).all(axis=1)) for one in held.series]
+    if min(runs) < max(len(one.values) for one in held.series):
+        reasons.append(f"the longest run without a missing value has {max(runs)} steps")
+    ranges = [
+        np.nanmax(one.values, axis=0, initial=-np.inf) - np.nanmin(one.values, axis=0, initial=np.inf)
+        for one in held.series
+    ]
+    flat = [name for i, name in enumerate(held.features) if all(extent[i] <= 0 for extent in ranges)]
+    if flat and len(held.features) > len(flat):
+        reasons.append(f"{shortened(flat)} never changes within a series; leave it out by --value-columns")
+    return "".join(f"; {reason}" for reason in reasons)
+
+
+def _longest_run(present: np.ndarray) -> int:
+    """Most neighbours in (T,) that are true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _file_in(raw: Path) -> Path:

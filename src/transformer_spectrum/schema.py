@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from typing import Annotated, Any, Literal
 
@@ -39,12 +40,27 @@ def _flag(value: Any) -> Any:
     return value
 
 
+def column_names(value: Any) -> Any:
+    """Names, or text in which they stand between commas, quoted where one holds a comma -> a tuple of them.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, str):
+        value = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("must be names between commas, or a list of them")
+    return tuple(value)
+
+
 Real = Annotated[float, BeforeValidator(_finite)]
 Extended = Annotated[float, BeforeValidator(_number)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 OptionalWhole = Annotated[int, BeforeValidator(_whole)] | None
 OptionalReal = Annotated[float, BeforeValidator(_finite)] | None
 Flag = Annotated[bool, BeforeValidator(_flag)]
+OptionalName = Annotated[str, Field(min_length=1)] | None
+OptionalNames = Annotated[tuple[str, ...], BeforeValidator(column_names)] | None
 
 
 class Section(BaseModel):
@@ -114,6 +130,11 @@ class RvrSeriesParams(Section):
 
 class FileParams(Section):
     season: Whole = Field(ge=1, description="lag of the seasonal-naive forecast; steps, 1 = persistence")
+    time_column: OptionalName = Field(description="time in a table; null = recognised by its name and by what it holds")
+    entity_column: OptionalName = Field(description="what tells the series of a table apart; null = recognised")
+    value_columns: OptionalNames = Field(
+        description="what to forecast, names between commas; null = all that are neither time nor entity"
+    )
 
 
 class SplitParams(Section):

@@ -216,6 +216,7 @@ def without_effect(settings: Settings, optimizer: str) -> list[str]:
     idle = [f"{name}." for name in ("adam", "es", "ga") if name != optimizer]
     idle += [] if loss == "sgt" else [f"loss.{name}" for name in SGTParams.model_fields]
     idle += [] if loss == "cauchy" else ["loss.gamma"]
+    idle += [] if settings.params.data.dataset == "file" else ["data.file."]
     idle += ["model.heads", "model.feedforward_dim"] if model == "lstm" else []
     asked = [name for name, origin in settings.origins.items() if origin.startswith(("flag", "config"))]
     return [name for name in asked if any(name == one or (one[-1] == "." and name.startswith(one)) for one in idle)]

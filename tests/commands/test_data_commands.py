@@ -129,6 +129,19 @@ def test_processed_cases_are_the_smoothed_series_of_the_countries_with_their_day
     assert about["settings"] == {"smoothing_days": 3}
 
 
+def test_countries_that_are_left_out_are_named_in_the_line_that_is_printed(mirror, capsys):
+    listed = ["Italy", "Atlantis", "World", "Europe", "France", *(f"Nowhere {i}" for i in range(9))]
+    names = ("--set", f"data.covid.countries={json.dumps(listed)}")
+    main(["download-covid", "-o", "raw", "--mirror", str(mirror), *NOWHERE, *names])
+    missing = "Atlantis, Nowhere 0, Nowhere 1, Nowhere 2, Nowhere 3 and 5 more"
+    said = f"left out: not in the table: {missing}; sums of others: "
+    assert f"of the 14 in data.covid.countries, {said}World, Europe\n" in capsys.readouterr().err
+    main(["process-covid", "-i", "raw", "-o", "series.csv", *names])
+    assert f"series.csv: 2 series, source: mirror; {said}World, Europe\n" in capsys.readouterr().err
+    main(["process-covid", "-i", "raw", "-o", "series.csv", "--set", "data.covid.countries=[Italy, France]"])
+    assert "series.csv: 2 series, source: mirror\n" in capsys.readouterr().err
+
+
 def test_processed_hospitals_are_one_column_of_every_state(mirror):
     main(["download-rvr", "-o", "rvr.csv", "--mirror", str(mirror), *NOWHERE])
     files = {}

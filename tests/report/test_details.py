@@ -84,6 +84,10 @@ def test_tails_have_goodness_rivals_and_a_null(summaries, tmp_path):
         assert float(row["ks_alpha"]) > 1
         assert row["ks_distance"]
         assert row["ks_tail"]
+        shortest = float(row["ks_tail"]) == summaries["ga"].settings.min_tail
+        assert ("ks_tail ≤ " in row["bounds"]) == shortest
+        assert ("goodness_p < 1/" in row["bounds"]) == (float(row["goodness_p"]) == 0)
+    assert any(row["bounds"] for row in fitted)
     assert any(row["lognormal_ratio"] for row in fitted)
     assert all(row["missing"] for row in rows if not row["ks_alpha"])
     assert all(("farms_alpha" in row["missing"]) == (row["farms_alpha"] == "") for row in rows)

@@ -130,6 +130,16 @@ def test_rank_one_is_seen_through_the_rounding_of_the_decomposition():
     assert result.values["stable_rank"][0, 0] == pytest.approx(1, abs=1e-6)
 
 
+def test_a_count_of_spikes_that_ends_at_its_bound_is_missing_with_all_that_rests_on_it():
+    powers = 0.85 ** np.arange(64)
+    result = analyze_one(powers)
+    assert reasons_of(result) == dict.fromkeys(BULK, analysis.MANY_SPIKES)
+    noise = np.linalg.svd(np.random.default_rng(3).normal(size=(64, 64)), compute_uv=False)
+    both = analysis.analyze(np.stack([noise, powers])[None], np.array([(64, 64)] * 2), SETTINGS)
+    assert np.isnan(both.values["mp_variance"]).tolist() == [[False, True]]
+    assert both.class_reason("mp_spikes", 0, np.arange(2)) == f"1 of 2: {analysis.MANY_SPIKES}"
+
+
 def test_an_orthogonal_matrix_has_no_tail():
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(64, 64)))
     result = analyze_one(np.linalg.svd(rotation.astype(np.float32), compute_uv=False))

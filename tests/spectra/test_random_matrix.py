@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from transformer_spectrum.spectra.random_matrix import (
-    TRACY_WIDOM_MEAN,
-    TRACY_WIDOM_VARIANCE,
     fit_bulk,
     has_bulk,
     mp_cdf,
     mp_density,
     mp_quantile,
     mp_support,
+)
+from transformer_spectrum.spectra.tracy_widom import (
+    TRACY_WIDOM_MEAN,
+    TRACY_WIDOM_VARIANCE,
     tracy_widom_cdf,
     tracy_widom_quantile,
 )
@@ -193,10 +195,27 @@ def test_spikes_leave_the_law_of_a_smaller_matrix():
     assert fit.upper_edge < fit.tracy_widom_edge < np.sort(values**2)[-3]
 
 
-def test_at_most_half_of_the_values_are_spikes():
+def test_the_bound_of_the_count_is_no_count_and_leaves_no_bulk():
     fit = fit_bulk(10.0 ** -np.arange(12), (12, 12))
-    assert fit.spikes == 6
-    assert fit.variance == pytest.approx((10.0 ** (-2 * np.arange(6, 12))).sum() / 36, rel=1e-12)
+    assert (fit.spikes, fit.bounded) == (6, True)
+    of_bulk = fit.variance, fit.lower_edge, fit.upper_edge, fit.tracy_widom_edge, fit.soft_rank, fit.distance
+    assert np.isnan(of_bulk).all()
+
+
+def test_half_of_the_values_are_counted_where_the_rest_is_noise():
+    graded = noise(6, 100, (16, 16))
+    graded[:, range(8), range(8)] += 10.0 ** np.arange(2, 10)  # of one size they would pass for the bulk
+    fit = fit_bulk(np.linalg.svd(graded, compute_uv=False), (16, 16))
+    assert (fit.spikes == 8).all()
+    assert fit.bounded.mean() < 0.05  # the level lets one noise matrix in a hundred have one more
+    assert np.nanmean(fit.variance) == pytest.approx(1, abs=0.05)
+
+
+def test_a_single_value_below_a_spike_is_its_own_bulk():
+    fit = fit_bulk([[1e3, 1.0], [1.0, 1.0]], (2, 2), level=0.5)
+    assert fit.spikes.tolist() == [1, 0]
+    assert not fit.bounded.any()
+    assert fit.variance[0] == pytest.approx(1.0)
 
 
 def test_soft_rank_follows_the_size_of_a_spike():
@@ -226,8 +245,9 @@ def test_heavy_tails_give_many_spikes_and_a_bulk_far_from_the_law():
     fit, null = (fit_bulk(singular_values(x), (64, 64)) for x in (heavy, noise(7, 50, (64, 64))))
     assert fit.spikes.mean() > 8
     assert fit.spikes.max() <= 32
-    assert np.median(fit.soft_rank) < 0.1
-    assert np.median(fit.distance) > 2 * np.median(null.distance)
+    assert (fit.spikes[fit.bounded] == 32).all()
+    assert np.nanmedian(fit.soft_rank) < 0.1
+    assert np.nanmedian(fit.distance) > 2 * np.median(null.distance)
 
 
 # -- properties ------------------------------------------------------------------------------------------------
@@ -241,9 +261,10 @@ def test_scale_order_orientation_and_rotation_do_not_matter(seed, rows, columns,
     values = np.linalg.svd(matrix, compute_uv=False)
     fit = fit_bulk(values, (rows, columns))
     assert 0 <= fit.spikes <= min(rows, columns) // 2
-    assert 0 <= fit.distance <= 1
-    assert 0 <= fit.lower_edge <= fit.upper_edge
-    assert fit.variance > 0
+    assert fit.bounded == np.isnan(fit.variance)
+    assert fit.bounded or 0 <= fit.distance <= 1
+    assert fit.bounded or 0 <= fit.lower_edge <= fit.upper_edge
+    assert fit.bounded or fit.variance > 0
     others = {
         "scaled": (factor * values, (rows, columns), factor**2),
         "shuffled": (random.permutation(values), (rows, columns), 1),
@@ -252,7 +273,7 @@ def test_scale_order_orientation_and_rotation_do_not_matter(seed, rows, columns,
     }
     for name, (other, shape, square) in others.items():
         again = fit_bulk(other, shape)
-        assert again.spikes == fit.spikes, name
+        assert (again.spikes, again.bounded) == (fit.spikes, fit.bounded), name
         np.testing.assert_allclose([again.soft_rank, again.distance], [fit.soft_rank, fit.distance], atol=1e-9)
         np.testing.assert_allclose(again[:4], square * np.array(fit[:4]), rtol=1e-8, atol=1e-12 * square)
 

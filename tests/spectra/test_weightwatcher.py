@@ -16,8 +16,8 @@ the eigenvalues >= xmin:
   (i - 1) / n alone), sigma its standard_error, where no values are equal and M >= 20. It has no two-sided D and no
   smallest tail.
 - Equal values: each gets a rank of its own and is an xmin of its own; here they share one jump, and one is tried.
-- M < 20: alpha = 1 + (n_tail - 1) / sum ln(x / xmin), xmin of least D - 0.868 / sqrt(n_tail) with n_tail >= 8, and no
-  mark in its table that this is another estimator; here one formula for every M.
+- M < 20: alpha = 1 + (n_tail - 1) / sum ln(x / xmin), xmin of least D with n_tail >= 8, and no mark in its table that
+  this is another estimator; here one formula for every M.
 - alpha_weighted, log_alpha_norm: alpha log10(max l), log10(sum l^alpha) over all l; the same, given one alpha. The
   second overflows there beyond l^alpha = 1e308.
 - participation_ratio: there ||v||_2 / ||v||_4 of an eigenvector; here (sum l)^2 / sum l^2 of the spectrum.

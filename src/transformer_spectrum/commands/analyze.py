@@ -23,6 +23,7 @@ ESTIMATORS = {
     "window_last": 0.5,
     "edge_level": 0.99,
 }  # as in params.yaml, which `analyze` does not read: it runs anywhere
+LIKE = {"weightwatcher": {"min_tail": 2, "ks_distance": "powerlaw"}}  # what its conventions settle
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -38,8 +39,9 @@ def add(command: argparse.ArgumentParser) -> None:
         type=int,
         default=20,
         metavar="K",
-        help="null draws of a matrix, fewer for large ones; %(default)s",
+        help="null draws of a matrix, fewer for large ones; 0: a quick look without null and z; %(default)s",
     )
+    add("--like", choices=tuple(LIKE), help="its column names and conventions in the table and in matrices.csv")
     add("--seed", type=int, default=0, help="of the shuffles; %(default)s")
     add("--include", action="append", default=[], metavar="PATTERN", help="only matrices whose name matches, '*.query'")
     add("--exclude", action="append", default=[], metavar="PATTERN", help="none whose name matches")
@@ -51,7 +53,7 @@ def add(command: argparse.ArgumentParser) -> None:
         what = entry(f"spectra.{name}")
         rule = what.bounds or " / ".join(what.choices)
         option, words = f"--{name.replace('_', '-')}", f"{what.description}; {rule}; {default}"
-        add(option, type=type(default), default=default, metavar="X", help=words.replace("%", "%%"))
+        add(option, type=type(default), metavar="X", help=words.replace("%", "%%"))
 
 
 def _estimators(chosen: argparse.Namespace) -> Estimators:
@@ -62,7 +64,16 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
     from transformer_spectrum.schema import SpectraParams
     from transformer_spectrum.spectra.analysis import Estimators
 
+    settled = LIKE.get(chosen.like, {})
     for name in ESTIMATORS:
+        value, own = getattr(chosen, name), settled.get(name)
+        if own is not None and value not in (None, own):
+            option = f"--{name.replace('_', '-')} = {value}"
+            raise InputError(
+                f"{option} with --like {chosen.like}: must be {own}, its convention; leave one of them out"
+            )
+        if value is None:
+            setattr(chosen, name, ESTIMATORS[name] if own is None else own)
         field = SpectraParams.model_fields[name]
         try:
             TypeAdapter(Annotated[field.annotation, field]).validate_python(getattr(chosen, name))
@@ -79,12 +90,16 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
 def run(chosen: argparse.Namespace) -> None:
     """Measures first, so that a failure leaves an earlier folder as it was."""
     from transformer_spectrum import examination  # here, because `--help` needs no torch
-    from transformer_spectrum.report.model_tables import text_report
+    from transformer_spectrum.report import model_tables, model_weightwatcher
 
-    for name, low in (("shuffles", 3), ("seed", 0), ("min_size", 2), ("figures", 0), ("heads", 1)):
+    if chosen.shuffles in (1, 2):
+        raise InputError(f"--shuffles = {chosen.shuffles}: must be >= 3, or 0 for no null")
+    for name, low in (("shuffles", 0), ("seed", 0), ("min_size", 2), ("figures", 0), ("heads", 1)):
         value = getattr(chosen, name)
         if value is not None and value < low:
             raise InputError(f"--{name.replace('_', '-')} = {value}: must be >= {low}")
+    if chosen.like and chosen.heads is not None:
+        raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
     settings = examination.Settings(
         estimators=_estimators(chosen),
         shuffles=chosen.shuffles,
@@ -96,13 +111,15 @@ def run(chosen: argparse.Namespace) -> None:
         device=chosen.device,
         key=chosen.key,
         skip_objects=chosen.skip_objects,
+        like=chosen.like or "",
     )
     if chosen.out:
         examination.check_out(chosen.out, chosen.path, force=chosen.force)
     found = examination.examine(chosen.path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
         examination.write(found, chosen.out, chosen.figures, force=chosen.force)
-    print(text_report(found, shutil.get_terminal_size((160, 24)).columns))
+    table = model_weightwatcher if chosen.like else model_tables
+    print(table.text_report(found, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
     if found.not_finite:

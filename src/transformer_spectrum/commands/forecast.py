@@ -8,20 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import add_force
+from transformer_spectrum.commands.options import COLUMNS, add_columns, add_force
 from transformer_spectrum.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from transformer_spectrum.data.series_files import SeriesFile
+    from transformer_spectrum.data.series_files import ChosenColumns, SeriesFile
     from transformer_spectrum.loading import Trained
 
 
 def add(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Forecasts what follows the end of each series, from its last steps, by the best weights of a training, and "
-        "writes a table in the layout of the input and a picture."
+        "writes a table, long and under the names of the input, and a picture."
     )
     add = command.add_argument
     add(
@@ -29,8 +29,47 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     add("-d", "--dataset", metavar="FILE", type=Path, required=True, help="series: .csv, .npy, .npz or .parquet")
     add("-o", "--out", metavar="FILE", type=Path, required=True, help="the forecasts: .csv, .npy, .npz or .parquet")
+    add_columns(command, "the training's if not given")
     add("--plot", metavar="FILE", type=Path, help="the picture, a .png; that of the table with .png if not given")
     add_force(command)
+
+
+def _columns(chosen: argparse.Namespace, trained: Trained) -> ChosenColumns:
+    """Those that are given, else those that the training was told, where the file is a table."""
+    from transformer_spectrum.data.series_files import ChosenColumns
+    from transformer_spectrum.preparation import chosen_columns
+    from transformer_spectrum.schema import column_names
+
+    time, entity, listed = (getattr(chosen, name) for name in COLUMNS.values())
+    try:
+        values = None if listed is None else column_names(listed)
+    except ValueError as error:
+        raise InputError(f"--value-columns = {listed}: {error}") from None
+    given = ChosenColumns(time, entity, values)
+    if chosen.dataset.suffix in (".npy", ".npz"):
+        return given
+    told = chosen_columns(trained.params)
+    return ChosenColumns(given.time or told.time, given.entity or told.entity, given.values or told.values)
+
+
+def _in_order_of_training(held: SeriesFile, trained: Trained, path: Path) -> SeriesFile:
+    """The features in the order in which the model has learnt them, where both are named."""
+    learnt = trained.provenance["data"].get("columns")
+    if learnt is None or learnt["entity"] is None or held.reading is None or len(held.features) < 2:
+        return held
+    names = learnt["values"]
+    if sorted(names) != sorted(held.features):
+        if len(names) != len(held.features):
+            return held  # as `_contexts` will say
+        raise InputError(
+            f"{path}: features: {', '.join(held.features)}; the model was trained on {', '.join(names)}; name the "
+            "columns as there"
+        )
+    order = [held.features.index(name) for name in names]
+    if order != list(range(len(order))):
+        print(f"{path}: features in the order of the training: {', '.join(names)}", file=sys.stderr)
+    series = [dataclasses.replace(one, values=one.values[:, order]) for one in held.series]
+    return dataclasses.replace(held, series=series, features=tuple(names))
 
 
 def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int], np.ndarray]:
@@ -96,7 +135,8 @@ def run(chosen: argparse.Namespace) -> None:
     check_file("--out", chosen.out, inputs=inputs, force=chosen.force)
     check_file("--plot", plot, inputs=inputs, force=chosen.force, record=record)
     trained = load(chosen.run / "model" if (chosen.run / "model").is_dir() else chosen.run)
-    held = read_series_file(chosen.dataset)
+    held = read_series_file(chosen.dataset, _columns(chosen, trained))
+    held = _in_order_of_training(held, trained, chosen.dataset)
     kept, context = _contexts(trained, held, chosen.dataset)
     made = _forecast(trained, context)
     series = [held.series[i] for i in kept]
@@ -107,6 +147,8 @@ def run(chosen: argparse.Namespace) -> None:
         standin = _draw(trained, chosen.dataset, shown, made, picture)
         fields = _about(trained, chosen, table, len(made), standin=standin)
         write_record(about, fields, {chosen.out: table, plot: picture})
+    if held.reading is not None:
+        print(f"{chosen.dataset}: {held.reading.line()}", file=sys.stderr)
     print(f"{chosen.out}: {len(made)} series, {made.shape[1]} steps each; picture: {plot}", file=sys.stderr)
 
 

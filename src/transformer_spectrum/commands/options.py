@@ -21,6 +21,11 @@ MODEL = {
     "--num-heads": "model.heads",
     "--num-layers": "model.layers",
 }
+COLUMNS = {
+    "--time-column": "data.file.time_column",
+    "--entity-column": "data.file.entity_column",
+    "--value-columns": "data.file.value_columns",
+}
 TRAINING = {
     **MODEL,
     "-l/--loss": "loss.type",
@@ -33,6 +38,7 @@ TRAINING = {
     "--output-len": "data.output_length",
     "--batch-size": "training.batch_size",
     "--test-split": "data.split.test",
+    **COLUMNS,
     "--seed": "seed",
     "--device": "device",
 }
@@ -134,8 +140,8 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-_TYPES = {"integer": _whole, "number": _number, "boolean": _flag, "string": str}
-_METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT"}
+_TYPES = {"integer": _whole, "number": _number, "boolean": _flag, "string": str, "array": str}
+_METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT", "array": "LIST"}
 
 
 def escaped(text: str) -> str:
@@ -159,6 +165,19 @@ def add_parameters(command: argparse.ArgumentParser, table: Mapping[str, str]) -
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as adam.schedule=cosine"
     )
     group.add_argument("--params", metavar="FILE", help="the parameters to start from; params.yaml of this folder")
+
+
+def add_columns(command: argparse.ArgumentParser, default: str) -> None:
+    """The options that name a table's columns, for a command that sets few other parameters.
+
+    Args:
+        command: that gets them.
+        default: words for what holds where one is not given.
+    """
+    for option, name in COLUMNS.items():
+        what = entry(name)
+        text = escaped(f"{what.description}; {default}")
+        command.add_argument(option, dest=name, metavar=_METAVARS[what.kind], help=text)
 
 
 def add_force(command: argparse.ArgumentParser) -> None:

@@ -86,6 +86,7 @@ def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
 def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
     """Writes the series of days and, beside them, where they come from and what was left out."""
     from transformer_spectrum.data.series_files import DAYS, SeriesFile, write_series_file
+    from transformer_spectrum.data.tables import left_out as words_on
     from transformer_spectrum.files import atomic_together
     from transformer_spectrum.ownership import record_beside, write_record
     from transformer_spectrum.provenance import describe_source
@@ -105,7 +106,8 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
             left_out=json.loads(json.dumps(left_out)),
         )
         write_record(record, made, {out: table})
-    print(f"{out}: {len(series)} series, source: {about['source']}", file=sys.stderr)
+    lacking = words_on(left_out)
+    print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
     if about["standin"]:
         print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.commands.options import add_force
+from transformer_spectrum.commands.options import COLUMNS, add_columns, add_force
 
 if TYPE_CHECKING:
     from transformer_spectrum.settings import Settings
@@ -79,6 +79,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-d", "--dataset", metavar="FILE", help=f"series, as for train; {WINDOWS} if it is there and this is not given"
     )
+    add_columns(command, "params.yaml's if not given")
     command.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as es.algorithm=snes"
     )
@@ -109,10 +110,15 @@ def run(chosen: argparse.Namespace) -> None:
     out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
     inputs = [Path("params.yaml"), WINDOWS, *([] if chosen.dataset is None else [Path(chosen.dataset)])]
     check_file("--out", out, inputs=inputs, force=chosen.force)
-    with _windows(settings, own=chosen.dataset is None and not any(t.startswith("data.") for t in chosen.set)) as data:
+    told = any(text.startswith("data.") for text in chosen.set) or any(
+        getattr(chosen, name) for name in COLUMNS.values()
+    )
+    with _windows(settings, own=chosen.dataset is None and not told) as data:
         tuning = tune(params, chosen.optimizer, data, trials=chosen.trials, evaluations=chosen.evaluations, seed=seed)
     print(table(tuning))
     dataset = [] if chosen.dataset is None else ["--dataset", chosen.dataset]
+    for option, name in COLUMNS.items():
+        dataset += [option, getattr(chosen, name)] if getattr(chosen, name) else []
     assignments = [word for text in chosen.set for word in ("--set", text)]
     with atomic_together(record_beside(out), out) as (record, text):
         write_text(text, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
@@ -126,6 +132,7 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     from transformer_spectrum.settings import Asked, resolve
 
     flags = {} if chosen.loss is None else {"loss.type": (chosen.loss, "--loss")}
+    flags |= {name: (getattr(chosen, name), option) for option, name in COLUMNS.items() if getattr(chosen, name)}
     return resolve(Asked(flags, tuple(chosen.set), dataset=chosen.dataset))
 
 

@@ -110,6 +110,19 @@ def check_covid_complete(frame: pd.DataFrame, label: str) -> None:
         raise InputError(f"{label}: ends on {last}; must reach {LAST_DAY}, cut short")
 
 
+def not_used(path: str | Path, countries: Sequence[str]) -> dict[str, list[str]]:
+    """Which of the chosen countries a table cannot serve, for `tables.left_out`."""
+    header, _ = read_rows(path, str(path), "fetch-covid", _header_complaint)
+    return _not_used(header, list(dict.fromkeys(countries)))
+
+
+def _not_used(locations: Sequence[str], listed: Sequence[str]) -> dict[str, list[str]]:
+    return {
+        "countries_missing": [name for name in listed if name not in locations and not is_aggregate(name)],
+        "aggregates_dropped": [name for name in listed if is_aggregate(name)],
+    }
+
+
 def trailing_mean(values: np.ndarray, days: int) -> np.ndarray:
     """Mean of the last `days` values that are present: sum(x) / count(x) over [t - days + 1, t].
 
@@ -153,8 +166,8 @@ def covid_series(
         InputError: none of the countries has cases in the table.
     """
     listed = list(dict.fromkeys(countries))
-    aggregates = [name for name in listed if is_aggregate(name)]
-    missing = [name for name in listed if name not in frame.columns and not is_aggregate(name)]
+    not_there = _not_used(frame.columns.tolist(), listed)
+    aggregates, missing = not_there["aggregates_dropped"], not_there["countries_missing"]
     origin = (frame.index[0] - pd.Timestamp(0)).days
     series: list[Series] = []
     without_cases, weekly, zero_tails, before, blank_tail, blank, unknown = [], [], {}, 0, 0, 0, 0

@@ -14,7 +14,7 @@ class Series:
     Attributes:
         entity: country, jurisdiction, or the number of a synthetic series.
         start: position of the first value on the axis that all series of the data set share: days since
-            1970-01-01 for dated series, 0 for synthetic ones.
+            1970-01-01 for downloaded series, 0 for synthetic ones, steps since the first row of a user's table.
         values: (T, F) float64 in data units; NaN where a value is missing inside the series.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -11,48 +12,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.column_roles import ChosenColumns
 from transformer_spectrum.data.series import Series
+from transformer_spectrum.data.series_tables import Reading, read_table
 from transformer_spectrum.data.tables import read_rows
+from transformer_spectrum.data.time_axis import DAYS, Axis
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import atomic_path
 
+__all__ = [
+    "DAYS",
+    "Axis",
+    "ChosenColumns",
+    "SeriesFile",
+    "check_suffix",
+    "of_array",
+    "read_series_file",
+    "write_series_file",
+]
+
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
-ENTITY = ("entity", "series", "unique_id")
-TIME = ("time", "date", "step", "ds")
-NANOSECONDS_A_DAY = 86_400_000_000_000
+UNNAMED = "Unnamed: 0"  # what pandas calls a first column without a name, such as the index that it has written
 
 
 def check_suffix(path: Path) -> None:
     """Raises InputError where the file's name has an ending that no layout belongs to."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The time axis that the series of a file share; position 0 is its origin.
-
-    Attributes:
-        dated: whether the file gives dates, or numbers of steps.
-        origin: nanoseconds since 1970, or a step.
-        unit: of one position, in the same.
-    """
-
-    dated: bool = False
-    origin: int = 0
-    unit: int = 1
-
-    def label(self, position: int) -> str:
-        """What the file calls a position: a date, with the time of day where it has one, or a number."""
-        at = self.origin + position * self.unit
-        if not self.dated:
-            return str(at)
-        text = pd.Timestamp(at).isoformat()
-        return text.removesuffix("T00:00:00") if self.unit % NANOSECONDS_A_DAY == 0 else text
-
-
-DAYS = Axis(dated=True, origin=0, unit=NANOSECONDS_A_DAY)
-"""Of series whose start is counted in days since 1970."""
 
 
 @dataclass(frozen=True)
@@ -64,32 +50,43 @@ class SeriesFile:
         axis: of all of them.
         features: names of the F features.
         empty: entities without any value, which are left out.
+        reading: as what the columns of a table were taken; None for arrays.
     """
 
     series: list[Series]
     axis: Axis
     features: tuple[str, ...]
     empty: tuple[str, ...]
+    reading: Reading | None = None
 
 
-def read_series_file(path: str | Path) -> SeriesFile:
+def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> SeriesFile:
     """Reads series of any length, NaN or blank where a value is missing.
 
     .npy: (series, steps) or (series, steps, features). .npz: the same as `series`, or the only array in it, and
-    optionally `entities` (series,). .csv and .parquet: long, with a column entity, perhaps one of time, and one for
-    each feature; or wide, perhaps with a column of time first, and one for each series. See README.md.
+    optionally `entities` (series,). .csv and .parquet: long, with a column that tells the series apart, perhaps one of
+    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See README.md.
 
+    Args:
+        path: the file.
+        columns: of a table, those that are not to be recognised; None = all are.
+    Returns:
+        The series, on one axis of time; rows are put in its order.
     Raises:
-        InputError: the file is missing, of another kind, or breaks its layout; with the place and the rule.
+        InputError: the file is missing, of another kind, breaks its layout, or does not say for certain which column is
+            time, which the entity, which a value; with the place, the rule and the option.
     """
-    path = Path(path)
+    path, columns = Path(path), columns or ChosenColumns()
     check_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if path.suffix in (".npy", ".npz"):
+        for option, name in columns.named():
+            raise InputError(f"{path}: {option} = {name}: an array has no columns")
         return _of_arrays(path, *(_npy(path) if path.suffix == ".npy" else _npz(path)))
-    frame = _csv(path) if path.suffix == ".csv" else _parquet(path)
-    return _long(path, frame) if _column(frame, ENTITY) else _wide(path, frame)
+    table = read_table(path, _csv(path) if path.suffix == ".csv" else _parquet(path), columns)
+    held = _trimmed(path, table.placed, table.axis, table.features)
+    return dataclasses.replace(held, reading=table.reading)
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------
@@ -164,10 +161,13 @@ def _trimmed(
 # -- tables ------------------------------------------------------------------------------------------------------------
 def _csv(path: Path) -> pd.DataFrame:
     def complaint(header: list[str]) -> str | None:
-        return None if all(header) and len(set(header)) == len(header) else "every column needs a name of its own"
+        if not (all(header[1:]) and len(set(header)) == len(header)):
+            return "every column needs a name of its own"
+        sign = next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None)
+        return None if sign is None else f"its columns stand between {sign!r}; must be commas"
 
     header, rows = read_rows(path, str(path), None, complaint)
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    return pd.DataFrame(rows, columns=[header[0].strip() or UNNAMED, *header[1:]], dtype=object)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -175,109 +175,20 @@ def _parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
         raise InputError(f"{path}: not a readable .parquet ({' '.join(str(error).split())[:200]})") from None
-    named = [name for name in frame.index.names if name is not None]
-    frame = frame.reset_index() if named else frame
+    frame = _with_index(frame)
     frame.columns = [str(name) for name in frame.columns]
     if frame.empty or frame.columns.duplicated().any():
         raise InputError(f"{path}: needs rows, and columns each with a name of its own")
     return frame
 
 
-def _column(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((column for column in frame.columns if column.lower() in names), None)
-
-
-def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """(rows, columns) float64, NaN where blank."""
-    made = np.empty((len(frame), len(columns)))
-    for i, name in enumerate(columns):
-        cells = frame[name]
-        blank = cells.isna() | (cells.astype(str).str.strip() == "")
-        numbers = pd.to_numeric(cells.where(~blank, np.nan), errors="coerce").to_numpy(np.float64)
-        wrong = ~np.isfinite(numbers) & ~blank.to_numpy()
-        wrong &= cells.astype(str).str.strip().str.lower().ne("nan").to_numpy()
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            rule = "must be blank or a finite number"
-            raise InputError(f"{path}: row {row + 1}: {name} = {str(cells.iloc[row])[:40]!r}; {rule}")
-        made[:, i] = numbers
-    return made
-
-
-def _times(path: Path, cells: pd.Series) -> tuple[np.ndarray, bool]:
-    """(rows,) int64 steps, or nanoseconds since 1970, and whether these are dates."""
-    numbers = pd.to_numeric(cells, errors="coerce") if cells.dtype.kind != "M" else pd.Series([np.nan])
-    if numbers.notna().all():
-        steps = numbers.to_numpy(np.float64)
-        if not (np.isfinite(steps) & (steps == np.round(steps))).all():
-            raise InputError(f"{path}: {cells.name}: numbers of steps must be whole")
-        return steps.astype(np.int64), False
-    try:
-        dates = pd.to_datetime(cells, format="ISO8601" if cells.dtype == object else None, errors="coerce", utc=True)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{path}: {cells.name}: {error}") from None
-    if dates.isna().any():
-        row = int(np.argmax(dates.isna()))
-        raise InputError(
-            f"{path}: row {row + 1}: {cells.name} = {str(cells.iloc[row])[:40]!r}; must be a date such as 2022-01-31, "
-            "or a whole number"
-        )
-    return dates.dt.tz_localize(None).astype("datetime64[ns]").astype(np.int64).to_numpy(), True
-
-
-def _axis(times: np.ndarray, dated: bool) -> Axis:
-    """The coarsest axis on which all times lie."""
-    origin = int(times.min())
-    unit = int(np.gcd.reduce(np.unique(times - origin)))
-    return Axis(dated, origin, unit or (NANOSECONDS_A_DAY if dated else 1))
-
-
-def _placed(path: Path, name: str, times: np.ndarray, values: np.ndarray, axis: Axis) -> tuple[str, int, np.ndarray]:
-    """Rows in the order of time, NaN at the steps that are skipped."""
-    positions = (times - axis.origin) // axis.unit
-    if len(np.unique(positions)) < len(positions):
-        seen, counts = np.unique(positions, return_counts=True)
-        twice = axis.label(int(seen[np.argmax(counts > 1)]))
-        raise InputError(f"{path}: {name} has {twice} twice; each time may come once")
-    start, length = int(positions.min()), int(np.ptp(positions)) + 1
-    if length > 1000 * len(positions) + 1000:
-        raise InputError(f"{path}: {name} has {len(positions)} values over {length} steps; times must be regular")
-    whole = np.full((length, values.shape[1]), np.nan)
-    whole[positions - start] = values
-    return name, start, whole
-
-
-def _long(path: Path, frame: pd.DataFrame) -> SeriesFile:
-    entity, time = _column(frame, ENTITY), _column(frame, TIME)
-    features = [name for name in frame.columns if name not in (entity, time)]
-    if not features:
-        raise InputError(f"{path}: a long table needs a column of values beside {entity}")
-    values = _numbers(path, frame, features)
-    names = frame[entity].astype(str).to_numpy()
-    if frame[entity].isna().any() or (names == "").any():
-        raise InputError(f"{path}: row {int(np.argmax(frame[entity].isna() | (names == ''))) + 1}: {entity} is blank")
-    blocks = {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
-    if time is None:  # each series from 0, in the order of its rows
-        times, axis = np.empty(len(frame), dtype=np.int64), Axis()
-        for rows in blocks.values():
-            times[rows] = np.arange(len(rows))
-    else:
-        times, dated = _times(path, frame[time])
-        axis = _axis(times, dated)
-    found = [_placed(path, name, times[rows], values[rows], axis) for name, rows in blocks.items()]
-    return _trimmed(path, found, axis, tuple(features))
-
-
-def _wide(path: Path, frame: pd.DataFrame) -> SeriesFile:
-    time = frame.columns[0] if frame.columns[0].lower() in TIME else None
-    names = [name for name in frame.columns if name != time]
-    if not names:
-        raise InputError(f"{path}: a wide table needs a column of values for each series beside {time}")
-    values = _numbers(path, frame, names)
-    times, dated = (np.arange(len(frame)), False) if time is None else _times(path, frame[time])
-    axis = _axis(times, dated)
-    found = [_placed(path, name, times, values[:, [i]], axis) for i, name in enumerate(names)]
-    return _trimmed(path, found, axis, ("value",))
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The index as columns, unless it only counts the rows."""
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame
+    names = [UNNAMED.replace("0", str(i)) if name is None else name for i, name in enumerate(frame.index.names)]
+    there = [name for name in names if name in frame.columns]
+    return frame.reset_index(drop=True) if there else frame.reset_index(names=names)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -318,10 +229,14 @@ def _padded(series: Sequence[Series]) -> np.ndarray:
 
 
 def _frame(held: SeriesFile) -> pd.DataFrame:
+    """One row for each step, under the names that the file had which was read."""
+    entity, time = "entity", "date" if held.axis.dated else "step"
+    if held.reading is not None:
+        entity = held.reading.entity or entity
+        time = held.reading.time[0] if len(held.reading.time) == 1 else time
     blocks = []
     for one in held.series:
-        labels = [held.axis.label(one.start + i) for i in range(len(one.values))]
+        cells = [held.axis.cell(one.start + i) for i in range(len(one.values))]
         columns = {name: one.values[:, i] for i, name in enumerate(held.features)}
-        blocks.append(pd.DataFrame({"entity": one.entity, "date" if held.axis.dated else "step": labels, **columns}))
-    frame = pd.concat(blocks, ignore_index=True)
-    return frame if held.axis.dated else frame.astype({"step": np.int64})
+        blocks.append(pd.DataFrame({entity: one.entity, time: cells, **columns}))
+    return pd.concat(blocks, ignore_index=True)

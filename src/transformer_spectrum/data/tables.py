@@ -1,13 +1,39 @@
-"""CSV text -> header and rows, strictly: what is cut short or ragged is an error, not a blank."""
+"""CSV text -> header and rows, strictly: what is cut short or ragged is an error, not a blank; lists of names."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformer_spectrum.errors import InputError
+
+LEFT_OUT = {
+    "countries_missing": "not in the table",
+    "countries_without_cases": "without cases",
+    "jurisdictions_without_values": "without values",
+    "aggregates_dropped": "sums of others",
+}
+"""Entry of a reader's report -> what its names have in common."""
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def left_out(report: Mapping[str, Any]) -> str:
+    """What a reader's report says was left out, such as "left out: not in the table: Oz"; empty where nothing was."""
+    reasons = []
+    for entry, words in LEFT_OUT.items():
+        names = report.get(entry, [])
+        names = names["names"] if isinstance(names, Mapping) else names
+        if names:
+            reasons.append(f"{words}: {shortened(names)}")
+    return f"left out: {'; '.join(reasons)}" if reasons else ""
 
 
 def read_rows(

@@ -11,6 +11,7 @@ from transformer_spectrum.evidence import ALTERNATIVES
 from transformer_spectrum.report.summary import Summary
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
 
 Rows = Iterator[tuple[Any, ...]]
 
@@ -43,6 +44,7 @@ SPECTRA_TAILS = (
     "goodness_p_se",
     *(f"{name}_{what}" for name in ALTERNATIVES for what in ("ratio", "p")),
     "farms_alpha",
+    "bounds",
     "missing",
 )
 
@@ -105,10 +107,20 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> Rows:
                     )
 
 
+def _bounds(tail: float, min_tail: int, goodness: GoodnessOfFit | None) -> str:
+    """What of a fit is a bound and no estimate: "ks_tail ≤ 8; goodness_p < 1/100"."""
+    found = [f"ks_tail ≤ {min_tail}"] if tail == min_tail else []
+    if goodness is not None and goodness.p_value in (0.0, 1.0):
+        draws = goodness.draws
+        found.append(f"goodness_p < 1/{draws}" if goodness.p_value == 0 else f"goodness_p > 1 - 1/{draws}")
+    return "; ".join(found)
+
+
 def spectra_tails(summaries: Mapping[str, Summary]) -> Rows:
     """Power-law fit of every matrix at the first and the last step: its null, its goodness, its rivals.
 
-    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law.
+    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law. `bounds` names the values
+    that are the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
     """
     for optimizer, summary in summaries.items():
         evidence = summary.evidence
@@ -131,5 +143,6 @@ def spectra_tails(summaries: Mapping[str, Summary]) -> Rows:
                         for value in ((rival.ratio, rival.p_value) if rival else (None, None))
                     ),
                     _number(evidence.farms[position, matrix]),
+                    _bounds(observed["ks_tail"][matrix], summary.settings.min_tail, tail.goodness),
                     "; ".join(filter(None, missing)),
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from transformer_spectrum.report.style import COLOURS, NULL_COLOUR, TRUTH_COLOUR, WARNING_COLOUR
+from transformer_spectrum.report.colours import COLOURS, NULL_COLOUR, TRUTH_COLOUR, WARNING_COLOUR
 
 # On dark paper Adam's blue gives way to the other blue of Okabe & Ito, which is light enough to be seen there.
 LIGHT = {**COLOURS, "null": NULL_COLOUR, "truth": TRUTH_COLOUR, "warning": WARNING_COLOUR, "context": "#767676"}

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import base64
-import tempfile
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from transformer_spectrum.progress import Progress
 from transformer_spectrum.report.html import Table, document, items
 from transformer_spectrum.report.model_figures import (
-    COLUMNS,
-    overview,
-    overview_legend,
-    sizes,
-    spectrum_figure,
-    spectrum_legend,
+    SHAPES,
+    by_size,
+    colour,
+    depth_panels,
+    lines,
+    marker,
+    spectrum_panels,
 )
 from transformer_spectrum.report.model_results import Examination, Measured
-from transformer_spectrum.report.model_tables import ALPHA_WARNING, HEADER, MEANINGS, cells, facts
-from transformer_spectrum.report.style import save
-from transformer_spectrum.report.summary import evenly
+from transformer_spectrum.report.model_tables import cells, facts, footnote_lines, header, meanings, warning
+from transformer_spectrum.report.svg import MARKERS, STYLE, panels
 
+# Okabe & Ito (2008), ordered so that neighbours differ in lightness too; the marker tells them apart in grey.
+LIGHT = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#1d1d1f")
+DARK = ("#56B4E9", "#E69F00", "#00B386", "#F08A4B", "#A6D4F2", "#E3A3C6", "#f2f2f2")
 CSS = """
 h3 { font: 600 .95rem ui-monospace, monospace; margin-bottom: 0; }
 p, ul { max-width: 62rem; }
 table { font-size: .8rem; white-space: nowrap; }
 th, td { padding: .12rem .5rem; }
 .tall thead th { position: sticky; top: 0; }
+.key { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; font-size: .85rem; color: var(--ink); margin: .3rem 0; }
+.key span { display: inline-flex; align-items: center; gap: .35rem; }
+.key svg { flex: none; }
 """
+
+
+def _palette() -> str:
+    """Colours of lines and of the parts of a spectrum, in light, dark and print."""
+    light, dark = (" ".join(f"--c{i}: {tone};" for i, tone in enumerate(tones)) for tones in (LIGHT, DARK))
+    looks = {**{f"c{i}": f"c{i}" for i in range(len(LIGHT))}, "own": "adam", "fit": "es", "bulk": "truth"}
+    classes = "\n".join(f"svg .{name} {{ color: var(--{tone}); }}" for name, tone in {**looks, "null": "null"}.items())
+    return (
+        f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+        f"@media print {{ {':root' * 3} {{ {light} }} }}\n{classes}\n"
+    )
 
 
 def page(examination: Examination, figures: int) -> str:
@@ -42,37 +55,37 @@ def page(examination: Examination, figures: int) -> str:
         figures: matrices with pictures of their own, chosen evenly when there are more; count, >= 0.
     """
     matrices = examination.matrices
-    shown = _evenly(matrices, figures)
+    drawn = _evenly(matrices, figures)
     title = escape(examination.name)
     parts = [
         f"<h1>Spectra of {title}</h1>",
         f'<p class="quiet">{_provenance(examination)}</p>',
         *(f"<p>{escape(fact)}</p>" for fact in facts(examination)[:2]),
         "<h2>Along the depth of the model</h2>",
-        f'<p class="quiet">{escape(overview_legend())} {escape(_left_out(matrices))}</p>',
-        _image(overview(matrices), "metrics against layer, a column for each shape"),
-        f"<p>{escape(ALPHA_WARNING)}</p>",
+        f'<p class="quiet">{escape(_depth_words(examination))}</p>',
+        *_depth(examination),
+        f"<p>{escape(warning(examination))}</p>",
         "<h2>Every matrix</h2>",
-        f'<p class="quiet">{escape(MEANINGS)} All metrics are in matrices.csv.</p>',
-        _table(matrices),
+        f'<p class="quiet">{escape(meanings(examination))} All metrics are in matrices.csv.</p>',
+        _table(examination),
     ]
-    if shown:
-        count = (
-            f"all {len(matrices)}" if len(shown) == len(matrices) else f"{len(shown)} of {len(matrices)}, evenly chosen"
-        )
+    if drawn:
+        some = f"{len(drawn)} of {len(matrices)}, evenly chosen"
         parts += [
-            f"<h2>Spectra ({count})</h2>",
-            _image(spectrum_legend(), "legend"),
-            *_spectra(shown, examination),
+            f"<h2>Spectra ({some if len(drawn) < len(matrices) else f'all {len(matrices)}'})</h2>",
+            _spectrum_key(examination),
+            *(_spectrum(matrix, examination) for matrix in drawn),
         ]
     parts += ["<h2>What to know</h2>", _list(facts(examination)[2:]), *_settings(examination)]
-    return document(f"Spectra of {examination.name}", "\n".join(parts), style=CSS)
+    return document(f"Spectra of {examination.name}", "\n".join(parts), style=_palette() + STYLE + CSS)
 
 
 def _evenly(matrices: Sequence[Measured], count: int) -> list[Measured]:
-    if count >= 2:
-        return [matrices[i] for i in evenly(len(matrices), count)]
-    return list(matrices[:count])
+    """At most `count` of them, the first and the last included where there are two and more."""
+    if count < 2:
+        return list(matrices[:count])
+    places = np.unique(np.linspace(0, len(matrices) - 1, min(len(matrices), count)).round().astype(int))
+    return [matrices[i] for i in places]
 
 
 def _provenance(examination: Examination) -> str:
@@ -82,35 +95,63 @@ def _provenance(examination: Examination) -> str:
     return f"{files}{more}{kind}"
 
 
-def _left_out(matrices: Sequence[Measured]) -> str:
-    different = len({tuple(sorted(matrix.part.shape)) for matrix in matrices})
-    return f"The {COLUMNS} commonest of {different} shapes." if different > len(sizes(matrices)) else ""
+def _depth_words(examination: Examination) -> str:
+    """What the marks of the overview mean."""
+    null = " Grey: the mean ± standard deviation over shuffles of the same entries, the null." * examination.has_null
+    different = len({tuple(sorted(matrix.part.shape)) for matrix in examination.matrices})
+    left_out = f" The {SHAPES} commonest of {different} shapes." * (different > SHAPES)
+    return (
+        f"Colour: the matrices, alpha with its standard error; point at one for its name and value.{null} A hollow "
+        "triangle: at least so many, see the table. Layers count from 0 as in the names; families are set slightly "
+        f"apart.{left_out}"
+    )
 
 
-def _image(figure: Figure, alternative: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "figure.png"
-        save(figure, path)
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-    width = round(float(figure.get_size_inches()[0]) * 100)
-    return f'<img width="{width}" alt="{escape(alternative)}" src="data:image/png;base64,{data}">'
-
-
-def _table(matrices: Sequence[Measured]) -> str:
-    footnotes: dict[str, int] = {}
-    rows = tuple(tuple(cells(matrix, footnotes)) for matrix in matrices)
-    table = Table("Metrics of every matrix.", tuple(HEADER), rows, left=(0, 2), tall=True)
-    notes = "<br>".join(f"–{number}: {escape(reason)}" for reason, number in footnotes.items())
-    return table.html() + (f'<p class="quiet">{notes}</p>' if notes else "")
-
-
-def _spectra(shown: Sequence[Measured], examination: Examination) -> list[str]:
+def _depth(examination: Examination) -> list[str]:
+    """Panels and a key for each shape."""
     parts = []
-    with Progress("figures", len(shown)) as progress:
-        for i, matrix in enumerate(shown):
-            parts.append(_spectrum(matrix, examination))
-            progress.update(i + 1)
+    for size, inside in by_size(examination.matrices):
+        found = lines(inside)
+        count = f"{len(inside)} {'matrix' if len(inside) == 1 else 'matrices'}"
+        keys = [(f"{colour(i)} dot", marker(i), line.label) for i, line in enumerate(found)]
+        parts += [f"<h3>{size[0]}×{size[1]}, {count}</h3>", _key(keys)]
+        parts += [panels(depth_panels(found, examination.estimators))]
     return parts
+
+
+def _key(entries: Sequence[tuple[str, str, str]]) -> str:
+    """Class and marker (or SVG path) of each mark, and what it stands for."""
+    return (
+        '<div class="key">'
+        + "".join(
+            f'<span><svg width="22" height="12" viewBox="-11 -6 22 12" aria-hidden="true"><path class="{look}" '
+            f'd="{MARKERS.get(shape, shape)}"/></svg>{escape(label)}</span>'
+            for look, shape, label in entries
+        )
+        + "</div>"
+    )
+
+
+def _spectrum_key(examination: Examination) -> str:
+    """One key for the panels of all matrices."""
+    stroke, box = "M-10,0h20", "M-10,-5h20v10h-20z"
+    shuffled = [("area null", box, "shuffled entries (null)")] if examination.has_null else []
+    return _key(
+        [
+            ("line own", stroke, "this matrix; dotted: Hill's k"),
+            *shuffled,
+            ("line bulk", stroke, "Marchenko-Pastur, where there is a bulk; dotted: Tracy-Widom edge"),
+            ("line fit", stroke, "power-law fit; dotted: xmin; dot: KS alpha ± se, hollow at the shortest tail"),
+        ]
+    )
+
+
+def _table(examination: Examination) -> str:
+    footnotes: dict[str, int] = {}
+    rows = tuple(cells(matrix, examination, footnotes) for matrix in examination.matrices)
+    table = Table("Metrics of every matrix.", header(examination), rows, left=(0, 2), tall=True)
+    notes = "<br>".join(map(escape, footnote_lines(footnotes)))
+    return table.html() + (f'<p class="quiet">{notes}</p>' if notes else "")
 
 
 def _spectrum(matrix: Measured, examination: Examination) -> str:
@@ -120,13 +161,16 @@ def _spectrum(matrix: Measured, examination: Examination) -> str:
     if matrix.reasons["ks_alpha"]:
         words.append(f"no alpha: {matrix.reasons['ks_alpha']}")
     else:
+        tail = matrix.bounds(examination.estimators).get("ks_tail", f"{values['ks_tail']:.0f}")
+        beside = f"; null {float(null.null_mean):.2f} ± {float(null.null_sd):.2f}" if examination.has_null else ""
         words.append(
-            f"alpha {values['ks_alpha']:.2f} ± {values['ks_alpha_se']:.2f} (D {values['ks_distance']:.3f}, tail "
-            f"{values['ks_tail']:.0f}; null {float(null.null_mean):.2f} ± {float(null.null_sd):.2f})"
+            f"alpha {values['ks_alpha']:.2f} ± {values['ks_alpha_se']:.2f} "
+            f"(D {values['ks_distance']:.3f}, tail {tail}{beside})"
         )
-    name = escape(part.name)
-    image = _image(spectrum_figure(matrix, examination.estimators), f"spectrum of {part.name}")
-    return f'<h3>{name}</h3>\n<p class="quiet">{escape("; ".join(words))}</p>\n{image}'
+    if matrix.reasons["mp_spikes"]:
+        words.append(f"no bulk: {matrix.reasons['mp_spikes']}")
+    drawing = panels(spectrum_panels(matrix, examination.estimators))
+    return f'<h3>{escape(part.name)}</h3>\n<p class="quiet">{escape("; ".join(words))}</p>\n{drawing}'
 
 
 def _list(sentences: Sequence[str]) -> str:

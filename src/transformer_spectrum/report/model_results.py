@@ -10,6 +10,7 @@ import numpy as np
 
 from transformer_spectrum.anatomy.parts import Part, Skipped
 from transformer_spectrum.spectra.analysis import Estimators
+from transformer_spectrum.spectra.bounds import bounds
 from transformer_spectrum.spectra.nulls import NullComparison
 
 MADE_BY = "transformer-spectrum analyze"
@@ -22,11 +23,14 @@ class Measured:
     Attributes:
         part: which it is.
         singular_values: (r,) descending, W's units.
-        shuffled: (D, r) of the same entries in random places.
+        shuffled: (D, r) of the same entries in random places; D = 0 without a null.
         values: metric -> value, NaN where there is a reason.
         reasons: metric -> why it has no value, or empty.
         nulls: metric -> comparison with the shuffled null, scalars.
         same: names of matrices with the same entries, which are not measured again.
+        slices: (K, m) singular values of the K positions of a convolution's kernel, as WeightWatcher takes it; only
+            where the settings ask for its table.
+        slice_shape: outputs and inputs of the kernel, where there are slices.
     """
 
     part: Part
@@ -36,6 +40,12 @@ class Measured:
     reasons: Mapping[str, str]
     nulls: Mapping[str, NullComparison]
     same: tuple[str, ...] = ()
+    slices: np.ndarray | None = None
+    slice_shape: tuple[int, int] | None = None
+
+    def bounds(self, estimators: Estimators) -> dict[str, str]:
+        """Metrics that are the bound of their search, with the inequality that is left of them: {"ks_tail": "≤ 8"}."""
+        return bounds(self.values, self.reasons, self.part.shape, estimators.min_tail)
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,11 @@ class Examination:
     def measured_weights(self) -> int:
         """Numbers in the measured matrices; heads of a matrix count with it, not again."""
         return sum(m.part.numbers for m in self.matrices if m.part.head is None)
+
+    @property
+    def has_null(self) -> bool:
+        """Whether anything was shuffled."""
+        return self.draws[1] > 0
 
     @property
     def draws(self) -> tuple[int, int]:

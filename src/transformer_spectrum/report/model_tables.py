@@ -20,9 +20,14 @@ ALPHA_WARNING = (
     "standard deviation of the same fit to the same entries in random places; z is their difference in null "
     "standard deviations. Alphas of different shapes cannot be compared and are not averaged."
 )
+NO_NULL_WARNING = (
+    "Alpha is a fit, not proof of a power law, and stands here without its null: an untrained matrix gets an alpha "
+    "too. --shuffles 20 draws one. Alphas of different shapes cannot be compared and are not averaged."
+)
 
 
 # -- text ------------------------------------------------------------------------------------------------------
+NULL_COLUMNS = ("null", "± sd", "diff", "z")
 HEADER = (
     "matrix",
     "shape",
@@ -33,45 +38,78 @@ HEADER = (
     "± se",
     "D",
     "tail",
-    "null",
-    "± sd",
-    "diff",
-    "z",
+    *NULL_COLUMNS,
     "spikes",
 )
-MEANINGS = (
-    "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail eigenvalues, "
-    "D its KS distance. null ± sd, diff, z: shuffled entries. spikes: eigenvalues above the Tracy-Widom edge."
-)
+BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
 
-def text_table(matrices: Sequence[Measured], width: int) -> str:
+def header(examination: Examination) -> tuple[str, ...]:
+    """Titles of the table's columns: none of a null where nothing was shuffled."""
+    return tuple(title for title in HEADER if examination.has_null or title not in NULL_COLUMNS)
+
+
+def meanings(examination: Examination) -> str:
+    """What the columns hold."""
+    null = " null ± sd, diff, z: shuffled entries." if examination.has_null else ""
+    return (
+        "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail "
+        f"eigenvalues, D its KS distance.{null} spikes: eigenvalues above the Tracy-Widom edge. {BOUND}"
+    )
+
+
+def warning(examination: Examination) -> str:
+    """How an alpha is to be read."""
+    return ALPHA_WARNING if examination.has_null else NO_NULL_WARNING
+
+
+def text_table(examination: Examination, width: int) -> str:
     """An aligned table, one line a matrix; what has no value is a dash with the number of a footnote.
 
     Args:
-        matrices: at least one.
+        examination: what was measured.
         width: of the terminal; columns. Names are shortened in the middle, then the families left out, to fit.
     """
     footnotes: dict[str, int] = {}
-    rows = [cells(matrix, footnotes) for matrix in matrices]
-    columns = [list(column) for column in zip(HEADER, *rows, strict=True)]
+    rows = [cells(matrix, examination, footnotes) for matrix in examination.matrices]
+    lines = aligned(header(examination), rows, width, words=("matrix", "family"), spare="family")
+    return "\n".join([*lines, *footnote_lines(footnotes)])
+
+
+def aligned(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, words: tuple[str, ...], spare: str
+) -> list[str]:
+    """Lines of a table under a rule, numbers to the right.
+
+    Args:
+        titles: of the columns; the first one holds names, which are shortened to fit.
+        rows: cells.
+        width: that the lines should keep to; columns.
+        words: titles of the columns that go to the left.
+        spare: title of the column that is left out first where the table is too wide.
+    """
+    columns = [list(column) for column in zip(titles, *rows, strict=True)]
     widths = [max(map(len, column)) for column in columns]
-    spare = width - sum(widths[1:]) - 2 * (len(widths) - 1)
-    shown = list(range(len(columns)))
-    if spare < min(NAME_WIDTH, widths[0]):
-        shown.remove(HEADER.index("family"))
-        spare += widths[HEADER.index("family")] + 2
-    widths[0] = max(min(widths[0], spare), min(NAME_WIDTH, widths[0]))
+    room = width - sum(widths[1:]) - 2 * (len(widths) - 1)
+    places = list(range(len(columns)))
+    if room < min(NAME_WIDTH, widths[0]):
+        places.remove(titles.index(spare))
+        room += widths[titles.index(spare)] + 2
+    widths[0] = max(min(widths[0], room), min(NAME_WIDTH, widths[0]))
     columns[0] = [_shortened(name, widths[0]) for name in columns[0]]
     lines = [
         "  ".join(
-            columns[c][row].ljust(widths[c]) if HEADER[c] in ("matrix", "family") else columns[c][row].rjust(widths[c])
-            for c in shown
+            columns[c][row].ljust(widths[c]) if titles[c] in words else columns[c][row].rjust(widths[c]) for c in places
         ).rstrip()
         for row in range(len(rows) + 1)
     ]
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join([*lines, *(f"–{number}: {reason}" for reason, number in footnotes.items())])
+    return lines
+
+
+def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
+    """A line for each reason, with the number that stands for it in the cells."""
+    return [f"–{number}: {reason}" for reason, number in footnotes.items()]
 
 
 def _shortened(name: str, width: int) -> str:
@@ -82,13 +120,16 @@ def _shortened(name: str, width: int) -> str:
     return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
 
 
-def cells(matrix: Measured, footnotes: dict[str, int]) -> tuple[str, ...]:
+def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
     """One line; new reasons are added to the footnotes."""
+    bounds = matrix.bounds(examination.estimators)
 
     def missing(reason: str) -> str:
         return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
 
     def shown(metric: str, digits: str) -> str:
+        if metric in bounds:
+            return bounds[metric].replace(" ", "")
         return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
 
     null = matrix.nulls["ks_alpha"]
@@ -100,6 +141,7 @@ def cells(matrix: Measured, footnotes: dict[str, int]) -> tuple[str, ...]:
             (null.difference, "+.2f"),
             (null.z, "+.1f"),
         )
+        if examination.has_null
     ]
     return (
         matrix.part.name,
@@ -118,14 +160,19 @@ def cells(matrix: Measured, footnotes: dict[str, int]) -> tuple[str, ...]:
 
 def text_report(examination: Examination, width: int) -> str:
     """The table, and below it what was measured, what was not, and why."""
-    lines = ["", MEANINGS, ALPHA_WARNING, "", *facts(examination)]
-    wrapped = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
-    return "\n".join([text_table(examination.matrices, width), *wrapped])
+    return "\n".join([text_table(examination, width), below(examination, meanings(examination), width)])
+
+
+def below(examination: Examination, words: str, width: int) -> str:
+    """What stands under a table: the meaning of its columns, the care to take, what was measured and what was not."""
+    lines = ["", words, warning(examination), "", *facts(examination)]
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
 def facts(examination: Examination) -> list[str]:
     """What was measured, what was not and why, one sentence each."""
     few, most = examination.draws
+    null = f"{few if few == most else f'{few} to {most}'} shuffles of each matrix, seed {examination.settings['seed']}."
     count = len(examination.matrices)
     lines = [
         f"{examination.name}: {count} {'matrix' if count == 1 else 'matrices'} of {examination.used} of "
@@ -133,8 +180,7 @@ def facts(examination: Examination) -> list[str]:
         f"{_millions(examination.measured_weights)} of {_millions(examination.weights)} weights; "
         f"tensors of fewer than two axes, which have no "
         f"spectrum: {examination.vectors}.",
-        f"null: {few if few == most else f'{few} to {most}'} shuffles of each matrix, seed "
-        f"{examination.settings['seed']}.",
+        f"null: {null if most else 'none was drawn, --shuffles 0.'}",
     ]
     lines += [
         f"{matrix.part.name} stands for {', '.join(matrix.same)} too: the same entries."
@@ -162,19 +208,23 @@ def _millions(count: int) -> str:
 
 # -- files -----------------------------------------------------------------------------------------------------
 IDENTITY = ("matrix", "family", "tensor", "rows", "columns", "taken", "same_entries_as", "null_draws")
-CSV_HEADER = (
-    *IDENTITY,
-    *METRICS,
-    *(f"{metric}_{what}" for metric in METRICS for what in ("null", "null_sd", "difference", "z")),
-    "reasons",
-    "z_reasons",
-)
+NULL_PARTS = ("null", "null_sd", "difference", "z")
+
+
+def csv_header(examination: Examination) -> tuple[str, ...]:
+    """Names of the columns: none of a null where nothing was shuffled."""
+    beside = [f"{metric}_{name}" for metric in METRICS for name in NULL_PARTS] if examination.has_null else []
+    return (*IDENTITY, *METRICS, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
-    """A row a matrix under CSV_HEADER; an empty cell has its reason in "reasons" or "z_reasons"."""
+    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons" or "z_reasons".
+
+    "bounds" names the values that are the bound of their search: "ks_tail ≤ 8; mp_spikes ≥ 192".
+    """
     for matrix in examination.matrices:
-        nulls = [matrix.nulls[metric] for metric in METRICS]
+        nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
+        z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
         yield (
             matrix.part.name,
             matrix.part.family,
@@ -185,8 +235,9 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
             len(matrix.shuffled),
             *(_cell(matrix.values[metric]) for metric in METRICS),
             *(_cell(value) for null in nulls for value in null[:4]),
-            _grouped({metric: matrix.reasons[metric] for metric in METRICS}),
-            _grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS}),
+            "; ".join(f"{metric} {bound}" for metric, bound in matrix.bounds(examination.estimators).items()),
+            grouped({metric: matrix.reasons[metric] for metric in METRICS}),
+            *([z_reasons] if nulls else []),
         )
 
 
@@ -194,7 +245,7 @@ def _cell(value: Any) -> float | str:
     return float(value) if np.isfinite(value) else ""
 
 
-def _grouped(reasons: Mapping[str, str]) -> str:
+def grouped(reasons: Mapping[str, str]) -> str:
     """ "metric, metric: reason; metric: reason"."""
     groups: dict[str, list[str]] = {}
     for metric, reason in reasons.items():

@@ -23,12 +23,11 @@ from PIL import Image
 from transformer_spectrum.data.catalogue import CATALOGUE
 from transformer_spectrum.files import atomic_path
 from transformer_spectrum.params import Params
+from transformer_spectrum.report.colours import COLOURS as COLOURS
+from transformer_spectrum.report.colours import NULL_COLOUR as NULL_COLOUR
+from transformer_spectrum.report.colours import TRUTH_COLOUR as TRUTH_COLOUR
+from transformer_spectrum.report.colours import WARNING_COLOUR as WARNING_COLOUR
 
-# Okabe & Ito (2008): told apart under every common colour blindness.
-COLOURS = {"adam": "#0072B2", "es": "#D55E00", "ga": "#009E73"}
-NULL_COLOUR = "#6b6b6b"
-TRUTH_COLOUR = "#222222"
-WARNING_COLOUR = "#c00000"
 STEP_COLOURS = "viridis_r"
 NULL_LABEL = "initial weights (null)"
 STANDIN = "STAND-IN DATA"

@@ -57,6 +57,7 @@ ZERO_IN_WINDOW = "a zero singular value in the window"
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
 NO_BULK = "half of the eigenvalues or more are zero"
+MANY_SPIKES = "more spikes than half of the eigenvalues, the most that are counted: what is left is no bulk"
 REASONS = (
     COMPUTED,
     ZERO_MATRIX,
@@ -67,6 +68,7 @@ REASONS = (
     SHORT_TAIL,
     CONSTANT_TAIL,
     NO_BULK,
+    MANY_SPIKES,
 )
 
 
@@ -195,6 +197,7 @@ def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimat
 
 
 Rule = tuple[tuple[str, ...], list[tuple[str, np.ndarray | bool]], Callable[[np.ndarray], tuple[np.ndarray, ...]]]
+LATE = {"mp_spikes": MANY_SPIKES}  # what only the estimate itself can tell: its result is NaN, and this is why
 
 
 def _measure(
@@ -208,13 +211,13 @@ def _measure(
         for reason, mask in reversed(excluded):  # the first reason that holds is given
             why[mask] = REASONS.index(reason)
         computed = why == 0
-        if computed.all():
-            yield names, why, list(function(spectra))
-            continue
         results = [np.full(len(spectra), np.nan) for _ in names]
         if computed.any():
             for result, values in zip(results, function(spectra[computed]), strict=True):
                 result[computed] = values
+        for name, result in zip(names, results, strict=True):
+            if name in LATE:
+                why[computed & np.isnan(result)] = REASONS.index(LATE[name])
         yield names, why, results
 
 
@@ -297,4 +300,5 @@ def _decay(found: metrics.RankDecay) -> tuple[np.ndarray, ...]:
 
 
 def _bulk(fit: random_matrix.BulkFit) -> tuple[np.ndarray, ...]:
-    return fit.variance, fit.upper_edge, fit.tracy_widom_edge, fit.spikes, fit.soft_rank, fit.distance
+    spikes = np.where(fit.bounded, np.nan, fit.spikes)
+    return fit.variance, fit.upper_edge, fit.tracy_widom_edge, spikes, fit.soft_rank, fit.distance

@@ -21,6 +21,7 @@ COMPUTED = ""
 NO_VALUE = "the metric has no value to compare"
 NO_CENTRE = "the metric has no value at the centre"
 FEW_DRAWS = "fewer than 3 null draws have the metric"
+NO_DRAWS = "no null was drawn"
 NO_SPREAD = "the metric is the same in every null draw"
 
 DRAWS_MINIMUM = 3  # below, a standard deviation says nothing
@@ -169,6 +170,16 @@ def compare(values: np.ndarray, draws_values: np.ndarray, centre: np.ndarray | N
         reason[np.broadcast_to(mask, difference.shape)] = name
     z = _divided(difference, np.broadcast_to(sd, difference.shape), reason == COMPUTED)
     return NullComparison(null.mean, sd, difference, z, reason)
+
+
+def without_null(values: np.ndarray) -> NullComparison:
+    """In the place of `compare` where nothing was shuffled: no mean, no difference, no z, and the reason.
+
+    Args:
+        values: (...) metric, NaN where it has no value.
+    """
+    nothing = np.full(np.shape(values), np.nan)
+    return NullComparison(nothing, nothing, nothing, nothing, np.full(np.shape(values), NO_DRAWS))
 
 
 def _divided(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a matrix of independent entries would have for a spectrum: Marchenko-Pastur bulk, Tracy-Widom edge, spikes.
+"""What a matrix of independent entries would have for a spectrum: Marchenko-Pastur bulk, and spikes above it.
 
 Convention: N = max(rows, columns), M = min(rows, columns), eigenvalues x = s^2 of W^T W, not divided by N. Entries
 of mean 0 and variance v then fill [v (sqrt N - sqrt M)^2, v (sqrt N + sqrt M)^2] = N v (1 -+ 1/sqrt Q)^2, Q = N / M.
@@ -11,28 +11,28 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import airy
 
 from transformer_spectrum.spectra.metrics import checked_spectra
+from transformer_spectrum.spectra.tracy_widom import edge_over_mean
+from transformer_spectrum.spectra.tracy_widom import tracy_widom_cdf as tracy_widom_cdf
+from transformer_spectrum.spectra.tracy_widom import tracy_widom_quantile as tracy_widom_quantile
 
-TRACY_WIDOM_MEAN, TRACY_WIDOM_VARIANCE = -1.2065335745820, 1.607781034581  # beta = 1; Bornemann (2010), table 9
 MASKED = 3  # spikes that the median must find beyond the sequence before the sequence counts as masked
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
-REACH = 16.0  # Ai(16) < 1e-19
 
 
 class BulkFit(NamedTuple):
     """Noise part of a spectrum and what exceeds it, each (...).
 
     Attributes:
-        variance: of the entries that make the bulk; W's units squared, > 0.
+        variance: of the entries that make the bulk; W's units squared, > 0. It and all others but `spikes` are NaN
+            where the count is `bounded`: what is left below is no bulk, and every one of them would rest on it.
         lower_edge, upper_edge: support of the bulk, of an (N - spikes) x (M - spikes) matrix; units of eigenvalues.
         tracy_widom_edge: what the largest eigenvalue of the bulk exceeds with probability 1 - level.
-        spikes: eigenvalues above it; count, from 0 to floor(r / 2).
+        spikes: eigenvalues above it; count, from 0 to floor(r / 2). At least so many where `bounded`.
         soft_rank: upper_edge / largest eigenvalue, > 0: near 0 when spikes dominate, a little above 1 for noise,
             whose largest eigenvalue lies below the limit of large matrices. Not cut at 1: that would hide its spread.
         distance: Kolmogorov-Smirnov D between the eigenvalues that are no spikes and the law of the bulk, in [0, 1].
+        bounded: bool; the search stopped at floor(r / 2) spikes, and the next eigenvalue is above the edge as well.
     """
 
     variance: np.ndarray
@@ -42,6 +42,7 @@ class BulkFit(NamedTuple):
     spikes: np.ndarray
     soft_rank: np.ndarray
     distance: np.ndarray
+    bounded: np.ndarray
 
 
 # -- Marchenko-Pastur ------------------------------------------------------------------------------------------
@@ -152,63 +153,13 @@ def _cdf_at(sine: np.ndarray, cosine: np.ndarray, half: np.ndarray, y: np.ndarra
     return np.clip(total / (2 * np.pi * y), 0.0, 1.0)
 
 
-# -- Tracy-Widom -----------------------------------------------------------------------------------------------
-def tracy_widom_cdf(s: float) -> float:
-    """F1(s) = det(1 - A), A(x, y) = Ai((x + y) / 2) / 2 on (s, inf): law of a largest eigenvalue, real entries.
-
-    The determinant is that of the kernel at Gauss-Legendre nodes, which converges exponentially.
-
-    Args:
-        s: centred and scaled eigenvalue, dimensionless, > -8.
-    Returns:
-        In [0, 1], to about 1e-13.
-    Source: Ferrari & Spohn (2005), J. Phys. A 38, eq. 1.3; Bornemann (2010), Math. Comp. 79(270).
-    """
-    half = (REACH + max(-s, 0.0)) / 2
-    x = s + (NODES + 1) * half
-    root = np.sqrt(WEIGHTS * half)
-    kernel = airy((x[:, None] + x) / 2)[0] / 2
-    return float(np.linalg.det(np.eye(len(x)) - root[:, None] * kernel * root))
-
-
-@lru_cache(maxsize=64)
-def tracy_widom_quantile(level: float) -> float:
-    """s with F1(s) = level, `tracy_widom_cdf`: 0.4501, 0.9793 and 2.0234 at 0.90, 0.95 and 0.99.
-
-    Args:
-        level: probability, 0.5 <= level < 1.
-    Raises:
-        ValueError: level is outside.
-    """
-    if not 0.5 <= level < 1:
-        raise ValueError(f"level = {level}: must be 0.5 <= level < 1")
-    return float(brentq(lambda s: tracy_widom_cdf(s) - level, -3.0, 20.0, xtol=1e-10))
-
-
-def _edge_over_mean(large: np.ndarray, small: np.ndarray, level: float) -> np.ndarray:
-    """Quantile of U = largest eigenvalue / mean square of the entries, for each pair of dimensions.
-
-    The largest eigenvalue L is centred and scaled by n = N - 1/2 and m = M - 1/2 (Johnstone 2001, with the
-    halves that make the error second order, Ma 2012): L ~ (sqrt n + sqrt m)^2 + (sqrt n + sqrt m)
-    (1/sqrt n + 1/sqrt m)^(1/3) F1. The variance is estimated from the same spectrum, and that alone would halve the
-    rate of false spikes (Nadler 2011). For Gaussian entries U and the mean square T are independent, L = U T and
-    E T^2 = 1 + 2 / (N M): hence the first two moments of U, in which F1 keeps its form.
-    """
-    n, m = np.sqrt(large - 0.5), np.sqrt(small - 0.5)
-    scale = (n + m) * (1 / n + 1 / m) ** (1 / 3)
-    mean = (n + m) ** 2 + TRACY_WIDOM_MEAN * scale
-    spread = (TRACY_WIDOM_VARIANCE * scale**2 + mean**2) / (1 + 2 / (large * small)) - mean**2
-    deviations = (tracy_widom_quantile(level) - TRACY_WIDOM_MEAN) / math.sqrt(TRACY_WIDOM_VARIANCE)
-    return mean + deviations * np.sqrt(np.maximum(spread, 0.0))
-
-
 # -- bulk and spikes -------------------------------------------------------------------------------------------
 @lru_cache(maxsize=256)
 def _table(large: int, small: int, level: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Of k = 0, ..., floor(M / 2) spikes: free entries, edge over the mean square; and the median of the bulk."""
     k = np.arange(small // 2 + 1)
     free = (large - k) * (small - k)
-    edge = _edge_over_mean(large - k, small - k, level)
+    edge = edge_over_mean(large - k, small - k, level)
     free.flags.writeable = edge.flags.writeable = False
     return free, edge, float(mp_quantile(np.array(0.5), (large, small)))
 
@@ -232,7 +183,8 @@ def fit_bulk(singular_values: np.ndarray, shape: tuple[int, int], level: float =
     next eigenvalue is not above the Tracy-Widom edge of v_k, so that noise gets a spike with probability
     1 - level. Many spikes of one size (a quarter of a square matrix) raise v_0 until they hide themselves:
     where the edge of the median-matched variance x_median / `mp_quantile`(1/2) shows at least three spikes more,
-    the search goes on from those. At most floor(r / 2) spikes: the bulk is the majority.
+    the search goes on from those. At most floor(r / 2) spikes: the bulk is the majority. Where the next eigenvalue
+    still is above the edge, that count is the bound of the search and no estimate: `BulkFit.bounded` says so.
     v_k has half the spread of the median-matched variance at 64 x 64 and, unlike it, no bias from clear spikes.
     The rate of false spikes is 1 - level for Gaussian entries, lower for entries of lighter tails (0.4 for 1 % where
     they are uniform), and lower where a side is below about eight (none at 4 x 4 for the default level).
@@ -242,7 +194,7 @@ def fit_bulk(singular_values: np.ndarray, shape: tuple[int, int], level: float =
         shape: rows and columns of W in any order; the smaller is r.
         level: probability that noise has no spike; 0.5 <= level < 1.
     Returns:
-        The fit; soft_rank, spikes and distance are unchanged when W is rescaled or transposed.
+        The fit; soft_rank, spikes, distance and bounded are unchanged when W is rescaled or transposed.
     Raises:
         ValueError: shape does not fit r, level is outside, there is one singular value only, or at least half of
             them are zero: see `has_bulk`.
@@ -264,32 +216,41 @@ def fit_bulk(singular_values: np.ndarray, shape: tuple[int, int], level: float =
     free, edge, median = _table(large, small, level)
     total = np.cumsum(ascending, axis=-1)[:, : -len(free) - 1 : -1]  # (B, K): sum of all but the k largest
     variances = total / free
-    spikes = _count(ascending, variances * edge, np.median(ascending, axis=-1) / median * edge[0])
+    spikes, bounded = _count(ascending, variances * edge, np.median(ascending, axis=-1) / median * edge[0])
     chosen = spikes[:, None]
     variance = np.take_along_axis(variances, chosen, axis=-1)
     lower, upper = (variance * _edge(large - chosen, small - chosen, sign) for sign in (-1, +1))
     distance = _distance(ascending / variance, large, small, chosen)
     square = largest**2
-    results = (
+    of_bulk = (
         variance * square,
         lower * square,
         upper * square,
         variance * square * edge[chosen],
-        chosen,
         upper,  # the largest eigenvalue is 1
         distance[:, None],
     )
-    return BulkFit(*(np.reshape(result, batch) for result in results))
+    variance, lower, upper, tracy_widom, soft_rank, distance = (
+        np.where(bounded, np.nan, result[:, 0]).reshape(batch) for result in of_bulk
+    )
+    counted = spikes.reshape(batch), soft_rank, distance, bounded.reshape(batch)
+    return BulkFit(variance, lower, upper, tracy_widom, *counted)
 
 
-def _count(ascending: np.ndarray, edges: np.ndarray, median_edge: np.ndarray) -> np.ndarray:
-    """Spikes of each of B spectra (B, M), given the edges (B, K) of k = 0, ..., K - 1 of them; see `fit_bulk`."""
+def _count(ascending: np.ndarray, edges: np.ndarray, median_edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes of each of B spectra (B, M), given the edges (B, K) of k = 0, ..., K - 1 of them; see `fit_bulk`.
+
+    And whether there are more of them than K - 1, the most that are counted. A last single eigenvalue is always as
+    large as itself: it is not asked.
+    """
     columns = edges.shape[1]
     above = ascending[:, : -columns - 1 : -1] > edges  # whether the eigenvalue after the k largest is one more
+    more = above[:, -1] & (ascending.shape[1] - (columns - 1) >= 2)
     above[:, -1] = False
     by_median = np.minimum((ascending > median_edge[:, None]).sum(axis=-1), columns - 1)
     start = np.where(by_median >= above.argmin(axis=-1) + MASKED, by_median, 0)
-    return (above | (np.arange(columns) < start[:, None])).argmin(axis=-1)
+    spikes = (above | (np.arange(columns) < start[:, None])).argmin(axis=-1)
+    return spikes, more & (spikes == columns - 1)
 
 
 def _distance(unit: np.ndarray, large: int, small: int, spikes: np.ndarray) -> np.ndarray:

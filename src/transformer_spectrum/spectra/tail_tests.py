@@ -35,7 +35,7 @@ class GoodnessOfFit(NamedTuple):
 
     Attributes:
         p_value: share of the drawn spectra whose D is at least the observed one, in [0, 1]. Clauset et al. reject
-            the power law at 0.1 and below.
+            the power law at 0.1 and below. 0 and 1 are bounds: no draw reached it, so p is below about 1 / draws.
         distance: observed D, in [0, 1].
         draws: count.
         standard_error: of p_value by the number of draws; dimensionless, > 0.

@@ -32,7 +32,7 @@ from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
 from transformer_spectrum.study.request import code_of
 from transformer_spectrum.study.store import fault, own_names, write_record
 
-CODE = ("report/style.py", "study/figures.py")
+CODE = ("report/colours.py", "report/style.py", "study/figures.py")
 
 COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 """They say how good another metric is: in the table only."""
