@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import itertools
 import math
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from transformer_spectrum import checkpoint as module
-from transformer_spectrum import files
+from transformer_spectrum import replacement
 from transformer_spectrum.checkpoint import Checkpoint, difference
 from transformer_spectrum.fit import Budget, fit
 from transformer_spectrum.interruption import Interrupted, Interruption
@@ -135,7 +136,7 @@ def test_a_kill_between_any_two_lines_leaves_files_to_go_on_from(tmp_path, whole
     seen = []
 
     def trace(frame, event, argument):
-        if frame.f_code.co_filename not in (module.__file__, files.__file__):
+        if frame.f_code.co_filename not in (module.__file__, replacement.__file__):
             return None
         if event != "call" and (found := disk(tmp_path / "traced")) not in seen[-1:]:
             seen.append(found)
@@ -161,6 +162,24 @@ def test_a_kill_between_any_two_lines_leaves_files_to_go_on_from(tmp_path, whole
         assert not [name for name in disk(folder) if name.startswith(".")]
         behind |= set(result.resumed_at)
     assert behind == set(range(STEPS + 1))
+
+
+def test_a_folder_that_vanishes_is_written_anew_in_full_and_says_so(tmp_path, whole, every_step):
+    said, folder = [], tmp_path / "resume"
+
+    class Vanishing(Wanderer):
+        def steps(self, *given):
+            for step in super().steps(*given):
+                if step.index in (4, 6):
+                    shutil.rmtree(folder)
+                yield step
+
+    with pytest.raises(Killed):
+        run(folder, said, searcher=Vanishing(killed_at=8))
+    assert said == [f"{folder}: vanished while it was being written; all of it is written anew"] * 2
+    said.clear()
+    assert_same(whole, run(folder, said))
+    assert said == ["going on behind step 7"]
 
 
 def test_what_was_not_saved_is_computed_again_to_the_same_bits(tmp_path, whole, monkeypatch):
@@ -304,7 +323,7 @@ def test_a_disk_that_takes_nothing_is_said_once_and_ends_nothing(tmp_path, whole
 
 
 def test_a_disk_that_was_full_for_a_while_spoils_nothing(tmp_path, whole, every_step, monkeypatch):
-    calls, real = itertools.count(), files.atomic_path
+    calls, real = itertools.count(), replacement.atomic_path
 
     def sometimes(path):
         if next(calls) in (2, 3, 6):

@@ -2,12 +2,18 @@
 
 import json
 import os
+import shutil
+import signal
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from transformer_spectrum.files import sha256, write_arrays
+from transformer_spectrum.history import belong_together
+from transformer_spectrum.interruption import Interrupted
 from transformer_spectrum.record import recorder as record
 from transformer_spectrum.record.recorder import Recorder
 
@@ -98,6 +104,82 @@ def test_a_value_that_is_not_finite_is_text_in_strict_json(folder):
     with Recorder("metrics/adam") as recorder:
         recorder.step(0, {"stable_rank": float("nan")})
     assert json.loads((folder / "metrics.json").read_text())["stable_rank"] == "nan"
+
+
+@pytest.mark.parametrize("damage", ["removed", "removed and made again", "emptied", "a curve removed"])
+@pytest.mark.parametrize("when", ["before a step", "before the result"])
+def test_a_folder_that_vanishes_while_it_is_written_ends_the_training_and_the_old_one_comes_back(damage, when, folder):
+    before = (folder / "metrics.json").read_bytes()
+    with pytest.raises(FileNotFoundError) as caught, Recorder("metrics/adam") as recorder:
+        recorder.step(0, {"loss": 5.0})
+        if damage == "a curve removed":
+            (folder / "plots/metrics/loss.tsv").unlink()
+        else:
+            shutil.rmtree(folder / "plots" if damage == "emptied" else folder)
+            if damage == "removed and made again":
+                folder.mkdir()
+        if when == "before a step":
+            recorder.step(1, {"loss": 4.0})
+        recorder.result({"test_mae": 0.5}, {})
+    assert caught.value.strerror == "vanished while it was being written: something else has removed it"
+    assert caught.value.filename.startswith("metrics/adam")
+    assert (folder / "metrics.json").read_bytes() == before
+    assert os.listdir(folder.parent) == ["adam"]
+
+
+def test_a_curve_with_fewer_rows_than_were_written_is_no_result(folder):
+    with pytest.raises(OSError, match="was changed while it was being written"), Recorder("metrics/adam") as recorder:
+        recorder.step(0, {"loss": 5.0})
+        (folder / "plots/metrics/loss.tsv").write_text("")
+        recorder.step(1, {"loss": 4.0})
+        recorder.result({"test_mae": 0.5}, {})
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_of_two_folders_the_one_that_belongs_to_the_weights_stays(committed, folder, tmp_path):
+    """A killed process may have left both: before the weights were in their place, or after."""
+    models = tmp_path / "models"
+    write_arrays(models / "history.npz", {"steps": np.arange(3 if committed else 4)})
+    shutil.copytree(folder, folder.with_name(".adam.previous"))
+    scores = {"history": sha256(models / "history.npz") if committed else "of other weights"}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    with Recorder("metrics/adam", models=models):
+        pass
+    assert ("history" in json.loads((folder / "scores.json").read_text())) is committed
+    assert os.listdir(folder.parent) == ["adam"]
+
+
+class Uploading:
+    """An MLflow run whose sending of files is stopped."""
+
+    def __init__(self, scores):
+        self.scores, self.seen, self.status = scores, None, ""
+
+    def step(self, *given, **named):
+        pass
+
+    def finish(self, models):
+        self.seen = json.loads(self.scores.read_text())
+        raise Interrupted(signal.SIGINT)
+
+    def stop(self, status):
+        self.status = status
+
+
+def test_a_stop_while_mlflow_takes_the_files_leaves_a_whole_training_that_says_what_was_not_sent(folder, tmp_path):
+    models = tmp_path / "models"
+    write_arrays(models / "history.npz", {"steps": np.arange(3)})
+    with pytest.raises(Interrupted), Recorder("metrics/adam", models=models) as recorder:
+        recorder._run = run = Uploading(folder / "scores.json")
+        recorder.step(0, {"loss": 9.0})
+        recorder.result({"test_mae": 0.25}, {"free_running": {}, "history": sha256(models / "history.npz")})
+        recorder.keep(models)
+    assert run.status == "KILLED"
+    assert run.seen["mlflow"] == "not all was sent: the training was stopped meanwhile"  # also after a SIGKILL
+    assert json.loads((folder / "scores.json").read_text()) == run.seen
+    assert json.loads((folder / "metrics.json").read_text())["test_mae"] == 0.25
+    assert belong_together(models, folder)
+    assert os.listdir(folder.parent) == ["adam"]
 
 
 @pytest.mark.slow

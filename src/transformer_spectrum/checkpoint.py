@@ -153,6 +153,9 @@ class Checkpoint:
 
     def _write(self, journal: Journal, state: State, generator: torch.Generator) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_there(journal.last.nbytes):
+            self.say(f"{self.folder}: vanished while it was being written; all of it is written anew")
+            self._counts = dict.fromkeys(self._counts, 0)
         counts = dict(self._counts)
         lines = b"".join(_line(row) for row in journal.rows[counts["rows"] :])
         _append(self.rows, counts["bytes"], [lines])
@@ -187,6 +190,11 @@ class Checkpoint:
             except SafetensorError as error:
                 raise OSError(errno.EIO, str(error), str(self.state)) from error
         self._counts, self.saved = counts, journal.rows[-1].step
+
+    def _is_there(self, snapshot: int) -> bool:
+        """Whether what was appended so far still is, of which a snapshot takes so many bytes."""
+        expected = {self.rows: self._counts["bytes"], self.snapshots: self._counts["snapshots"] * snapshot}
+        return all(not size or (path.exists() and path.stat().st_size >= size) for path, size in expected.items())
 
     def remove(self) -> None:
         """Deletes the files; their folder's parent too, when nothing else is in it."""

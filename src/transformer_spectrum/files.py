@@ -1,120 +1,41 @@
-"""Files that are either the old one or the whole new one: temporary file, fsync, rename."""
+"""Text, JSON, CSV and arrays as files: written as `replacement` says, read with errors that name the file."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from transformer_spectrum.errors import InputError
+from transformer_spectrum.replacement import (
+    atomic_folder,
+    atomic_path,
+    atomic_together,
+    carry_over,
+    link_or_copy,
+)
 
-
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed onto `path`.
-
-    Args:
-        path: the file to write; missing parent folders are made.
-    Raises:
-        OSError: the disk is full or the folder is not writable; `path` is then what it was before.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        # The user asked for `path`; the temporary name would only puzzle.
-        if error.filename in (None, name):
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Iterator[Path]:
-    """Yields an empty temporary folder; on success it takes the place of the folder `path`.
-
-    On any failure the old folder stays as it was.
-
-    Args:
-        path: the folder, or a link to it, which stays one.
-        own: names directly in it that the writer may take away; whatever else lies there, and the new folder has not,
-            goes on lying there. None: the old folder goes as a whole.
-    """
-    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        for path_inside in filter(Path.is_file, temporary.rglob("*")):
-            path_inside.chmod(0o644)
-        old = temporary.with_name(temporary.name + ".old")
-        if own is not None and path.is_dir():
-            carry_over(path, temporary, own)
-        if path.exists():
-            path.replace(old)
-        try:
-            temporary.replace(path)
-        except BaseException:
-            if old.exists():
-                old.replace(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        inside = str(error.filename or temporary)
-        if inside.startswith(str(temporary)):
-            there = str(path) + inside.removeprefix(str(temporary))
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), there) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def carry_over(old: Path, new: Path, own: Collection[str]) -> None:
-    """Puts what the old folder holds of others into the new one too: by hard links, so that no byte is at risk.
-
-    Args:
-        old: a folder.
-        new: another; what it has already stays as it is.
-        own: names directly in `old` that need not be carried over.
-    """
-    for path in old.iterdir():
-        there = new / path.name
-        if path.name in own or os.path.lexists(there):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, there, symlinks=True, copy_function=link_or_copy)
-        else:
-            link_or_copy(path, there)
-
-
-def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Another name of the same file, or a copy where the file system has no hard links; a symbolic link stays one."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
+__all__ = (
+    "atomic_folder",
+    "atomic_path",
+    "atomic_together",
+    "carry_over",
+    "link_or_copy",
+    "read_arrays",
+    "read_json",
+    "sha256",
+    "write_arrays",
+    "write_csv",
+    "write_json",
+    "write_text",
+)
 
 
 def write_text(path: str | Path, text: str) -> None:

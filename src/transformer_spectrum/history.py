@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import read_arrays, write_arrays
+from transformer_spectrum.files import read_arrays, read_json, sha256, write_arrays
 
 FIELDS = (
     "names",
@@ -91,6 +91,20 @@ class History:
         """Singular values (r,), descending, of one matrix at the recorded position `step`."""
         rank = int(self.shapes[matrix].min())
         return self.singular_values[step, matrix, :rank]
+
+
+def belong_together(models: Path, metrics: Path) -> bool:
+    """Whether the two folders that a training leaves behind are whole, and of the same training.
+
+    Args:
+        models: with history.npz.
+        metrics: of DVCLive, with metrics.json and scores.json.
+    """
+    try:
+        scores, headline = read_json(metrics / "scores.json"), read_json(metrics / "metrics.json")
+        return "test_mae" in headline and scores.get("history") in (None, sha256(models / "history.npz"))
+    except (InputError, OSError, AttributeError, TypeError):
+        return False
 
 
 def _read_curve(path: str | Path, steps: np.ndarray) -> np.ndarray:

@@ -27,15 +27,16 @@ def record_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{RECORD}")
 
 
-def write_record(record: Path, fields: Mapping[str, Any], files: Iterable[Path]) -> None:
+def write_record(record: Path, fields: Mapping[str, Any], files: Iterable[Path] | Mapping[Path, Path]) -> None:
     """Writes what a command has to say of its output, with the sha256 of every file of it.
 
     Args:
         record: the JSON file.
         fields: anything JSON-able, such as `provenance.describe_source` gives.
-        files: in the record's folder or elsewhere; all of them exist.
+        files: in the record's folder or elsewhere; all of them exist. Or place -> where it lies until it is put there.
     """
-    sums = {os.path.relpath(path, record.parent): sha256(path) for path in files}
+    places = files if isinstance(files, Mapping) else {path: path for path in files}
+    sums = {os.path.relpath(path, record.parent): sha256(content) for path, content in places.items()}
     write_json(record, {**fields, "files": sums})
 
 

@@ -19,7 +19,7 @@ from transformer_spectrum.data.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.tables import left_out, shortened
 from transformer_spectrum.data.windows import Windows, make_windows, pack
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, read_json, sha256, write_arrays, write_json
+from transformer_spectrum.files import atomic_together, read_json, sha256, write_arrays, write_json
 from transformer_spectrum.params import Params
 from transformer_spectrum.provenance import describe_source
 from transformer_spectrum.seeds import numpy_generator
@@ -190,11 +190,12 @@ def write_windows(
         described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
     baselines, missing = baseline_scores(splits["test"], data.chosen.season)
     reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
-    with atomic_folder(processed, own=("windows.npz", "provenance.json")) as folder:
+    own = ("windows.npz", "provenance.json")
+    with atomic_together(metrics, folders=[processed], own=own) as (description, folder):
         write_arrays(folder / "windows.npz", pack(splits))
         write_json(folder / "provenance.json", provenance)
         write_json(
-            metrics,
+            description,
             {
                 "dataset": data.dataset,
                 "series": {**counts["series"], **report},

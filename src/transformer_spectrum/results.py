@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from transformer_spectrum import build, scores
 from transformer_spectrum.data.windows import Windows
-from transformer_spectrum.files import atomic_folder, atomic_path, write_arrays, write_json
+from transformer_spectrum.files import atomic_folder, atomic_path, sha256, write_arrays, write_json
 from transformer_spectrum.fit import Fit
 from transformer_spectrum.models.base import Forecaster, Layout
 from transformer_spectrum.params import Params
@@ -98,27 +97,29 @@ def write_results(
     recorder: Recorder,
     models: Path,
 ) -> None:
-    """Scores the best weights on the test windows, and writes everything that is kept of the training."""
+    """Scores the best weights on the test windows, and writes everything that is kept of the training.
+
+    Raises:
+        FileNotFoundError: a folder was removed while it was being written.
+    """
     where, layout, history = build.device(params.device), Layout(forecaster), result.history
     layout.load(forecaster, result.best)
     made = forecasts(forecaster, windows, where)
     test, reasons = test_scores(made, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
     best_loss = float(history.validation_loss[best])
-    recorder.result(
-        {"validation_loss": best_loss, "test_mae": test["free_running"]["mae"]},
-        {
-            "optimizer": optimizer,
-            "best_step": history.best_step,
-            "best_validation_loss": best_loss,
-            "stop_reason": result.stop_reason,
-            "evaluations": int(history.evaluations[-1]),
-            **test,
-            "missing": reasons,
-            "standin_data": bool(origin["standin"]),
-            **({"resumed_at": result.resumed_at} if result.resumed_at else {}),
-        },
-    )
+    headline = {"validation_loss": best_loss, "test_mae": test["free_running"]["mae"]}
+    summary = {
+        "optimizer": optimizer,
+        "best_step": history.best_step,
+        "best_validation_loss": best_loss,
+        "stop_reason": result.stop_reason,
+        "evaluations": int(history.evaluations[-1]),
+        **test,
+        "missing": reasons,
+        "standin_data": bool(origin["standin"]),
+        **({"resumed_at": result.resumed_at} if result.resumed_at else {}),
+    }
     about = {
         "optimizer": optimizer,
         "stop_reason": result.stop_reason,
@@ -133,13 +134,13 @@ def write_results(
     if result.candidate is not None:
         about["best_candidate"] = {"step": result.candidate.step, "loss": result.candidate.loss}
     chosen = json.loads(params.model_dump_json(exclude={"tracking"}))  # it changes no training
+    # Weights and metrics belong together: the metrics are complete before the one step that puts the weights in place.
     with atomic_folder(models, own=FILES) as folder:
         _save_models(folder, result, layout, forecaster, {**about, "params": chosen})
         history.save(folder / "history.npz")
         write_arrays(folder / "forecasts.npz", _kept_forecasts(windows, made["free_running"], params.seed))
         write_json(folder / "run.json", about)
-    for leftover in models.parent.glob(f".{models.name}.*"):  # of a process that was killed here
-        shutil.rmtree(leftover, ignore_errors=True)
+        recorder.result(headline, {**summary, "history": sha256(folder / "history.npz")})
     recorder.keep(models)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from transformer_spectrum.acquisition import draw_synthetic
 from transformer_spectrum.errors import InputError
@@ -33,10 +36,10 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
         name: of the run.
         root: folder of all runs.
     Raises:
-        InputError: bad data, a bad name, or windows that do not fit; the folder is then taken away again.
+        InputError: bad data, a bad name, or windows that do not fit; no folder is left then.
     """
-    folder = new_run(root, name)
-    try:
+
+    def fill(folder: RunFolder) -> None:
         prepare_windows(settings, folder.data, folder.description)
         write_text(folder.params, settings.text())
         about = {
@@ -44,22 +47,12 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
             "optimizer": optimizer,
             "dataset": settings.data or settings.params.data.dataset,
             "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "ended": None,
             "versions": versions(),
         }
         write_json(folder.about, about)
-    except BaseException:
-        _take_away(folder)
-        raise
-    return folder
 
-
-def _take_away(folder: RunFolder) -> None:
-    """Removes what `begin` has made, for nothing has been trained yet."""
-    for path in sorted(folder.path.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folder.path.rmdir()
-    if not any(folder.path.parent.iterdir()):
-        folder.path.parent.rmdir()
+    return new_run(root, name, fill)
 
 
 def prepare_windows(settings: Settings, processed: Path, description: Path) -> None:
@@ -105,39 +98,55 @@ def _is_standin(raw: Path) -> bool:
 
 
 def carry_out(folder: RunFolder) -> None:
-    """Trains, or goes on training, and writes tables and figures.
+    """Does what is still to do of a run: trains, writes tables and figures, sends them to MLflow where one is named.
+
+    Whatever ends it, and wherever, calling it again goes on; the last step says in run.json that all is done.
 
     Raises:
-        InputError: the folder is not of a run, or its files are damaged.
+        InputError: the folder is not of a run, its files are damaged, or another process is at work in it.
         SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
         KeyboardInterrupt: the figures are not drawn yet.
     """
     about = folder.read()
-    params, optimizer = load_params(folder.params), about["optimizer"]
-    provenance = folder.data / "provenance.json"
-    if not folder.model.is_dir():
+    with folder.at_work():
         try:
-            train(
-                params,
-                optimizer,
-                data=folder.data / "windows.npz",
-                models=folder.model,
-                metrics=folder.metrics,
-                provenance=provenance,
-                resume=folder.resume,
-                name=about["name"],
-            )
+            trained = _train(folder, about)
+            _draw(folder, about, anew=trained)
         except SystemExit as ended:
             if isinstance(ended.code, int) and ended.code > 128:
-                _say_how_it_goes_on(folder, optimizer)
+                _say_how_it_goes_on(folder, about["optimizer"])
             raise
-    caption = caption_of(params, bool(read_json(provenance)["standin"]))
-    caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
-    try:
+        except KeyboardInterrupt:
+            _say_how_it_goes_on(folder, about["optimizer"])
+            raise
+        folder.end()
+
+
+def _train(folder: RunFolder, about: Mapping[str, Any]) -> bool:
+    """Trains, or goes on training, unless that is done; whether anything was to do."""
+    if folder.is_trained:
+        shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
+        return False
+    train(
+        load_params(folder.params),
+        about["optimizer"],
+        data=folder.data / "windows.npz",
+        models=folder.model,
+        metrics=folder.metrics,
+        provenance=folder.data / "provenance.json",
+        resume=folder.resume,
+        name=about["name"],
+    )
+    return True
+
+
+def _draw(folder: RunFolder, about: Mapping[str, Any], *, anew: bool) -> None:
+    """Tables and figures, unless they are there, and MLflow's copy of the figures."""
+    params, optimizer = load_params(folder.params), about["optimizer"]
+    if anew or not folder.figures.is_dir():
+        caption = caption_of(params, bool(read_json(folder.data / "provenance.json")["standin"]))
+        caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
         write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
-    except KeyboardInterrupt:
-        _say_how_it_goes_on(folder, optimizer)
-        raise
     if params.tracking.mlflow is not None:
         undelivered = attach_spectra(
             params.tracking.mlflow,
@@ -146,9 +155,10 @@ def carry_out(folder: RunFolder) -> None:
             folder.spectra,
             lambda line: print(line, file=sys.stderr),
         )
-        if undelivered:
-            scores = folder.metrics / "scores.json"
-            write_json(scores, {**read_json(scores), "mlflow_spectra": f"not all was sent: {undelivered}"})
+        path = folder.metrics / "scores.json"
+        scores = {name: value for name, value in read_json(path).items() if name != "mlflow_spectra"}
+        lacking = {"mlflow_spectra": f"not all was sent: {undelivered}"} if undelivered else {}
+        write_json(path, {**scores, **lacking})
 
 
 def _say_how_it_goes_on(folder: RunFolder, optimizer: str) -> None:

@@ -133,9 +133,9 @@ def train(
     forecaster = build.model(params, splits["train"].context.shape[-1]).to(where)
     same = fingerprint(params, optimizer, data, where)
     checkpoint = Checkpoint(resume, same, lambda line: _say(optimizer, line))
-    interruption = Interruption()
+    interruption, tracking = Interruption(), _tracking(params, optimizer, origin, same, resume, name)
     try:
-        with interruption, Recorder(metrics, _tracking(params, optimizer, origin, same, resume, name)) as recorder:
+        with interruption, Recorder(metrics, tracking, models) as recorder:
             with interruption.deferred():
                 result = _run(params, optimizer, forecaster, splits, recorder, checkpoint, interruption)
             write_results(params, optimizer, forecaster, splits["test"], result, origin, recorder, models)

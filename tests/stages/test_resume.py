@@ -131,7 +131,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
     [("adam", signal.SIGINT, 130), ("es", signal.SIGTERM, 143), ("ga", signal.SIGINT, 130)],
 )
 def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder, nursery, optimizer, number, code):
-    earlier = {"models": "run.json", "metrics": "metrics.json"}  # of another training
+    earlier = {"models": "run.json", "metrics": "scores.json"}  # of another training
     for outputs, name in earlier.items():
         (folder / outputs / optimizer).mkdir(parents=True)
         (folder / outputs / optimizer / name).write_text("{}")

@@ -61,7 +61,7 @@ def download(
 
 
 def _into_file(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages: Sequence[Path]) -> dict[str, Any]:
-    from transformer_spectrum.files import atomic_path, read_json
+    from transformer_spectrum.files import atomic_together, read_json
     from transformer_spectrum.ownership import check_file, is_own, record_beside, write_record
 
     out = chosen.out
@@ -74,9 +74,9 @@ def _into_file(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages
             shutil.copyfile(record_beside(out), folder / PROVENANCE)
         fetch(folder)
         about = {name: value for name, value in read_json(folder / PROVENANCE).items() if name != "files"}
-        with atomic_path(out) as temporary:
-            shutil.copyfile(folder / DATA, temporary)
-    write_record(record_beside(out), about, (out,))
+        with atomic_together(record_beside(out), out) as (record, table):  # data without a record pass for a user's
+            shutil.copyfile(folder / DATA, table)
+            write_record(record, about, {out: table})
     return about
 
 

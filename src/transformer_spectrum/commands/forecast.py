@@ -123,6 +123,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.data.series import Series
     from transformer_spectrum.data.series_files import check_suffix, read_series_file, write_series_file
+    from transformer_spectrum.files import atomic_together
     from transformer_spectrum.loading import load
     from transformer_spectrum.ownership import check_file, record_beside, write_record
 
@@ -140,23 +141,24 @@ def run(chosen: argparse.Namespace) -> None:
     made = _forecast(trained, context)
     series = [held.series[i] for i in kept]
     follow = [Series(one.entity, one.start + len(one.values), values) for one, values in zip(series, made, strict=True)]
-    write_series_file(chosen.out, dataclasses.replace(held, series=follow, empty=()))
-    standin = _draw(
-        trained, chosen.dataset, {"context": context, "entities": [one.entity for one in series]}, made, plot
-    )
-    write_record(record, _about(trained, chosen, len(made), standin=standin), (chosen.out, plot))
+    shown = {"context": context, "entities": [one.entity for one in series]}
+    with atomic_together(record, plot, chosen.out) as (about, picture, table):  # all three or none
+        write_series_file(table, dataclasses.replace(held, series=follow, empty=()))
+        standin = _draw(trained, chosen.dataset, shown, made, picture)
+        fields = _about(trained, chosen, table, len(made), standin=standin)
+        write_record(about, fields, {chosen.out: table, plot: picture})
     if held.reading is not None:
         print(f"{chosen.dataset}: {held.reading.line()}", file=sys.stderr)
     print(f"{chosen.out}: {len(made)} series, {made.shape[1]} steps each; picture: {plot}", file=sys.stderr)
 
 
-def _about(trained: Trained, chosen: argparse.Namespace, count: int, *, standin: bool) -> dict[str, Any]:
+def _about(trained: Trained, chosen: argparse.Namespace, table: Path, count: int, *, standin: bool) -> dict[str, Any]:
     """Where the forecasts come from, in the words of every other data set."""
     from transformer_spectrum.files import sha256
     from transformer_spectrum.provenance import describe_source
 
     about = describe_source(
-        chosen.out,
+        table,
         "forecast",
         f"forecasts of {chosen.dataset.name} by {trained.provenance['optimizer']}",
         rows=count,

@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     from transformer_spectrum.acquisition import draw_synthetic
     from transformer_spectrum.data.series_files import check_suffix, of_array, write_series_file
-    from transformer_spectrum.files import read_json, sha256
+    from transformer_spectrum.files import atomic_together, read_json, sha256
     from transformer_spectrum.ownership import check_file, record_beside, write_record
     from transformer_spectrum.settings import resolve
 
@@ -60,8 +60,9 @@ def run(chosen: argparse.Namespace) -> None:
         draw_synthetic(params, folder)
         values = np.load(folder / "series.npy", allow_pickle=False)
         about = read_json(folder / "provenance.json")
-    write_series_file(chosen.out, of_array(values))
-    about |= {"sha256": sha256(chosen.out), "bytes": chosen.out.stat().st_size}
-    write_record(record_beside(chosen.out), about, (chosen.out,))
+    with atomic_together(record_beside(chosen.out), chosen.out) as (record, table):
+        write_series_file(table, of_array(values))
+        about |= {"sha256": sha256(table), "bytes": table.stat().st_size}
+        write_record(record, about, {chosen.out: table})
     count, length, features = values.shape
     print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)

@@ -87,23 +87,25 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
     """Writes the series of days and, beside them, where they come from and what was left out."""
     from transformer_spectrum.data.series_files import DAYS, SeriesFile, write_series_file
     from transformer_spectrum.data.tables import left_out as words_on
+    from transformer_spectrum.files import atomic_together
     from transformer_spectrum.ownership import record_beside, write_record
     from transformer_spectrum.provenance import describe_source
 
     about = _provenance_of(raw)
-    write_series_file(out, SeriesFile(series, DAYS, ("value",), ()))
     origin = {name: about[name] for name in ("sha256", "location", "rows")}
-    made = describe_source(
-        out,
-        about["source"],
-        about["location"],
-        rows=sum(len(one.values) for one in series),
-        notes=about["notes"],
-        raw=origin,
-        settings=settings,
-        left_out=json.loads(json.dumps(left_out)),
-    )
-    write_record(record_beside(out), made, (out,))
+    with atomic_together(record_beside(out), out) as (record, table):
+        write_series_file(table, SeriesFile(series, DAYS, ("value",), ()))
+        made = describe_source(
+            table,
+            about["source"],
+            about["location"],
+            rows=sum(len(one.values) for one in series),
+            notes=about["notes"],
+            raw=origin,
+            settings=settings,
+            left_out=json.loads(json.dumps(left_out)),
+        )
+        write_record(record, made, {out: table})
     lacking = words_on(left_out)
     print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
     if about["standin"]:

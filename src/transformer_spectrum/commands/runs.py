@@ -23,14 +23,15 @@ COLUMNS = {
     "validation_loss": "validation loss",
     "test_mae": "test MAE",
     "stable_rank": "stable rank",
+    "stop_reason": "ended",
 }
 
 
 def add(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Lists the runs under runs/, the oldest of each name first: validation loss of the best step, free-running "
-        "test MAE in scaled units, and the mean stable rank of the square matrices at the best step. What is not there "
-        "yet is blank."
+        "test MAE in scaled units, the mean stable rank of the square matrices at the last step, and why the training "
+        "ended. What is not there yet is blank."
     )
     command.add_argument(
         "--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where they are; %(default)s"
@@ -64,6 +65,7 @@ def _row(folder: RunFolder, about: dict[str, Any], root: Path) -> dict[str, Any]
         "validation_loss": scores.get("best_validation_loss"),
         "test_mae": scores.get("free_running", {}).get("mae"),
         "stable_rank": metrics.get("stable_rank"),
+        "stop_reason": scores.get("stop_reason"),
     }
 
 

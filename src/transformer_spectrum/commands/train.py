@@ -121,7 +121,8 @@ def _result(folder: RunFolder) -> str:
     scores = read_json(folder.metrics / "scores.json")
     mae = scores["free_running"].get("mae")
     return (
-        f"{folder.path}: validation loss {scores['best_validation_loss']:.4g} at step {scores['best_step']}, "
+        f"{folder.path}: {scores['stop_reason']}; "
+        f"validation loss {scores['best_validation_loss']:.4g} at step {scores['best_step']}, "
         f"test MAE {'not computed' if mae is None else f'{mae:.4g}'} (free-running, scaled units); "
         f"figures in {folder.figures}"
     )

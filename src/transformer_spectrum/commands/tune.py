@@ -99,7 +99,7 @@ def run(chosen: argparse.Namespace) -> None:
         InputError: see `trials.tune`; an unknown loss too, or an overlay of somebody else.
         OSError: the overlay cannot be written.
     """
-    from transformer_spectrum.files import write_text
+    from transformer_spectrum.files import atomic_together, write_text
     from transformer_spectrum.ownership import check_file, record_beside, write_record
     from transformer_spectrum.trials import tune  # here: the other commands need no torch
 
@@ -120,8 +120,9 @@ def run(chosen: argparse.Namespace) -> None:
     for option, name in COLUMNS.items():
         dataset += [option, getattr(chosen, name)] if getattr(chosen, name) else []
     assignments = [word for text in chosen.set for word in ("--set", text)]
-    write_text(out, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
-    write_record(record_beside(out), {"made_by": "transformer-spectrum tune"}, (out,))
+    with atomic_together(record_beside(out), out) as (record, text):
+        write_text(text, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
+        write_record(record, {"made_by": "transformer-spectrum tune"}, {out: text})
     command = f"transformer-spectrum {'train' if tuning.optimizer == 'adam' else f'train-{tuning.optimizer}'}"
     how = f"make experiment OVERLAY={out}" if Path("dvc.yaml").is_file() else f"{command} --params {out}"
     print(f"{out}: try it with {how}")

@@ -24,7 +24,7 @@ import pandas as pd
 
 from transformer_spectrum.data.downloads import Unreachable, download, is_url, shown
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, read_json, sha256, write_json
+from transformer_spectrum.files import atomic_together, read_json, sha256, write_json
 from transformer_spectrum.ownership import is_own
 from transformer_spectrum.provenance import describe_source
 
@@ -257,8 +257,10 @@ def fetch(
     for folder in folders:
         hint = f"to use it, call it {export.file_name} and name its folder as data.mirror"
         check_replaceable(folder, DATA_FILE, hint)
-    with _errors_name(Path(folders[0]) / DATA_FILE), contextlib.ExitStack() as stack:
-        made = [stack.enter_context(atomic_folder(folder, own=(DATA_FILE, PROVENANCE_FILE))) for folder in folders]
+    with (
+        _errors_name(Path(folders[0]) / DATA_FILE),
+        atomic_together(folders=folders, own=(DATA_FILE, PROVENANCE_FILE)) as made,
+    ):
         path = made[0] / DATA_FILE
         about, tried = _obtain(export, mirror, path)
         if about is None and on_unreachable == "fail":

@@ -1,7 +1,14 @@
-"""What a training reports while it runs: a folder of DVCLive, and an MLflow run where one is named."""
+"""What a training reports while it runs: a folder of DVCLive, and an MLflow run where one is named.
+
+The folder and that of the weights belong together. DVCLive writes in place, so that a training can be watched; the old
+folder waits aside until the weights have been put in their place, which is the step that makes a training done. Which
+of the two folders of metrics belongs to the weights that are there, scores.json says: it names the checksum of their
+history.
+"""
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import sqlite3
@@ -16,8 +23,10 @@ from dvclive.live import Live
 from transformer_spectrum.circumstances import circumstances
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import carry_over, read_json, write_json
+from transformer_spectrum.history import belong_together
 from transformer_spectrum.interruption import Interrupted
 from transformer_spectrum.record.mlflow_run import MLflowRun, Tracking, leaves
+from transformer_spectrum.replacement import VANISHED
 
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
@@ -26,6 +35,8 @@ CIRCUMSTANCES_FILE = "circumstances.json"
 OWN_FILES = ("metrics.json", SCORES_FILE, CIRCUMSTANCES_FILE)
 CURVES = Path("plots/metrics")
 SECONDS_BETWEEN_SUMMARIES = 1.0
+NOT_YET_SENT = "not all was sent: the training was stopped meanwhile"
+"""What scores.json says of MLflow until the last file has come through."""
 
 
 class _Live(Live):
@@ -68,23 +79,32 @@ class Recorder:
         folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv, scores.json and
             circumstances.json (commit, experiment, date, machine). What else lies in it stays.
         tracking: sends the same to MLflow, whose failures end nothing; None = not.
+        models: the folder that it belongs to, such as models/adam.
     Raises:
         InputError: MLflow is not installed, or its address is none.
     """
 
-    def __init__(self, folder: str | Path, tracking: Tracking | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, tracking: Tracking | None = None, models: Path | None = None) -> None:
+        self.folder, self.models = Path(folder), models
         self.previous = self.folder.with_name(f".{self.folder.name}.previous")
         self.live: _Live | None = None
-        self._begun, self._summarised = False, -math.inf
+        self._begun, self._ended, self._summarised = False, False, -math.inf
+        self._identity: tuple[int, int] | None = None
+        self._rows: dict[str, int] = {}
         self._run = None if tracking is None else MLflowRun(tracking)
 
     def __enter__(self) -> Recorder:
-        # A process that was killed has left the good folder aside.
+        # A process that was killed has left the good folder aside, or has not removed the old one any more.
         if self.previous.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.previous.replace(self.folder)
+            if self._is_whole():
+                shutil.rmtree(self.previous)
+            else:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.previous.replace(self.folder)
         return self
+
+    def _is_whole(self) -> bool:
+        return self.models is not None and belong_together(self.models, self.folder)
 
     def _begin(self) -> _Live:
         self._begun = True
@@ -94,18 +114,34 @@ class Recorder:
             live = _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
             if self.previous.is_dir():
                 carry_over_of_others(self.previous, self.folder)
-            return live
         except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
             raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
+        self._identity = self.folder.stat().st_dev, self.folder.stat().st_ino
+        return live
+
+    def _curve(self, name: str) -> Path:
+        return self.folder / "plots" / "metrics" / f"{name}.tsv"
+
+    def _check(self, path: Path) -> None:
+        """DVCLive would make a folder or a curve that somebody has removed anew, and go on with half of it."""
+        there = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
+        if not there or not path.exists():
+            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if there else self.folder))
 
     def step(self, index: int, scalars: Mapping[str, float]) -> None:
-        """Logs the scalars of one step."""
+        """Logs the scalars of one step.
+
+        Raises:
+            FileNotFoundError: the folder, or a curve in it, was removed meanwhile.
+        """
         if self.live is None:
             self.live = self._begin()
             write_json(self.folder / CIRCUMSTANCES_FILE, circumstances())
         self.live.step = self.live.summary["step"] = index  # where it ends, DVCLive takes the step from the summary
         for name, value in scalars.items():
+            self._check(self._curve(name) if name in self._rows else self.folder)
             self.live.log_metric(name, float(value))
+            self._rows[name] = self._rows.get(name, 0) + 1
         if time.monotonic() - self._summarised >= SECONDS_BETWEEN_SUMMARIES:
             self.live.make_summary()
             self._summarised = time.monotonic()
@@ -113,29 +149,46 @@ class Recorder:
             self._run.step(index, scalars)
 
     def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
-        """What the training came to.
+        """What the training came to; completes the folder, for the weights to be put in their place then.
 
         Args:
             headline: last values of some of `HEADLINE`.
             scores: all there is to say, for scores.json.
+        Raises:
+            FileNotFoundError: the folder, or a curve in it, was removed meanwhile.
         """
         if self.live is None:
             raise ValueError("a result without a step")
         self.live.summary.update(headline)
-        write_json(self.folder / SCORES_FILE, scores)
+        for name, rows in self._rows.items():
+            path = self._curve(name)
+            self._check(path)
+            if path.read_bytes().count(b"\n") != rows + 1:
+                raise OSError(errno.EIO, "was changed while it was being written", str(path))
+        write_json(self.folder / SCORES_FILE, {**scores, **({} if self._run is None else {"mlflow": NOT_YET_SENT})})
+        self.live.end()
+        self._ended = True
         if self._run is not None:
             curves = self.live.summary
             numbers = {n: x for n, x in leaves(scores) if isinstance(x, int | float) and n not in curves}
             self._run.step(self.live.step, numbers, final=True)
 
     def keep(self, models: Path) -> None:
-        """Sends the files of a finished training to MLflow, where one is named; scores.json says if that failed."""
+        """Removes the old folder, for the training is done, and sends its files to MLflow, where one is named.
+
+        Args:
+            models: with the training's files.
+        Raises:
+            FileNotFoundError: the folder, or scores.json, which says what was not sent, was removed meanwhile.
+        """
+        shutil.rmtree(self.previous, ignore_errors=True)
         if self._run is None:
             return
         reason = self._run.finish(models)
-        if reason:
-            path = self.folder / SCORES_FILE
-            write_json(path, {**read_json(path), "mlflow": f"not all was sent: {reason}"})
+        path = self.folder / SCORES_FILE
+        self._check(path)
+        scores = {name: value for name, value in read_json(path).items() if name != "mlflow"}
+        write_json(path, {**scores, **({"mlflow": f"not all was sent: {reason}"} if reason else {})})
 
     def _restore(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -146,16 +199,17 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            if self._begun:
+            if self._begun and not self._is_whole():
                 self._restore()
             if self._run is not None:
                 self._run.stop("KILLED" if isinstance(error, Interrupted) else "FAILED")
             return
         if self.live is None:
             return
-        try:
-            self.live.end()
-        except BaseException:
-            self._restore()
-            raise
+        if not self._ended:
+            try:
+                self.live.end()
+            except BaseException:
+                self._restore()
+                raise
         shutil.rmtree(self.previous, ignore_errors=True)

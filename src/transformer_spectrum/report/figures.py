@@ -20,6 +20,7 @@ from transformer_spectrum.report.style import (
     Caption,
     colour_of,
     display_name,
+    draw_curve,
     family_title,
     finish,
     house_style,
@@ -28,6 +29,7 @@ from transformer_spectrum.report.style import (
     new_figure,
     null_handle,
     null_line,
+    show_constants,
 )
 from transformer_spectrum.report.summary import Summary
 from transformer_spectrum.report.tables import EVOLUTION_METRICS, HEAT_METRICS, density, esd_edges
@@ -66,7 +68,7 @@ def metric_labels(settings: SpectraParams) -> dict[str, str]:
 def evolution(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = False) -> Figure:
     """Every metric against steps, a row each; a column for each family of matrices; a line for each optimizer.
 
-    With `budget`, against evaluations on a logarithmic axis, which has no place for step 0.
+    With `budget`, against evaluations on a logarithmic axis, which has no place for step 0 unless that is all there is.
     """
     reference = next(iter(summaries.values()))
     families, labels = list(reference.families), metric_labels(reference.settings)
@@ -82,10 +84,19 @@ def evolution(summaries: Mapping[str, Summary], caption: Caption, *, budget: boo
             grid[-1, column].set_xlabel("evaluations" if budget else "step")
         if budget:
             log_axes(grid[0, 0], "x")
+        else:
+            grid[0, 0].xaxis.get_major_locator().set_params(integer=True)
         figure.align_ylabels(grid[:, 0])
         legend_above(figure, list(summaries), null_handle())
         title = "How the spectra evolve" + (", by budget" if budget else "")
         return finish(figure, title, caption, ALPHA_NOTE)
+
+
+def budget_of(summaries: Mapping[str, Summary], optimizer: str) -> np.ndarray:
+    """(S,) evaluations so far; NaN where there are none, unless no training has any, so that the axis stays linear."""
+    some = any((summary.history.evaluations > 0).any() for summary in summaries.values())
+    evaluations = summaries[optimizer].history.evaluations
+    return np.where(evaluations > 0, evaluations, np.nan) if some else evaluations.astype(np.float64)
 
 
 def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str, budget: bool) -> None:
@@ -99,11 +110,14 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
         return
     for optimizer, mean in means.items():
         history, colour = summaries[optimizer].history, colour_of(optimizer)
-        steps = np.where(history.steps > 0, history.evaluations, np.nan) if budget else history.steps
+        steps = history.steps
+        if budget:
+            trained = len(steps) > 1  # else step 0 is all there is
+            steps = np.where((steps > 0) | (not trained), budget_of(summaries, optimizer), np.nan)
         if metric == "ks_alpha":
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
             mean = _running_median(mean)
-        axes.plot(steps, mean, color=colour)
+        draw_curve(axes, steps, mean, color=colour)
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
         axes.axhline(initial, zorder=1, **null_line())
@@ -111,9 +125,7 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
     if np.isfinite([low, high]).all():
         axes.axhspan(low, high, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0)
     axes.margins(y=0.12)
-    low, high = axes.get_ylim()
-    if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
-        axes.set_ylim(low - 0.5, high + 0.5)
+    show_constants(axes)
     axes.yaxis.get_major_locator().set_params(nbins=4)
     if metric == "ks_alpha":
         _tail_facts(axes, summaries, family)
@@ -241,7 +253,8 @@ def draw_ratios(axes: Axes, summary: Summary, family: str) -> None:
         last = position == summary.tracked[-1]
         look = {"linewidth": 1.8, "zorder": 3} if last else {"linewidth": 1.1, "zorder": 2}
         axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colours.to_rgba(i), **look)
-    axes.axhline(1.0, **{**null_line(), "zorder": 4})
+    ranks = np.arange(1, len(summary.mean_singular_values(family, 0)) + 1)
+    axes.plot(ranks, np.ones(len(ranks)), **{**null_line(), "zorder": 4})
     axes.yaxis.get_major_locator().set_params(nbins=4)
 
 

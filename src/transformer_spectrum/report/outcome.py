@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.report.figures import singular_value_ratios, titled
+from transformer_spectrum.report.figures import budget_of, singular_value_ratios, titled
 from transformer_spectrum.report.style import (
     NULL_COLOUR,
     TRUTH_COLOUR,
     Caption,
     band_handle,
     colour_of,
+    draw_curve,
     finish,
     house_style,
     legend_above,
@@ -39,15 +40,17 @@ def loss_curves(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         for optimizer, summary in summaries.items():
             history, colour = summary.history, colour_of(optimizer)
             best = int(np.flatnonzero(history.steps == history.best_step)[0])
-            for axes, x in ((by_step, history.steps), (by_budget, _budget(summary))):
-                axes.plot(x, history.loss, linewidth=0.7, alpha=0.5, color=colour)
-                axes.plot(x, history.validation_loss, linewidth=1.9, color=colour)
+            for axes, x in ((by_step, history.steps), (by_budget, budget_of(summaries, optimizer))):
+                draw_curve(axes, x, history.loss, linewidth=0.7, alpha=0.5, color=colour)
+                draw_curve(axes, x, history.validation_loss, linewidth=1.9, color=colour)
                 dot = {"markersize": 7, "color": colour, "markeredgecolor": "white", "zorder": 5}
                 axes.plot(x[best], history.validation_loss[best], "o", **dot)
+        by_step.xaxis.get_major_locator().set_params(integer=True)
         by_step.set_xlabel("step (an epoch of Adam, a generation of ES and GA)")
         by_step.set_ylabel(f"loss: {caption.loss}\n({caption.loss_unit})")
         by_budget.set_xlabel(BUDGET_LABEL)
         log_axes(by_budget, "x")
+        _log_losses(by_step, summaries)
         grey = "#555555"
         extra = (
             Line2D([], [], color=grey, linewidth=0.7, alpha=0.6, label="training"),
@@ -58,9 +61,13 @@ def loss_curves(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         return finish(figure, "Loss", caption)
 
 
-def _budget(summary: Summary) -> np.ndarray:
-    """Evaluations so far; NaN at the start, which a logarithmic axis cannot show."""
-    return np.where(summary.history.evaluations > 0, summary.history.evaluations, np.nan)
+def _log_losses(axes: Axes, summaries: Mapping[str, Summary]) -> None:
+    """A logarithmic axis where losses lie so far apart, as before a divergence, that a linear one shows one of them."""
+    histories = [summary.history for summary in summaries.values()]
+    losses = np.concatenate([curve for history in histories for curve in (history.validation_loss, history.loss)])
+    losses = losses[np.isfinite(losses)]
+    if losses.min() > 0 and losses.max() > 1000 * losses.min():
+        log_axes(axes, "y")
 
 
 def forecasts(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most: int = 6, feature: int = 0) -> Figure:
@@ -116,10 +123,12 @@ def overview(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         figure = new_figure(12.6, 4.2)
         budget, ranks, spectrum = figure.subplots(1, 3, width_ratios=(1, 1.1, 1))
         for optimizer, summary in summaries.items():
-            budget.plot(_budget(summary), summary.history.validation_loss, color=colour_of(optimizer))
-        log_axes(budget, "x")
+            evaluations = budget_of(summaries, optimizer)
+            draw_curve(budget, evaluations, summary.history.validation_loss, color=colour_of(optimizer))
         budget.set_xlabel(BUDGET_LABEL)
         budget.set_ylabel(f"{caption.loss}\n({caption.loss_unit})")
+        log_axes(budget, "x")
+        _log_losses(budget, summaries)
         budget.set_title("Validation loss", loc="left", fontweight="bold")
         _stable_ranks(ranks, summaries)
         _last_spectrum(spectrum, summaries)
@@ -167,8 +176,8 @@ def _last_spectrum(axes: Axes, summaries: Mapping[str, Summary]) -> None:
         ratios = singular_value_ratios(summary, family, -1)
         axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colour_of(optimizer))
     axes.axhline(1.0, **{**null_line(), "zorder": 4})
-    log_axes(axes, "x")
     axes.set_xlabel("rank")
     axes.set_ylabel("singular value over the initial one")
+    log_axes(axes, "x")
     words = titled(reference, family).split("\n")[0]
     axes.set_title(f"Singular values, {words}", loc="left", fontweight="bold")

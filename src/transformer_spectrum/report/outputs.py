@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, read_arrays, write_csv, write_json
+from transformer_spectrum.files import atomic_together, read_arrays, write_csv, write_json
 from transformer_spectrum.history import History
 from transformer_spectrum.params import Params
 from transformer_spectrum.progress import Progress
@@ -54,13 +54,16 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         models: optimizer -> folder of its training.
         caption: of the figures.
         plots: folder for the figures and their tables; what else lies in it stays.
-        metrics: folder for spectra.json and the long tables spectra_history, spectra_nulls and spectra_tails.csv.
+        metrics: folder for spectra.json and the long tables spectra_history, spectra_nulls and spectra_tails.csv; these
+            and `plots` are put in place together, `plots` last.
     Raises:
         InputError: see `read_forecasts` and `summarize`.
     """
     forecast, summaries = read_forecasts(models), summaries_of(params, models)
     mark = style.STANDIN if caption.standin else ""
-    with atomic_folder(plots, own=()) as folder:
+    names = ("spectra_history.csv", "spectra_nulls.csv", "spectra_tails.csv", "spectra.json")
+    with atomic_together(*(metrics / name for name in names), folders=[plots], own=()) as (*files, folder):
+        history, nulls, tails, headline = files
         for name, header, rows in (
             ("spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
             ("heatmap", tables.HEATMAP, tables.heatmap(summaries)),
@@ -85,7 +88,7 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             for count, (name, draw) in enumerate(drawings.items(), start=1):
                 style.save(draw(caption=caption), folder / f"{name}.png")
                 progress.update(count)
-        write_csv(metrics / "spectra_history.csv", details.SPECTRA_HISTORY, details.spectra_history(summaries))
-        write_csv(metrics / "spectra_nulls.csv", details.SPECTRA_NULLS, details.spectra_nulls(summaries))
-        write_csv(metrics / "spectra_tails.csv", details.SPECTRA_TAILS, details.spectra_tails(summaries))
-        write_json(metrics / "spectra.json", {"standin_data": int(caption.standin), **tables.headline(summaries)})
+        write_csv(history, details.SPECTRA_HISTORY, details.spectra_history(summaries))
+        write_csv(nulls, details.SPECTRA_NULLS, details.spectra_nulls(summaries))
+        write_csv(tails, details.SPECTRA_TAILS, details.spectra_tails(summaries))
+        write_json(headline, {"standin_data": int(caption.standin), **tables.headline(summaries)})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformer_spectrum.report import page_origin, page_tables, page_text
 from transformer_spectrum.report.html import document, items
-from transformer_spectrum.report.page_figures import Figure, figures
+from transformer_spectrum.report.page_figures import Figure, figures, missing
 from transformer_spectrum.report.page_inputs import Run
 from transformer_spectrum.report.style import display_name
 from transformer_spectrum.vega.page import libraries, licences
@@ -110,7 +110,7 @@ REST = (
 
 
 def _rest(run: Run) -> Iterator[str]:
-    found = page_text.warnings(run)
+    found = [*page_text.warnings(run), *missing(run)]
     contents = {
         "tails": page_tables.tails(run).html(),
         "warnings": items(found) if found else "<p>Every score and every fit has a value.</p>",

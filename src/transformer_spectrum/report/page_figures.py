@@ -48,8 +48,24 @@ class Figure:
 
 
 def figures(run: Run) -> list[Figure]:
-    """All figures, in the page's order."""
-    return [made(run) for made in (moved, loss, evolution, esd, singular_values, heatmap, forecasts)]
+    """All figures that have anything to show, in the page's order."""
+    made = (make(run) for make in (moved, loss, evolution, esd, singular_values, heatmap, forecasts))
+    return [figure for figure in made if figure is not None]
+
+
+def missing(run: Run) -> list[str]:
+    """A line for each figure that has nothing to show, as where every weight is 0."""
+    names = {figure.name for figure in figures(run)}
+    return [f"The figure {title!r} is left out: {reason}." for name, title, reason in MAY_LACK if name not in names]
+
+
+MAY_LACK = (
+    ("moved", "What moved, and how far from its null", "no family has a null that varies"),
+    ("evolution", "How the spectra evolve", "no metric has a value"),
+    ("esd", "Spectral densities", "no eigenvalue is positive"),
+    ("singular-values", "Singular values", "none is positive"),
+    ("layers", "Where in the model", "no matrix has a change since step 0 that can be told"),
+)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -73,12 +89,14 @@ def _numbers(columns: Sequence[str], but: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if name not in but)
 
 
-def moved(run: Run) -> Figure:
+def moved(run: Run) -> Figure | None:
     """How far each family's spectrum came from its null."""
     known = [one for one in run.shifts if one.z is not None]
     columns = ("optimizer", "family", "metric", "initial", "last", "percent", "z")
     rows = ((one.optimizer, one.family, one.metric, one.initial, one.last, one.percent, one.z) for one in known)
     metrics = list(dict.fromkeys(one.metric for one in known))
+    if not metrics:
+        return None
     return Figure(
         "moved",
         "What moved, and how far from its null",
@@ -123,9 +141,11 @@ def loss(run: Run) -> Figure:
     )
 
 
-def evolution(run: Run) -> Figure:
+def evolution(run: Run) -> Figure | None:
     """Every metric against steps and evaluations."""
     table = run.curves["spectra_evolution"]
+    if not table:
+        return None
     columns = ("optimizer", "step", "evaluations", "family", "metric", "value", "initial", "null_low", "null_high")
     rows = (
         (*(row[name] for name in columns[:5]), *_floats(row, "value", "initial", "null_low", "null_high"))
@@ -159,9 +179,11 @@ def _with_progress(table: Rows) -> Callable[[dict[str, str]], str]:
     return progress
 
 
-def esd(run: Run) -> Figure:
+def esd(run: Run) -> Figure | None:
     """Empirical spectral densities."""
     table = run.curves["esd"]
+    if not table:
+        return None
     progress = _with_progress(table)
     columns = ("optimizer", "step", "progress", "family", "eigenvalue", "density")
     rows = (
@@ -182,9 +204,11 @@ def esd(run: Run) -> Figure:
     )
 
 
-def singular_values(run: Run) -> Figure:
+def singular_values(run: Run) -> Figure | None:
     """Singular values by rank."""
     table = run.curves["singular_values"]
+    if not any(float(row["value"]) > 0 for row in table):
+        return None
     progress = _with_progress(table)
     columns = ("optimizer", "step", "progress", "family", "rank", "value", "initial")
     largest = {
@@ -209,9 +233,11 @@ def singular_values(run: Run) -> Figure:
     )
 
 
-def heatmap(run: Run) -> Figure:
+def heatmap(run: Run) -> Figure | None:
     """Every matrix at every step."""
     table = run.curves["heatmap"]
+    if not table:
+        return None
     names = {int(row["row"]): row["matrix"] for row in table}
     listed = [names.get(i, "") for i in range(max(names) + 1)]
     columns = ("optimizer", "step", "row", "metric", "value", "change")

@@ -16,6 +16,8 @@ from transformer_spectrum.report.style import Caption, caption_of
 
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
+MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
+"""Of them, those that a legal training may have nothing for, as where every weight is 0."""
 
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
@@ -127,23 +129,29 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         InputError: a file is missing, corrupt, or of another run than the others.
     """
     provenance = read_json(root / "data/processed/provenance.json")
-    curves = {name: read_table(root / f"plots/{name}.csv") for name in CURVES}
+    curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
+    if not curves["esd"] and any(float(row["value"]) > 0 for row in curves["singular_values"]):
+        raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
     return Run(
         params=params,
         caption=caption_of(params, bool(provenance["standin"])),
         trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
         shifts=tuple(_shifts(curves["spectra_evolution"])),
         curves=curves,
-        tails=read_table(root / "metrics/spectra_tails.csv"),
+        tails=read_table(root / "metrics/spectra_tails.csv", may_be_empty=True),
         spectra=read_json(root / "metrics/spectra.json"),
         data=read_json(root / "metrics/data.json"),
         provenance=provenance,
     )
 
 
-def read_table(path: Path, delimiter: str = ",") -> Rows:
+def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) -> Rows:
     """The rows of a CSV with a header.
 
+    Args:
+        path: of the CSV.
+        delimiter: between its cells.
+        may_be_empty: whether the header alone is enough.
     Raises:
         InputError: the file is missing or has no row.
     """
@@ -153,8 +161,9 @@ def read_table(path: Path, delimiter: str = ",") -> Rows:
         raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
-    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-    if not rows:
+    table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    rows = list(table)
+    if not rows and not (may_be_empty and table.fieldnames):
         raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
     return rows
 

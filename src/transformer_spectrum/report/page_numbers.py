@@ -62,12 +62,17 @@ def ends(run: Run) -> Table:
 def _by_family(run: Run, curve: str, caption: str, value: str) -> Table:
     """A value of each family at the start and at each training's last tracked step: the largest of a column."""
     table, rows = run.curves[curve], []
-    last = {name: max(int(row["step"]) for row in table if row["optimizer"] == name) for name in run.trainings}
+    last = {
+        name: max((int(row["step"]) for row in table if row["optimizer"] == name), default=0) for name in run.trainings
+    }
     for family in dict.fromkeys(row["family"] for row in table):
         mine = [row for row in table if row["family"] == family]
-        start = max(float(row[value]) for row in mine if row["step"] == "0")
+        start = max((float(row[value]) for row in mine if row["step"] == "0"), default=None)
         tops = (
-            max(float(row[value]) for row in mine if row["optimizer"] == name and int(row["step"]) == step)
+            max(
+                (float(row[value]) for row in mine if (row["optimizer"], row["step"]) == (name, str(step))),
+                default=None,
+            )
             for name, step in last.items()
         )
         rows.append((words(family), _short(start), *map(_short, tops)))

@@ -64,7 +64,9 @@ def tip(*fields: tuple[str, str, str]) -> list[Spec]:
 
 
 def axis(field: str, title: str | None, *, log: bool = False, **scale: Any) -> Spec:
-    """A quantitative axis that need not begin at 0."""
+    """A quantitative axis that need not begin at 0; the title of a logarithmic one says what it is."""
+    if log and title and not title.startswith("="):
+        title = f"{title} (log)"
     kind = {"type": "log"} if log else {"zero": False}
     ticks = {"tickCount": 4, **({"format": "~g"} if log else {})}
     return {

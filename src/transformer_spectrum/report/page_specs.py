@@ -42,7 +42,7 @@ def moved(families: Sequence[str], optimizers: Sequence[str], metrics: Sequence[
         "axis": {"labelExpr": WORDS, "labelLimit": 170},
     }
     offset = {"field": "optimizer", "type": "nominal", "sort": list(optimizers)}
-    title = "= 'z of the ' + replace(metric, /_/g, ' ')"
+    title = "= 'z of the ' + replace(metric, /_/g, ' ') + ' (symmetric log)'"
     ticks = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
     x = {
         "field": "z",
@@ -127,9 +127,10 @@ def evolution(families: Sequence[str], optimizers: Sequence[str], metrics: Seque
     x = {
         "field": "x",
         "type": "quantitative",
-        "title": "= across",
+        "title": "= across + ' (symmetric log)'",
         "scale": {"type": "symlog", "constant": 1, "nice": False},
-        "axis": {"values": TICKS, "format": "~s", "labelOverlap": True},
+        # Not `format`, by which Vega gives all ticks the unit of the largest: 0k for 0, for 1 and for 200.
+        "axis": {"values": TICKS, "labelExpr": "format(datum.value, '~s')", "labelOverlap": True},
     }
     title = "= replace(metric, /_/g, ' ')"  # the same in every layer, or Vega-Lite drops it
     y = axis("value", title)

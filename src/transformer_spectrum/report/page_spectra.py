@@ -30,7 +30,7 @@ def density(families: Sequence[str], optimizers: Sequence[str]) -> Spec:
 
 def singular_values(families: Sequence[str], optimizers: Sequence[str]) -> Spec:
     """Singular values by rank on log-log axes: over the initial ones of the same rank, which shows more, or bare."""
-    y = axis("y", "= shown === 'ratio' ? 'over the initial one' : 'singular value'", log=True)
+    y = axis("y", "= (shown === 'ratio' ? 'over the initial one' : 'singular value') + ' (log)'", log=True)
     spec = _spectrum(families, optimizers, axis("rank", "rank", log=True), y, "d")
     labels = ["over the initial ones", "in weight units"]
     spec["params"].append(select("shown", "values", ["ratio", "value"], labels))
@@ -49,7 +49,7 @@ def _spectrum(families: Sequence[str], optimizers: Sequence[str], x: Spec, y: Sp
     tooltip = tip(
         ("optimizer", "optimizer", ""),
         ("step", "step", ",d"),
-        (x["field"], x["title"], form),
+        (x["field"], x["title"].removesuffix(" (log)"), form),
         (y["field"], "density" if y["field"] == "density" else "value", ".4g"),
     )
     layers = [

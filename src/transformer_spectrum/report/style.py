@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 
 from transformer_spectrum.data.catalogue import CATALOGUE
@@ -193,16 +193,75 @@ def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> N
     ).set_in_layout(False)
 
 
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
+    """A line, and a dot where a value has no neighbour, so that a history of one step is seen too."""
+    drawn = np.isfinite(x) & np.isfinite(y)
+    alone = drawn & ~np.append(drawn[1:], False) & ~np.append(False, drawn[:-1])
+    axes.plot(x, y, **look)
+    if alone.any():
+        axes.plot(
+            np.asarray(x)[alone], np.asarray(y)[alone], **{**look, "linestyle": "", "marker": ".", "markersize": 7}
+        )
+
+
+def show_constants(axes: Axes) -> None:
+    """Widens a vertical axis that would show nothing but rounding."""
+    low, high = axes.get_ylim()
+    if high - low < 1e-6 * max(abs(low), abs(high)):
+        axes.set_ylim(low - 0.5 * max(1.0, abs(low)), high + 0.5 * max(1.0, abs(high)))
+
+
 def log_axes(axes: Axes, which: str = "xy") -> None:
-    """Logarithmic axes with readable labels: plain 1, 2, 5 over short ranges, few powers of ten over long ones."""
+    """Logarithmic axes with at least three plain labels, few powers of ten over long ranges; an axis's label says so.
+
+    An axis on which nothing is positive stays linear.
+    """
     for name in which:
         axis = getattr(axes, f"{name}axis")
+        siblings = getattr(axes, f"get_shared_{name}_axes")().get_siblings(axes)
+        if not np.isfinite(min(getattr(panel, f"{name}axis").get_minpos() for panel in siblings)):
+            continue
         axes.set(**{f"{name}scale": "log"})
-        low, high = axis.get_view_interval()
-        decades = np.log10(high / low)
         axis.set_minor_locator(NullLocator())
-        if decades < 2:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 7)))
-            axis.set_major_formatter(FormatStrFormatter("%g"))
-        else:
+        low, high = axis.get_view_interval()
+        ticks = log_ticks(low, high)
+        if ticks is None:
             axis.get_major_locator().set_params(numticks=5)
+        else:
+            axis.set_major_locator(FixedLocator(ticks))
+            axis.set_major_formatter(FuncFormatter(lambda value, _, span=high / low: log_label(value, span)))
+        if axis.get_label_text() and "log" not in axis.get_label_text():
+            axis.set_label_text(f"{axis.get_label_text()} (log)")
+
+
+MANTISSAS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""Of ticks, the coarsest first."""
+
+
+def log_ticks(low: float, high: float) -> np.ndarray | None:
+    """Three round numbers or more between the two, both positive; None where powers of ten are enough."""
+    if np.log10(high / low) >= 3:
+        return None
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for mantissas in MANTISSAS:
+        ticks = np.outer(powers, mantissas).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= 3:
+            return ticks
+    ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10], min_n_ticks=3).tick_values(low, high)
+    return ticks[(ticks >= low) & (ticks <= high)]
+
+
+def log_label(value: float, span: float) -> str:
+    """A number on a logarithmic axis, with the digits that tell it from its neighbours.
+
+    Args:
+        value: positive.
+        span: the largest number on the axis over the smallest, > 1.
+    """
+    digits = max(2, int(np.ceil(-np.log10(max(span - 1, 1e-12)))) + 3)
+    if 1e-4 <= value < 1e5 or digits > 4:
+        return f"{value:.{max(digits, 6)}g}"
+    power = int(np.floor(np.log10(value) + 1e-9))
+    mantissa = f"{value / 10.0**power:.{digits}g}"
+    return f"$10^{{{power}}}$" if mantissa == "1" else rf"${mantissa}\times10^{{{power}}}$"

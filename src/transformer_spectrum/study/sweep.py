@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from transformer_spectrum.files import atomic_together
 from transformer_spectrum.interruption import Interruption
 from transformer_spectrum.progress import Progress
 from transformer_spectrum.study import processes, work
@@ -171,15 +172,17 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
     """Tables and figures of the cells that are done; whether all are."""
     from transformer_spectrum.study.figures import write_figures
 
-    counts = write_cells(cells, store, failures)
     diverged = {
         cell.place
         for cell in cells
         if cell.place not in failures and read_record(store.training(cell))["outcome"]["diverged"]
     }
     done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
-    write_table(done, store, work.MATRICES, store.root / "table.csv")
-    write_table(done, store, work.FAMILIES, store.root / work.FAMILIES)
+    names = ("table.csv", work.FAMILIES, "cells.csv")
+    with atomic_together(*(store.root / name for name in names)) as (matrices, families, table):  # of the same cells
+        write_table(done, store, work.MATRICES, matrices)
+        write_table(done, store, work.FAMILIES, families)
+        counts = write_cells(cells, store, failures, table)
     store.claim()
     write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures", metrics)
     bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])

@@ -29,13 +29,14 @@ CELLS = ("study", "dataset", "loss", "optimizer", "seed", "status", "reason", *O
 """Status: done, diverged (a loss that was not finite; `stop_reason` says where) or failed (`reason` says why)."""
 
 
-def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]) -> dict[str, int]:
-    """Writes cells.csv, a row for every cell that was asked for.
+def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str], path: Path) -> dict[str, int]:
+    """Writes a row for every cell that was asked for.
 
     Args:
         cells: all of the study, in order.
         store: its folder.
         failures: place -> reason, of the cells that have no result.
+        path: the CSV file.
     Returns:
         Status -> count.
     """
@@ -48,7 +49,7 @@ def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]
         status = "failed" if cell.place in failures else "diverged" if outcome["diverged"] else "done"
         counts[status] += 1
         rows.append((*cell.key, status, failures.get(cell.place, ""), *(outcome.get(name) for name in OUTCOME)))
-    write_csv(store.root / "cells.csv", CELLS, rows)
+    write_csv(path, CELLS, rows)
     return counts
 
 

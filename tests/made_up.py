@@ -1,0 +1,113 @@
+"""Made-up trainings and everything that the report reads of them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.files import write_csv, write_json, write_text
+from transformer_spectrum.history import History
+from transformer_spectrum.report import details, tables
+from transformer_spectrum.snapshots import Snapshots
+
+ROOT = Path(__file__).parents[1]
+ORIGIN = {
+    "source": "synthetic",
+    "standin": False,
+    "location": "noise, smoothed",
+    "sha256": "a" * 64,
+    "bytes": 1234,
+    "rows": 9,
+    "notes": [],
+}
+DESCRIPTION = {
+    **{split: {"windows": 3, "dropped_constant": 1, "sgt": {"converged": True}} for split in ("train", "validation")},
+    "test": {"windows": 3, "dropped_constant": 0, "sgt": {"converged": False}},
+    "baselines": {"persistence": {"mae": 1.0}, "context_mean": {"mae": 0.75}},
+    "reasons": {"baselines.persistence.mape": "not computed: truth takes negative values"},
+}
+ATTENTION = ("query", "key", "value", "output")
+
+
+def layout(width, layers=2, token=12):
+    """Names, families and shapes of a small transformer's matrices."""
+    specs = [("context_embedding", "embedding", (width, token)), ("target_embedding", "embedding", (width, token))]
+    for side, blocks in (("encoder", ("self_attention",)), ("decoder", ("self_attention", "cross_attention"))):
+        for layer in range(layers):
+            for block in blocks:
+                specs += [(f"{side}.{layer}.{block}.{part}", f"{side}_{block}", (width, width)) for part in ATTENTION]
+            specs.append((f"{side}.{layer}.feed_forward.up", "feed_forward", (2 * width, width)))
+            specs.append((f"{side}.{layer}.feed_forward.down", "feed_forward", (width, 2 * width)))
+    specs.append(("readout", "readout", (token, width)))
+    return specs
+
+
+def training(optimizer, steps, specs, seed=0):
+    """A History whose matrices drift in the optimizer's manner from one common start, and all its weights."""
+    start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
+    singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
+    weights = {}
+    for m, (name, _, shape) in enumerate(specs):
+        weights[name] = np.empty((steps + 1, *shape), np.float32)
+        weight = start.normal(size=shape) / np.sqrt(shape[1])
+        left, right = drift.normal(size=(shape[0], 3)), drift.normal(size=(3, shape[1]))
+        for step in range(steps + 1):
+            grown = {
+                "adam": weight + (1 - np.exp(-step / 15)) * 0.03 * left @ right,
+                "es": weight,
+                "ga": weight * 0.997**step,
+            }[optimizer]
+            weights[name][step] = grown
+            singular_values[step, m, : min(shape)] = np.linalg.svd(grown, compute_uv=False)
+            if optimizer != "adam":
+                weight = weight + drift.normal(size=shape) * (0.012 if optimizer == "es" else 0.006)
+    index = np.arange(steps + 1)
+    scale = {"adam": 8, "es": 40, "ga": 70}[optimizer]
+    validation = 0.55 + 0.6 * np.exp(-index / scale) + 0.01 * drift.normal(size=steps + 1)
+    loss = validation - 0.02 + 0.02 * drift.normal(size=steps + 1)
+    if optimizer == "adam":
+        loss[0] = np.nan
+    history = History(
+        names=np.array([name for name, *_ in specs]),
+        families=np.array([family for _, family, _ in specs]),
+        shapes=np.array([shape for *_, shape in specs]),
+        steps=index,
+        evaluations=index * (66 if optimizer == "adam" else 32),
+        loss=loss,
+        validation_loss=validation,
+        distance=np.sqrt(index),
+        distances=np.zeros((steps + 1, len(specs)), np.float32),
+        singular_values=singular_values,
+        best_step=int(validation.argmin()),
+    )
+    return history, Snapshots(tuple(index.tolist()), weights)
+
+
+def write_run(root, summaries, forecast):
+    """Everything that the report reads: the tables made of the trainings as the stages do, the rest made up."""
+    shutil.copy(ROOT / "params.yaml", root)
+    for name, header, rows in (
+        ("plots/loss", tables.LOSS, tables.loss(summaries)),
+        ("plots/spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
+        ("plots/esd", tables.ESD, tables.esd(summaries)),
+        ("plots/singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
+        ("plots/heatmap", tables.HEATMAP, tables.heatmap(summaries)),
+        ("plots/forecasts", tables.FORECASTS, tables.forecasts(forecast)),
+        ("metrics/spectra_tails", details.SPECTRA_TAILS, details.spectra_tails(summaries)),
+    ):
+        write_csv(root / f"{name}.csv", header, rows)
+    write_json(root / "metrics/spectra.json", {"standin_data": 0, **tables.headline(summaries)})
+    write_json(root / "metrics/data.json", DESCRIPTION)
+    write_json(root / "data/processed/provenance.json", ORIGIN)
+    for i, (name, history) in enumerate((name, one.history) for name, one in summaries.items()):
+        scores = {"best_validation_loss": float(history.validation_loss.min()), "stop_reason": "all steps done"}
+        scores |= {"optimizer": name, "best_step": history.best_step, "evaluations": int(history.evaluations[-1])}
+        for way, mae in (("teacher_forced", 0.2), ("free_running", 0.7)):
+            scores[way] = {"mae": mae + i / 10, "rmse": 1.0}
+        scores["missing"] = {"free_running.mape": "not computed: truth takes negative values"}
+        write_json(root / "metrics" / name / "scores.json", {**scores, "standin_data": False})
+        about = {"device": "cpu", "threads": 1, "seed": 1, "versions": {"python": "3.11.7", "torch": "2.13.0"}}
+        write_json(root / "models" / name / "run.json", about)
+        for curve, last in (("seconds", 12.5 + i), ("distance", 3.25)):
+            text = f"step\t{curve}\n0\t0\n{history.steps[-1]}\t{last}\n"
+            write_text(root / "metrics" / name / "plots/metrics" / f"{curve}.tsv", text)
