@@ -280,15 +280,15 @@ def test_a_database_and_a_folder_hold_a_run_too_and_its_files_beside(address, tm
 
 @pytest.mark.slow
 def test_trainings_that_run_at_once_share_a_database_that_they_make(tmp_path):
-    """As `dvc queue start -j 2` and sweeps have them: all find no tables, and make them."""
+    """As `dvc queue start -j 2` and sweeps have them: both find no tables, and make them."""
     address = f"sqlite:///{tmp_path}/mlflow.db"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
     code = f"import test_mlflow; test_mlflow.record_twenty_steps({address!r})"
-    started = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path) for _ in range(3)]
-    assert [one.wait(timeout=240) for one in started] == [0, 0, 0]
+    started = [subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path) for _ in range(2)]
+    assert [one.wait(timeout=240) for one in started] == [0, 0]
     client = client_of(address)
     runs = runs_at(address, client)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
     for run in runs:
         assert len(client.get_metric_history(run.info.run_id, "stable_rank")) == 20
 
