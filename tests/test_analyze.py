@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import itertools
 import json
 import re
 import weakref
@@ -14,10 +15,10 @@ from safetensors.torch import save_file
 from transformer_spectrum import examination
 from transformer_spectrum.cli import main
 from transformer_spectrum.examination import Settings, draws_of, examine
-from transformer_spectrum.report.model_figures import FIT_COLOUR, spectrum_figure
+from transformer_spectrum.report.model_figures import spectrum_panels
 from transformer_spectrum.report.model_results import MADE_BY
-from transformer_spectrum.report.model_tables import CSV_HEADER, csv_rows, json_tree, text_report, text_table
-from transformer_spectrum.report.style import NULL_COLOUR
+from transformer_spectrum.report.model_tables import csv_header, csv_rows, json_tree, text_report, text_table
+from transformer_spectrum.report.svg import Panel
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.weight_files import Checkpoint
 
@@ -299,7 +300,7 @@ def test_the_numbers_of_the_table_and_of_the_summary_are_those_of_the_spectra(tm
     for metric, formula in formulas.items():
         means = []
         for row, measured in zip(csv_rows(found), found.matrices, strict=True):
-            row = dict(zip(CSV_HEADER, row, strict=True))
+            row = dict(zip(csv_header(found), row, strict=True))
             exact = np.linalg.svd(tensors[f"{row['matrix']}.weight"].double().numpy(), compute_uv=False)
             drawn = [formula(np.asarray(s, dtype=np.float64)) for s in measured.shuffled]
             null, sd = np.mean(drawn), np.std(drawn, ddof=1)
@@ -317,31 +318,32 @@ def test_the_numbers_of_the_table_and_of_the_summary_are_those_of_the_spectra(tm
         assert (group[metric], group[f"{metric}_null"]) == pytest.approx(tuple(np.mean(means, axis=0)), rel=1e-4)
 
 
-def test_the_drawn_densities_are_shares_of_all_eigenvalues_over_widths(tmp_path):
+def test_the_drawn_densities_are_shares_of_all_eigenvalues_over_widths(tmp_path, monkeypatch):
     (measured,) = examine(saved({"a.weight": 0.1 * matrix(60, 40)}, tmp_path), SETTINGS).matrices
-    linear, logarithmic, hill = spectrum_figure(measured, ESTIMATORS).axes
+    drawn = {"stairs": [], "line": []}
+    for kind, calls in drawn.items():
+        monkeypatch.setattr(Panel, kind, lambda self, x, y, look, calls=calls, **_: calls.append((look, x, y)))
+    spectrum_panels(measured, ESTIMATORS)
     eigenvalues, shuffled = (
         np.asarray(s, dtype=np.float64).ravel() ** 2 for s in (measured.singular_values, measured.shuffled)
     )
-    for axes in (linear, logarithmic):
-        for stairs, values in zip(axes.patches, (shuffled, eigenvalues), strict=True):
-            heights, edges, _ = stairs.get_data()
-            for height, low, high in zip(np.nan_to_num(heights), edges, edges[1:], strict=False):
-                inside = ((values >= low) & ((values < high) | (high == edges[-1]))).sum()
-                assert height == pytest.approx(inside / len(values) / (high - low))
+    assert [look for look, *_ in drawn["stairs"]] == ["null", "own"] * 2  # linear, then logarithmic
+    for look, edges, heights in drawn["stairs"]:
+        values = {"null": shuffled, "own": eigenvalues}[look]
+        for height, (low, high) in zip(heights, itertools.pairwise(edges), strict=True):
+            inside = ((values >= low) & ((values < high) | (high == edges[-1]))).sum()
+            assert height == pytest.approx(inside / len(values) / (high - low))
     # The bulk has the share of what is no spike, and the fitted line that of its tail.
-    x, curve = linear.lines[0].get_data()
-    assert np.trapezoid(curve, x) == pytest.approx(1 - measured.values["mp_spikes"] / 40, abs=0.05)
+    curves = {look: (x, y) for look, x, y in reversed(drawn["line"])}  # the linear bulk comes first
+    x, bulk = curves["bulk"]
+    assert np.trapezoid(np.nan_to_num(bulk), x) == pytest.approx(1 - measured.values["mp_spikes"] / 40, abs=0.05)
     alpha, xmin, tail = (measured.values[f"ks_{name}"] for name in ("alpha", "xmin", "tail"))
-    x, curve = next(line for line in logarithmic.lines if line.get_color() == FIT_COLOUR).get_data()
-    assert x[0] == pytest.approx(xmin)
-    assert curve[0] == pytest.approx(tail / 40 * (alpha - 1) / xmin)
-    assert curve[-1] == pytest.approx(curve[0] * (x[-1] / xmin) ** -alpha)
-    k, alphas = next(
-        line for line in hill.lines if len(line.get_xdata()) == 39 and line.get_color() != NULL_COLOUR
-    ).get_data()
-    expected = 1 + 5 / np.log(eigenvalues[:5] / eigenvalues[5]).sum()
-    assert alphas[k == 5] == pytest.approx(expected)
+    x, fit = curves["fit"]
+    assert x.tolist() == pytest.approx([xmin, eigenvalues.max()])
+    assert fit[0] == pytest.approx(tail / 40 * (alpha - 1) / xmin)
+    assert fit[1] == pytest.approx(fit[0] * (x[1] / xmin) ** -alpha)
+    k, alphas = curves["own"]
+    assert alphas[k == 5] == pytest.approx(1 + 5 / np.log(eigenvalues[:5] / eigenvalues[5]).sum())
 
 
 def test_the_summary_says_where_the_numbers_come_from(written):

@@ -605,12 +605,17 @@ def test_the_drawn_heat_map_ends_where_one_change_in_a_hundred_is_larger(truth, 
 def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(truth, summaries, forecast):
     figure = figures.singular_value_curves(summaries, CAPTION)
     for axes, (optimizer, family) in zip(figure.axes, [(n, f) for n in TRACKED for f in truth.families], strict=False):
-        for line, position in zip(axes.lines, TRACKED[optimizer], strict=True):
-            spectra = [truth.histories[optimizer].spectrum(position, m).astype(float) for m in truth.families[family]]
-            mean = np.mean(spectra, axis=0)
-            shown = mean >= mean[0] / figures.SHOWN_DEPTH
-            np.testing.assert_allclose(line.get_ydata()[shown], mean[shown], rtol=1e-6)
-            assert np.isnan(line.get_ydata()[~shown]).all()
+        members = truth.families[family]
+        means = {
+            position: np.mean([truth.histories[optimizer].spectrum(position, m).astype(float) for m in members], axis=0)
+            for position in TRACKED[optimizer]
+        }
+        *curves, start = (line.get_ydata() for line in axes.lines)
+        np.testing.assert_array_equal(start, 1)
+        for curve, position in zip(curves, TRACKED[optimizer][1:], strict=True):
+            shown = means[position] >= means[position][0] / figures.SHOWN_DEPTH
+            np.testing.assert_allclose(curve[shown], (means[position] / means[0])[shown], rtol=1e-6)
+            assert np.isnan(curve[~shown]).all()
     budget, ranks, _ = outcome.overview(summaries, CAPTION).axes
     for line, history in zip(budget.lines, truth.histories.values(), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), history.validation_loss)
