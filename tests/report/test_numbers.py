@@ -621,13 +621,15 @@ def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(t
         np.testing.assert_array_equal(line.get_ydata(), history.validation_loss)
         np.testing.assert_array_equal(line.get_xdata()[1:], history.evaluations[1:])
     ends = iter(line.get_xdata() for line in ranks.lines)
-    for family in truth.families:
+    for bar, (family, members) in zip(ranks.patches, truth.families.items(), strict=True):
         start = truth.mean(truth.first, 0, family, "stable_rank")
-        np.testing.assert_allclose(next(ends), start, rtol=1e-6)
+        middle, sd = truth.null(truth.first, 0, members, "stable_rank")
+        band = [100 * ((middle + side * sd) / start - 1) for side in (-2, 2)]
+        assert [bar.get_x(), bar.get_x() + bar.get_width()] == pytest.approx(band, rel=1e-4, abs=1e-4)
         for optimizer, positions in TRACKED.items():
-            last = truth.mean(optimizer, positions[-1], family, "stable_rank")
-            np.testing.assert_allclose(next(ends), [start, last], rtol=1e-6)
-            np.testing.assert_allclose(next(ends), last, rtol=1e-6)
+            change = 100 * (truth.mean(optimizer, positions[-1], family, "stable_rank") / start - 1)
+            np.testing.assert_allclose(next(ends), [0, change], rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(next(ends), change, rtol=1e-4, atol=1e-4)
     windows = np.linspace(0, 8, 6).round().astype(int)
     for axes, window in zip(outcome.forecasts(forecast, CAPTION).axes, windows, strict=True):
         drawn = [line.get_ydata() for line in axes.lines]
