@@ -139,6 +139,17 @@ def test_orthogonal_weights_have_singular_values_of_one_and_are_the_modules_by_t
         torch.testing.assert_close(weight, module.weight.detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(6, 6), (4, 7), (7, 4)])
+def test_an_orthogonal_original_whose_diagonal_has_decayed_is_left_out_since_its_maps_differ_then(shape):
+    torch.manual_seed(0)
+    module = parametrizations.orthogonal(nn.Linear(*shape, bias=False), orthogonal_map="householder")
+    with torch.no_grad():
+        module.parametrizations.weight.original.mul_(0.99)
+    assert torch.linalg.svdvals(module.weight)[-1] < 0.5, "Householder's columns are cut off"
+    with pytest.raises(ValueError, match="its maps make different weights"):
+        formed(module, "layer.").read("layer.weight")
+
+
 class Symmetric(nn.Module):
     def forward(self, original):
         return original.triu() + original.triu(1).mT
