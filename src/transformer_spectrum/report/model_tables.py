@@ -120,7 +120,7 @@ def _shortened(name: str, width: int) -> str:
             break
         components[i] = component if component.isdecimal() else component[:1]
     short = ".".join(components)
-    return short if len(short) <= width else f"…{short[len(short) - width + 1 :]}"
+    return short if len(short) <= width else "…" + short[len(short) - width + 1 :].removeprefix(".")
 
 
 def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
