@@ -23,6 +23,7 @@ Steps = list[tuple[Callable[..., Tensor], tuple[str, ...]]]  # each takes the we
 _NEW = re.compile(
     r"^(?P<prefix>(?:.*\.)?)parametrizations\.(?P<name>[^.]+)\.(?:original(?P<part>\d*)|(?P<index>\d+)\.(?P<state>.+))$"
 )
+_SCORES = ("mask_scores", "popup_scores")  # movement pruning and edge-popup: entries of low scores do not act
 _ORTHOGONAL_TO = 1e-3  # largest entry of B^T B - I of an orthogonal base that was stored in half precision
 
 
@@ -34,6 +35,11 @@ def masked(source: Source) -> Findings:
         if len(tensor.shape) < 2 or source.code(name) not in FLOATS:
             continue
         prefix, last = split(name)
+        scores = [f"{prefix}{score}" for score in _SCORES if source.shape(f"{prefix}{score}") == tensor.shape]
+        if last == "weight" and scores:
+            reason = "a weight whose entries act by their scores, from a threshold on that is not in the file"
+            findings.leave([name, *scores], reason, source.numbers(name))
+            continue
         stem = last.removesuffix("_orig")
         if stem == last and "weight" not in last:
             continue
