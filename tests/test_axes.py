@@ -133,6 +133,14 @@ def test_a_convolution_that_may_be_transposed_says_so(name, size):
     assert "a transposed convolution would have them second" in anatomy.parts[0].note
 
 
+def test_three_axes_with_a_bias_as_long_as_the_last_are_no_kernel():
+    """Bases of a relational graph convolution: (bases, inputs, outputs); 32 outputs would also be two groups of 16."""
+    bases = torch.randn(30, 16, 32)
+    anatomy, found = taken({"conv1.weight": bases, "conv1.bias": torch.ones(32)})
+    assert torch.equal(found["conv1"], bases.permute(2, 0, 1).flatten(1))
+    assert "may be read wrongly" in anatomy.notes[0]
+
+
 def test_one_output_and_one_input_are_kernels_too():
     tensors = {
         "conv_post.weight": torch.randn(1, 32, 7),

@@ -80,6 +80,9 @@ def read(
         return Stack.of(shape[0], "expert", "one expert of a stack, rows and columns as stored")
     if len(shape) == 3 and bias is not None and len(bias) > 1 and _batch(shape, bias):
         return Stack.of(shape[0], "slice", "one matrix of a stack: each has a bias of its own")
+    if len(shape) == 3 and bias == shape[2:] and shape[2] not in shape[:2]:  # no kernel: graph convolutions' bases
+        doubt = "outputs last by its bias, what the axes before count is not certain"
+        return Unfolding((2,), _words(shape, doubt), doubtful=True)
     return _transposed(name, shape, shapes, bias) or _convolution(name, shape, shapes, bias, config)
 
 
