@@ -401,6 +401,14 @@ def test_the_table_fits_the_terminal_and_shows_alpha_with_error_distance_tail_an
     assert len(first) == len(lines[3].split())
 
 
+def test_long_names_stay_apart_on_a_narrow_terminal(tmp_path):
+    layers = "base_model.model.transformer.very_long_module_name.layers"
+    tensors = {f"{layers}.{i}.self_attention.query_projection.weight": matrix(16, 16, i) for i in range(3)}
+    lines = text_table(examine(saved(tensors, tmp_path), SETTINGS), 100).splitlines()
+    names = [line.split()[0] for line in lines[2:5]]
+    assert names == [f"…l.{i}.s.query_projection" for i in range(3)]
+
+
 def failing(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["analyze", *map(str, arguments)])

@@ -89,6 +89,13 @@ def test_a_transposed_convolution_is_outputs_times_inputs(groups):
     [
         ("net.0.weight", (10, 6, 3, 3), {"net.1.running_mean": (6,)}, True),  # DCGAN: no bias, a batch norm behind
         ("net.0.weight", (10, 6, 3, 3), {"net.1.running_mean": (10,)}, False),
+        ("net.0.weight", (10, 6, 3, 3), {"net.1.weight": (6,)}, True),  # a norm without running statistics
+        # The last layer of a generator and the first of a discriminator, which have neither
+        ("net.3.weight", (6, 4, 4, 4), {"net.0.weight": (10, 6, 4, 4), "net.1.running_mean": (6,)}, True),
+        ("net.3.weight", (6, 4, 4, 4), {"net.0.weight": (10, 6, 4, 4)}, True),
+        ("net.0.weight", (6, 3, 4, 4), {"net.2.weight": (10, 6, 4, 4), "net.3.running_mean": (10,)}, False),
+        ("net.1.weight", (8, 1, 3, 3), {"net.0.weight": (8, 6, 1, 1)}, False),  # depthwise or transposed, at the end
+        ("net.0.weight", (8, 2, 3, 3), {"net.1.weight": (8, 2, 3, 3), "net.1.bias": (8,)}, False),  # or in groups
         ("deconv.weight", (8, 8, 2, 2), {"deconv.bias": (8,)}, True),
         ("conv.weight", (8, 8, 3, 3), {"conv.bias": (8,)}, False),
         ("conv_transpose.weight", (10, 6, 4), {}, True),
@@ -102,11 +109,36 @@ def test_names_and_norms_tell_transposed_convolutions_from_others(name, shape, b
     assert torch.equal(found[name.removesuffix(".weight")], expected)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "certain"),
+    [
+        ({"upconv.weight": (8, 4, 2, 2)}, False),
+        ({"0.weight": (8, 3, 4, 4)}, False),
+        ({"0.weight": (8, 3, 4, 4), "1.running_mean": (8,)}, True),
+        ({"visual.conv1.weight": (8, 3, 16, 16)}, True),
+        ({"patch_embed.proj.weight": (8, 3, 16, 16)}, True),
+        ({"downsample.0.weight": (8, 4, 1, 1)}, True),
+    ],
+)
+def test_a_kernel_that_nothing_tells_the_outputs_of_says_so(shapes, certain):
+    """Neither a bias nor a norm nor neighbours, and a name or an even side that transposed ones have as well."""
+    anatomy, _ = taken({name: torch.ones(shape) for name, shape in shapes.items()})
+    assert bool(anatomy.notes) is not certain
+
+
 @pytest.mark.parametrize(("name", "size"), [("up", 2), ("up", 3), ("0", 4)])
 def test_a_convolution_that_may_be_transposed_says_so(name, size):
     anatomy, _ = taken({f"{name}.weight": torch.randn(8, 8, size, size), f"{name}.bias": torch.ones(8)})
     assert "may be read wrongly" in anatomy.notes[0]
     assert "a transposed convolution would have them second" in anatomy.parts[0].note
+
+
+def test_three_axes_with_a_bias_as_long_as_the_last_are_no_kernel():
+    """Bases of a relational graph convolution: (bases, inputs, outputs); 32 outputs would also be two groups of 16."""
+    bases = torch.randn(30, 16, 32)
+    anatomy, found = taken({"conv1.weight": bases, "conv1.bias": torch.ones(32)})
+    assert torch.equal(found["conv1"], bases.permute(2, 0, 1).flatten(1))
+    assert "may be read wrongly" in anatomy.notes[0]
 
 
 def test_one_output_and_one_input_are_kernels_too():
@@ -224,11 +256,12 @@ def test_a_bilinear_form_is_a_matrix_for_every_output():
         ("proj.weight", (6, 40, 40)),
         ("proj.weight", (6, 16, 16)),
         ("b.weight", (6, 40, 40)),
+        ("b.weight", (9, 12, 16)),
         ("weights1", (8, 8, 12, 12)),
     ],
 )
 def test_what_stays_doubtful_is_one_piece_with_a_note(name, shape):
-    beside = {"b.bias": torch.ones(6)} if name == "b.weight" else {}
+    beside = {"b.bias": torch.ones(shape[0])} if name == "b.weight" else {}
     anatomy, found = taken({name: torch.randn(shape), **beside})
     assert len(found) == 1
     assert anatomy.parts[0].family == "other"

@@ -100,6 +100,19 @@ def test_the_dictionary_that_looks_like_a_model_is_taken_and_the_rest_is_listed(
         assert all(name in chosen.choice.notes[0] for name in beside)
 
 
+@pytest.mark.parametrize("around", [lambda state: state, lambda state: {"model": state, "epoch": 3}])
+def test_layers_quantised_by_torch_are_weights_of_their_own_layers(around):
+    """torch keeps the weight and the bias of a quantised Linear in one tuple."""
+    weight = torch.quantize_per_tensor(torch.randn(8, 6), 0.01, 0, torch.qint8)
+    state = {"0.scale": torch.ones(()), "0.zero_point": torch.zeros((), dtype=torch.int64)}
+    for layer, bias in (("0.", torch.ones(8)), ("2.", None)):
+        state[f"{layer}_packed_params.dtype"] = torch.qint8
+        state[f"{layer}_packed_params._packed_params"] = (weight, bias)
+    chosen = tensors_of(around(state))
+    assert set(chosen.tensors) == {"0.scale", "0.zero_point", "0.weight", "0.bias", "2.weight"}
+    assert not chosen.choice.beside
+
+
 @pytest.mark.parametrize("beside", ["confusion", "mean"])
 def test_the_command_and_the_library_take_the_same_matrices(beside, tmp_path, caplog):
     whole = {beside: torch.ones(20, 20), "net": model(3, 2), "epoch": 3}

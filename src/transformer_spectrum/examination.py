@@ -100,9 +100,9 @@ def examine(path: str | Path, settings: Settings) -> Examination:
         if not is_weight(tensor) and len(tensor.shape) >= 2
     ]
     if not parts:
-        raise InputError(
-            f"{path}: no matrix to measure of {len(checkpoint.tensors)} tensors; {_why_none(skipped, checkpoint)}"
-        )
+        count = len(checkpoint.tensors)
+        tensors = "1 tensor" if count == 1 else f"{count} tensors"
+        raise InputError(f"{path}: no matrix to measure of {tensors}; {_why_none(skipped, checkpoint)}")
     not_finite: list[Skipped] = []
     no_weights: list[Skipped] = []
     measured = tuple(_measured(in_use, parts, settings, not_finite, no_weights))

@@ -125,6 +125,14 @@ def test_a_mask_of_the_shape_of_the_weight_beside_it_is_applied_and_one_of_other
         of_state({"made.weight": weight, "made.mask": mask - 2}).read("made.weight")
 
 
+@pytest.mark.parametrize("scores", ["mask_scores", "popup_scores"])
+def test_a_weight_under_scores_is_left_out_with_them(scores):
+    in_use = of_state({"fc.weight": torch.randn(6, 8), f"fc.{scores}": torch.randn(6, 8), "b.weight": torch.ones(4, 4)})
+    assert set(in_use.tensors) == {"b.weight"}
+    assert all("act by their scores" in reason for reason in lines(in_use).values())
+    assert in_use.left_out_weights == 48
+
+
 @pytest.mark.parametrize("shape", [(6, 6), (4, 7), (7, 4)])
 @pytest.mark.parametrize("orthogonal_map", [None, "matrix_exp", "cayley", "householder"])
 def test_orthogonal_weights_have_singular_values_of_one_and_are_the_modules_by_the_usual_map(shape, orthogonal_map):
@@ -137,6 +145,17 @@ def test_orthogonal_weights_have_singular_values_of_one_and_are_the_modules_by_t
     usual = "matrix_exp" if shape[0] == shape[1] else "householder"
     if orthogonal_map in (None, usual):
         torch.testing.assert_close(weight, module.weight.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 7), (7, 4)])
+def test_an_orthogonal_original_whose_diagonal_has_decayed_is_left_out_since_its_maps_differ_then(shape):
+    torch.manual_seed(0)
+    module = parametrizations.orthogonal(nn.Linear(*shape, bias=False), orthogonal_map="householder")
+    with torch.no_grad():
+        module.parametrizations.weight.original.mul_(0.99)
+    assert torch.linalg.svdvals(module.weight)[-1] < 0.5, "Householder's columns are cut off"
+    with pytest.raises(ValueError, match="its maps make different weights"):
+        formed(module, "layer.").read("layer.weight")
 
 
 class Symmetric(nn.Module):

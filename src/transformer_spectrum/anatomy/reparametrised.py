@@ -23,6 +23,7 @@ Steps = list[tuple[Callable[..., Tensor], tuple[str, ...]]]  # each takes the we
 _NEW = re.compile(
     r"^(?P<prefix>(?:.*\.)?)parametrizations\.(?P<name>[^.]+)\.(?:original(?P<part>\d*)|(?P<index>\d+)\.(?P<state>.+))$"
 )
+_SCORES = ("mask_scores", "popup_scores")  # movement pruning and edge-popup: entries of low scores do not act
 _ORTHOGONAL_TO = 1e-3  # largest entry of B^T B - I of an orthogonal base that was stored in half precision
 
 
@@ -34,6 +35,11 @@ def masked(source: Source) -> Findings:
         if len(tensor.shape) < 2 or source.code(name) not in FLOATS:
             continue
         prefix, last = split(name)
+        scores = [f"{prefix}{score}" for score in _SCORES if source.shape(f"{prefix}{score}") == tensor.shape]
+        if last == "weight" and scores:
+            reason = "a weight whose entries act by their scores, from a threshold on that is not in the file"
+            findings.leave([name, *scores], reason, source.numbers(name))
+            continue
         stem = last.removesuffix("_orig")
         if stem == last and "weight" not in last:
             continue
@@ -259,7 +265,8 @@ def _orthogonal(original: Tensor, base: Tensor) -> Tensor:
     """torch.nn.utils.parametrizations.orthogonal with its base: base Q(X), Q by matrix_exp or Householder.
 
     The file does not name the map. By default it is matrix_exp for square weights and Householder's reflections for
-    others; each of them gives orthonormal columns.
+    others; each of them gives orthonormal columns as long as the diagonal of the original is 1 or -1, as it begins and
+    as no gradient moves it. Weight decay does: then Householder's columns are cut to zeros, and the others' are not.
     """
     base = base.to(torch.float64)
     identity = torch.eye(base.shape[-1], dtype=torch.float64)
@@ -268,12 +275,17 @@ def _orthogonal(original: Tensor, base: Tensor) -> Tensor:
     factor = original.to(torch.float64)
     wider = factor.shape[-2] < factor.shape[-1]
     factor = factor.mT if wider else factor
+    if not bool((factor.diagonal(dim1=-2, dim2=-1).abs() == 1.0).all()):
+        raise NotFormedError(
+            "the original of an orthogonal parametrization with a diagonal other than 1 and -1, of which its maps make "
+            "different weights; the file does not name the map"
+        )
     if factor.shape[-2] == factor.shape[-1]:
         lower = factor.tril()
         columns = torch.matrix_exp(lower - lower.mT)
     else:
         lower = factor.tril(diagonal=-1)
         columns = torch.linalg.householder_product(lower, 2.0 / (1.0 + lower.square().sum(dim=-2)))
-        columns = columns * factor.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
+        columns = columns * factor.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
     weight = base @ columns
     return weight.mT if wider else weight

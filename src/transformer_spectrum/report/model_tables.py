@@ -68,7 +68,7 @@ def text_table(examination: Examination, width: int) -> str:
 
     Args:
         examination: what was measured.
-        width: of the terminal; columns. Names are shortened in the middle, then the families left out, to fit.
+        width: of the terminal; columns. Names are shortened from the left, then the families left out, to fit.
     """
     footnotes: dict[str, int] = {}
     rows = [cells(matrix, examination, footnotes) for matrix in examination.matrices]
@@ -113,11 +113,14 @@ def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
 
 
 def _shortened(name: str, width: int) -> str:
-    """The end of a name tells more than its beginning."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 3
-    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+    """Components give up all but their first letters, from the left, so that layers stay apart by their numbers."""
+    components = name.split(".")
+    for i, component in enumerate(components[:-1]):
+        if len(".".join(components)) <= width:
+            break
+        components[i] = component if component.isdecimal() else component[:1]
+    short = ".".join(components)
+    return short if len(short) <= width else "…" + short[len(short) - width + 1 :].removeprefix(".")
 
 
 def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ DEPTH = 40  # levels of nesting that are followed; deeper ones are listed
 TENSORS = 1_000_000  # a limit for pickles that name one list many times over
 OPTIMIZER_KEYS = {"state", "param_groups"}  # of torch.optim.Optimizer.state_dict()
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
+_PACKED = re.compile(r"(_packed_params\.)?_packed_params$")  # torch's quantised Linear keeps (weight, bias) there
 _INSIDE_A_MODULE = ("_parameters", "_buffers", "_modules")  # of a pickled module; no part of its names
 
 
@@ -79,6 +81,10 @@ def _collect(value: Any, path: Path, contents: Contents, around: tuple[int, ...]
         contents.unread[path] = "it holds itself"
     elif len(around) > DEPTH:
         contents.unread[path] = f"nested more than {DEPTH} levels deep"
+    elif isinstance(value, tuple) and _PACKED.search(path[-1]):
+        for name, inside in zip(("weight", "bias"), value, strict=False):
+            if isinstance(inside, Tensor):
+                contents.tensors[*path[:-1], _PACKED.sub(name, path[-1])] = inside
     elif id(value) not in contents.without:
         before = len(contents.tensors), len(contents.unread)
         if isinstance(value, Mapping) and value.keys() >= OPTIMIZER_KEYS:
