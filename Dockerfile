@@ -24,6 +24,7 @@ RUN pip install --no-cache-dir --constraint requirements.lock setuptools \
  && pip install --no-cache-dir --constraint requirements.lock --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY pyproject.toml setup.py params.yaml README.md LICENSE ./
 COPY schema schema
+COPY studies studies
 COPY src src
 RUN pip install --no-cache-dir --constraint requirements.lock --no-build-isolation .
 

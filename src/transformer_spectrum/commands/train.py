@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from transformer_spectrum.commands.options import OF_OPTIMIZER, TRAINING, add_parameters, asked
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.legend import entry
-from transformer_spectrum.ownership import check_no_stage
 
 if TYPE_CHECKING:
     from transformer_spectrum.run_folders import RunFolder
@@ -89,6 +88,8 @@ def run(chosen: argparse.Namespace) -> None:
             return
         if settings.data and not Path(settings.data).is_file():  # before torch is imported
             raise InputError(f"{settings.data}: no such file")
+        from transformer_spectrum.ownership import check_no_stage  # here, because `--help` needs no numpy
+
         check_no_stage("--runs", chosen.runs / name)
         _say_what_is_idle(settings, chosen.optimizer)
         from transformer_spectrum.single_run import begin
