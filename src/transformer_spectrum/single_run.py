@@ -11,18 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformer_spectrum import build
 from transformer_spectrum.acquisition import draw_synthetic
 from transformer_spectrum.errors import InputError
 from transformer_spectrum.files import read_json, write_json, write_text
-from transformer_spectrum.params import load_params
+from transformer_spectrum.models.base import Layout
+from transformer_spectrum.params import Params, load_params
 from transformer_spectrum.preparation import prepare
 from transformer_spectrum.provenance import versions
 from transformer_spectrum.record.mlflow_spectra import attach_spectra
+from transformer_spectrum.record.mlflow_store import mlflow_address
 from transformer_spectrum.report.outputs import write_outputs
 from transformer_spectrum.report.style import caption_of
 from transformer_spectrum.run_folders import RunFolder, new_run
 from transformer_spectrum.settings import Settings
-from transformer_spectrum.training import train
+from transformer_spectrum.training import read_windows, train
 
 RAW = Path("data/raw")
 
@@ -36,11 +39,13 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
         name: of the run.
         root: folder of all runs.
     Raises:
-        InputError: bad data, a bad name, or windows that do not fit; no folder is left then.
+        InputError: bad data, a bad name, windows that do not fit, or a training that cannot start; no folder is left
+            then.
     """
 
     def fill(folder: RunFolder) -> None:
         prepare_windows(settings, folder.data, folder.description)
+        check_startable(settings.params, optimizer, folder.data / "windows.npz")
         write_text(folder.params, settings.text())
         about = {
             "name": name,
@@ -53,6 +58,23 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
         write_json(folder.about, about)
 
     return new_run(root, name, fill)
+
+
+def check_startable(params: Params, optimizer: str, windows: Path) -> None:
+    """Meets, before a run is begun, what a training would be refused for before its first step.
+
+    Args:
+        params: all parameters.
+        optimizer: adam, es or ga.
+        windows: the file that `prepare_windows` has written.
+    Raises:
+        InputError: the device is not there, the search would not fit in memory, or MLflow knows no such address.
+    """
+    build.device(params.device)
+    if params.tracking.mlflow is not None:
+        mlflow_address(params.tracking.mlflow)
+    features = read_windows(windows)["train"].context.shape[-1]
+    build.searcher(params, optimizer, Layout(build.model(params, features)))
 
 
 def prepare_windows(settings: Settings, processed: Path, description: Path) -> None:

@@ -169,6 +169,30 @@ def test_windows_that_do_not_fit_leave_no_folder(folder, capsys):
     assert not list(Path("runs").rglob("*"))
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("train", ["--device", "mps"], "device = mps: this machine"),
+        ("train", ["--set", "tracking.mlflow=ftp://x"], "tracking.mlflow = ftp://x: must be"),
+        (
+            "train-es",
+            ["--set", "es.covariance=full", "--set", "model.feedforward_dim=512"],
+            "es.covariance = full with",
+        ),
+    ],
+)
+def test_a_training_that_cannot_start_leaves_no_folder(command, options, words, folder, monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        main([command, "-d", "data.npy", *SMALL, *options])
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert words in output.err
+    assert output.out == ""
+    assert not list(Path("runs").rglob("*"))
+
+
 def test_a_stand_in_stays_one_up_to_the_caption_and_other_bytes_do_not_pass(folder, without_figures, capsys):
     beside = Path("data.npy.provenance.json")
     about = {"source": "standin", "standin": True, "location": "x", "sha256": sha256("data.npy"), "notes": []}

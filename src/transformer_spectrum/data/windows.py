@@ -76,7 +76,10 @@ def split_entities(count: int, validation: float, test: float, generator: np.ran
         InputError: fewer than three entities.
     """
     if count < 3:
-        raise InputError(f"data.split.by = entity: {count} usable series cannot make three splits; needs at least 3")
+        raise InputError(
+            f"data.split.by = entity: {count} usable series cannot make three splits; needs at least 3, "
+            "or data.split.by = time, which holds out the latest windows of each"
+        )
     order = generator.permutation(count)
     tests = min(max(1, round(test * count)), count - 2)
     validations = min(max(1, round(validation * count)), count - 1 - tests)
