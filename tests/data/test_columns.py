@@ -97,6 +97,13 @@ def test_na_is_a_missing_value(tmp_path):
     np.testing.assert_array_equal(held.series[0].values.ravel(), [2, np.nan, 4])
 
 
+def test_blanks_around_names_and_behind_the_last_row_are_none_of_the_table(tmp_path):
+    text = "date, y\n" + "".join(f"{day}, {i}.5\n" for i, day in enumerate(DATES))
+    same(read(tmp_path, text + "\n\n", values=("y",)), read(tmp_path, text.replace(" ", "")))
+    with pytest.raises(InputError, match="line 3 has 0 fields"):
+        read(tmp_path, "date,y\n1960,1\n\n1961,2\n")
+
+
 def test_gaps_are_counted_in_every_series(tmp_path):
     held = read(tmp_path, LONG[LONG.Year % 3 != 0])
     inside = 3 * sum(year % 3 == 0 for year in YEARS[:-1])  # the last year is missing too
@@ -221,6 +228,17 @@ TWO = pd.DataFrame(
             {"time": "born"},
             ("x", "y"),
         ),
+        (
+            wide(born=GENERATOR.permutation(pd.date_range("2024-01-20", periods=N).strftime("%Y%m%d"))),
+            "born may hold dates",
+            {"time": "born"},
+            ("x", "y"),
+        ),
+        (wide(t=np.round(np.arange(N) / 3, 3)), "t may be time or a feature", {"time": "t"}, ("x", "y")),
+        (wide(t=np.sort(GENERATOR.random(N))), "t may be time or a feature", {"values": ("x", "t")}, ("x", "t")),
+        (wide(date=DATES, p=[f"{1000 + i:,}" for i in range(N)]), "p = '1,000'; must", {"values": ("x",)}, ("x",)),
+        (wide(date=DATES, p=[f"{i}.5%" for i in range(N)]), "p = '0.5%'; must be", {"values": ("x",)}, ("x",)),
+        (wide(date=DATES, p=["3", "x"] * (N // 2)), "row 2: p = 'x'; must be", {"values": ("x",)}, ("x",)),
         (wide(id=GENERATOR.permutation(500)[:N]), "id may be time or a feature", {"values": ("x",)}, ("x",)),
         (wide(month=np.arange(N) % 12 + 1), "month is 1 twice", {"values": ("x", "month")}, ("x", "month")),
         (wide(date=DATES, sky=["sun", "rain"] * (N // 2)), "sky holds text", {"values": ("x", "y")}, ("x", "y")),

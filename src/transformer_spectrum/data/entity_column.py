@@ -16,6 +16,7 @@ from transformer_spectrum.data.times import words
 from transformer_spectrum.errors import InputError
 
 MOSTLY = 0.5  # of the cells: where so many are numbers, the others are mistakes
+SIGNS_IN_NUMBERS = r"[,'\s%$€£]"
 TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(?: \[YR\d{4}\])?|\d{1,2}/\d{1,2}/\d{2}"
 
 
@@ -29,12 +30,20 @@ def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
     in_dates = parts_in(table, free)
     texts = [name for name in free if table.kind(name) == "text" and name not in in_dates]
     texts = [name for name in texts if not names.named_as_time(name)]
-    for name in texts:
-        if pd.to_numeric(table.frame[name], errors="coerce").notna().mean() >= MOSTLY:
-            raise no_number(table, name)
+    meant = [name for name in texts if _meant_as_numbers(table, name)]
+    if meant and chosen.values is None:
+        raise no_number(table, meant[0])
+    texts = [name for name in texts if name not in meant]
     if texts:
         return _of_texts(table, texts, chosen)
     return _of_identifiers(table, free)
+
+
+def _meant_as_numbers(table: Table, name: str) -> bool:
+    """Whether most cells are numbers, or seldom come twice and are numbers but for thousands, money or per cent."""
+    cells = table.frame[name].astype(str)
+    bare = cells.str.replace(SIGNS_IN_NUMBERS, "", regex=True) if cells.nunique() >= MOSTLY * len(cells) else cells
+    return bool(pd.to_numeric(bare, errors="coerce").notna().mean() >= MOSTLY)
 
 
 def refuse_blank(table: Table, entity: str) -> None:

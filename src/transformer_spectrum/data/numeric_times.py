@@ -42,7 +42,7 @@ FEW = 1e-6
 
 
 @dataclass(frozen=True)
-class _Digits:
+class Digits:
     """A way of writing a date as one number.
 
     Attributes:
@@ -103,22 +103,22 @@ def _quarter(numbers: np.ndarray) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(pd.to_datetime(days, errors="coerce"))
 
 
-YEAR_WEEK = _Digits("YYYYWW, ISO weeks", 2, lambda n: monday_of(n // 100, n % 100), _iso_week)
-EPIWEEK = _Digits("YYYYWW, weeks from Sunday", 2, lambda n: sunday_of(n // 100, n % 100), _epiweek)
-YEAR_QUARTER = _Digits(
+YEAR_WEEK = Digits("YYYYWW, ISO weeks", 2, lambda n: monday_of(n // 100, n % 100), _iso_week)
+EPIWEEK = Digits("YYYYWW, weeks from Sunday", 2, lambda n: sunday_of(n // 100, n % 100), _epiweek)
+YEAR_QUARTER = Digits(
     "YYYYQ",
     1,
     lambda n: _quarter(np.where(n % 10 <= 4, n, 0)),
     lambda value: pd.Timestamp(value).year * 10 + pd.Timestamp(value).quarter,
 )
-YEAR_MONTH = _Digits("YYYYMM", 2, *_by("%Y%m"))
-YEAR_DAY = _Digits("YYYYDDD", 3, *_by("%Y%j"))
+YEAR_MONTH = Digits("YYYYMM", 2, *_by("%Y%m"))
+YEAR_DAY = Digits("YYYYDDD", 3, *_by("%Y%j"))
 WHOLE_DATES = (
-    _Digits("YYYYMMDD", 4, *_by("%Y%m%d")),
+    Digits("YYYYMMDD", 4, *_by("%Y%m%d")),
     YEAR_DAY,
-    _Digits("YYYYMMDDHH", 6, *_by("%Y%m%d%H")),
-    _Digits("YYYYMMDDHHMM", 8, *_by("%Y%m%d%H%M")),
-    _Digits("YYYYMMDDHHMMSS", 10, *_by("%Y%m%d%H%M%S")),
+    Digits("YYYYMMDDHH", 6, *_by("%Y%m%d%H")),
+    Digits("YYYYMMDDHHMM", 8, *_by("%Y%m%d%H%M")),
+    Digits("YYYYMMDDHHMMSS", 10, *_by("%Y%m%d%H%M%S")),
 )
 
 
@@ -150,6 +150,7 @@ def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
             if low <= np.abs(whole).max() < high and named & CLOCKS:
                 return _since_1970(unit, whole * factor, factor, whole=True)
     _refuse_short_years(place, cells, whole, named)
+    _refuse_years_last(place, cells, whole, named)
     _refuse_counted_days(place, cells, whole)
     years = whole.min() >= FIRST_YEAR and whole.max() < LAST_YEAR and bool(named & {"year", "yr", "jahr", "annee"})
     return Times(whole, False, "years" if years else "whole numbers")
@@ -173,7 +174,7 @@ def _exactly(cells: pd.Series, numbers: np.ndarray) -> np.ndarray:
         return numbers.astype(np.int64)
 
 
-def _ways(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> Sequence[_Digits]:
+def _ways(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> Sequence[Digits]:
     """The one way of writing dates that the numbers must be read by, or none."""
     for digits in WHOLE_DATES:
         if digits.holds(whole):
@@ -189,7 +190,7 @@ def _ways(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> S
     return []
 
 
-def _months_or_weeks(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> Sequence[_Digits]:
+def _months_or_weeks(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> Sequence[Digits]:
     last = whole % 100
     if named & WEEKS or last.max() > 12:
         if last.min() < 1 or last.max() > 53:
@@ -222,6 +223,18 @@ def _refuse_short_years(place: str, cells: pd.Series, whole: np.ndarray, named: 
         raise complain(place, cells, np.ones(len(whole), bool), rule)
 
 
+def _refuse_years_last(place: str, cells: pd.Series, whole: np.ndarray, named: set[str]) -> None:
+    """Days written DDMMYYYY or MMDDYYYY, perhaps without the first zero, whose distances are no days."""
+    first, last = CALENDAR_YEARS
+    years = whole % 10_000
+    if named & STEPS or whole.min() < 10**6 or whole.max() >= 10**8 or years.min() < first or years.max() >= last:
+        return
+    written = pd.Series(whole).astype(str).str.zfill(8)
+    if any(pd.to_datetime(written, format=way, errors="coerce").notna().all() for way in ("%d%m%Y", "%m%d%Y")):
+        rule = "may be a date DDMMYYYY or MMDDYYYY, or a number of steps; write dates as 2022-01-31"
+        raise complain(place, cells, np.ones(len(whole), bool), rule)
+
+
 def _refuse_counted_days(place: str, cells: pd.Series, whole: np.ndarray) -> None:
     """Days since some day, as spreadsheets count them, at months: their greatest common divisor is a day."""
     distances = set(np.diff(np.unique(whole)).tolist())
@@ -249,13 +262,19 @@ def _fractions(place: str, cells: pd.Series, numbers: np.ndarray, named: set[str
             times = _decimal_years(numbers, parts)
             if times is not None:
                 return times
-    low, size = float(numbers.min()), float(np.diff(np.unique(numbers)).min(initial=np.inf))
+    low, size = float(numbers.min()), _step_size(np.diff(np.unique(numbers)))
     steps = (numbers - low) / size
     if len(np.unique(numbers)) < 2 or not (np.abs(steps - np.round(steps)) <= max(FEW, 0.01 * (size < 1))).all():
         raise InputError(f"{place}: {cells.name}: numbers of steps must be whole, or equal steps of another size")
     size = (float(numbers.max()) - low) / float(np.round(steps.max()))
     notation = Notation("numbers", lambda value: round(low + value * size, 10), numeric=True)
     return Times(np.round(steps).astype(np.int64), False, f"steps of {size:g}", notation)
+
+
+def _step_size(distances: np.ndarray) -> float:
+    """The step of which all distances are multiples but for rounding, which the smallest of them has in it too."""
+    smallest = float(distances.min(initial=np.inf))
+    return float(distances.sum() / np.round(distances / smallest).sum()) if len(distances) else smallest
 
 
 def _decimal_years(numbers: np.ndarray, parts: int) -> Times | None:

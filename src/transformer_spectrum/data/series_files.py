@@ -161,13 +161,15 @@ def _trimmed(
 # -- tables ------------------------------------------------------------------------------------------------------------
 def _csv(path: Path) -> pd.DataFrame:
     def complaint(header: list[str]) -> str | None:
+        header = [name.strip() for name in header]
         if not (all(header[1:]) and len(set(header)) == len(header)):
             return "every column needs a name of its own"
         sign = next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None)
         return None if sign is None else f"its columns stand between {sign!r}; must be commas"
 
     header, rows = read_rows(path, str(path), None, complaint)
-    return pd.DataFrame(rows, columns=[header[0].strip() or UNNAMED, *header[1:]], dtype=object)
+    columns = [name.strip() for name in header]
+    return pd.DataFrame(rows, columns=[columns[0] or UNNAMED, *columns[1:]], dtype=object)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

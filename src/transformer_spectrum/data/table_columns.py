@@ -18,6 +18,7 @@ from transformer_spectrum.data.numeric_times import (
     WHOLE_DATES,
     YEAR_MONTH,
     YEAR_WEEK,
+    Digits,
 )
 from transformer_spectrum.data.text_times import read_times
 from transformer_spectrum.data.times import Times, as_numbers, blank_cells
@@ -162,8 +163,17 @@ class Table:
         if (numbers.min() >= first and numbers.max() < last) or numbers.min() >= since_1973:
             return True
         whole = numbers.astype(np.int64)
-        ways = (YEAR_MONTH, YEAR_WEEK, EPIWEEK, *WHOLE_DATES)
-        return any(way.holds(whole) and way.read(whole).notna().all() for way in ways)
+        return _is_written(whole, (YEAR_MONTH, YEAR_WEEK, EPIWEEK, *WHOLE_DATES))
+
+    def spells_dates(self, name: str) -> bool:
+        """Whether all are YYYYMM, YYYYMMDD or longer, in any order of the rows; other numbers seldom are by chance."""
+        if not self.whole(name):
+            return False
+        return _is_written(self.numbers(name).astype(np.int64), (YEAR_MONTH, *WHOLE_DATES))
+
+
+def _is_written(whole: np.ndarray, ways: Sequence[Digits]) -> bool:
+    return any(way.holds(whole) and way.read(whole).notna().all() for way in ways)
 
 
 def no_number(table: Table, name: str) -> InputError:

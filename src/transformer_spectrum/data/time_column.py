@@ -81,7 +81,12 @@ def _of_numbers(table: Table, free: list[str], *, strict: bool) -> str | None:
     for name in [*clocks, *counters]:
         if strict and table.whole(name) and (name in clocks or table.rising(name) or names.numbers_rows(name)):
             raise _no_time(table, name)
-    equal = [name for name in numbers if names.named_as_counter(name) and not table.whole(name) and table.counts(name)]
+    broken = [name for name in numbers if (name in clocks or names.named_as_counter(name)) and not table.whole(name)]
+    equal = [name for name in broken if table.counts(name)]
+    if not equal and strict and table.long_enough():
+        for name in broken:
+            if table.rising(name):
+                raise _no_time(table, name)
     return equal[0] if equal else None
 
 
@@ -111,6 +116,8 @@ def _refuse_likeness(table: Table, name: str) -> None:
         reason = f"rises by {steps[0]:g} from row to row" if len(steps) else "counts the rows"
     elif table.rising(name) and table.calendar(name):
         reason = "rises in every row and may hold dates"
+    elif table.spells_dates(name):
+        reason = "may hold dates"
     else:
         return
     raise InputError(
