@@ -124,6 +124,7 @@ def ended_with(code: int, *arguments: str) -> None:
         (("forecast", "no", "-d", "a.csv", "-o", "b.csv"), "no: no such file or folder"),
         (("generate-synthetic", "-o", "a.txt"), "a.txt: a data set must end in"),
         (("process-covid", "-o", "a.csv"), "--input = data/raw/covid: no such file; download it first"),
+        (("process-covid", "-i", ".", "-o", "a.csv"), "--input = .: holds no series.csv; download it first"),
         (("info", "--features", "0"), "--features = 0: must be >= 1"),
     ],
 )

@@ -174,7 +174,7 @@ def test_short_series_are_counted():
     [
         (series(6, 20), {"horizon": 20}, "data.output_length = 20 with data.sequence_length = 20"),
         (series(6, 19), {}, "data.sequence_length = 20: the longest of 6 series has 19 steps"),
-        (series(2, 20), {}, "needs at least 3"),
+        (series(2, 20), {}, "needs at least 3, or data.split.by = time"),
         (series(6, 40), {"by": "time"}, "three splits need at least 60"),
         ([Series(f"s{i}", 0, np.ones((20, 1))) for i in range(5)], {}, "no usable train window"),
         ([], {}, "the longest of 0 series has 0 steps"),

@@ -46,7 +46,8 @@ def raw_file(given: Path) -> Path:
     """
     path = given / "series.csv" if given.is_dir() else given
     if not path.is_file():
-        raise InputError(f"--input = {given}: no such file; download it first")
+        lack = f"holds no {path.name}" if given.is_dir() else "no such file"
+        raise InputError(f"--input = {given}: {lack}; download it first")
     return path
 
 
