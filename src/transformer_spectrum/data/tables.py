@@ -68,8 +68,6 @@ def read_rows(
         if wrong:
             raise InputError(f"{label}: {wrong}")
         rows = list(reader)
-        while rows and not rows[-1] and stage is None:
-            rows.pop()  # blank lines behind the last row
     except csv.Error as error:
         raise InputError(f"{label}: line {reader.line_num}: not a CSV, or cut short ({error})") from None
     if not rows:
