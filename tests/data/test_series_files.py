@@ -159,3 +159,11 @@ def test_a_file_that_breaks_its_layout_is_one_line_that_says_how(name, content, 
         read_series_file(path)
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("tail", ["\n\n", "\r\n\r\n", ",\n,\n", "\n,"])
+def test_blank_lines_behind_the_last_row_are_no_rows(tail, tmp_path):
+    held = read_series_file(write(tmp_path / "a.csv", f"date,x\n2020-01-01,1\n2020-01-02,2\n{tail}"))
+    assert told(held) == [("x", held.series[0].start, [1.0, 2.0])]
+    with pytest.raises(InputError, match="line 3"):
+        read_series_file(write(tmp_path / "b.csv", "date,x\n2020-01-01,1\n\n2020-01-03,2\n"))

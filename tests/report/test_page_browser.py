@@ -168,14 +168,14 @@ def test_the_metric_and_the_axis_can_be_chosen_and_outlive_a_new_width(page):
     def texts():
         return next(one.texts for one in page.figures(".figure") if one.id == "evolution-figure")
 
-    assert {"stable rank", "step"} <= set(texts())
+    assert {"stable rank", "step (symmetric log)"} <= set(texts())
     page.driver.get_by_role("combobox", name="metric").nth(1).select_option("spectral_norm")
     page.driver.get_by_role("combobox", name="across").select_option("evaluations")
     page.driver.wait_for_timeout(200)
-    assert {"spectral norm", "evaluations"} <= set(texts())
+    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
     assert "stable rank" not in texts()
     resize(page, 820)
-    assert {"spectral norm", "evaluations"} <= set(texts())
+    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
     assert page.errors == []
 
 

@@ -70,6 +70,8 @@ def read_rows(
         rows = list(reader)
     except csv.Error as error:
         raise InputError(f"{label}: line {reader.line_num}: not a CSV, or cut short ({error})") from None
+    while stage is None and rows and not any(rows[-1]):  # what editors and spreadsheets leave behind the last row
+        rows.pop()
     if not rows:
         raise InputError(f"{label}: has no rows")
     for line, row in enumerate(rows, start=2):
