@@ -461,6 +461,7 @@ def test_a_server_that_dies_is_said_once_and_recorded_and_the_training_is_whole(
     assert scores["optimizer"] == "adam"
     assert re.fullmatch(r"not all was sent: .*(refused|reset).*", scores["mlflow"])
     assert [line.split("(")[0] for line in said][:1] == [f"MLflow at {address} takes nothing "]
+    said = [line for line in said if not line.startswith("waiting for MLflow")]  # where the machine is busy
     assert len(said) == 2  # when it failed, and at the end
     plots, tables = outputs_of_spectra(tmp_path)
     began = time.monotonic()

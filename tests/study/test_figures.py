@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from transformer_spectrum.report.style import STANDIN
 from transformer_spectrum.study import figures
 from transformer_spectrum.study import grid as grids
+from transformer_spectrum.study.store import write_record
 
 VALUES = {("mse", 1): 3.0, ("mse", 2): 5.0, ("sgt_q5", 1): 6.0, ("sgt_q5", 2): 6.5}
 
@@ -79,5 +80,10 @@ def test_every_metric_has_a_figure_but_those_that_judge_another_one():
 def test_a_study_of_which_nothing_is_done_has_no_figures(grid, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures/stable_rank.png").touch()
+    write_record(tmp_path / "figures", {}, {})
+    (tmp_path / "figures/mine.png").touch()
+    figures.write_figures(grid, [], tmp_path / "families.csv", tmp_path / "figures")
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]  # which no record lists
+    (tmp_path / "figures/mine.png").unlink()
     figures.write_figures(grid, [], tmp_path / "families.csv", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
