@@ -14,6 +14,7 @@ from transformer_spectrum.run_folders import RunFolder
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.weight_files import SafetensorsFile
 
+BEST = "best.safetensors"
 SMALLEST = 1  # side of a matrix: the library measures all, as it does those of a module
 
 
@@ -45,6 +46,19 @@ def _is_model(path: Path) -> bool:
     except (InputError, ValueError):  # anything else is for `open_checkpoint` to read or to refuse
         return False
     return isinstance(told, dict) and "params" in told and "steps" not in told
+
+
+def weights_of(path: str | os.PathLike[str]) -> Path:
+    """The best weights of a training where the path is a training's folder, else the path itself.
+
+    Raises:
+        InputError: the folder holds several trainings.
+    """
+    path = only_training(Path(path))
+    for folder in (path, RunFolder(path).model):
+        if (folder / "history.npz").is_file() and (folder / BEST).is_file():
+            return folder / BEST
+    return path
 
 
 def examined(path: Path, estimators: Estimators, shuffles: int, seed: int) -> Examination:

@@ -65,6 +65,16 @@ def test_a_run_leaves_config_provenance_history_weights_metrics_spectra_and_figu
     assert not (trained / "resume").exists()
 
 
+def test_analyze_takes_a_run_by_its_folder_or_its_name_and_measures_its_best_weights(trained, capsys):
+    said = {}
+    for path in (trained / "model/best.safetensors", trained / "model", trained, trained.parent):
+        main(["analyze", str(path), "--shuffles", "0", "--min-size", "2"])
+        said[path] = capsys.readouterr()
+    (table,) = {printed.out for printed in said.values()}
+    assert "feed_forward" in table
+    assert f"a training; measuring its best weights, {trained}/model/best.safetensors" in said[trained.parent].err
+
+
 def test_the_run_is_the_training_that_the_pipeline_would_do(trained, tmp_path):
     """The stages' own functions on the same windows and parameters give the same bits."""
     from transformer_spectrum.preparation import prepare

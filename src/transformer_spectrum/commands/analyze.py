@@ -28,7 +28,9 @@ LIKE = {"weightwatcher": {"min_tail": 2, "ks_distance": "powerlaw"}}  # what its
 
 def add(command: argparse.ArgumentParser) -> None:
     command.description = "Measures every weight matrix of a checkpoint beside its null, the same entries shuffled."
-    command.add_argument("path", help="safetensors file, torch state dict or Hugging Face folder, by content")
+    command.add_argument(
+        "path", help="safetensors file, torch state dict or Hugging Face folder, by content; or a training's folder"
+    )
     add = command.add_argument
     add("--key", metavar="K", help="the dictionary in the file that is the model, such as ema or state.model")
     add("--skip-objects", action="store_true", help="read past a pickle's objects of unknown classes; runs none")
@@ -90,6 +92,7 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
 def run(chosen: argparse.Namespace) -> None:
     """Measures first, so that a failure leaves an earlier folder as it was."""
     from transformer_spectrum import examination  # here, because `--help` needs no torch
+    from transformer_spectrum.measurable import weights_of
     from transformer_spectrum.report import model_tables, model_weightwatcher
 
     if chosen.shuffles in (1, 2):
@@ -115,7 +118,10 @@ def run(chosen: argparse.Namespace) -> None:
     )
     if chosen.out:
         examination.check_out(chosen.out, chosen.path, force=chosen.force)
-    found = examination.examine(chosen.path, settings)
+    path = weights_of(chosen.path)
+    if path != Path(chosen.path):
+        print(f"{chosen.path}: a training; measuring its best weights, {path}", file=sys.stderr)
+    found = examination.examine(path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
         examination.write(found, chosen.out, chosen.figures, force=chosen.force)
     table = model_weightwatcher if chosen.like else model_tables
