@@ -224,5 +224,6 @@ def test_it_gets_as_far_as_pymoos_algorithm_in_as_many_evaluations(name):
         method = PymooGA(pop_size=popsize, **operators)
         return float(minimize(problem, method, ("n_gen", generations), seed=seed).F[0])
 
-    reached, expected = (np.median([run(seed) for seed in range(3)]) for run in (ours, theirs))
+    # Five, because pymoo's runs of one seed differ by a factor of three from call to call.
+    reached, expected = (np.median([run(seed) for seed in range(5)]) for run in (ours, theirs))
     assert reached < 10 * expected  # the same order of magnitude; pymoo's survivors compete with their children

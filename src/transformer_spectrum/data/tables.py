@@ -70,7 +70,8 @@ def read_rows(
         rows = list(reader)
     except csv.Error as error:
         raise InputError(f"{label}: line {reader.line_num}: not a CSV, or cut short ({error})") from None
-    while stage is None and rows and not any(rows[-1]):  # what editors and spreadsheets leave behind the last row
+    # What editors and spreadsheets leave behind the last row.
+    while stage is None and rows and (not rows[-1] or (len(rows) > 1 and not any(rows[-1]))):
         rows.pop()
     if not rows:
         raise InputError(f"{label}: has no rows")
