@@ -58,7 +58,7 @@ def dense(tensor: Tensor, name: str) -> Tensor:
             tensor = tensor.to_dense()
         tensor = tensor.cpu().resolve_conj().resolve_neg()
         return tensor.to(torch.complex64) if tensor.dtype == torch.complex32 else tensor
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # what torch raises where a kind lacks the operation
         kind = f"a {type(tensor).__name__} of {tensor.dtype}"
         raise InputError(f"{name}: {kind} cannot be written out in full ({_first_line(error)})") from None
 
@@ -99,7 +99,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
 def _of_tensor(tensor: Tensor, name: str) -> np.ndarray:
     try:
         return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64).numpy()
-    except (RuntimeError, NotImplementedError, TypeError):
+    except (RuntimeError, TypeError):  # packed kinds, such as float4 with two numbers in a byte, do not convert
         raise InputError(f"{name}: entries of {tensor.dtype} are no single numbers") from None
 
 

@@ -116,6 +116,7 @@ def _zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+    # A damaged directory may also ask for a version of zip that there is none of, or for a negative place.
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         raise InputError(
             f"{path}: a zip archive, as torch.save writes, whose end is missing or damaged; the file was cut off "
