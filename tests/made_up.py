@@ -108,6 +108,13 @@ def write_run(root, summaries, forecast):
         write_json(root / "metrics" / name / "scores.json", {**scores, "standin_data": False})
         about = {"device": "cpu", "threads": 1, "seed": 1, "versions": {"python": "3.11.7", "torch": "2.13.0"}}
         write_json(root / "models" / name / "run.json", about)
-        for curve, last in (("seconds", 12.5 + i), ("distance", 3.25)):
-            text = f"step\t{curve}\n0\t0\n{history.steps[-1]}\t{last}\n"
+        whole = max(float(history.distance[-1]), 1e-9)
+        curves = {
+            "seconds": np.linspace(0, 12.5 + i, len(history.steps)),
+            "distance": history.distance * 3.25 / whole,
+            "validation_loss": history.validation_loss,
+        }
+        for curve, values in curves.items():
+            rows = zip(history.steps.tolist(), np.asarray(values, float).tolist(), strict=True)
+            text = f"step\t{curve}\n" + "".join(f"{step}\t{value}\n" for step, value in rows)
             write_text(root / "metrics" / name / "plots/metrics" / f"{curve}.tsv", text)

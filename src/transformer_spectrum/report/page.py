@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from transformer_spectrum.report import page_origin, page_tables, page_text
+from transformer_spectrum.report import page_axes, page_origin, page_tables, page_text
 from transformer_spectrum.report.html import document, items
 from transformer_spectrum.report.page_figures import Figure, figures, missing
 from transformer_spectrum.report.page_inputs import Run
@@ -41,9 +41,10 @@ def page(run: Run) -> str:
         '<main><section id="answer" aria-labelledby="question">',
         f'<h1 id="question">{escape(page_text.QUESTION)}</h1>',
         f'<p class="headline">{escape(page_text.headline(run))}</p>',
-        '<div class="answer">' + "".join(f"<p>{escape(one)}</p>" for one in page_text.answer(run)) + "</div>",
+        '<div class="answer">' + "".join(f"<p>{escape(one)}</p>" for one in page_axes.answer(run)) + "</div>",
         f'<p class="quiet">{escape(page_text.care(run))} {escape(page_text.WHAT_IF)}</p>',
         page_tables.result(run).html(),
+        equal.html() if (equal := page_axes.table(run)) else "",
         page_tables.shifts(run).html(),
         "</section>",
         '<nav aria-label="Contents"><ul>',

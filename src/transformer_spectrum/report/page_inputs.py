@@ -37,7 +37,8 @@ class Training:
         last_step: the last recorded one.
         evaluations: spent until then; forward passes over a batch.
         seconds: wall time until then, resumed parts included.
-        distance: of the last weights from the initial ones; Euclidean, weight units.
+        distances: step -> distance of its weights from the initial ones; Euclidean, weight units.
+        validation_losses: step -> validation loss; loss units.
     """
 
     scores: Mapping[str, Any]
@@ -47,7 +48,13 @@ class Training:
     last_step: int
     evaluations: int
     seconds: float
-    distance: float
+    distances: Mapping[int, float]
+    validation_losses: Mapping[int, float]
+
+    @property
+    def distance(self) -> float:
+        """Of the last weights from the initial ones."""
+        return self.distances[self.last_step]
 
     @property
     def learned(self) -> bool:
@@ -180,7 +187,6 @@ def _training(root: Path, optimizer: str, loss: Rows) -> Training:
     if lacking:
         raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
     seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t")[-1]
-    distance = read_table(folder / "plots/metrics/distance.tsv", "\t")[-1]
     return Training(
         scores=scores,
         about=about,
@@ -189,8 +195,15 @@ def _training(root: Path, optimizer: str, loss: Rows) -> Training:
         last_step=int(seconds["step"]),
         evaluations=max(int(row["evaluations"]) for row in mine),
         seconds=float(seconds["seconds"]),
-        distance=float(distance["distance"]),
+        distances=_curve(folder, "distance"),
+        validation_losses=_curve(folder, "validation_loss"),
     )
+
+
+def _curve(folder: Path, name: str) -> dict[int, float]:
+    """A scalar of every step, as DVCLive has written it."""
+    rows = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
+    return {int(row["step"]): float(row[name]) for row in rows}
 
 
 def _shifts(evolution: Rows) -> Iterator[Shift]:

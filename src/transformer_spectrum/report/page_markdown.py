@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from transformer_spectrum.report import page_origin, page_tables, page_text
+from transformer_spectrum.report import page_axes, page_origin, page_tables, page_text
 from transformer_spectrum.report.page_inputs import Run
 
 PICTURES: Mapping[str, str] = {
@@ -34,10 +34,11 @@ def markdown(run: Run, plots: str = "../plots") -> str:
         " ".join(_plain(sentence) for sentence in page_origin.sentences(run)),
         *(f"> **{_plain(line)}**" for line in page_text.banner(run)),
         f"**{_plain(page_text.headline(run))}**",
-        " ".join(_plain(sentence) for sentence in page_text.answer(run)),
+        " ".join(_plain(sentence) for sentence in page_axes.answer(run)),
         page_tables.result(run).markdown(),
         f"![{title}]({plots}/{first}.png)",
         f"<sub>{_plain(page_text.care(run))} {_plain(page_text.WHAT_IF)}</sub>",
+        *([equal.markdown()] if (equal := page_axes.table(run)) else []),
         page_tables.shifts(run).markdown(),
         f"### Warnings ({len(warnings)})",
         "\n".join(warnings) or "Every score and every fit has a value.",

@@ -77,7 +77,7 @@ def headline(run: Run) -> str:
         furthest = max(moved, key=lambda one: abs(one.z))
         facts = f"{number(furthest.initial, 2)} to {number(furthest.last, 2)}, z = {signed(furthest.z)}"
         mover = "and" if furthest.optimizer == best else f"but {display_name(furthest.optimizer)}"
-        sentence = f"{reached}, {mover} moved {what} furthest from its null ({facts})."
+        sentence = f"{reached}, {mover} moved {what} furthest from its null by its last step ({facts})."
     return f"On simulated stand-in data, no real series: {sentence}" if run.caption.standin else sentence
 
 
