@@ -147,7 +147,21 @@ def test_orthogonal_weights_have_singular_values_of_one_and_are_the_modules_by_t
         torch.testing.assert_close(weight, module.weight.detach(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (4, 7), (7, 4)])
+@pytest.mark.parametrize("orthogonal_map", [None, "matrix_exp", "cayley"])
+def test_a_square_orthogonal_weight_is_formed_whatever_has_happened_to_the_diagonal_of_its_original(orthogonal_map):
+    torch.manual_seed(0)
+    module = parametrizations.orthogonal(nn.Linear(6, 6, bias=False), orthogonal_map=orthogonal_map)
+    with torch.no_grad():
+        module.parametrizations.weight.original.mul_(0.99).add_(0.1 * torch.randn(6, 6))
+    in_use = formed(module, "layer.")
+    weight = in_use.read("layer.weight").float()
+    torch.testing.assert_close(torch.linalg.svdvals(weight), torch.linalg.svdvals(module.weight.detach()))
+    assert "the file does not name the map" in in_use.note("layer.weight")
+    if orthogonal_map != "cayley":
+        torch.testing.assert_close(weight, module.weight.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4)])
 def test_an_orthogonal_original_whose_diagonal_has_decayed_is_left_out_since_its_maps_differ_then(shape):
     torch.manual_seed(0)
     module = parametrizations.orthogonal(nn.Linear(*shape, bias=False), orthogonal_map="householder")

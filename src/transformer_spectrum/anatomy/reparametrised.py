@@ -254,8 +254,10 @@ def _step(
     elif set(state) == {"base"} and len(shape) >= 2:
         side = max(shape[-2:])
         if source.tensors[state["base"]].shape == (*shape[:-2], side, side):
-            note = "orthogonal, by its usual map (all of its maps give singular values of 1)"
-            return _orthogonal, (state["base"],), note
+            usual = (
+                "matrix_exp, torch's map for square weights" if shape[-2] == shape[-1] else "torch's map, Householder's"
+            )
+            return _orthogonal, (state["base"],), f"orthogonal, by {usual}; the file does not name the map"
     elif set(state) == {"mask"} and source.tensors[state["mask"]].shape == shape:
         return _times_mask, (state["mask"],), "the original times a mask"
     return f"the original of a parametrization of unknown kind, which keeps {', '.join(sorted(state))}"
@@ -266,7 +268,8 @@ def _orthogonal(original: Tensor, base: Tensor) -> Tensor:
 
     The file does not name the map. By default it is matrix_exp for square weights and Householder's reflections for
     others; each of them gives orthonormal columns as long as the diagonal of the original is 1 or -1, as it begins and
-    as no gradient moves it. Weight decay does: then Householder's columns are cut to zeros, and the others' are not.
+    as no gradient moves it. Weight decay does: then Householder's columns are cut to zeros, and the others' are not. So
+    a square weight is formed whatever its diagonal, as matrix_exp and Cayley's map agree there, and another is not.
     """
     base = base.to(torch.float64)
     identity = torch.eye(base.shape[-1], dtype=torch.float64)
@@ -275,12 +278,13 @@ def _orthogonal(original: Tensor, base: Tensor) -> Tensor:
     factor = original.to(torch.float64)
     wider = factor.shape[-2] < factor.shape[-1]
     factor = factor.mT if wider else factor
-    if not bool((factor.diagonal(dim1=-2, dim2=-1).abs() == 1.0).all()):
+    square = factor.shape[-2] == factor.shape[-1]
+    if not square and not bool((factor.diagonal(dim1=-2, dim2=-1).abs() == 1.0).all()):
         raise NotFormedError(
             "the original of an orthogonal parametrization with a diagonal other than 1 and -1, of which its maps make "
             "different weights; the file does not name the map"
         )
-    if factor.shape[-2] == factor.shape[-1]:
+    if square:
         lower = factor.tril()
         columns = torch.matrix_exp(lower - lower.mT)
     else:
