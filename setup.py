@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-FILES = runpy.run_path("src/transformer_spectrum/packaged.py")["FILES"]
+FILES = runpy.run_path("src/transformer_spectrum/config/packaged.py")["FILES"]
 
 
 class Build(build_py):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
-from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.weights.matrices.matrix import spectrum
 
 SIZES = (64, 256, 1024)
 EXPONENTS = (2.0, 2.5, 3.5)

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from transformer_spectrum import build
-from transformer_spectrum.fit import Budget, fit
-from transformer_spectrum.models.base import Layout
-from transformer_spectrum.params import Params, load_params
-from transformer_spectrum.seeds import torch_generator
-from transformer_spectrum.training import read_windows
+from transformer_spectrum.config.load import Params, load_params
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.training import build
+from transformer_spectrum.training.loop import Budget, fit
+from transformer_spectrum.training.train import read_windows
 
 OPTIMIZERS = ("adam", "es", "ga")
 

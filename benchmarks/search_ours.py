@@ -18,17 +18,17 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from transformer_spectrum.losses import mse
-from transformer_spectrum.models.base import Layout
+from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
-from transformer_spectrum.search.adam import Adam
-from transformer_spectrum.search.base import Population, Searcher
-from transformer_spectrum.search.cma_es import CMA
-from transformer_spectrum.search.ga import GA
-from transformer_spectrum.search.openai_es import OpenAIES
-from transformer_spectrum.search.population import WindowObjective
-from transformer_spectrum.search.sep_cma import SepCMA
-from transformer_spectrum.search.snes import SNES
+from transformer_spectrum.optimizers.contract import Population, Searcher
+from transformer_spectrum.optimizers.evolution.cma_es import CMA
+from transformer_spectrum.optimizers.evolution.openai_es import OpenAIES
+from transformer_spectrum.optimizers.evolution.sep_cma import SepCMA
+from transformer_spectrum.optimizers.evolution.snes import SNES
+from transformer_spectrum.optimizers.ga import GA
+from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.training.objective import WindowObjective
 
 Contestant = tuple[Callable[[], int], dict[str, Any]]
 PRODUCT = 512  # rows and columns of the product whose speed is called the peak

@@ -35,15 +35,15 @@ import powerlaw
 import scipy.linalg
 import torch
 
-from transformer_spectrum import build
-from transformer_spectrum.models.base import Layout
-from transformer_spectrum.params import Params, load_params
-from transformer_spectrum.search.population import WindowObjective
-from transformer_spectrum.seeds import torch_generator
+from transformer_spectrum.config.load import Params, load_params
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra import metrics
 from transformer_spectrum.spectra.analysis import Estimators, analyze
 from transformer_spectrum.spectra.power_law import clauset_fit, hill_count
-from transformer_spectrum.spectra.weights import MatrixSpec, singular_values, spectrum
+from transformer_spectrum.training import build
+from transformer_spectrum.training.objective import WindowObjective
+from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values, spectrum
 
 SAMPLE = 0.02  # seconds: quick functions are repeated to fill it
 TRAINING_WINDOWS = 700  # of the default data set: 1000 series less 15 % for validation and 15 % for the test

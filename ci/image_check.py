@@ -28,7 +28,7 @@ from pathlib import Path
 from docker.utils.build import exclude_paths
 from dockerfile_parse import DockerfileParser
 
-from transformer_spectrum.errors import InputError, one_line_errors
+from transformer_spectrum.runtime.errors import InputError, one_line_errors
 
 SLIM = "sh bash env cat chmod chown cp id install ldconfig ls mkdir mv rm uname".split()  # noqa: SIM905
 """Commands of a slim image that pip, the shell and the stages' `cmd` may call."""

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformer_spectrum.errors import InputError, one_line_errors
-from transformer_spectrum.ownership import RECORD, is_own, write_record
-from transformer_spectrum.params import parameter_names
+from transformer_spectrum.config.load import parameter_names
+from transformer_spectrum.runtime.errors import InputError, one_line_errors
+from transformer_spectrum.runtime.ownership import RECORD, is_own, write_record
 
 FOLDER = Path("ci-report")
 REPORT = Path("report/report.md")
@@ -102,7 +102,7 @@ def pull() -> str:
 
 def pictures(base: str, folder: Path) -> tuple[list[Path], list[str]]:
     """Draws `dvc plots diff` of the base and the workspace as PNG files; returns them and what could not be drawn."""
-    from transformer_spectrum.vega.pictures import write_pngs
+    from transformer_spectrum.report.dvc_plots.pictures import write_pngs
 
     return write_pngs(folder, [base, "workspace"])
 

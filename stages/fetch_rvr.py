@@ -4,9 +4,9 @@ Beds and influenza are two data sets of one export. Both folders get the same by
 Without a source within reach, real data are kept, also those that `download-rvr` has put into data/raw/rvr.
 """
 
-from transformer_spectrum.acquisition import fetch_rvr
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.params import load_params
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.data.fetch.raw import fetch_rvr
+from transformer_spectrum.runtime.errors import one_line_errors
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.params import load_params
-from transformer_spectrum.preparation import prepare
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.data.prepare import prepare
+from transformer_spectrum.runtime.errors import one_line_errors
 
 
 def main() -> None:

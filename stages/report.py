@@ -1,12 +1,12 @@
 """Stage report: what a run came to, as a page for people and as Markdown for comments; its parameters for dvc plots."""
 
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.files import atomic_folder, write_csv, write_text
-from transformer_spectrum.params import load_params
-from transformer_spectrum.report.page import page
-from transformer_spectrum.report.page_inputs import read_run
-from transformer_spectrum.report.page_markdown import markdown
-from transformer_spectrum.report.page_tables import PARAMETERS, parameter_rows
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.run_page.markdown import markdown
+from transformer_spectrum.report.run_page.page import page
+from transformer_spectrum.report.run_page.tables import PARAMETERS, parameter_rows
+from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.files import atomic_folder, write_csv, write_text
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.files import read_json, write_json
-from transformer_spectrum.params import load_params
-from transformer_spectrum.record.mlflow_spectra import attach_spectra
-from transformer_spectrum.report.outputs import write_outputs
-from transformer_spectrum.report.style import caption_of
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.figures.outputs import write_outputs
+from transformer_spectrum.report.page.caption import caption_of
+from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.files import read_json, write_json
+from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 

@@ -1,8 +1,8 @@
 """Stage synthesize: draws the synthetic series from the skewed generalized t distribution."""
 
-from transformer_spectrum.acquisition import draw_synthetic
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.params import load_params
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.runtime.errors import one_line_errors
 
 
 def main() -> None:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from transformer_spectrum import run_cache
-from transformer_spectrum.errors import one_line_errors
-from transformer_spectrum.params import load_params
-from transformer_spectrum.record.recorder import carry_over_of_others
-from transformer_spectrum.training import train
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.runtime import run_cache
+from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.tracking.recorder import carry_over_of_others
+from transformer_spectrum.training.train import train
 
 
 def main() -> None:

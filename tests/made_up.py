@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.files import write_csv, write_json, write_text
-from transformer_spectrum.history import History
-from transformer_spectrum.report import details, tables
-from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.runtime.files import write_csv, write_json, write_text
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
 
 ROOT = Path(__file__).parents[1]
 ORIGIN = {

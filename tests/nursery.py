@@ -22,11 +22,13 @@ SERVER = """
 import json, os, resource, runpy, signal, sys, traceback
 import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.status, dvc.repo.reproduce, dvc.stage.run
 import matplotlib.backends.backend_agg, torch._dynamo
-import transformer_spectrum.data.sources, transformer_spectrum.data.standin, transformer_spectrum.preparation
-import transformer_spectrum.report.page, transformer_spectrum.report.page_inputs
-import transformer_spectrum.report.page_markdown
-import transformer_spectrum.report.details, transformer_spectrum.report.figures, transformer_spectrum.report.outcome
-import transformer_spectrum.training
+import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.standin
+import transformer_spectrum.data.prepare
+import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run_page.inputs
+import transformer_spectrum.report.run_page.markdown
+import transformer_spectrum.analysis.of_training.details
+import transformer_spectrum.report.figures.spectra, transformer_spectrum.report.figures.outcome
+import transformer_spectrum.training.train
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
 
 

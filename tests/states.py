@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from transformer_spectrum.anatomy.effective import Weights, effective
-from transformer_spectrum.anatomy.formed import Held
+from transformer_spectrum.weights.anatomy.effective import Weights, effective
+from transformer_spectrum.weights.anatomy.formed import Held
 
 
 def in_use(

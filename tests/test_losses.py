@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from transformer_spectrum import losses
+from transformer_spectrum.config.schema import LossParams
 from transformer_spectrum.distributions.sgt import SGT
-from transformer_spectrum.report.style import LOSS_UNITS
-from transformer_spectrum.schema import LossParams
+from transformer_spectrum.vocabulary import LOSS_UNITS
 
 SHAPES = [
     SGT(0.0, 0.707, 0.0, 2.0, 5.0),

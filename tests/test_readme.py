@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from transformer_spectrum.cli import main
-from transformer_spectrum.commands.overrides import overrides
-from transformer_spectrum.commands.parameters import parameter_table
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.params import parameter_names
+from transformer_spectrum.cli.main import main
+from transformer_spectrum.cli.overrides import overrides
+from transformer_spectrum.cli.parameters import parameter_table
+from transformer_spectrum.config.load import parameter_names
+from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformer_spectrum import losses
+    from transformer_spectrum.analysis.api import analyze, singular_values
+    from transformer_spectrum.analysis.loading import load, load_run
+    from transformer_spectrum.config.load import load_params
     from transformer_spectrum.distributions.sgt import SGT
-    from transformer_spectrum.loading import load, load_run
-    from transformer_spectrum.measurement import analyze, singular_values
-    from transformer_spectrum.params import load_params
 
 __version__ = "0.1.0"
 __all__ = ["SGT", "analyze", "load", "load_params", "load_run", "losses", "singular_values"]

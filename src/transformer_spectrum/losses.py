@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer_spectrum.distributions.sgt import SGT
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.runtime.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

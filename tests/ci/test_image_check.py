@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.packaged import FILES
+from transformer_spectrum.config.packaged import FILES
+from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 

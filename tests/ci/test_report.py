@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.runtime.errors import InputError
 
 
 def git(folder: Path, *words: str) -> str:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.data.series_files import ChosenColumns, read_series_file
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.files.series_files import ChosenColumns, read_series_file
+from transformer_spectrum.runtime.errors import InputError
 
 GENERATOR = np.random.default_rng(0)
 N = 30

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_spectrum.data import covid
-from transformer_spectrum.data.covid import (
+from transformer_spectrum.data.series import covid
+from transformer_spectrum.data.series.covid import (
     check_covid_complete,
     covid_series,
     is_aggregate,
@@ -20,7 +20,7 @@ from transformer_spectrum.data.covid import (
     reports_weekly,
     trailing_mean,
 )
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.runtime.errors import InputError
 
 TABLE = "date,World,Malta\n2023-03-07,5.0,\n2023-03-08,60.0,17.0\n2023-03-09,7.0,12.0\n"
 NAN = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.data.describe import describe, hill_index, kappa, skewness
+from transformer_spectrum.data.describe.describe import describe, hill_index, kappa, skewness
 from transformer_spectrum.distributions.sgt import SGT
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.data import rvr
-from transformer_spectrum.data.rvr import check_rvr_complete, is_aggregate, read_rvr, rvr_series
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.series import rvr
+from transformer_spectrum.data.series.rvr import check_rvr_complete, is_aggregate, read_rvr, rvr_series
+from transformer_spectrum.runtime.errors import InputError
 
 BEDS, FLU = "average_inpatient_beds_occupied", "total_admissions_all_influenza_confirmed_past_7days"
 HEADER = '"jurisdiction","collection_date","average_inpatient_beds_1","total_admissions_all_influenza"\n'

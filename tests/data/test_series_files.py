@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.data.series import Series
-from transformer_spectrum.data.series_files import DAYS, Axis, SeriesFile, read_series_file, write_series_file
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.files.series_files import DAYS, Axis, SeriesFile, read_series_file, write_series_file
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.runtime.errors import InputError
 
 NAN = np.nan
 

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.data import downloads
-from transformer_spectrum.data.sources import MIRROR_VARIABLE, Export, fetch
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.fetch import downloads
+from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE, Export, fetch
+from transformer_spectrum.runtime.errors import InputError
 
 NAME = "toy.csv"
 OLD = b"value\n0\nend\n"

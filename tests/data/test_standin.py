@@ -8,10 +8,10 @@ import pytest
 from scipy.optimize import brentq
 from scipy.signal import find_peaks
 
-from transformer_spectrum.data import rvr
-from transformer_spectrum.data.covid import check_covid_complete, covid_series, read_covid, trailing_mean
-from transformer_spectrum.data.rvr import check_rvr_complete, read_rvr, rvr_series
-from transformer_spectrum.data.standin import GENERATION_WEIGHTS, renew, simulate_covid, simulate_rvr
+from transformer_spectrum.data.fetch.standin import GENERATION_WEIGHTS, renew, simulate_covid, simulate_rvr
+from transformer_spectrum.data.series import rvr
+from transformer_spectrum.data.series.covid import check_covid_complete, covid_series, read_covid, trailing_mean
+from transformer_spectrum.data.series.rvr import check_rvr_complete, read_rvr, rvr_series
 
 COUNTRIES = ["Sweden", "Austria", "Cote d'Ivoire", "Bonaire, Saba", *[f"Country {i}" for i in range(20)]]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.data.synthetic import smooth, smoothing_kernel, synthesize
+from transformer_spectrum.data.synthesis.synthetic import smooth, smoothing_kernel, synthesize
 from transformer_spectrum.distributions.sgt import SGT
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.runtime.errors import InputError
 
 NORMAL = SGT(0.0, 0.707, 0.0, 2.0, np.inf)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pandas.tseries import holiday
 from pandas.tseries.offsets import CustomBusinessDay
 
-from transformer_spectrum.data.frequency import infer_axis, numbers_axis, skipped
-from transformer_spectrum.data.text_times import read_times
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.files.frequency import infer_axis, numbers_axis, skipped
+from transformer_spectrum.data.files.text_times import read_times
+from transformer_spectrum.runtime.errors import InputError
 
 DAYS = pd.date_range("2010-01-01", "2011-01-31")
 HOURS = pd.date_range("2010-12-31", periods=50, freq="h")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer_spectrum.data.series import Series
-from transformer_spectrum.data.windows import SPLITS, make_windows, pack, scale_by_context, unpack
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.windows.windows import SPLITS, make_windows, pack, scale_by_context, unpack
+from transformer_spectrum.runtime.errors import InputError
 
 
 def series(count: int, steps: int, start: int = 0, seed: int = 0) -> list[Series]:

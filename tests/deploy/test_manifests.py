@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from transformer_spectrum.cli import parser
+from transformer_spectrum.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.34"
@@ -98,7 +98,7 @@ def test_the_volumes_of_the_image_are_claims_that_exist(name):
 
 
 def test_the_sweep_has_a_pod_for_every_cell(monkeypatch):
-    from transformer_spectrum.commands.sweep import asked
+    from transformer_spectrum.cli.sweep import asked
 
     monkeypatch.chdir(ROOT)
     job = jobs()["sweep"]

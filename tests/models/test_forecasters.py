@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from transformer_spectrum.models.base import Forecaster, Layout
+from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.models.lstm import GATES, LSTM
 from transformer_spectrum.models.transformer import Transformer, sinusoidal_positions
 

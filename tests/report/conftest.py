@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from made_up import layout, training, write_run
 
-from transformer_spectrum.params import load_params
-from transformer_spectrum.report.page_inputs import read_run
-from transformer_spectrum.report.summary import summarize
-from transformer_spectrum.schema import SpectraParams
-from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.analysis.of_training.summary import summarize
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.training.records.snapshots import Snapshots
 
 
 @pytest.fixture(scope="session")

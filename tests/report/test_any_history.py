@@ -10,14 +10,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from made_up import training, write_run
 
-from transformer_spectrum.params import load_params
-from transformer_spectrum.report import details, figures, outcome, page_specs, style, tables
-from transformer_spectrum.report.page import page
-from transformer_spectrum.report.page_inputs import read_run
-from transformer_spectrum.report.page_markdown import markdown
-from transformer_spectrum.report.style import Caption
-from transformer_spectrum.report.summary import summarize
-from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.analysis.of_training.summary import summarize
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.figures import outcome, style
+from transformer_spectrum.report.figures import spectra as figures
+from transformer_spectrum.report.page.caption import Caption
+from transformer_spectrum.report.run_page import specs as page_specs
+from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.run_page.markdown import markdown
+from transformer_spectrum.report.run_page.page import page
+from transformer_spectrum.training.records.snapshots import Snapshots
 
 QUICK = {
     "deadline": None,

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from transformer_spectrum.files import write_csv
-from transformer_spectrum.report import details
+from transformer_spectrum.analysis.of_training import details
+from transformer_spectrum.runtime.files import write_csv
 from transformer_spectrum.spectra.analysis import METRICS
 
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transformer_spectrum.params import load_params
-from transformer_spectrum.report import figures, outcome, style
+from transformer_spectrum import vocabulary
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.figures import outcome, style
+from transformer_spectrum.report.figures import spectra as figures
+from transformer_spectrum.report.page import caption
 
-CAPTION = style.Caption("covid", "new cases a day", "sgt (p = 2, q = 5, λ = 0)", "nats", 1, standin=False)
+CAPTION = caption.Caption("covid", "new cases a day", "sgt (p = 2, q = 5, λ = 0)", "nats", 1, standin=False)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +86,10 @@ def test_every_caption_names_the_run(drawn, name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_stand_in_is_said_twice_in_red_and_real_data_never_are(draw, drawn, name):
     figure = draw(name, dataclasses.replace(CAPTION, standin=True))
-    loud = [text for text in figure.findobj(matplotlib.text.Text) if style.STANDIN in text.get_text()]
+    loud = [text for text in figure.findobj(matplotlib.text.Text) if vocabulary.STANDIN in text.get_text()]
     assert len(loud) == 2
     assert all(text.get_color() == style.WARNING_COLOUR for text in loud)
-    assert not any(style.STANDIN in text for text in words(drawn(name)))
+    assert not any(vocabulary.STANDIN in text for text in words(drawn(name)))
 
 
 def test_ks_alpha_stands_beside_its_null_and_its_tail(drawn, summaries):
@@ -102,7 +105,7 @@ def test_ks_alpha_stands_beside_its_null_and_its_tail(drawn, summaries):
 def test_each_optimizer_keeps_its_colour_everywhere(drawn):
     for name in ("evolution", "loss", "forecasts", "overview"):
         colours = {line.get_color() for line in drawn(name).findobj(matplotlib.lines.Line2D)}
-        assert set(style.COLOURS.values()) <= colours, name
+        assert set(vocabulary.COLOURS.values()) <= colours, name
 
 
 def test_curves_hold_the_numbers(drawn, summaries):
@@ -140,16 +143,17 @@ def test_the_caption_is_made_of_the_parameters(pytestconfig):
     params = load_params(pytestconfig.rootpath / "params.yaml")
     loss = params.loss.model_copy(update={"type": "sgt", "p": 2.0, "q": 3.0, "lam": 0.1})
     data = params.data.model_copy(update={"dataset": "covid"})
-    made = style.caption_of(params.model_copy(update={"loss": loss, "data": data, "seed": 7}), standin=True)
+    made = caption.caption_of(params.model_copy(update={"loss": loss, "data": data, "seed": 7}), standin=True)
     assert made.line() == "data: covid   ·   loss: sgt (p = 2, q = 3, λ = 0.1)   ·   seed: 7"
     assert made.loss_unit == "nats"
     assert made.data_unit.startswith("new cases a day")
     assert made.standin
     plain = params.model_copy(update={"loss": loss.model_copy(update={"type": "mae"})})
-    assert style.caption_of(plain, standin=False).loss == "mae"
+    assert caption.caption_of(plain, standin=False).loss == "mae"
 
 
 def test_figures_need_no_pyplot():
-    code = "import sys, transformer_spectrum.report.outcome as _; print({'matplotlib.pyplot'} & set(sys.modules))"
+    imported = "import sys, transformer_spectrum.report.figures.outcome as _"
+    code = f"{imported}; print({{'matplotlib.pyplot'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"})
     assert done.stdout.strip() == "set()", done.stderr

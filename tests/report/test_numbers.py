@@ -21,16 +21,16 @@ from transformer_spectrum.report import (
     page_figures,
     page_numbers,
     page_tables,
-    style,
     tables,
 )
-from transformer_spectrum.report.page_text import number, signed, words
-from transformer_spectrum.report.style import display_name
-from transformer_spectrum.seeds import numpy_generator, torch_generator
+from transformer_spectrum.report.page import caption
+from transformer_spectrum.report.run_page.text import number, signed, words
+from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import metrics, nulls, power_law, random_matrix, tail_tests
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.submatrices import farms_alpha
 from transformer_spectrum.study import measurement
+from transformer_spectrum.vocabulary import display_name
 
 SEED, SHUFFLES, BOOTSTRAP, MIN_TAIL = 0, 4, 5, 8
 TRACKED = {"adam": [0, 1, 5, 10, 12], "es": [0, 1, 5, 10, 15, 17], "ga": [0, 1, 5, 10, 15, 17]}
@@ -39,7 +39,7 @@ COLUMNS = {  # of the values of `every_metric`, as METRICS has them
     "ks": ("ks_alpha", "ks_alpha_se", "ks_xmin", "ks_distance", "ks_tail"),
     "bulk": ("mp_variance", "mp_upper_edge", "tw_edge", "mp_spikes", "mp_soft_rank", "mp_distance"),
 }
-CAPTION = style.Caption("synthetic", "scaled units", "mse", "squared units", 1, standin=False)
+CAPTION = caption.Caption("synthetic", "scaled units", "mse", "squared units", 1, standin=False)
 
 
 def every_metric(spectrum, shape):

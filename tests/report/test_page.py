@@ -12,13 +12,14 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import write_csv, write_json
-from transformer_spectrum.params import load_params
-from transformer_spectrum.report import page_figures, tables
-from transformer_spectrum.report.html import Table
-from transformer_spectrum.report.page import page
-from transformer_spectrum.report.page_inputs import read_run, read_table
+from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.page.html import Table
+from transformer_spectrum.report.run_page import figures as page_figures
+from transformer_spectrum.report.run_page.inputs import read_run, read_table
+from transformer_spectrum.report.run_page.page import page
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import write_csv, write_json
 
 MOST = 5_000_000
 

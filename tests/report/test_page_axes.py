@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from transformer_spectrum.report import page_axes
-from transformer_spectrum.report.page import page
-from transformer_spectrum.report.page_axes import Record, at_equal, records, sentence, table
-from transformer_spectrum.report.page_markdown import markdown
+from transformer_spectrum.report.run_page import axes as page_axes
+from transformer_spectrum.report.run_page.axes import Record, at_equal, records, sentence, table
+from transformer_spectrum.report.run_page.markdown import markdown
+from transformer_spectrum.report.run_page.page import page
 
 FAST = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 10, 2.0, 0.9, -0.1), Record(2, 20, 4.0, 0.5, -5.0)]
 SLOW = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 4, 3.0, 2.0, -1.0), Record(5, 16, 9.0, 1.0, -2.0)]

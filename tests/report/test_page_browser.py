@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from transformer_spectrum.report.page import page as html
+from transformer_spectrum.report.run_page.page import page as html
 
 READY = "document.documentElement.dataset.figures === 'drawn'"
 FIGURES = ("moved", "loss", "evolution", "esd", "singular-values", "layers", "forecasts")

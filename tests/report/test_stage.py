@@ -8,7 +8,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from transformer_spectrum.files import write_arrays, write_json
+from transformer_spectrum.runtime.files import write_arrays, write_json
 
 PNG = ("spectra_evolution", "spectra_by_budget", "heatmap", "singular_values", "esd", "loss", "forecasts", "overview")
 CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")

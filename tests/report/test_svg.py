@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_spectrum.report.svg import INNER_HEIGHT, INNER_WIDTH, Axis, Panel
+from transformer_spectrum.report.page.svg import INNER_HEIGHT, INNER_WIDTH, Axis, Panel
 
 
 def path_of(panel):

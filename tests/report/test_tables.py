@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import write_json
-from transformer_spectrum.report import tables
-from transformer_spectrum.report.summary import early, evenly, tracked_positions
+from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training.summary import early, evenly, tracked_positions
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import write_json
 
 FAMILIES = [
     "encoder_self_attention",

@@ -9,9 +9,16 @@ import yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
-from transformer_spectrum.report import style, tables
-from transformer_spectrum.vega.__main__ import contents
-from transformer_spectrum.vega.pieces import FAMILIES, METRICS, OPTIMIZER_COLOURS, OPTIMIZERS, REVISION_COLOURS
+from transformer_spectrum import vocabulary
+from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.report.dvc_plots.__main__ import contents
+from transformer_spectrum.report.dvc_plots.pieces import (
+    FAMILIES,
+    METRICS,
+    OPTIMIZER_COLOURS,
+    OPTIMIZERS,
+    REVISION_COLOURS,
+)
 
 TEMPLATES = {
     "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
@@ -116,7 +123,7 @@ def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_
 
 
 def test_colours_of_optimizers_are_those_of_the_png_figures():
-    assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == style.COLOURS
+    assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == vocabulary.COLOURS
     assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
 
 

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 import transformer_spectrum as ts
-from transformer_spectrum.files import read_arrays
-from transformer_spectrum.results import forecasts
-from transformer_spectrum.training import read_windows
+from transformer_spectrum.runtime.files import read_arrays
+from transformer_spectrum.training.artifacts import forecasts
+from transformer_spectrum.training.train import read_windows
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.api import DVCFileSystem
 
-from transformer_spectrum.params import load_params
+from transformer_spectrum.config.load import load_params
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study import verification
 from transformer_spectrum.study.verification import Unverified
@@ -46,9 +46,9 @@ def experiments(clone):
 
 def mark(clone, word):
     """Changes the code: a training says this word in its run.json."""
-    path = clone.root / "src/transformer_spectrum/results.py"
+    path = clone.root / "src/transformer_spectrum/training/artifacts.py"
     before = '"optimizer": optimizer,\n        "stop_reason"'
-    text = (Path(__file__).parents[2] / "src/transformer_spectrum/results.py").read_text()
+    text = (Path(__file__).parents[2] / "src/transformer_spectrum/training/artifacts.py").read_text()
     assert text.count(before) == 1
     path.write_text(text.replace(before, f'"optimizer": optimizer,\n        "mark": "{word}",\n        "stop_reason"'))
 
@@ -74,8 +74,8 @@ def test_queued_and_temporary_experiments_run_the_code_of_their_own_commit(copy_
     # The dirty workspace is as it was.
     assert (clone.root / "models/adam/run.json").read_bytes() == trained
     assert (clone.root / "params.yaml").read_bytes() == parameters
-    assert clone.run("git", "diff", "--name-only").split() == ["src/transformer_spectrum/results.py"]
-    assert '"later"' in (clone.root / "src/transformer_spectrum/results.py").read_text()
+    assert clone.run("git", "diff", "--name-only").split() == ["src/transformer_spectrum/training/artifacts.py"]
+    assert '"later"' in (clone.root / "src/transformer_spectrum/training/artifacts.py").read_text()
 
 
 class Study:
@@ -104,7 +104,7 @@ class Study:
         ]
         with (self.clone.root / "sweep.txt").open("w") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "transformer_spectrum.cli", *words],
+                [sys.executable, "-m", "transformer_spectrum.cli.main", *words],
                 cwd=self.clone.root,
                 env=self.clone.environment,
                 stdout=log,

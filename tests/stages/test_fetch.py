@@ -17,10 +17,10 @@ import pytest
 import yaml
 from nursery import Child, Nursery
 
-from transformer_spectrum.data import covid, rvr
-from transformer_spectrum.data.covid import check_covid_complete, read_covid
-from transformer_spectrum.data.rvr import check_rvr_complete, read_rvr
-from transformer_spectrum.data.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.data.series import covid, rvr
+from transformer_spectrum.data.series.covid import check_covid_complete, read_covid
+from transformer_spectrum.data.series.rvr import check_rvr_complete, read_rvr
 
 ROOT = Path(__file__).resolve().parents[2]
 

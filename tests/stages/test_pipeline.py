@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
-from transformer_spectrum.params import parameter_names
-from transformer_spectrum.schema import FileParams
+from transformer_spectrum.config.load import parameter_names
+from transformer_spectrum.config.schema import FileParams
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_the_same_parameters_give_the_same_bytes(pipeline):
 
 
 def test_all_searchers_start_from_the_same_weights(pipeline):
-    from transformer_spectrum.history import History
+    from transformer_spectrum.training.records.history import History
 
     histories = [History.load(pipeline.root / f"models/{name}/history.npz") for name in ("adam", "es", "ga")]
     for other in histories[1:]:

@@ -9,10 +9,10 @@ import yaml
 from clones import Clone
 from PIL import Image
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.record.recorder import Recorder
-from transformer_spectrum.vega.pictures import write_pngs
-from transformer_spectrum.vega.pieces import OPTIMIZER_COLOURS, REVISION_COLOURS
+from transformer_spectrum.report.dvc_plots.pictures import write_pngs
+from transformer_spectrum.report.dvc_plots.pieces import OPTIMIZER_COLOURS, REVISION_COLOURS
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.tracking.recorder import Recorder
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from clones import merge
 
-from transformer_spectrum.history import History
+from transformer_spectrum.training.records.history import History
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.history import History
-from transformer_spectrum.seeds import numpy_generator
+from transformer_spectrum.runtime.seeds import numpy_generator
+from transformer_spectrum.training.records.history import History
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.params import load_params, read_tree
+from transformer_spectrum.config.load import load_params, read_tree
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "overlays/smoke.yaml"

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from transformer_spectrum.report.style import STANDIN
 from transformer_spectrum.study import figures
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study.store import write_record
+from transformer_spectrum.vocabulary import STANDIN
 
 VALUES = {("mse", 1): 3.0, ("mse", 2): 5.0, ("sgt_q5", 1): 6.0, ("sgt_q5", 2): 6.5}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.settings import assigned, nested
+from transformer_spectrum.config.resolve import assigned, nested
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study import grid as grids
 
 ROOT = Path(__file__).parents[2]

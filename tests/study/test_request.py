@@ -5,7 +5,7 @@ import dataclasses
 import grimp
 import pytest
 
-from transformer_spectrum.params import parse_params
+from transformer_spectrum.config.load import parse_params
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study import request
 

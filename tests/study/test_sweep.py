@@ -16,18 +16,18 @@ import pytest
 import torch
 import yaml
 
-from transformer_spectrum import build
-from transformer_spectrum.cli import main
-from transformer_spectrum.data.windows import ARRAYS, unpack
-from transformer_spectrum.files import read_arrays
-from transformer_spectrum.history import History
-from transformer_spectrum.models.base import Layout
-from transformer_spectrum.seeds import torch_generator
-from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.cli.main import main
+from transformer_spectrum.data.windows.windows import ARRAYS, unpack
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime.files import read_arrays
+from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study import request
 from transformer_spectrum.study.store import Store
+from transformer_spectrum.training import build
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,7 @@ from transformer_spectrum.distributions.gamma_ratio import (
     root_quantile,
     tails,
 )
-from transformer_spectrum.errors import InputError
+from transformer_spectrum.runtime.errors import InputError
 
 LARGEST_LOG = 690.0  # e^690 still leaves float64 a margin for a product
 LARGEST_SHAPE = 1e9  # of p and 1/q, so that neither p log |z| nor log(probability)/q overflows

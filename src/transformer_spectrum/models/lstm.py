@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from transformer_spectrum.models.base import Forecaster, Weights, affine, linear
-from transformer_spectrum.spectra.weights import MatrixSpec
+from transformer_spectrum.models.forecaster import Forecaster, Weights, affine, linear
+from transformer_spectrum.weights.matrices.matrix import MatrixSpec
 
 GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
 State = tuple[Tensor, Tensor]

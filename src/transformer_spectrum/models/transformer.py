@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transformer_spectrum.models.attention import attention
-from transformer_spectrum.models.base import Forecaster, Weights, add_linear, linear
-from transformer_spectrum.spectra.weights import MatrixSpec
+from transformer_spectrum.models.forecaster import Forecaster, Weights, add_linear, linear
+from transformer_spectrum.weights.matrices.matrix import MatrixSpec
 
 PROJECTIONS = ("query", "key", "value", "output")
 

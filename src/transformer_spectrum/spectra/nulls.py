@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.weights.matrices.matrix import spectrum
 
 COMPUTED = ""
 NO_VALUE = "the metric has no value to compare"

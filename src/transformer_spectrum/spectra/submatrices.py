@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.spectra.power_law import hill_alpha, hill_count
-from transformer_spectrum.spectra.weights import spectrum
+from transformer_spectrum.weights.matrices.matrix import spectrum
 
 COMPUTED = ""
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"

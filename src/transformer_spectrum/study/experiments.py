@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.params import read_tree
-from transformer_spectrum.progress import Progress
-from transformer_spectrum.settings import flat
+from transformer_spectrum.config.load import read_tree
+from transformer_spectrum.config.resolve import flat
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.processes import single_threaded
 from transformer_spectrum.study.request import Request, digest

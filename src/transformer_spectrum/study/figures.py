@@ -12,27 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder, sha256
-from transformer_spectrum.progress import Progress
-from transformer_spectrum.report.style import (
-    NULL_COLOUR,
-    NULL_LABEL,
-    STANDIN,
-    WARNING_COLOUR,
-    display_name,
-    family_title,
-    house_style,
-    new_figure,
-    null_line,
-    save,
-)
+from transformer_spectrum.report.figures.style import family_title, house_style, new_figure, null_line, save
+from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import atomic_folder, sha256
+from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
-from transformer_spectrum.study.request import code_of
 from transformer_spectrum.study.store import fault, own_names, write_record
+from transformer_spectrum.vocabulary import NULL_COLOUR, NULL_LABEL, STANDIN, WARNING_COLOUR, display_name
 
-CODE = ("report/colours.py", "report/style.py", "study/figures.py")
+CODE = ("report/figures/style.py", "study/figures.py", "vocabulary.py")
 
 COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 """They say how good another metric is: in the table only."""
@@ -101,7 +91,7 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
             folder.rmdir()
         return
     names = [grid.title, *grid.datasets, *grid.losses]
-    request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": code_of(CODE)}
+    request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": code.checksums(CODE)}
     if not fault(folder, request):
         return
     last = read_last(table)

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.packaged import FILES, packaged
-from transformer_spectrum.params import Params, parse_params, read_tree
-from transformer_spectrum.settings import flat, nested
+from transformer_spectrum.config.load import Params, parse_params, read_tree
+from transformer_spectrum.config.packaged import FILES, packaged
+from transformer_spectrum.config.resolve import flat, nested
+from transformer_spectrum.runtime.errors import InputError
 
 FOLDER = Path("studies")
 OPTIMIZERS = ("adam", "es", "ga")

@@ -11,15 +11,15 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from transformer_spectrum.files import atomic_path
-from transformer_spectrum.history import History
-from transformer_spectrum.report.details import SPECTRA_NULLS, spectra_nulls
-from transformer_spectrum.report.summary import Summary, summarize, tracked_positions
-from transformer_spectrum.schema import SpectraParams
-from transformer_spectrum.snapshots import Snapshots
+from transformer_spectrum.analysis.of_training.details import SPECTRA_NULLS, spectra_nulls
+from transformer_spectrum.analysis.of_training.summary import Summary, summarize, tracked_positions
+from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.runtime.files import atomic_path
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.nulls import family_null
 from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
 
 KEYS = ("study", "dataset", "loss", "optimizer", "seed", "standin")
 PLACE = ("step", "evaluations", "matrix", "family", "rows", "columns", "metric")

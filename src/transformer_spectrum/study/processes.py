@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.errors import one_line_errors
+from transformer_spectrum.runtime.errors import one_line_errors
 
 PRELOADED = ["transformer_spectrum.study.work", "dvc.repo", "scmrepo.git", "torch._dynamo", "cma.sigma_adaptation"]
 """The last four are imported late, by DVCLive, torch's Adam and cma: once here instead of in every process."""

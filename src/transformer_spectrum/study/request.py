@@ -4,59 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.files import sha256
-from transformer_spectrum.params import Params
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.runtime import code
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.training import deciding
+from transformer_spectrum.training.train import deciding
 
-PACKAGE = Path(__file__).parents[1]
-DATA_CODE = ("acquisition.py", "data", "distributions", "preparation.py", "scores.py", "seeds.py")
-TRAINING_CODE = (
-    "build.py",
-    "checkpoint.py",
-    "data/windows.py",
-    "distributions",
-    "fit.py",
-    "history.py",
-    "journal.py",
-    "losses.py",
-    "models",
-    "results.py",
-    "scores.py",
-    "search",
-    "seeds.py",
-    "spectra/weights.py",
-    "training.py",
-)
-SPECTRA_CODE = (
-    "evidence.py",
-    "history.py",
-    "report/details.py",
-    "report/summary.py",
-    "seeds.py",
-    "snapshots.py",
-    "spectra",
-    "study/measurement.py",
-)
-"""Modules, and folders of them, that decide the bits of the windows, of a training and of its spectra."""
 DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
 
 Request = dict[str, Any]
-
-
-def code_of(sources: Sequence[str], package: Path = PACKAGE) -> dict[str, str]:
-    """Module -> checksum.
-
-    Args:
-        sources: modules and folders of them, relative to the package.
-        package: folder of the package, ours or one of another commit.
-    """
-    listed = [path for name in sources for path in (package / name, *(package / name).rglob("*.py"))]
-    return {str(path.relative_to(package)): sha256(path)[:12] for path in sorted(set(listed)) if path.is_file()}
 
 
 def _data(params: Params) -> dict[str, Any]:
@@ -75,31 +34,31 @@ def raw_request(params: Params) -> Request:
     return {"data": {"dataset": dataset, **data.model_dump(mode="json", include=chosen), **used}}
 
 
-def windows_request(params: Params, raw: Mapping[str, str], package: Path = PACKAGE) -> Request:
+def windows_request(params: Params, raw: Mapping[str, str], package: Path = code.PACKAGE) -> Request:
     """What decides the windows.
 
     Args:
         params: all parameters.
         raw: checksums of the raw series; empty where these are not known beforehand, or drawn with the windows.
-        package: see `code_of`.
+        package: see `code.checksums`.
     """
-    return {"seed": params.seed, "data": _data(params), "raw": dict(raw), "code": code_of(DATA_CODE, package)}
+    return {"seed": params.seed, "data": _data(params), "raw": dict(raw), "code": code.checksums(code.WINDOWS, package)}
 
 
-def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = PACKAGE) -> Request:
+def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = code.PACKAGE) -> Request:
     """What decides a training, and which of its weights are kept.
 
     Args:
         cell: which one.
         windows: checksums of the windows, or what decides these where they are not there yet.
-        package: see `code_of`.
+        package: see `code.checksums`.
     """
     params, spectra = cell.params, cell.params.spectra
     return {
         "optimizer": cell.optimizer,
         "params": deciding(params.model_dump(mode="json"), cell.optimizer),
         "windows": dict(windows),
-        "code": code_of(TRAINING_CODE, package),
+        "code": code.checksums(code.of_training(cell.optimizer), package),
         "tracked": [spectra.tracked_every, spectra.tracked_at_most],
     }
 
@@ -117,7 +76,7 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
         "heads": params.model.heads,
         "seed": params.seed,
         "training": dict(training),
-        "code": code_of(SPECTRA_CODE),
+        "code": code.checksums((*code.SPECTRA, "study/measurement.py")),
     }
 
 

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum import ownership
-from transformer_spectrum.checkpoint import difference
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import read_json, sha256, write_json
+from transformer_spectrum.runtime import ownership
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json, sha256, write_json
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request
+from transformer_spectrum.training.resume import difference
 
 RECORD = "record.json"
 TABLES = ("table.csv", "families.csv", "cells.csv")

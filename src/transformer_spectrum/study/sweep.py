@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from transformer_spectrum.files import atomic_together
-from transformer_spectrum.interruption import Interruption
-from transformer_spectrum.progress import Progress
+from transformer_spectrum.runtime.files import atomic_together
+from transformer_spectrum.runtime.interruption import Interruption
+from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study import processes, work
 from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.processes import Task

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.files import atomic_path, write_csv
+from transformer_spectrum.runtime.files import atomic_path, write_csv
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.measurement import COLUMNS, FAMILY_COLUMNS
 from transformer_spectrum.study.store import Store, read_record

@@ -23,15 +23,16 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from safetensors import SafetensorError, safe_open
 
-from transformer_spectrum.checkpoint import difference
-from transformer_spectrum.errors import InputError
-from transformer_spectrum.files import atomic_folder
-from transformer_spectrum.params import parse_params
+from transformer_spectrum.config.load import parse_params
+from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import atomic_folder
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.request import Request, code_of, training_request, windows_request
+from transformer_spectrum.study.request import Request, training_request, windows_request
 from transformer_spectrum.study.store import own_names, write_record
 from transformer_spectrum.study.work import keep, outcome
-from transformer_spectrum.training import deciding
+from transformer_spectrum.training.resume import difference
+from transformer_spectrum.training.train import deciding
 
 PACKAGE = "src/transformer_spectrum"
 WINDOWS = ("data/processed/windows.npz", "data/processed/provenance.json")
@@ -106,7 +107,7 @@ def _code_of_tree(package: str) -> dict[str, str]:
     archive = git("archive", "--format=tar", package)
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-        return code_of([""], Path(folder))
+        return code.checksums([""], Path(folder))
 
 
 def _code(package: str, modules: tuple[str, ...]) -> dict[str, str]:

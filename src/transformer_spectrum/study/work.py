@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum import acquisition
-from transformer_spectrum.data.sources import MIRROR_VARIABLE
-from transformer_spectrum.files import atomic_folder, read_json, write_csv
-from transformer_spectrum.history import History
-from transformer_spectrum.preparation import prepare
-from transformer_spectrum.record.recorder import SCORES_FILE
+from transformer_spectrum.data.fetch.raw import fetch_covid, fetch_rvr
+from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
+from transformer_spectrum.data.prepare import prepare
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.runtime.files import atomic_folder, read_json, write_csv
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.measurement import (
     COLUMNS,
@@ -26,7 +25,9 @@ from transformer_spectrum.study.measurement import (
 )
 from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
 from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
-from transformer_spectrum.training import train
+from transformer_spectrum.tracking.recorder import SCORES_FILE
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.train import train
 
 RAW, WINDOWS, MATRICES, FAMILIES = "raw", "windows", "matrices.csv", "families.csv"
 WINDOWS_FILES = ("windows/windows.npz", "windows/provenance.json")
@@ -57,9 +58,9 @@ def fetch(store: Store, cell: Cell) -> None:
     earlier = [store.raw(cell) / RAW]
     with atomic_folder(store.raw(cell), own_names(store.raw(cell))) as folder:
         if cell.params.data.dataset == "covid":
-            acquisition.fetch_covid(cell.params, folder / RAW, earlier)
+            fetch_covid(cell.params, folder / RAW, earlier)
         else:
-            acquisition.fetch_rvr(cell.params, [folder / RAW], earlier)
+            fetch_rvr(cell.params, [folder / RAW], earlier)
         write_record(folder, raw_request(cell.params), {})
 
 
@@ -74,7 +75,7 @@ def make_windows(store: Store, cell: Cell) -> None:
     with atomic_folder(store.windows(cell), own_names(store.windows(cell))) as folder:
         if cell.params.data.dataset == "synthetic":
             raw = folder / RAW
-            acquisition.draw_synthetic(cell.params, raw)
+            draw_synthetic(cell.params, raw)
         else:
             raw = store.raw(cell) / RAW
         prepare(cell.params, raw, folder / WINDOWS, folder / "description.json")

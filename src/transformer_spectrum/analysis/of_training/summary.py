@@ -1,0 +1,193 @@
+"""Trainings condensed to families of matrices: what the tables and the figures show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
+from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze, shape_classes
+from transformer_spectrum.spectra.nulls import Null, family_null
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One optimizer's training.
+
+    Attributes:
+        history: as stored.
+        analysis: every metric of it.
+        families: label -> positions of the matrices that are averaged: one family and shape, up to transposition.
+        settings: of the estimators, and which steps are shown.
+        evidence: what the weights say at the tracked steps.
+    """
+
+    history: History
+    analysis: Analysis
+    families: Mapping[str, np.ndarray]
+    settings: SpectraParams
+    evidence: Evidence
+
+    @property
+    def tracked(self) -> list[int]:
+        """Recorded positions of the steps that figures show."""
+        settings = self.settings
+        return tracked_positions(self.history.steps, settings.tracked_every, settings.tracked_at_most).tolist()
+
+    @property
+    def spectral_families(self) -> list[str]:
+        """Labels of the families whose matrices have more than one singular value, so that a spectrum has a shape."""
+        ranks = self.history.shapes.min(axis=1)
+        return [family for family, members in self.families.items() if ranks[members[0]] > 1]
+
+    def mean(self, metric: str, family: str) -> np.ndarray:
+        """(S,) mean over the family's matrices; NaN where none has a value."""
+        return self.analysis.class_mean(metric, self.families[family])
+
+    def null(self, metric: str, family: str) -> Null:
+        """Mean and spread of the family's mean over shuffles of its initial matrices: draws from the null."""
+        return family_null(self.evidence.initial.values[metric][:, self.families[family]])
+
+    def band(self, metric: str, family: str) -> tuple[float, float]:
+        """The null's mean -+ 2 standard deviations; NaN where the metric has none."""
+        low, high = self.null(metric, family).band(2.0)
+        return float(low), float(high)
+
+    def z(self, metric: str, family: str, position: int) -> float:
+        """Change of the family's mean since step 0, in standard deviations of the null; NaN where it has none."""
+        mean, spread = self.mean(metric, family), float(self.null(metric, family).standard_deviation)
+        return float((mean[position] - mean[0]) / spread) if spread > 0 else float("nan")
+
+    def change(self, metric: str) -> np.ndarray:
+        """(S, M) change since step 0 in percent of the value there; NaN where that is 0 or has no value."""
+        values = self.analysis.values[metric]
+        start = np.where(values[0] != 0, np.abs(values[0]), np.nan)
+        return 100.0 * (values - values[0]) / start
+
+    def mean_singular_values(self, family: str, position: int) -> np.ndarray:
+        """(r,) mean over the family's matrices of the i-th largest singular value, at a recorded position."""
+        members = self.families[family]
+        return np.mean([self.history.spectrum(position, matrix) for matrix in members], axis=0, dtype=np.float64)
+
+    def pooled_eigenvalues(self, family: str, position: int) -> np.ndarray:
+        """Eigenvalues s^2 of all the family's matrices, over the mean one of the family's initial matrices.
+
+        One scale for the family and all steps: growth shows, and the initial ones have mean 1. Families whose
+        initial matrices are all zero stay as they are.
+        """
+        spectra = [
+            np.concatenate([self.history.spectrum(at, matrix) for matrix in self.families[family]]).astype(np.float64)
+            for at in (0, position)
+        ]
+        return spectra[1] ** 2 / (np.mean(spectra[0] ** 2) or 1.0)
+
+
+def estimators_of(spectra: SpectraParams) -> Estimators:
+    """The estimators that the parameters describe."""
+    return Estimators(
+        hill_fraction=spectra.hill_fraction,
+        min_tail=spectra.min_tail,
+        ks_distance=spectra.ks_distance,
+        window=(spectra.window_first, spectra.window_last),
+        edge_level=spectra.edge_level,
+    )
+
+
+def summarize(
+    histories: Mapping[str, History],
+    snapshots: Mapping[str, Snapshots],
+    spectra: SpectraParams,
+    *,
+    heads: int,
+    seed: int,
+) -> dict[str, Summary]:
+    """Analyzes every training.
+
+    Args:
+        histories: optimizer -> its training; all start from the same weights.
+        snapshots: optimizer -> its weights at the kept steps.
+        spectra: settings of the estimators.
+        heads: of the attention layers.
+        seed: of shuffles and bootstraps.
+    Raises:
+        InputError: a history has a singular value that is not finite, other matrices, or another start.
+    """
+    _check_common_start(histories)
+    summaries: dict[str, Summary] = {}
+    initial = None
+    for optimizer, history in histories.items():
+        try:
+            analysis = analyze(history.singular_values, history.shapes, estimators_of(spectra))
+        except ValueError as error:
+            raise InputError(f"history of {optimizer}: {error}") from None
+        tracked = tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)
+        evidence = gather(
+            optimizer,
+            history,
+            snapshots[optimizer],
+            history.steps[tracked].tolist(),
+            estimators_of(spectra),
+            spectra,
+            heads=heads,
+            seed=seed,
+            initial=initial,
+        )
+        initial = evidence.initial
+        families = shape_classes(history.families, history.shapes)
+        summaries[optimizer] = Summary(history, analysis, families, spectra, evidence)
+    return summaries
+
+
+def _check_common_start(histories: Mapping[str, History]) -> None:
+    """The initial weights are the null of all optimizers, so they must be the same."""
+    (first, reference), *others = histories.items()
+    for optimizer, history in others:
+        if not np.array_equal(history.names, reference.names) or not np.array_equal(history.shapes, reference.shapes):
+            raise InputError(f"{first} and {optimizer} trained different matrices; run dvc repro")
+        start, same = history.singular_values[0], reference.singular_values[0]
+        if not np.allclose(start, same, rtol=1e-3, atol=1e-6 * np.nanmax(same), equal_nan=True):
+            raise InputError(f"{first} and {optimizer} did not start from the same weights; run dvc repro")
+
+
+def evenly(count: int, at_most: int) -> np.ndarray:
+    """Positions 0 ... count - 1 thinned evenly to at most `at_most` (>= 2), the first and the last included."""
+    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(int))
+
+
+def early(count: int, at_most: int) -> np.ndarray:
+    """Positions 0 ... count - 1 thinned to at most `at_most` (>= 2), the first and the last included.
+
+    Half of them evenly, for linear axes, half evenly in log(1 + position), for spectra change most at the beginning.
+    """
+    if count <= at_most:
+        return np.arange(count)
+    even = max(2, at_most // 2)
+    logarithmic = np.expm1(np.linspace(0, np.log(count), at_most - even)).round().astype(int)
+    return np.union1d(evenly(count, even), logarithmic)
+
+
+def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
+    """Positions of the steps that figures show: 0, 1, every so many and the last.
+
+    When these are too many, 0, 1 and the last stay and the others are spread geometrically between 1 and the last,
+    since spectra change most at the beginning.
+
+    Args:
+        steps: (S,) ascending from 0.
+        every: spacing; steps.
+        at_most: positions; count, >= 3.
+    """
+    steps = np.asarray(steps)
+    shown = np.flatnonzero((steps == 0) | (steps == 1) | (steps % every == 0) | (steps == steps[-1]))
+    if len(shown) <= at_most:
+        return shown
+    later = steps[shown[1:]]
+    wanted = np.geomspace(later[0], later[-1], at_most - 1)
+    nearest = np.abs(np.log(later[None, :] / wanted[:, None])).argmin(axis=1)
+    return np.concatenate([shown[:1], shown[1:][np.unique(nearest)]])

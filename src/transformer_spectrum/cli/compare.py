@@ -1,0 +1,180 @@
+"""The command `compare`: what `dvc exp show --csv` prints, as tables that fit the screen, for `make compare`.
+
+DVC writes the file before the name of each metric, and cuts both off where the table is wider than the terminal. Here
+no number and no name is cut: what does not fit beside the rest goes into a table below it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from transformer_spectrum.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH = 120  # where there is no terminal and no COLUMNS; characters
+GAP = 2
+METRICS = {"validation_loss": "loss", "stable_rank": "rank", "test_mae": "MAE"}
+METRIC = re.compile(rf"metrics/(\w+)/metrics\.json:({'|'.join(METRICS)})")
+BRANCHES = {"branch_commit": "├╴", "branch_base": "└╴"}
+NOTE = "loss: best validation loss; rank: mean stable rank at the last step; MAE: free-running, of the test windows"
+NONE_YET = "no experiment yet: dvc exp run -S loss.q=3 makes one, and this then shows them side by side"
+ABOUT_ROWS = ("Experiment", "rev", "typ", "parent", "Created", "Executor", "State")
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    Attributes:
+        title: of one or two lines.
+        cells: one a row.
+        right: aligned to the right, as numbers are.
+    """
+
+    title: str
+    cells: list[str]
+    right: bool
+
+    @property
+    def width(self) -> int:
+        """Of its widest line, in characters of a terminal."""
+        from rich.cells import cell_len
+
+        return max(cell_len(line) for text in (self.title, *self.cells) for line in text.split("\n"))
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.epilog = "Example: dvc exp show --csv | transformer-spectrum compare"
+
+
+def read(lines: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of DVC's table.
+
+    Raises:
+        InputError: it is not what DVC prints.
+    """
+    table = csv.DictReader(lines)
+    if "rev" not in (table.fieldnames or []):  # DVC leaves out "Experiment" and "typ" where they say nothing
+        raise InputError("standard input: no table of dvc exp show --csv")
+    return [{column: text or "" for column, text in row.items() if column is not None} for row in table]
+
+
+def name(row: Mapping[str, str]) -> str:
+    """An experiment below the commit that it began from; its revision where it has no name."""
+    return BRANCHES.get(row.get("typ", ""), "") + (row.get("Experiment") or row["rev"])
+
+
+def _metric(text: str) -> str:
+    """A measured value, to four significant digits."""
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text or "-"
+
+
+def _parameter(text: str) -> str:
+    """A value that was set, to the last digit."""
+    return re.sub(r"(?<=\d)\.0$", "", text) or "-"
+
+
+def _is_parameter(column: str) -> bool:
+    """Not a metric nor a file or folder that a stage depends on, which DVC lists among the columns too."""
+    return not re.search(r"[/:]", column) and column not in (*ABOUT_ROWS, "models", "plots", "report")
+
+
+def metrics(rows: Sequence[Mapping[str, str]]) -> list[Column]:
+    """State, where something is still running, and the metrics."""
+    columns = [Column("State", [row["State"] or "-" for row in rows], False)] if _any(rows, "State") else []
+    for column in rows[0]:
+        if match := METRIC.fullmatch(column):
+            title = f"{match[1]}\n{METRICS[match[2]]}"
+            columns.append(Column(title, [_metric(row[column]) for row in rows], True))
+    return columns
+
+
+def _any(rows: Sequence[Mapping[str, str]], column: str) -> bool:
+    return any(row.get(column) for row in rows)
+
+
+def parameters(rows: Sequence[Mapping[str, str]]) -> list[Column]:
+    """The parameters in which the rows differ."""
+    return [
+        Column(column, [_parameter(row[column]) for row in rows], False)
+        for column in rows[0]
+        if _is_parameter(column) and len({row[column] for row in rows}) > 1
+    ]
+
+
+def _on_two_lines(column: Column) -> Column:
+    section, dot, rest = column.title.partition(".")
+    return column._replace(title=f"{section}{dot}\n{rest}") if dot else column
+
+
+def turned(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
+    """A column for each row and a row for each column."""
+    return [Column(title, [column.cells[i] for column in columns], False) for i, title in enumerate(names)]
+
+
+def panels(columns: Sequence[Column], free: int) -> Iterator[list[Column]]:
+    """Columns in groups, each as wide as fits into so many characters; one that is wider stands alone."""
+    group: list[Column] = []
+    for column in columns:
+        if group and sum(GAP + member.width for member in (*group, column)) > free:
+            yield group
+            group = []
+        group.append(column)
+    if group:
+        yield group
+
+
+def _table(title: str, names: Sequence[str], columns: Sequence[Column], bold: Sequence[bool]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, GAP - 1), pad_edge=False)
+    table.add_column(title, no_wrap=True)
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+    for i, row_name in enumerate(names):
+        table.add_row(row_name, *(column.cells[i] for column in columns), style="bold" if bold[i] else None)
+    return table
+
+
+def tables(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[Table]:
+    """One table where all of it fits, else the metrics and, below them, a row for each parameter."""
+    names = [name(row) for row in rows]
+    bold = [row.get("typ", "baseline") == "baseline" for row in rows]
+    free = width - Column("experiment", names, False).width
+    measured, differing = metrics(rows), parameters(rows)
+    whole = [*measured, *map(_on_two_lines, differing)]
+    if len(list(panels(whole, free))) <= 1:
+        yield _table("experiment", names, whole, bold)
+        return
+    for group in panels(measured, free):
+        yield _table("experiment", names, group, bold)
+    titles = [column.title for column in differing]
+    for group in panels(turned(differing, names), width - Column("parameter", titles, False).width):
+        yield _table("parameter", titles, group, [False] * len(titles))
+
+
+def run(chosen: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    rows = read(sys.stdin.readlines())
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    for table in tables(rows, width) if rows else ():
+        # Wider than the screen where one name or value alone is: the terminal then breaks the line, nothing is lost.
+        needed = Console(width=10**4).measure(table).maximum
+        console = Console(width=max(width, needed), highlight=False, soft_wrap=True)
+        console.print(table)
+        console.print()
+    print(NOTE)
+    if not any(row.get("typ", "baseline") != "baseline" for row in rows):
+        print(NONE_YET, file=sys.stderr)

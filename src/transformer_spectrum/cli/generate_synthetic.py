@@ -1,0 +1,68 @@
+"""The command `generate-synthetic`: what the stage synthesize draws, into a file that `train --dataset` takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from transformer_spectrum.cli.options import SYNTHETIC, add_force, add_parameters, asked, read_by
+
+KERNEL = "data.synthetic.kernel.type"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Draws independent series of skewed generalized t noise, smoothed by a kernel, as data.synthetic in "
+        "params.yaml describes them, and writes them with their provenance. The same settings and seed draw the same."
+    )
+    out = "the file: .npy (series, steps, features), .npz, .csv or .parquet (long)"
+    command.add_argument("-o", "--out", metavar="FILE", required=True, type=Path, help=out)
+    command.add_argument(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        help=f"smooth by the kernel, a Gaussian where none is set, or leave the noise as it is [{KERNEL}]",
+    )
+    add_parameters(command, SYNTHETIC)
+    add_force(command)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Draws and writes.
+
+    Raises:
+        InputError: a parameter is bad, the file's name has an unknown ending, or what lies there is of somebody else.
+    """
+    import dataclasses
+
+    import numpy as np
+
+    from transformer_spectrum.config.resolve import resolve
+    from transformer_spectrum.data.files.series_files import check_suffix, of_array, write_series_file
+    from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+    from transformer_spectrum.runtime.files import atomic_together, read_json, sha256
+    from transformer_spectrum.runtime.ownership import check_file, record_beside, write_record
+
+    check_suffix(chosen.out)
+    check_file("--out", chosen.out, inputs=read_by(chosen), force=chosen.force)
+    request = asked(chosen, SYNTHETIC)
+    # Without a window, which these series need not hold.
+    flags = {**request.flags, "data.dataset": ("file", "generate-synthetic")}
+    params = resolve(dataclasses.replace(request, flags=flags)).params
+    kernel = params.data.synthetic.kernel.type
+    if chosen.smooth is not None:
+        wanted = ("gaussian" if kernel == "none" else kernel) if chosen.smooth else "none"
+        flags[KERNEL] = (wanted, "--smooth" if chosen.smooth else "--no-smooth")
+        params = resolve(dataclasses.replace(request, flags=flags), lambda line: None).params
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "synthetic"
+        draw_synthetic(params, folder)
+        values = np.load(folder / "series.npy", allow_pickle=False)
+        about = read_json(folder / "provenance.json")
+    with atomic_together(record_beside(chosen.out), chosen.out) as (record, table):
+        write_series_file(table, of_array(values))
+        about |= {"sha256": sha256(table), "bytes": table.stat().st_size}
+        write_record(record, about, {chosen.out: table})
+    count, length, features = values.shape
+    print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)

@@ -1,0 +1,66 @@
+"""The command `info`: versions, threads, devices, and how many weights the model has."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Iterator
+
+from transformer_spectrum.cli.options import MODEL, add_parameters, asked
+from transformer_spectrum.runtime.errors import InputError
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = "Shows versions, threads, devices, and the weights of the model that the parameters describe."
+    command.add_argument("--features", metavar="N", type=int, default=1, help="channels of the series; %(default)s")
+    add_parameters(command, {**MODEL, "--device": "device"})
+
+
+def _machine() -> Iterator[tuple[str, str]]:
+    import torch
+
+    from transformer_spectrum import __version__
+    from transformer_spectrum.runtime.provenance import versions
+
+    yield "transformer-spectrum", __version__
+    yield from versions().items()
+    yield "platform", platform.platform()
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "cores", f"{here} of {os.cpu_count()} for this process, {torch.backends.cpu.get_cpu_capability()}"
+    yield "OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set")
+    for i in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(i)
+        yield f"cuda:{i}", f"{about.name}, {about.total_memory / 2**30:.1f} GiB"
+    yield "cuda", f"{torch.version.cuda or 'not in this build'}, {torch.cuda.device_count()} devices"
+    yield "mps", "yes" if torch.backends.mps.is_available() else "no"
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Prints "name: value" lines.
+
+    Raises:
+        InputError: a parameter is bad, or the device is not there.
+    """
+    from transformer_spectrum.config.resolve import resolve
+    from transformer_spectrum.training import build
+
+    if chosen.features < 1:
+        raise InputError(f"--features = {chosen.features}: must be >= 1")
+    params = resolve(asked(chosen, {**MODEL, "--device": "device"})).params
+    forecaster = build.model(params, chosen.features)
+    lines = list(_machine())
+    lines.append(("device", f"{params.device}, which is {build.device(params.device)} here"))
+    lines.append(("threads", f"{params.threads} of torch, {params.training.workers} workers for a population"))
+    families: dict[str, list[int]] = {}
+    for spec in forecaster.matrices():
+        families.setdefault(spec.family, []).append(spec.shape[0] * spec.shape[1])
+    total = sum(parameter.numel() for parameter in forecaster.parameters())
+    inside = sum(map(sum, families.values()))
+    lines.append(("model", f"{params.model.type}, {total:,} weights"))
+    for family, sizes in families.items():
+        lines.append((f"  {family}", f"{len(sizes)} matrices, {sum(sizes):,} weights"))
+    lines.append(("  biases, norms", f"{total - inside:,} weights"))
+    width = max(len(name) for name, _ in lines) + 1
+    for name, value in lines:
+        print(f"{name + ':':<{width}} {value}")

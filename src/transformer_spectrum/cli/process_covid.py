@@ -1,0 +1,137 @@
+"""The command `process-covid`: the downloaded table -> smoothed series of countries that `train --dataset` takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformer_spectrum.cli.options import add_force, add_parameters, asked, read_by
+from transformer_spectrum.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from transformer_spectrum.data.series.series import Series
+
+OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
+PROCESSED = Path("data/series")  # no output of a stage, so that no stage takes it away
+
+
+def add_processing(
+    command: argparse.ArgumentParser, default: str, table: Mapping[str, str], out: str = "%(default)s"
+) -> None:
+    """The options of a processing.
+
+    Args:
+        command: that gets them.
+        default: the download's folder.
+        table: option -> parameter.
+        out: words for the default of -o, where it depends on other options.
+    """
+    given = "the folder or .csv that the download has written; %(default)s"
+    command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=given)
+    words = f"the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json; {out}"
+    command.add_argument("-o", "--out", metavar="FILE", type=Path, help=words)
+    add_parameters(command, table)
+    add_force(command)
+
+
+def raw_file(given: Path) -> Path:
+    """The CSV that was downloaded.
+
+    Raises:
+        InputError: it is not there.
+    """
+    path = given / "series.csv" if given.is_dir() else given
+    if not path.is_file():
+        lack = f"holds no {path.name}" if given.is_dir() else "no such file"
+        raise InputError(f"--input = {given}: {lack}; download it first")
+    return path
+
+
+def _records_of(raw: Path) -> tuple[Path, Path]:
+    """Where a download keeps the provenance of its file, beside the file or of its folder."""
+    return raw.with_name(f"{raw.name}.provenance.json"), raw.with_name("provenance.json")
+
+
+def _provenance_of(raw: Path) -> dict[str, Any]:
+    from transformer_spectrum.runtime.files import read_json, sha256
+    from transformer_spectrum.runtime.provenance import describe_source
+
+    for path in _records_of(raw):
+        if path.is_file():
+            about = read_json(path)
+            if about.get("sha256") != sha256(raw):
+                raise InputError(f"{path}: is of other bytes than {raw}; download again")
+            return about
+    return describe_source(raw, "file", raw.name, rows=0)
+
+
+def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
+    """The CSV that was downloaded, once the output is known to cost the user nothing.
+
+    Raises:
+        InputError: it is not there; or the output is an input, a stage's or somebody else's, or has an unknown ending.
+    """
+    from transformer_spectrum.data.files.series_files import check_suffix
+    from transformer_spectrum.runtime.ownership import check_file
+
+    check_suffix(out)
+    raw = raw_file(chosen.input)
+    check_file("--out", out, inputs=(raw, *_records_of(raw), *read_by(chosen)), force=chosen.force)
+    return raw
+
+
+def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
+    """Writes the series of days and, beside them, where they come from and what was left out."""
+    from transformer_spectrum.data.files.series_files import DAYS, SeriesFile, write_series_file
+    from transformer_spectrum.data.series.csv_text import left_out as words_on
+    from transformer_spectrum.runtime.files import atomic_together
+    from transformer_spectrum.runtime.ownership import record_beside, write_record
+    from transformer_spectrum.runtime.provenance import describe_source
+
+    about = _provenance_of(raw)
+    origin = {name: about[name] for name in ("sha256", "location", "rows")}
+    with atomic_together(record_beside(out), out) as (record, table):
+        write_series_file(table, SeriesFile(series, DAYS, ("value",), ()))
+        made = describe_source(
+            table,
+            about["source"],
+            about["location"],
+            rows=sum(len(one.values) for one in series),
+            notes=about["notes"],
+            raw=origin,
+            settings=settings,
+            left_out=json.loads(json.dumps(left_out)),
+        )
+        write_record(record, made, {out: table})
+    lacking = words_on(left_out)
+    print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
+    if about["standin"]:
+        print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Makes one series of each country in data.covid.countries, from its first case to the last day that is data, "
+        "smoothed by a trailing mean; sums of countries are left out."
+    )
+    add_processing(command, "data/raw/covid", OPTIONS)
+    command.set_defaults(out=PROCESSED / "covid.csv")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Reads, smooths and writes.
+
+    Raises:
+        InputError: the table is missing or broken, or see `checked_input`.
+    """
+    from transformer_spectrum.config.resolve import resolve
+    from transformer_spectrum.data.series.covid import covid_series, read_covid
+
+    raw = checked_input(chosen, chosen.out)
+    covid = resolve(asked(chosen, OPTIONS)).params.data.covid
+    series, report = covid_series(read_covid(raw), list(covid.countries), covid.smoothing_days)
+    write_processed(chosen.out, raw, series, report, smoothing_days=covid.smoothing_days)

@@ -1,0 +1,96 @@
+"""The command `runs`: what has been trained outside DVC, with its main metrics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformer_spectrum.training.records.run_folder import RunFolder
+
+COLUMNS = {
+    "run": "run",
+    "state": "state",
+    "optimizer": "optimizer",
+    "data": "data",
+    "model": "model",
+    "loss": "loss",
+    "seed": "seed",
+    "step": "best step",
+    "evaluations": "evaluations",
+    "validation_loss": "validation loss",
+    "test_mae": "test MAE",
+    "stable_rank": "stable rank",
+    "stop_reason": "ended",
+}
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Lists the runs under runs/, the oldest of each name first: validation loss of the best step, free-running "
+        "test MAE in scaled units, the mean stable rank of the square matrices at the last step, and why the training "
+        "ended. What is not there yet is blank."
+    )
+    command.add_argument(
+        "--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where they are; %(default)s"
+    )
+    command.add_argument("--json", action="store_true", help="as JSON, with full precision")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Empty where there is none yet; a damaged one is an error, for it may say that data are a stand-in."""
+    from transformer_spectrum.runtime.files import read_json
+
+    return read_json(path) if path.exists() else {}
+
+
+def _row(folder: RunFolder, about: dict[str, Any], root: Path) -> dict[str, Any]:
+    from transformer_spectrum.config.load import load_params
+
+    params = load_params(folder.params)
+    metrics, scores = _json(folder.metrics / "metrics.json"), _json(folder.metrics / "scores.json")
+    standin = " (STAND-IN)" if _json(folder.data / "provenance.json").get("standin") else ""
+    return {
+        "run": str(folder.path.relative_to(root)),
+        "state": folder.state,
+        "optimizer": about["optimizer"],
+        "data": f"{Path(about['dataset']).name}{standin}",
+        "model": params.model.type,
+        "loss": params.loss.type + (f" q={params.loss.q:g}" if params.loss.type == "sgt" else ""),
+        "seed": params.seed,
+        "step": scores.get("best_step"),
+        "evaluations": scores.get("evaluations"),
+        "validation_loss": scores.get("best_validation_loss"),
+        "test_mae": scores.get("free_running", {}).get("mae"),
+        "stable_rank": metrics.get("stable_rank"),
+        "stop_reason": scores.get("stop_reason"),
+    }
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Prints a table, one line a run.
+
+    Raises:
+        InputError: the parameters of a run are not what a run has written.
+    """
+    from transformer_spectrum.training.records.run_folder import list_runs
+
+    rows = [_row(folder, about, chosen.runs) for folder, about in list_runs(chosen.runs)]
+    if chosen.json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print(f"{chosen.runs}: no runs; transformer-spectrum train makes them")
+        return
+    cells = [list(COLUMNS.values()), *([_shown(row[name]) for name in COLUMNS] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,15 @@
+"""The command `schema`: the JSON schema of params.yaml or of configs, as `make schema` keeps them in schema/."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.add_argument("which", choices=("params", "config"), help="of params.yaml, or of the files in config/")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    from transformer_spectrum.config.json_schema import schema_text
+
+    print(schema_text(chosen.which), end="")

@@ -1,0 +1,94 @@
+"""The command `sweep`: a grid of data sets, losses, optimizers and seeds, as one table and figures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformer_spectrum.cli.options import add_force
+from transformer_spectrum.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from transformer_spectrum.study.grid import Cell, Grid
+
+RESULTS = Path("studies/results")
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Runs a grid of trainings, verifies each result against what was asked for, and gathers them in table.csv, "
+        "cells.csv and figures/. Called again, it runs only what is missing or was asked for differently."
+    )
+    command.add_argument("grid", metavar="GRID", help="a name in studies/, such as synthetic, or a YAML file")
+    add = command.add_argument
+    add("--runs", type=int, default=1, metavar="N", help="seeds of each combination: seed, seed + 1, ...; %(default)s")
+    add("--optimizers", metavar="LIST", help="such as adam,es; those of the grid if not given")
+    add(
+        "--backend",
+        choices=("processes", "dvc"),
+        default="processes",
+        help="processes of one thread each, or DVC experiments; %(default)s",
+    )
+    add("--jobs", type=int, metavar="J", help="trainings at once; as many as there are cores if not given")
+    add("--out", type=Path, metavar="FOLDER", help=f"{RESULTS}/GRID if not given")
+    add("--overlay", type=Path, metavar="FILE", help="parameters under those of data sets and losses, as in overlays/")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter; may be repeated")
+    add("--figures", metavar="LIST", help="metrics to draw, such as stable_rank,ks_alpha, or none; all if not given")
+    add("--cell", type=int, metavar="INDEX", help="run one cell of --dry-run's list, for a cluster; writes no tables")
+    add_force(command)
+    add("--dry-run", action="store_true", help="check the grid and list its cells")
+
+
+def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
+    """The grid and the cells that the arguments ask for.
+
+    Raises:
+        InputError: one of them, the grid or a parameter breaks a rule.
+    """
+    from transformer_spectrum.config.load import read_tree
+    from transformer_spectrum.config.resolve import Asked, assigned, flat, nested, resolve
+    from transformer_spectrum.study import grid as grids
+
+    grid = grids.load_grid(chosen.grid)
+    return grid, grids.cells(
+        grid,
+        resolve(Asked({})).params,
+        runs=chosen.runs,
+        optimizers=None if chosen.optimizers is None else chosen.optimizers.split(","),
+        overlay=None if chosen.overlay is None else nested(dict(flat(read_tree(chosen.overlay), str(chosen.overlay)))),
+        settings=nested(assigned(chosen.set)),
+    )
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Ends with exit code 1 when a cell has failed or diverged."""
+    grid, cells = asked(chosen)
+    if chosen.jobs is not None and chosen.jobs < 1:
+        raise InputError(f"--jobs = {chosen.jobs}: must be >= 1")
+    if chosen.cell is not None and not 0 <= chosen.cell < len(cells):
+        raise InputError(f"--cell = {chosen.cell}: must be >= 0 and < {len(cells)}, the cells that are asked for")
+    if chosen.dry_run:
+        print(listed(cells))
+        return
+    from transformer_spectrum.study.processes import single_threaded
+
+    single_threaded()  # before torch is imported
+    from transformer_spectrum.study.sweep import run_one, sweep
+
+    out = chosen.out or RESULTS / grid.name
+    if chosen.cell is None:
+        good = sweep(
+            grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1, chosen.figures, force=chosen.force
+        )
+    else:
+        good = run_one(cells[chosen.cell], out, force=chosen.force)
+    if not good:
+        raise SystemExit(1)
+
+
+def listed(cells: list[Cell]) -> str:
+    """A line for every cell: its index and where its result is kept."""
+    width = len(str(len(cells) - 1))
+    return "\n".join(f"{index:{width}d}  {cell.place}" for index, cell in enumerate(cells))

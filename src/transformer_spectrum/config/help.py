@@ -1,0 +1,60 @@
+"""What `--help` says of a parameter, from the JSON schema of params.yaml; pydantic starts too slowly."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformer_spectrum.config.packaged import packaged
+
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter.
+
+    Attributes:
+        description: its meaning and unit.
+        kind: integer, number, boolean, string or array.
+        choices: the legal words, where these are all.
+        bounds: in words, such as "> 0, <= 10"; empty where there are none.
+        optional: null is legal too.
+    """
+
+    description: str
+    kind: str
+    choices: tuple[str, ...]
+    bounds: str
+    optional: bool
+
+    @property
+    def text(self) -> str:
+        """For `--help`."""
+        rules = [self.bounds] if self.bounds else []
+        return "; ".join([self.description, *rules])
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return json.loads(packaged("params.schema.json").read_text(encoding="utf-8"))
+
+
+def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = node.get("$ref")
+    return _schema()["$defs"][reference.rpartition("/")[2]] if reference else node
+
+
+def entry(name: str) -> Entry:
+    """What is known of a parameter, by its dotted name; KeyError where there is none."""
+    node: Mapping[str, Any] = _schema()
+    for part in name.split("."):
+        node = _resolved(node["properties"][part])
+    kinds = node.get("anyOf", [node])
+    rules = next(kind for kind in kinds if kind["type"] != "null")
+    bounds = [f"{sign} {rules[key]:g}" for key, sign in BOUNDS.items() if key in rules and rules[key] < 2**60]
+    choices = tuple(rules.get("enum", ()))
+    return Entry(node.get("description", ""), rules["type"], choices, ", ".join(bounds), len(kinds) > 1)

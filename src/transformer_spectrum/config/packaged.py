@@ -1,0 +1,24 @@
+"""The repository's own files that the installed package needs too: params.yaml, the default of every parameter, the
+JSON schemas and the grids of studies/. `setup.py` copies them into the package when it is built; nothing is kept
+twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FILES = {
+    "params.yaml": "params.yaml",
+    "params.schema.json": "schema/params.schema.json",
+    "config.schema.json": "schema/config.schema.json",
+    "studies/covid.yaml": "studies/covid.yaml",
+    "studies/rvr.yaml": "studies/rvr.yaml",
+    "studies/synthetic.yaml": "studies/synthetic.yaml",
+}
+"""Name -> path in the repository; setup.py reads it from here."""
+
+
+def packaged(name: str) -> Path:
+    """The file of that name: the repository's where the package runs from one, else the copy made when it was built."""
+    package = Path(__file__).resolve().parents[1]
+    copy = package / "packaged" / name
+    return copy if copy.is_file() else package.parents[1] / FILES[name]

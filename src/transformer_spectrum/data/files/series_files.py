@@ -1,0 +1,244 @@
+"""Files of series that users bring: .npy, .npz, .csv and .parquet, in the layouts that README.md shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from transformer_spectrum.data.files.column_roles import ChosenColumns
+from transformer_spectrum.data.files.series_tables import Reading, read_table
+from transformer_spectrum.data.files.time_axis import DAYS, Axis
+from transformer_spectrum.data.series.csv_text import read_rows
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import atomic_path
+
+__all__ = [
+    "DAYS",
+    "Axis",
+    "ChosenColumns",
+    "SeriesFile",
+    "check_suffix",
+    "of_array",
+    "read_series_file",
+    "write_series_file",
+]
+
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+UNNAMED = "Unnamed: 0"  # what pandas calls a first column without a name, such as the index that it has written
+
+
+def check_suffix(path: Path) -> None:
+    """Raises InputError where the file's name has an ending that no layout belongs to."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
+
+
+@dataclass(frozen=True)
+class SeriesFile:
+    """What a file holds.
+
+    Attributes:
+        series: at least one; each starts and ends with a step at which some feature has a value.
+        axis: of all of them.
+        features: names of the F features.
+        empty: entities without any value, which are left out.
+        reading: as what the columns of a table were taken; None for arrays.
+    """
+
+    series: list[Series]
+    axis: Axis
+    features: tuple[str, ...]
+    empty: tuple[str, ...]
+    reading: Reading | None = None
+
+
+def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> SeriesFile:
+    """Reads series of any length, NaN or blank where a value is missing.
+
+    .npy: (series, steps) or (series, steps, features). .npz: the same as `series`, or the only array in it, and
+    optionally `entities` (series,). .csv and .parquet: long, with a column that tells the series apart, perhaps one of
+    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See README.md.
+
+    Args:
+        path: the file.
+        columns: of a table, those that are not to be recognised; None = all are.
+    Returns:
+        The series, on one axis of time; rows are put in its order.
+    Raises:
+        InputError: the file is missing, of another kind, breaks its layout, or does not say for certain which column is
+            time, which the entity, which a value; with the place, the rule and the option.
+    """
+    path, columns = Path(path), columns or ChosenColumns()
+    check_suffix(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix in (".npy", ".npz"):
+        for option, name in columns.named():
+            raise InputError(f"{path}: {option} = {name}: an array has no columns")
+        return _of_arrays(path, *(_npy(path) if path.suffix == ".npy" else _npz(path)))
+    table = read_table(path, _csv(path) if path.suffix == ".csv" else _parquet(path), columns)
+    held = _trimmed(path, table.placed, table.axis, table.features)
+    return dataclasses.replace(held, reading=table.reading)
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+def _npy(path: Path) -> tuple[np.ndarray, None]:
+    try:
+        return np.load(path, allow_pickle=False), None
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not a readable .npy without pickle ({error})") from None
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = [name for name in archive.files if name != "entities"]
+            if "series" not in names and len(names) != 1:
+                raise InputError(f"{path}: has {', '.join(names) or 'no array'}; must have `series`, or one array only")
+            array = archive["series" if "series" in names else names[0]]
+            return array, archive["entities"] if "entities" in archive.files else None
+    except InputError:
+        raise
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a readable .npz without pickle ({error})") from None
+
+
+def of_array(values: np.ndarray) -> SeriesFile:
+    """Series of an array (series, steps, features), finite."""
+    width = len(str(len(values) - 1))
+    series = [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+    return SeriesFile(series, Axis(), _feature_names(values.shape[2]), ())
+
+
+def _feature_names(count: int) -> tuple[str, ...]:
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
+
+
+def _of_arrays(path: Path, array: np.ndarray, entities: np.ndarray | None) -> SeriesFile:
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{path}: an array of {array.dtype}; must be of numbers")
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(f"{path}: shape {array.shape}; must be (series, steps) or (series, steps, features)")
+    values = array.astype(np.float64).reshape(*array.shape[:2], -1)
+    if np.isinf(values).any():
+        raise InputError(f"{path}: infinite values; missing ones must be NaN")
+    if entities is None:
+        width = len(str(len(values) - 1))
+        names = [f"{i:0{width}d}" for i in range(len(values))]
+    else:
+        names = [str(name) for name in entities.ravel()]
+        if len(names) != len(values) or len(set(names)) < len(names):
+            raise InputError(f"{path}: {len(names)} entities for {len(values)} series; each needs a name of its own")
+    found = [(name, 0, one) for name, one in zip(names, values, strict=True)]
+    return _trimmed(path, found, Axis(), _feature_names(values.shape[2]))
+
+
+def _trimmed(
+    path: Path, found: Sequence[tuple[str, int, np.ndarray]], axis: Axis, features: tuple[str, ...]
+) -> SeriesFile:
+    """Without the steps before the first and behind the last value of each series."""
+    series, empty = [], []
+    for name, start, values in found:
+        there = np.flatnonzero(np.isfinite(values).any(axis=1))
+        if len(there):
+            first, last = int(there[0]), int(there[-1])
+            series.append(Series(name, start + first, values[first : last + 1]))
+        else:
+            empty.append(name)
+    if not series:
+        raise InputError(f"{path}: no series has a value")
+    return SeriesFile(series, axis, features, tuple(empty))
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+def _csv(path: Path) -> pd.DataFrame:
+    def complaint(header: list[str]) -> str | None:
+        header = [name.strip() for name in header]
+        if not (all(header[1:]) and len(set(header)) == len(header)):
+            return "every column needs a name of its own"
+        sign = next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None)
+        return None if sign is None else f"its columns stand between {sign!r}; must be commas"
+
+    header, rows = read_rows(path, str(path), None, complaint)
+    columns = [name.strip() for name in header]
+    return pd.DataFrame(rows, columns=[columns[0] or UNNAMED, *columns[1:]], dtype=object)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
+        raise InputError(f"{path}: not a readable .parquet ({' '.join(str(error).split())[:200]})") from None
+    frame = _with_index(frame)
+    frame.columns = [str(name) for name in frame.columns]
+    if frame.empty or frame.columns.duplicated().any():
+        raise InputError(f"{path}: needs rows, and columns each with a name of its own")
+    return frame
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The index as columns, unless it only counts the rows."""
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame
+    names = [UNNAMED.replace("0", str(i)) if name is None else name for i, name in enumerate(frame.index.names)]
+    there = [name for name in names if name in frame.columns]
+    return frame.reset_index(drop=True) if there else frame.reset_index(names=names)
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+def write_series_file(path: str | Path, held: SeriesFile) -> None:
+    """Writes series atomically so that `read_series_file` gives them back: arrays padded with NaN to a common axis,
+    tables long.
+
+    Raises:
+        InputError: the file's name has another ending.
+        OSError: the disk is full or the folder is not writable.
+    """
+    path = Path(path)
+    check_suffix(path)
+    with atomic_path(path) as temporary:
+        if path.suffix in (".npy", ".npz"):
+            array, entities = _padded(held.series), np.array([one.entity for one in held.series])
+            with temporary.open("wb") as stream:
+                if path.suffix == ".npy":
+                    np.save(stream, array, allow_pickle=False)
+                else:
+                    np.savez_compressed(stream, allow_pickle=False, series=array, entities=entities)
+        else:
+            frame = _frame(held)
+            if path.suffix == ".csv":
+                frame.to_csv(temporary, index=False, lineterminator="\n")
+            else:
+                frame.to_parquet(temporary, index=False)
+
+
+def _padded(series: Sequence[Series]) -> np.ndarray:
+    """(n, T, F) over the axis from the first start to the last end."""
+    begin = min(one.start for one in series)
+    end = max(one.start + len(one.values) for one in series)
+    array = np.full((len(series), end - begin, series[0].values.shape[1]), np.nan)
+    for row, one in zip(array, series, strict=True):
+        row[one.start - begin : one.start - begin + len(one.values)] = one.values
+    return array
+
+
+def _frame(held: SeriesFile) -> pd.DataFrame:
+    """One row for each step, under the names that the file had which was read."""
+    entity, time = "entity", "date" if held.axis.dated else "step"
+    if held.reading is not None:
+        entity = held.reading.entity or entity
+        time = held.reading.time[0] if len(held.reading.time) == 1 else time
+    blocks = []
+    for one in held.series:
+        cells = [held.axis.cell(one.start + i) for i in range(len(one.values))]
+        columns = {name: one.values[:, i] for i, name in enumerate(held.features)}
+        blocks.append(pd.DataFrame({entity: one.entity, time: cells, **columns}))
+    return pd.concat(blocks, ignore_index=True)

@@ -1,0 +1,207 @@
+"""Raw series of the chosen data set -> windows, their description and the baselines on them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum import scores
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.data.describe.describe import describe
+from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
+from transformer_spectrum.data.files.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
+from transformer_spectrum.data.series.catalogue import CATALOGUE
+from transformer_spectrum.data.series.csv_text import left_out, shortened
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.windows.windows import Windows, make_windows, pack
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_arrays, write_json
+from transformer_spectrum.runtime.provenance import describe_source
+from transformer_spectrum.runtime.seeds import numpy_generator
+
+
+def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
+    """The chosen data set's series and a report of what was left out.
+
+    Args:
+        params: all parameters.
+        raw: the folder that the data set's fetch stage has written.
+    Raises:
+        InputError: the file is missing, corrupt or of the wrong schema.
+    """
+    read = CATALOGUE[params.data.dataset].read
+    if read is None:
+        raise InputError(f"data.dataset = {params.data.dataset}: has no raw folder of its own")
+    return read(raw, params.data.chosen)
+
+
+def baseline_scores(windows: Windows, season: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Scores of the forecasts that need no model, and reasons for those that are missing."""
+    horizon = windows.target.shape[1]
+    values: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, baseline in scores.BASELINES.items():
+        try:
+            forecast = baseline(windows.context, horizon, season)
+        except ValueError as error:
+            reasons[name] = f"not computed: {error}"
+            continue
+        values[name], missing = scores.score(forecast, windows.target, windows.context, windows.location, windows.scale)
+        reasons.update({f"{name}.{key}": reason for key, reason in missing.items()})
+    return values, reasons
+
+
+def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
+    """Writes `processed` (windows.npz, provenance.json) and `metrics` (JSON) for the chosen data set.
+
+    Args:
+        params: all parameters.
+        raw: folder of the chosen data set; for data.dataset = file also the file itself.
+        processed: folder of these two files; what else lies in it stays.
+        metrics: description of each split, baselines on the test split, provenance.
+    Raises:
+        InputError: bad raw data, or windows that do not fit.
+    """
+    data = params.data
+    if data.dataset == "file":
+        _prepare_file(params, _file_in(raw), processed, metrics)
+        return
+    series, report = read_series(params, raw)
+    provenance = read_json(raw / "provenance.json")
+    if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
+        stage = CATALOGUE[data.dataset].stage
+        print(
+            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
+            file=sys.stderr,
+        )
+    if lacking := left_out(report):
+        print(f"prepare: {data.dataset}: {lacking}", file=sys.stderr)
+    write_windows(params, series, report, provenance, processed, metrics)
+
+
+def chosen_columns(params: Params) -> ChosenColumns:
+    """The columns that data.file names."""
+    block = params.data.file
+    return ChosenColumns(block.time_column, block.entity_column, block.value_columns)
+
+
+def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
+    """A user's file: says as what its columns were taken, and records it."""
+    held = read_series_file(path, chosen_columns(params))
+    report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
+    provenance = provenance_of_file(path, len(held.series))
+    if held.reading is not None:
+        report["columns"] = held.reading.record()
+        provenance = {**provenance, "columns": held.reading.record()}
+    try:
+        write_windows(params, held.series, report, provenance, processed, metrics)
+    except InputError as error:
+        raise InputError(f"{path}: {error}{_why_few_windows(held)}") from None
+    if held.reading is not None:
+        print(f"{path}: {held.reading.line()}", file=sys.stderr)
+
+
+def _why_few_windows(held: SeriesFile) -> str:
+    """What of a file keeps windows from being cut."""
+    reasons = [] if held.reading is None else [held.reading.line()]
+    runs = [_longest_run(np.isfinite(one.values).all(axis=1)) for one in held.series]
+    if min(runs) < max(len(one.values) for one in held.series):
+        reasons.append(f"the longest run without a missing value has {max(runs)} steps")
+    ranges = [
+        np.nanmax(one.values, axis=0, initial=-np.inf) - np.nanmin(one.values, axis=0, initial=np.inf)
+        for one in held.series
+    ]
+    flat = [name for i, name in enumerate(held.features) if all(extent[i] <= 0 for extent in ranges)]
+    if flat and len(held.features) > len(flat):
+        reasons.append(f"{shortened(flat)} never changes within a series; leave it out by --value-columns")
+    return "".join(f"; {reason}" for reason in reasons)
+
+
+def _longest_run(present: np.ndarray) -> int:
+    """Most neighbours in (T,) that are true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _file_in(raw: Path) -> Path:
+    """The file itself, or the only one of the right kind in its folder."""
+    if not raw.is_dir():
+        return raw
+    found = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
+    if len(found) != 1:
+        raise InputError(f"{raw}: {len(found)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
+    return found[0]
+
+
+def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
+    """What is known of a user's file: its checksum, and what the command that made it has written beside it.
+
+    Raises:
+        InputError: what lies beside it is of other bytes, so a stand-in could pass as data.
+    """
+    beside = path.with_name(f"{path.name}.provenance.json")
+    if not beside.is_file():
+        return describe_source(path, "file", path.name, rows=series)
+    about = read_json(beside)
+    if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+        raise InputError(
+            f"{beside}: is of other bytes than {path}; make the file again, or remove this one if it is yours"
+        )
+    return about
+
+
+def write_windows(
+    params: Params,
+    series: Sequence[Series],
+    report: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    processed: Path,
+    metrics: Path,
+) -> None:
+    """What `prepare` writes, from series of any origin; see there."""
+    data = params.data
+    splits, counts = make_windows(
+        series,
+        length=data.window_length,
+        horizon=data.horizon,
+        stride=data.stride,
+        by=data.split.by,
+        validation=data.split.validation,
+        test=data.split.test,
+        scaling=data.scaling,
+        generator=numpy_generator(params.seed, "split"),
+    )
+    described: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, windows in splits.items():
+        whole = np.concatenate([windows.context, windows.target], axis=1).astype(np.float64)
+        one = describe(
+            whole,
+            hill_fraction=data.describe.hill_fraction,
+            fit_points=data.describe.fit_points,
+            generator=numpy_generator(params.seed, f"describe {name}"),
+        )
+        reasons.update({f"{name}.{key}": reason for key, reason in one.pop("reasons", {}).items()})
+        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
+    baselines, missing = baseline_scores(splits["test"], data.chosen.season)
+    reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
+    own = ("windows.npz", "provenance.json")
+    with atomic_together(metrics, folders=[processed], own=own) as (description, folder):
+        write_arrays(folder / "windows.npz", pack(splits))
+        write_json(folder / "provenance.json", provenance)
+        write_json(
+            description,
+            {
+                "dataset": data.dataset,
+                "series": {**counts["series"], **report},
+                **described,
+                "baselines": baselines,
+                "provenance": provenance,
+                "reasons": reasons,
+            },
+        )

@@ -1,0 +1,48 @@
+"""Raw series of the data set `synthetic`: drawn, into a folder with their provenance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.data.synthesis.synthetic import synthesize
+from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.runtime.files import atomic_folder, atomic_path, write_json
+from transformer_spectrum.runtime.ownership import RECORD, check_replaceable
+from transformer_spectrum.runtime.provenance import describe_source
+from transformer_spectrum.runtime.seeds import numpy_generator
+
+
+def draw_synthetic(params: Params, folder: str | Path) -> None:
+    """Draws the synthetic series of the seed: series.npy (series, steps, features) and provenance.json.
+
+    Raises:
+        InputError: the folder holds a series.npy that is of somebody else.
+    """
+    block = params.data.synthetic
+    check_replaceable(folder, "series.npy", "a file of yours belongs into data/raw/file, with data.dataset = file")
+    series = synthesize(
+        SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),
+        series=block.series,
+        length=block.length,
+        features=block.features,
+        **{f"kernel_{key}": value for key, value in block.kernel},
+        generator=numpy_generator(params.seed, "synthetic series"),
+    )
+    with atomic_folder(folder, own=("series.npy", RECORD)) as inside:
+        path = inside / "series.npy"
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, series, allow_pickle=False)
+        about = describe_source(
+            path,
+            "synthetic",
+            "skewed generalized t noise, smoothed",
+            rows=len(series),
+            seed=params.seed,
+            # JSON writes an infinite q as text; the season concerns a baseline, not the series.
+            parameters=json.loads(block.model_dump_json(exclude={"season"})),
+        )
+        write_json(inside / RECORD, about)

@@ -1,0 +1,150 @@
+"""Synthetic series: independent draws of an SGT, smoothed by a kernel."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from scipy import ndimage
+
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.runtime.errors import InputError
+
+Kernel = Literal["none", "gaussian", "sine", "cosine", "cosine_gaussian"]
+NOTHING = 1e-12  # of the largest possible tap, 1: what rounding leaves of a zero
+
+
+def smoothing_kernel(type: Kernel, size: int, sigma: float, period: float) -> np.ndarray:
+    """Taps k(x_i) at the centred positions x_i = i - (size - 1)/2, i = 0 ... size - 1.
+
+    none: 1 (one tap); gaussian: exp(-x^2 / (2 sigma^2)); sine: sin(2 pi x / period); cosine: cos(2 pi x / period);
+    cosine_gaussian: the product of cosine and gaussian.
+
+    Args:
+        type: one of these names.
+        size: taps, >= 1; steps.
+        sigma: width of the Gaussian factor, > 0; steps.
+        period: of the sine or cosine factor, > 0; steps.
+    Returns:
+        (size,), not normalised, |k| <= 1.
+    Raises:
+        InputError: unknown type, a setting out of range, or sum |k| = 0, by which nothing can be divided.
+    """
+    if type not in get_args(Kernel):
+        raise InputError(f"kernel.type = {type}: must be one of {', '.join(get_args(Kernel))}")
+    if type == "none":
+        return np.ones(1)
+    if size < 1:
+        raise InputError(f"kernel.size = {size}: must be at least 1")
+    for name, value in (("sigma", sigma), ("period", period)):
+        if not 0 < value < math.inf:
+            raise InputError(f"kernel.{name} = {value:g}: must be positive and finite")
+    x = np.arange(size) - (size - 1) / 2
+    taps = np.ones(size)
+    if type in ("gaussian", "cosine_gaussian"):
+        taps *= np.exp(-0.5 * (x / sigma) ** 2)
+    if type in ("cosine", "cosine_gaussian"):
+        taps *= np.cos(2 * np.pi * x / period)
+    if type == "sine":
+        taps *= np.sin(2 * np.pi * x / period)
+    if np.abs(taps).max() <= NOTHING:
+        raise InputError(
+            f"kernel.type = {type} with kernel.size = {size}, kernel.sigma = {sigma:g} and kernel.period = {period:g}: "
+            "the sum of |k| over the taps must not be 0"
+        )
+    return taps
+
+
+def smooth(series: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolution of the same length, y_t = sum_i k_i x_(t - o_i) / sum_i |k_i|, over the taps that fall inside.
+
+    The offsets are o_i = i - floor((size - 1)/2): for an even size the result lags by half a step. Both sums leave
+    out the taps that reach beyond an end, so with positive taps every y_t is a weighted mean of the series and a
+    constant stays that constant up to its ends. With taps of both signs |y_t| <= max |x| is what remains of that.
+
+    Args:
+        series: (n, T, F) in any unit.
+        kernel: (size,), longer than T allowed.
+    Returns:
+        (n, T, F) float64 in the same unit.
+    Raises:
+        InputError: at some step all taps inside are 0.
+    """
+    series = np.asarray(series, dtype=np.float64)
+    length = series.shape[1]
+    weight = _convolve(np.ones((1, length, 1)), np.abs(kernel))
+    if weight.min() <= NOTHING:
+        step = int(weight[0, :, 0].argmin())
+        raise InputError(
+            f"kernel.size = {len(kernel)} with series of {length} steps: all taps inside are 0 at step {step}"
+        )
+    return _convolve(series, kernel) / weight
+
+
+def _convolve(series: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Direct sums with zeros beyond the ends: unlike an FFT they do not spread the rounding of a huge value."""
+    length = series.shape[1]
+    before = (len(kernel) - 1) // 2
+    after = len(kernel) - 1 - before
+    # Taps whose offset exceeds T - 1 touch nothing; scipy wants an odd size to be centred.
+    reach = min(max(before, after), length - 1)
+    taps = np.zeros(2 * reach + 1)
+    first, last = max(-before, -reach), min(after, reach)
+    taps[first + reach : last + reach + 1] = kernel[first + before : last + before + 1]
+    return ndimage.convolve1d(series, taps, axis=1, mode="constant", cval=0.0)
+
+
+def synthesize(
+    sgt: SGT,
+    *,
+    series: int,
+    length: int,
+    features: int,
+    kernel_type: Kernel,
+    kernel_size: int,
+    kernel_sigma: float,
+    kernel_period: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Smoothed SGT noise, every series and feature independent of the others.
+
+    mu and sigma are those of the noise: smoothing shrinks the variance, and a kernel of both signs the mean.
+
+    Args:
+        sgt: distribution of the noise; data units.
+        series: how many, n >= 1.
+        length: T >= 1; steps.
+        features: F >= 1.
+        kernel_type, kernel_size, kernel_sigma, kernel_period: see `smoothing_kernel`.
+        generator: all randomness comes from it.
+    Returns:
+        (n, T, F) float64, finite; data units.
+    Raises:
+        InputError: the kernel cannot be normalised, or a draw is too large for float64.
+    """
+    kernel = smoothing_kernel(kernel_type, kernel_size, kernel_sigma, kernel_period)
+    made = smooth(sgt.rvs((series, length, features), generator), kernel)
+    if not np.isfinite(made).all():
+        raise InputError(f"q = {sgt.q:g} with p = {sgt.p:g}: the tail is so heavy that a draw is too large for float64")
+    return made
+
+
+def read_synthetic(path: Path) -> list[Series]:
+    """The series of an array (series, steps, features) of finite numbers.
+
+    Raises:
+        InputError: the file is missing, corrupt or holds something else.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro synthesize)") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy ({error}); run dvc repro -f synthesize") from None
+    if values.ndim != 3 or not np.isfinite(values).all():
+        raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
+    width = len(str(len(values) - 1))
+    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]

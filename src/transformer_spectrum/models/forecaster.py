@@ -1,0 +1,164 @@
+"""What every forecaster is: named parameters, and a forward pass that is a function of them.
+
+The modules hold and name the parameters; the arithmetic takes the weights as an argument. So the same code runs
+one network (parameters of their own shape) or a population (each with a leading axis of members), and a search
+can score weights that never enter a module.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+
+Weights = Mapping[str, Tensor]
+
+
+def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """x W^T + b, for one network (x (B, T, i)) or a population (x (M, B, T, i), W (M, o, i))."""
+    return affine(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`linear` where the bias is not simply that of the weight."""
+    if weight.ndim == 2:
+        return nn.functional.linear(x, weight, bias)
+    members = weight.shape[0]
+    rows = x.reshape(members, -1, x.shape[-1])
+    return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).reshape(*x.shape[:-1], weight.shape[1])
+
+
+def add_linear(x: Tensor, weights: Weights, name: str, inner: Tensor) -> Tensor:
+    """x + (inner W^T + b) in the memory of x, contiguous; shapes as in `linear`. Not for autograd."""
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    if weight.ndim == 2:
+        x.view(-1, x.shape[-1]).addmm_(inner.reshape(-1, inner.shape[-1]), weight.t()).add_(bias)
+    else:
+        members = weight.shape[0]
+        rows = x.view(members, -1, x.shape[-1])
+        rows.baddbmm_(inner.reshape(members, -1, inner.shape[-1]), weight.mT).add_(bias.unsqueeze(1))
+    return x
+
+
+class Forecaster(nn.Module, ABC):
+    """Base of the encoder-decoder forecasters.
+
+    Args:
+        features: F, channels of the series.
+        patch_length: P, time steps in one token; must divide context and horizon.
+    """
+
+    chunk_mib = 16
+    """Activations of the members of a population that a CPU computes at once when it is fastest, as measured for
+    widths 16 to 128 and 5 to 300 tokens (benchmarks/search.py). It decides rounding, so no machine may change it."""
+
+    dropout: float
+    """Acts in training mode only."""
+
+    def __init__(self, features: int, patch_length: int) -> None:
+        super().__init__()
+        self.features, self.patch_length = features, patch_length
+
+    # -- for subclasses ------------------------------------------------------------------------------------
+    @abstractmethod
+    def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
+        """Teacher-forced forecast: output t sees the context and targets < t (of earlier tokens) only.
+
+        Args:
+            weights: parameters by name, each of its own shape or with a leading axis of M members.
+            context: (B, C, F) scaled units.
+            target: (B, H, F) scaled units; its last token is never read.
+        Returns:
+            (B, H, F), or (M, B, H, F) for a population.
+        """
+
+    @abstractmethod
+    def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
+        """Free-running forecast (B, horizon, F): each token is fed back; nothing is computed twice."""
+
+    @abstractmethod
+    def activations(self, context: int, horizon: int) -> int:
+        """Numbers that `predict` holds at once for a window of so many steps, at most; without autograd."""
+
+    @abstractmethod
+    def matrices(self) -> list[MatrixSpec]:
+        """The weight matrices whose spectra are analysed, in a fixed order."""
+
+    # -- for users -----------------------------------------------------------------------------------------
+    def forward(self, context: Tensor, target: Tensor) -> Tensor:
+        """`predict` with the module's own weights."""
+        return self.predict(dict(self.named_parameters()), context, target)
+
+    @torch.inference_mode()
+    def forecast(self, context: Tensor, horizon: int) -> Tensor:
+        """`roll_out` with the module's own weights, without dropout."""
+        training = self.training
+        self.eval()
+        try:
+            return self.roll_out(dict(self.named_parameters()), context, horizon)
+        finally:
+            self.train(training)
+
+    def tokens(self, series: Tensor) -> Tensor:
+        """(B, T, F) -> (B, T/P, P*F).
+
+        Raises:
+            ValueError: P does not divide T.
+        """
+        batch, steps, features = series.shape
+        if steps % self.patch_length:
+            raise ValueError(f"model.patch_length = {self.patch_length} with {steps} steps: must divide them")
+        return series.reshape(batch, steps // self.patch_length, self.patch_length * features)
+
+    def steps(self, tokens: Tensor) -> Tensor:
+        """(..., N, P*F) -> (..., N*P, F), the inverse of `tokens`."""
+        return tokens.reshape(*tokens.shape[:-2], -1, self.features)
+
+    def shifted(self, context: Tensor, target: Tensor) -> Tensor:
+        """What the decoder reads: the context's last token, then all target tokens but the last."""
+        return torch.cat([context[:, -1:], target[:, :-1]], dim=1)
+
+
+class Layout:
+    """Order and shapes of a model's parameters inside one flat vector.
+
+    Args:
+        model: any module; the order is that of `named_parameters`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names = [name for name, _ in model.named_parameters()]
+        self.shapes = [tuple(p.shape) for p in model.parameters()]
+        self.sizes = [p.numel() for p in model.parameters()]
+        self.size = sum(self.sizes)
+        edges = [0]
+        for size in self.sizes:
+            edges.append(edges[-1] + size)
+        self.slices = dict(zip(self.names, pairwise(edges), strict=True))
+
+    def flatten(self, model: nn.Module) -> Tensor:
+        """All weights as one vector (size,), detached, a copy."""
+        return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """(size,) or (M, size) -> parameters by name, as views with the same leading axis.
+
+        One split, so that its backward is one concatenation.
+        """
+        parts = flat.split(self.sizes, dim=-1)
+        return {
+            name: part.unflatten(-1, shape) if len(shape) > 1 else part
+            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+        }
+
+    def load(self, model: nn.Module, flat: Tensor) -> None:
+        """Copies a vector (size,) into the module's parameters."""
+        views = self.views(flat)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(views[name])

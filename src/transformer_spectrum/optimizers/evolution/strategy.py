@@ -1,0 +1,142 @@
+"""What every evolution strategy does: ask for candidates, score them on one batch, tell, score the new mean.
+
+The mean of the search distribution is what is analysed, validated and kept; the best candidate of the generation
+stands beside it in `Step.candidate`. The methods differ in how candidates are drawn and what is learned from
+their losses: `cma_es`, `sep_cma`, `openai_es`, `snes`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, first_step
+from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverged, flat, ranked
+
+
+class Distribution(Protocol):
+    """A search distribution between two generations.
+
+    Attributes:
+        sigma: its step size; weight units.
+    """
+
+    @property
+    def sigma(self) -> float: ...
+
+    def ask(self, generator: torch.Generator) -> Tensor | Population:
+        """The candidates of a generation."""
+
+    def tell(self, losses: Tensor) -> None:
+        """Learns from the candidates' losses (popsize,): float64 on the CPU, inf where not finite, one is finite."""
+
+    def mean(self) -> Tensor:
+        """(n,) a copy, of the type and on the device of the initial weights."""
+
+    def step_length(self) -> float:
+        """About the Euclidean distance of a candidate from the mean; weight units."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a new object needs to go on, as copies."""
+
+
+def centred_ranks(losses: Tensor) -> Tensor:
+    """Losses (M,) -> utilities (M,) in [-0.5, 0.5], the lowest loss highest; ties share their mean rank.
+
+    A non-finite loss ranks last. Source: Salimans et al. (2017), section 2.1.
+    """
+    worst = torch.where(torch.isfinite(losses), losses, torch.inf)
+    below = (worst.unsqueeze(0) < worst.unsqueeze(1)).sum(1)
+    same = (worst.unsqueeze(0) == worst.unsqueeze(1)).sum(1) - 1
+    rank = below + same / 2
+    return 0.5 - rank / max(len(losses) - 1, 1)
+
+
+def by_rank(values: Tensor, losses: Tensor) -> Tensor:
+    """Values (M,) for the best, the second best, ... -> (M,) for each candidate; ties in their order."""
+    placed = torch.empty_like(values)
+    placed[losses.argsort(stable=True)] = values
+    return placed
+
+
+def precise(weights: Tensor) -> torch.dtype:
+    """Type in which means and scales add up small changes; MPS has no float64."""
+    return torch.float32 if weights.device.type == "mps" else torch.float64
+
+
+@dataclass(frozen=True)
+class EvolutionStrategy(abc.ABC):
+    """A step is a generation of `popsize` candidates on one batch, and costs popsize + 1 evaluations.
+
+    Its loss is that of the mean on the generation's batch. The search ends of its own accord when no candidate has
+    a finite loss, when all candidates have had one and the same loss for `FLAT_GENERATIONS` generations, or when a
+    candidate is too near the mean for the weights' floating-point numbers.
+
+    Args:
+        generations: how many at most.
+        popsize: candidates in each.
+        sigma: initial step size; weight units.
+    """
+
+    generations: int
+    popsize: int
+    sigma: float
+
+    @abc.abstractmethod
+    def distribution(
+        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+    ) -> Distribution:
+        """The first search distribution, or the one whose `state` is given."""
+
+    def steps(
+        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+    ) -> Iterator[Step]:
+        search = self.distribution(weights, generator, state)
+
+        def kept() -> State:
+            counts = {"generation": generation, "evaluations": evaluations, "flat": still}
+            return {**search.state(), **{name: torch.tensor(count) for name, count in counts.items()}}
+
+        if state is None:
+            generation, evaluations, still = 0, 1, 0
+            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=kept)
+        else:
+            generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
+        while generation < self.generations:
+            generation += 1
+            batch = objective.batch(generator)
+            population = search.ask(generator)
+            losses = ranked(objective.losses(population, batch))
+            evaluations += len(losses)
+            best = int(losses.argmin())
+            if not math.isfinite(losses[best]):
+                yield diverged(generation, evaluations, search.mean())
+                return
+            still = flat(still, losses)
+            candidate = population[best] if isinstance(population, Tensor) else population.members(best, best + 1)[0]
+            candidate = candidate.clone()
+            del population  # so that two generations never exist at once
+            search.tell(losses)
+            mean = search.mean()
+            loss = float(objective.losses(mean.unsqueeze(0), batch)[0])
+            evaluations += 1
+            reason = _ended(search, mean, still)
+            scalars = {"sigma": search.sigma, "best_candidate_loss": float(losses[best])}
+            yield Step(generation, evaluations, loss, mean, scalars, candidate, float(losses[best]), reason, kept)
+            if reason:
+                return
+
+
+def _ended(search: Distribution, mean: Tensor, still: int) -> str:
+    if still >= FLAT_GENERATIONS:
+        return f"stagnated: all candidates have had one and the same loss for {still} generations"
+    if search.step_length() < torch.finfo(mean.dtype).eps * float(torch.linalg.vector_norm(mean)):
+        return f"stagnated: the step size {search.sigma:.3g} is too small to change the weights"
+    return ""

@@ -1,0 +1,34 @@
+"""What methods that score populations share: losses that are no numbers, and when nothing is left to learn."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from transformer_spectrum.optimizers.contract import Step
+
+FLAT_GENERATIONS = 10
+
+
+def ranked(losses: Tensor) -> Tensor:
+    """Losses (M,) of any kind -> float64 (M,) on the CPU, inf where not finite: last of all."""
+    losses = losses.double().cpu()
+    return torch.where(torch.isfinite(losses), losses, torch.inf)
+
+
+def flat(generations: int, losses: Tensor) -> int:
+    """For how many generations running all candidates have had one and the same loss."""
+    return generations + 1 if bool((losses == losses[0]).all()) else 0
+
+
+def diverged(generation: int, evaluations: int, weights: Tensor) -> Step:
+    """The last step of a search in which no candidate of a generation has a finite loss."""
+    return Step(
+        generation,
+        evaluations,
+        math.nan,
+        weights,
+        stop_reason=f"diverged in generation {generation}: no candidate has a finite loss",
+    )

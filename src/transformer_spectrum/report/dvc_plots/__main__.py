@@ -1,0 +1,39 @@
+"""python -m transformer_spectrum.report.dvc_plots: writes .dvc/plots anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformer_spectrum.report.dvc_plots import curves, parameters, spectra
+from transformer_spectrum.report.dvc_plots.page import page
+from transformer_spectrum.runtime.files import atomic_path
+
+FOLDER = Path(".dvc/plots")
+
+
+def contents() -> dict[str, str]:
+    """File name -> what belongs in it."""
+    templates = {
+        "parameters": parameters.parameters(),
+        "live": curves.live(),
+        "evolution": curves.evolution(budget=False),
+        "evolution_by_budget": curves.evolution(budget=True),
+        "loss": curves.loss(),
+        "forecasts": curves.forecasts(),
+        "esd": spectra.esd(),
+        "singular_values": spectra.singular_values(),
+        "heatmap": spectra.heatmap(),
+    }
+    made = {f"{name}.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n" for name, spec in templates.items()}
+    return {**made, "page.html": page()}
+
+
+def main() -> None:
+    for name, text in contents().items():
+        with atomic_path(FOLDER / name) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""One checkpoint's matrices as a text table, CSV rows and a JSON tree."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, Measured
+from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+from transformer_spectrum.weights.anatomy.parts import Skipped
+
+NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
+CLASS_METRICS = ("stable_rank", "spectral_entropy", "spectral_entropy_normalised", "hill_alpha", "ks_alpha")
+ALPHA_WARNING = (
+    "Alpha is a fit, not proof of a power law: read it beside D, the size of the tail and the null, the mean ± "
+    "standard deviation of the same fit to the same entries in random places; z is their difference in null "
+    "standard deviations. Alphas of different shapes cannot be compared and are not averaged."
+)
+NO_NULL_WARNING = (
+    "Alpha is a fit, not proof of a power law, and stands here without its null: an untrained matrix gets an alpha "
+    "too. --shuffles 20 draws one. Alphas of different shapes cannot be compared and are not averaged."
+)
+
+
+# -- text ------------------------------------------------------------------------------------------------------
+NULL_COLUMNS = ("null", "± sd", "diff", "z")
+HEADER = (
+    "matrix",
+    "shape",
+    "family",
+    "stable",
+    "entropy",
+    "alpha",
+    "± se",
+    "D",
+    "tail",
+    *NULL_COLUMNS,
+    "spikes",
+)
+BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
+
+
+def header(examination: Examination) -> tuple[str, ...]:
+    """Titles of the table's columns: none of a null where nothing was shuffled."""
+    return tuple(title for title in HEADER if examination.has_null or title not in NULL_COLUMNS)
+
+
+def meanings(examination: Examination) -> str:
+    """What the columns hold."""
+    null = " null ± sd, diff, z: shuffled entries." if examination.has_null else ""
+    return (
+        "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail "
+        f"eigenvalues, D its KS distance.{null} spikes: eigenvalues above the Tracy-Widom edge. {BOUND}"
+    )
+
+
+def warning(examination: Examination) -> str:
+    """How an alpha is to be read."""
+    return ALPHA_WARNING if examination.has_null else NO_NULL_WARNING
+
+
+def text_table(examination: Examination, width: int) -> str:
+    """An aligned table, one line a matrix; what has no value is a dash with the number of a footnote.
+
+    Args:
+        examination: what was measured.
+        width: of the terminal; columns. Names are shortened from the left, then the families left out, to fit.
+    """
+    footnotes: dict[str, int] = {}
+    rows = [cells(matrix, examination, footnotes) for matrix in examination.matrices]
+    lines = aligned(header(examination), rows, width, words=("matrix", "family"), spare="family")
+    return "\n".join([*lines, *footnote_lines(footnotes)])
+
+
+def aligned(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, words: tuple[str, ...], spare: str
+) -> list[str]:
+    """Lines of a table under a rule, numbers to the right.
+
+    Args:
+        titles: of the columns; the first one holds names, which are shortened to fit.
+        rows: cells.
+        width: that the lines should keep to; columns.
+        words: titles of the columns that go to the left.
+        spare: title of the column that is left out first where the table is too wide.
+    """
+    columns = [list(column) for column in zip(titles, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    room = width - sum(widths[1:]) - 2 * (len(widths) - 1)
+    places = list(range(len(columns)))
+    if room < min(NAME_WIDTH, widths[0]):
+        places.remove(titles.index(spare))
+        room += widths[titles.index(spare)] + 2
+    widths[0] = max(min(widths[0], room), min(NAME_WIDTH, widths[0]))
+    columns[0] = [_shortened(name, widths[0]) for name in columns[0]]
+    lines = [
+        "  ".join(
+            columns[c][row].ljust(widths[c]) if titles[c] in words else columns[c][row].rjust(widths[c]) for c in places
+        ).rstrip()
+        for row in range(len(rows) + 1)
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return lines
+
+
+def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
+    """A line for each reason, with the number that stands for it in the cells."""
+    return [f"–{number}: {reason}" for reason, number in footnotes.items()]
+
+
+def _shortened(name: str, width: int) -> str:
+    """Components give up all but their first letters, from the left, so that layers stay apart by their numbers."""
+    components = name.split(".")
+    for i, component in enumerate(components[:-1]):
+        if len(".".join(components)) <= width:
+            break
+        components[i] = component if component.isdecimal() else component[:1]
+    short = ".".join(components)
+    return short if len(short) <= width else "…" + short[len(short) - width + 1 :].removeprefix(".")
+
+
+def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
+    """One line; new reasons are added to the footnotes."""
+    bounds = matrix.bounds(examination.estimators)
+
+    def missing(reason: str) -> str:
+        return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
+
+    def shown(metric: str, digits: str) -> str:
+        if metric in bounds:
+            return bounds[metric].replace(" ", "")
+        return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
+
+    null = matrix.nulls["ks_alpha"]
+    compared = [
+        f"{value:{digits}}" if np.isfinite(value) else missing(str(null.reason) or "no null draw has an alpha")
+        for value, digits in (
+            (null.null_mean, ".2f"),
+            (null.null_sd, ".2f"),
+            (null.difference, "+.2f"),
+            (null.z, "+.1f"),
+        )
+        if examination.has_null
+    ]
+    return (
+        matrix.part.name,
+        "×".join(map(str, matrix.part.shape)),
+        matrix.part.family,
+        shown("stable_rank", ".2f"),
+        shown("spectral_entropy", ".2f"),
+        shown("ks_alpha", ".2f"),
+        shown("ks_alpha_se", ".2f"),
+        shown("ks_distance", ".3f"),
+        shown("ks_tail", ".0f"),
+        *compared,
+        shown("mp_spikes", ".0f"),
+    )
+
+
+def text_report(examination: Examination, width: int) -> str:
+    """The table, and below it what was measured, what was not, and why."""
+    return "\n".join([text_table(examination, width), below(examination, meanings(examination), width)])
+
+
+def below(examination: Examination, words: str, width: int) -> str:
+    """What stands under a table: the meaning of its columns, the care to take, what was measured and what was not."""
+    lines = ["", words, warning(examination), "", *facts(examination)]
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+
+
+def facts(examination: Examination) -> list[str]:
+    """What was measured, what was not and why, one sentence each."""
+    few, most = examination.draws
+    null = f"{few if few == most else f'{few} to {most}'} shuffles of each matrix, seed {examination.settings['seed']}."
+    count = len(examination.matrices)
+    lines = [
+        f"{examination.name}: {count} {'matrix' if count == 1 else 'matrices'} of {examination.used} of "
+        f"{_tensors(examination.tensors)}, "
+        f"{_millions(examination.measured_weights)} of {_millions(examination.weights)} weights; "
+        f"tensors of fewer than two axes, which have no "
+        f"spectrum: {examination.vectors}.",
+        f"null: {null if most else 'none was drawn, --shuffles 0.'}",
+    ]
+    lines += [
+        f"{matrix.part.name} stands for {', '.join(matrix.same)} too: the same entries."
+        for matrix in examination.matrices
+        if matrix.same
+    ]
+    by_reason: dict[str, list[Skipped]] = {}
+    for skipped in examination.skipped:
+        by_reason.setdefault(skipped.reason, []).append(skipped)
+    for reason, group in by_reason.items():
+        more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+        weights = sum(skipped.weights or 0 for skipped in group)
+        size = f"{_millions(weights)} weights in {_tensors(len(group))}, " if weights else ""
+        lines.append(f"left out: {size}{', '.join(skipped.name for skipped in group[:3])}{more}: {reason}.")
+    return [*lines, *(f"note: {note}." for note in examination.notes)]
+
+
+def _tensors(count: int) -> str:
+    return f"{count} {'tensor' if count == 1 else 'tensors'}"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else str(count)
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+IDENTITY = ("matrix", "family", "tensor", "rows", "columns", "taken", "same_entries_as", "null_draws")
+NULL_PARTS = ("null", "null_sd", "difference", "z")
+
+
+def csv_header(examination: Examination) -> tuple[str, ...]:
+    """Names of the columns: none of a null where nothing was shuffled."""
+    beside = [f"{metric}_{name}" for metric in METRICS for name in NULL_PARTS] if examination.has_null else []
+    return (*IDENTITY, *METRICS, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
+
+
+def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
+    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons" or "z_reasons".
+
+    "bounds" names the values that are the bound of their search: "ks_tail ≤ 8; mp_spikes ≥ 192".
+    """
+    for matrix in examination.matrices:
+        nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
+        z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
+        yield (
+            matrix.part.name,
+            matrix.part.family,
+            matrix.part.tensor,
+            *matrix.part.shape,
+            matrix.part.note or "as stored",
+            " ".join(matrix.same),
+            len(matrix.shuffled),
+            *(_cell(matrix.values[metric]) for metric in METRICS),
+            *(_cell(value) for null in nulls for value in null[:4]),
+            "; ".join(f"{metric} {bound}" for metric, bound in matrix.bounds(examination.estimators).items()),
+            grouped({metric: matrix.reasons[metric] for metric in METRICS}),
+            *([z_reasons] if nulls else []),
+        )
+
+
+def _cell(value: Any) -> float | str:
+    return float(value) if np.isfinite(value) else ""
+
+
+def grouped(reasons: Mapping[str, str]) -> str:
+    """ "metric, metric: reason; metric: reason"."""
+    groups: dict[str, list[str]] = {}
+    for metric, reason in reasons.items():
+        if reason:
+            groups.setdefault(reason, []).append(metric)
+    return "; ".join(f"{', '.join(metrics)}: {reason}" for reason, metrics in groups.items())
+
+
+def json_tree(examination: Examination) -> dict[str, Any]:
+    """Provenance, settings, what was left out, and means over matrices of one family and one shape."""
+    return {
+        "made_by": MADE_BY,
+        "checkpoint": {
+            "name": examination.name,
+            "key": examination.key,
+            "model_type": examination.model_type,
+            "weights": examination.weights,
+            "measured_weights": examination.measured_weights,
+            "files": [dict(file) for file in examination.files],
+        },
+        "versions": dict(examination.versions),
+        "settings": {**examination.settings, "estimators": asdict(examination.estimators)},
+        "null_draws": {"fewest": examination.draws[0], "most": examination.draws[1]},
+        "matrices": len(examination.matrices),
+        "classes": classes(examination.matrices),
+        "same_entries": {matrix.part.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
+        "vectors": examination.vectors,
+        "not_finite": list(examination.not_finite),
+        "skipped": [
+            {"name": skipped.name, "shape": list(skipped.shape), "reason": skipped.reason}
+            | ({} if skipped.weights is None else {"weights": skipped.weights})
+            for skipped in examination.skipped
+        ],
+        "notes": list(examination.notes),
+    }
+
+
+def classes(matrices: Sequence[Measured]) -> dict[str, Any]:
+    """Label of a family and a shape -> count, shape, and means of metrics and of their nulls."""
+    families = np.array([matrix.part.family for matrix in matrices])
+    shapes = np.array([matrix.part.shape for matrix in matrices])
+    tree: dict[str, Any] = {}
+    for label, members in shape_classes(families, shapes).items():
+        inside = [matrices[i] for i in members]
+        tree[label] = {"matrices": len(inside), "shape": sorted(map(int, inside[0].part.shape), reverse=True)}
+        for metric in CLASS_METRICS:
+            values = [(m.values[metric], float(m.nulls[metric].null_mean)) for m in inside if not m.reasons[metric]]
+            nulls = [null for _, null in values if np.isfinite(null)]
+            if values:
+                tree[label][metric] = float(f"{np.mean([value for value, _ in values]):.6g}")
+            if nulls:
+                tree[label][f"{metric}_null"] = float(f"{np.mean(nulls):.6g}")
+            if len(values) < len(inside):
+                tree[label][f"{metric}_missing"] = len(inside) - len(values)
+    return tree

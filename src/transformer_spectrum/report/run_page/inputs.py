@@ -1,0 +1,215 @@
+"""What the pipeline has written of one run, as the report reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.report.page.caption import Caption, caption_of
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json
+
+OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
+CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
+MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
+"""Of them, those that a legal training may have nothing for, as where every weight is 0."""
+
+CIRCUMSTANCES = "circumstances.json"
+SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One optimizer's training.
+
+    Attributes:
+        scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
+        about: models/<optimizer>/run.json.
+        circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
+        initial_loss: validation loss of the initial weights; None where it is not finite.
+        last_step: the last recorded one.
+        evaluations: spent until then; forward passes over a batch.
+        seconds: wall time until then, resumed parts included.
+        distances: step -> distance of its weights from the initial ones; Euclidean, weight units.
+        validation_losses: step -> validation loss; loss units.
+    """
+
+    scores: Mapping[str, Any]
+    about: Mapping[str, Any]
+    circumstances: Mapping[str, Any]
+    initial_loss: float | None
+    last_step: int
+    evaluations: int
+    seconds: float
+    distances: Mapping[int, float]
+    validation_losses: Mapping[int, float]
+
+    @property
+    def distance(self) -> float:
+        """Of the last weights from the initial ones."""
+        return self.distances[self.last_step]
+
+    @property
+    def learned(self) -> bool:
+        """Whether any step is better by validation than the initial weights."""
+        return self.initial_loss is None or self.scores["best_validation_loss"] < self.initial_loss
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One metric of one family under one optimizer: its mean at the initial weights and at the last step.
+
+    Attributes:
+        low, high: the null, mean -+ 2 standard deviations over shuffles of the initial matrices; None without one.
+    """
+
+    optimizer: str
+    family: str
+    metric: str
+    initial: float
+    last: float
+    low: float | None
+    high: float | None
+
+    @property
+    def z(self) -> float | None:
+        """Change in standard deviations of the null; None where the null has none."""
+        if self.low is None or self.high is None or self.high <= self.low:
+            return None
+        return 4.0 * (self.last - self.initial) / (self.high - self.low)
+
+    @property
+    def percent(self) -> float | None:
+        """Change in percent of the initial value; None where that is 0."""
+        return 100.0 * (self.last - self.initial) / abs(self.initial) if self.initial else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline.
+
+    Attributes:
+        trainings: optimizer -> its training.
+        shifts: every metric that has a value at both ends.
+        curves: name -> the rows of plots/<name>.csv.
+        tails: the rows of metrics/spectra_tails.csv: power laws at the first and the last step.
+        spectra: metrics/spectra.json.
+        data: metrics/data.json.
+        provenance: data/processed/provenance.json.
+    """
+
+    params: Params
+    caption: Caption
+    trainings: Mapping[str, Training]
+    shifts: tuple[Shift, ...]
+    curves: Mapping[str, Rows]
+    tails: Rows
+    spectra: Mapping[str, Any]
+    data: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def shift(self, optimizer: str, family: str, metric: str) -> Shift | None:
+        """That change; None where the metric has no value."""
+        wanted = (optimizer, family, metric)
+        return next((one for one in self.shifts if (one.optimizer, one.family, one.metric) == wanted), None)
+
+    @property
+    def families(self) -> list[str]:
+        """Labels of the families, from the input to the output of the model as the tables have them."""
+        return list(dict.fromkeys(one.family for one in self.shifts))
+
+
+def read_run(params: Params, root: Path = Path()) -> Run:
+    """Reads everything of a run.
+
+    Args:
+        params: all parameters.
+        root: the repository.
+    Raises:
+        InputError: a file is missing, corrupt, or of another run than the others.
+    """
+    provenance = read_json(root / "data/processed/provenance.json")
+    curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
+    if not curves["esd"] and any(float(row["value"]) > 0 for row in curves["singular_values"]):
+        raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
+    return Run(
+        params=params,
+        caption=caption_of(params, bool(provenance["standin"])),
+        trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
+        shifts=tuple(_shifts(curves["spectra_evolution"])),
+        curves=curves,
+        tails=read_table(root / "metrics/spectra_tails.csv", may_be_empty=True),
+        spectra=read_json(root / "metrics/spectra.json"),
+        data=read_json(root / "metrics/data.json"),
+        provenance=provenance,
+    )
+
+
+def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) -> Rows:
+    """The rows of a CSV with a header.
+
+    Args:
+        path: of the CSV.
+        delimiter: between its cells.
+        may_be_empty: whether the header alone is enough.
+    Raises:
+        InputError: the file is missing or has no row.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+    table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    rows = list(table)
+    if not rows and not (may_be_empty and table.fieldnames):
+        raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
+    return rows
+
+
+def _training(root: Path, optimizer: str, loss: Rows) -> Training:
+    folder = root / "metrics" / optimizer
+    about = read_json(root / "models" / optimizer / "run.json")
+    mine = [row for row in loss if row["optimizer"] == optimizer]
+    if not mine:
+        raise InputError(f"{root / 'plots/loss.csv'}: has no loss of {optimizer}; run dvc repro")
+    start = [float(row["loss"]) for row in mine if row["step"] == "0" and row["split"] == "validation"]
+    scores = read_json(folder / "scores.json")
+    lacking = [name for name in SCORES if name not in scores]
+    if lacking:
+        raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
+    seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t")[-1]
+    return Training(
+        scores=scores,
+        about=about,
+        circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
+        initial_loss=start[0] if start else None,
+        last_step=int(seconds["step"]),
+        evaluations=max(int(row["evaluations"]) for row in mine),
+        seconds=float(seconds["seconds"]),
+        distances=_curve(folder, "distance"),
+        validation_losses=_curve(folder, "validation_loss"),
+    )
+
+
+def _curve(folder: Path, name: str) -> dict[int, float]:
+    """A scalar of every step, as DVCLive has written it."""
+    rows = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
+    return {int(row["step"]): float(row[name]) for row in rows}
+
+
+def _shifts(evolution: Rows) -> Iterator[Shift]:
+    """The last row of each curve, which carries the initial value and the null."""
+    last = {(row["optimizer"], row["family"], row["metric"]): row for row in evolution}
+    for (optimizer, family, metric), row in last.items():
+        if row["initial"] != "":
+            low, high = (float(row[name]) if row[name] else None for name in ("null_low", "null_high"))
+            yield Shift(optimizer, family, metric, float(row["initial"]), float(row["value"]), low, high)

@@ -1,0 +1,101 @@
+"""Text, JSON, CSV and arrays as files: written as `replacement` says, read with errors that name the file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.replacement import (
+    atomic_folder,
+    atomic_path,
+    atomic_together,
+    carry_over,
+    link_or_copy,
+)
+
+__all__ = (
+    "atomic_folder",
+    "atomic_path",
+    "atomic_together",
+    "carry_over",
+    "link_or_copy",
+    "read_arrays",
+    "read_json",
+    "sha256",
+    "write_arrays",
+    "write_csv",
+    "write_json",
+    "write_text",
+)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes strict JSON atomically: a NaN or an infinity is refused (say why instead)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV atomically; floats keep 7 significant digits."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"{x:.7g}" if isinstance(x, float | np.floating) else x for x in row])
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz atomically; no pickled objects, the same arrays give the same bytes."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
+
+
+def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads the named arrays of an .npz without pickle.
+
+    Raises:
+        InputError: the file is missing, corrupt, or lacks one of `names`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except KeyError as error:
+        raise InputError(f"{path}: lacks the array {error}; it was written by something else") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: not a readable .npz ({error}); run its stage again") from None
+
+
+def sha256(path: str | Path) -> str:
+    """Hex digest of a file's bytes."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

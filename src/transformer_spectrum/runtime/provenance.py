@@ -1,0 +1,47 @@
+"""Where a produced file came from: source, checksum, seeds, package versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from transformer_spectrum.runtime.files import sha256
+
+Source = Literal["upstream", "mirror", "standin", "synthetic", "file", "forecast"]
+PACKAGES = ("numpy", "scipy", "pandas", "torch", "cma", "dvc", "dvclive")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def describe_source(
+    path: str | Path, source: Source, location: str, *, rows: int, notes: list[str] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """The provenance record of a raw data file.
+
+    Args:
+        path: the file, already in place.
+        source: upstream, mirror, a simulated stand-in, synthetic by design, a user's file, or a model's
+            forecasts.
+        location: URL for upstream; for a mirror the file's name only, since a folder of this machine must not
+            travel into metrics; how it was simulated otherwise.
+        rows: data rows; count.
+        notes: what a reader of results has to know, one sentence each.
+        fields: anything else, such as seeds or parameters.
+    Returns:
+        A JSON-able record with the file's sha256 and size. It holds no date: the same input gives the same bytes.
+    """
+    return {
+        "source": source,
+        "standin": source == "standin",
+        "location": location,
+        "sha256": sha256(path),
+        "bytes": Path(path).stat().st_size,
+        "rows": rows,
+        "notes": notes or [],
+        **fields,
+    }

@@ -1,0 +1,188 @@
+"""One training outside DVC: what the stages do, from a data set to figures, into a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformer_spectrum.config.load import Params, load_params
+from transformer_spectrum.config.resolve import Settings
+from transformer_spectrum.data.prepare import prepare
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.report.figures.outputs import write_outputs
+from transformer_spectrum.report.page.caption import caption_of
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json, write_json, write_text
+from transformer_spectrum.runtime.provenance import versions
+from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
+from transformer_spectrum.tracking.mlflow_store import mlflow_address
+from transformer_spectrum.training import build
+from transformer_spectrum.training.records.run_folder import RunFolder, new_run
+from transformer_spectrum.training.train import read_windows, train
+
+RAW = Path("data/raw")
+
+
+def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFolder:
+    """Makes the folder of a new run and prepares its windows.
+
+    Args:
+        settings: all parameters, and where they came from.
+        optimizer: adam, es or ga.
+        name: of the run.
+        root: folder of all runs.
+    Raises:
+        InputError: bad data, a bad name, windows that do not fit, or a training that cannot start; no folder is left
+            then.
+    """
+
+    def fill(folder: RunFolder) -> None:
+        prepare_windows(settings, folder.data, folder.description)
+        check_startable(settings.params, optimizer, folder.data / "windows.npz")
+        write_text(folder.params, settings.text())
+        about = {
+            "name": name,
+            "optimizer": optimizer,
+            "dataset": settings.data or settings.params.data.dataset,
+            "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "ended": None,
+            "versions": versions(),
+        }
+        write_json(folder.about, about)
+
+    return new_run(root, name, fill)
+
+
+def check_startable(params: Params, optimizer: str, windows: Path) -> None:
+    """Meets, before a run is begun, what a training would be refused for before its first step.
+
+    Args:
+        params: all parameters.
+        optimizer: adam, es or ga.
+        windows: the file that `prepare_windows` has written.
+    Raises:
+        InputError: the device is not there, the search would not fit in memory, or MLflow knows no such address.
+    """
+    build.device(params.device)
+    if params.tracking.mlflow is not None:
+        mlflow_address(params.tracking.mlflow)
+    features = read_windows(windows)["train"].context.shape[-1]
+    build.searcher(params, optimizer, Layout(build.model(params, features)))
+
+
+def prepare_windows(settings: Settings, processed: Path, description: Path) -> None:
+    """What the stages up to `prepare` do, without touching what they have written.
+
+    Args:
+        settings: all parameters.
+        processed: folder that gets windows.npz and provenance.json.
+        description: JSON that gets the data's description.
+    Raises:
+        InputError: bad or missing data, or windows that do not fit.
+    """
+    params, dataset = settings.params, settings.params.data.dataset
+    if settings.data is not None:
+        prepare(params, raw=Path(settings.data), processed=processed, metrics=description)
+    elif dataset == "synthetic":  # drawn anew, because what the pipeline has drawn may be of other parameters
+        with tempfile.TemporaryDirectory() as scratch:
+            raw = Path(scratch) / "synthetic"
+            draw_synthetic(params, raw)
+            prepare(params, raw=raw, processed=processed, metrics=description)
+    else:
+        raw = _raw_folder(dataset)
+        if not raw.is_dir():
+            how = {"covid": "download-covid", "file": "train --dataset FILE"}.get(dataset, "download-rvr")
+            raise InputError(f"{raw}: no such folder; run transformer-spectrum {how} first")
+        prepare(params, raw=raw, processed=processed, metrics=description)
+
+
+def _raw_folder(dataset: str) -> Path:
+    """Where the raw series lie: the stage's folder, or that of `download-rvr`, whose one download has both columns.
+
+    Of the two, real data go before a stand-in.
+    """
+    raw, downloaded = RAW / dataset, RAW / "rvr"
+    if not dataset.startswith("rvr_") or not downloaded.is_dir():
+        return raw
+    return downloaded if not raw.is_dir() or (_is_standin(raw) and not _is_standin(downloaded)) else raw
+
+
+def _is_standin(raw: Path) -> bool:
+    record = raw / "provenance.json"
+    return record.is_file() and bool(read_json(record).get("standin"))
+
+
+def carry_out(folder: RunFolder) -> None:
+    """Does what is still to do of a run: trains, writes tables and figures, sends them to MLflow where one is named.
+
+    Whatever ends it, and wherever, calling it again goes on; the last step says in run.json that all is done.
+
+    Raises:
+        InputError: the folder is not of a run, its files are damaged, or another process is at work in it.
+        SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
+        KeyboardInterrupt: the figures are not drawn yet.
+    """
+    about = folder.read()
+    with folder.at_work():
+        try:
+            trained = _train(folder, about)
+            _draw(folder, about, anew=trained)
+        except SystemExit as ended:
+            if isinstance(ended.code, int) and ended.code > 128:
+                _say_how_it_goes_on(folder, about["optimizer"])
+            raise
+        except KeyboardInterrupt:
+            _say_how_it_goes_on(folder, about["optimizer"])
+            raise
+        folder.end()
+
+
+def _train(folder: RunFolder, about: Mapping[str, Any]) -> bool:
+    """Trains, or goes on training, unless that is done; whether anything was to do."""
+    if folder.is_trained:
+        shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
+        return False
+    train(
+        load_params(folder.params),
+        about["optimizer"],
+        data=folder.data / "windows.npz",
+        models=folder.model,
+        metrics=folder.metrics,
+        provenance=folder.data / "provenance.json",
+        resume=folder.resume,
+        name=about["name"],
+    )
+    return True
+
+
+def _draw(folder: RunFolder, about: Mapping[str, Any], *, anew: bool) -> None:
+    """Tables and figures, unless they are there, and MLflow's copy of the figures."""
+    params, optimizer = load_params(folder.params), about["optimizer"]
+    if anew or not folder.figures.is_dir():
+        caption = caption_of(params, bool(read_json(folder.data / "provenance.json")["standin"]))
+        caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
+        write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
+    if params.tracking.mlflow is not None:
+        undelivered = attach_spectra(
+            params.tracking.mlflow,
+            {optimizer: folder.model},
+            folder.figures,
+            folder.spectra,
+            lambda line: print(line, file=sys.stderr),
+        )
+        path = folder.metrics / "scores.json"
+        scores = {name: value for name, value in read_json(path).items() if name != "mlflow_spectra"}
+        lacking = {"mlflow_spectra": f"not all was sent: {undelivered}"} if undelivered else {}
+        write_json(path, {**scores, **lacking})
+
+
+def _say_how_it_goes_on(folder: RunFolder, optimizer: str) -> None:
+    command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
+    print(f"go on with: transformer-spectrum {command} --resume {folder.path}", file=sys.stderr)

@@ -1,0 +1,289 @@
+"""Short trainings in search of an optimizer's learning rate and step sizes, led by TPE (Optuna).
+
+A trial is the start of the training that the pipeline would run: the same windows, initial weights and batches,
+only shorter. Trial 0 has the committed values, so that what is found is compared with them at equal budget.
+Source: Bergstra et al. (2011), Algorithms for Hyper-Parameter Optimization, NeurIPS 24.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from transformer_spectrum.config.load import Params, parse_params
+from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.optimizers.contract import BACKWARD_COST
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_arrays, sha256
+from transformer_spectrum.runtime.progress import Progress
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.training import build
+from transformer_spectrum.training.journal import Row
+from transformer_spectrum.training.loop import Budget, fit
+
+SHARE = 0.25
+"""Of a full training's evaluations: what a trial may spend when nothing else is asked for."""
+DIGITS = 3
+"""Significant digits of what is tried: more could not be told apart."""
+RANDOM_TRIALS = 8
+"""Trials before TPE begins to model: the committed values and random ones."""
+UNPRUNED_TRIALS = 5
+"""Trials that the median pruner lets run to their end, to have a median."""
+
+RANGES = {
+    "adam": {"adam.learning_rate": (1e-5, 0.1)},
+    "es": {"es.sigma": (1e-3, 0.3)},
+    "ga": {"ga.spread": (1e-3, 0.5), "ga.mutation_stdev": (1e-3, 0.5)},
+}
+"""Of each optimizer, what is searched and where, log-uniformly; widened to hold the committed value."""
+ES_LEARNING_RATES = {"openai": (1e-4, 1.0), "snes": (1e-2, 10.0)}
+"""Range of es.learning_rate for the algorithms that have one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One short training.
+
+    Attributes:
+        number: 0 for the committed values.
+        values: dotted name -> value of what is searched.
+        score: lowest validation loss of its steps; loss units.
+        evaluations: forward passes over a batch that it has spent.
+        steps: how many it has done.
+        pruned: it was ended because it fell behind the others; it cannot win.
+        ended: why, one sentence.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    score: float
+    evaluations: int
+    steps: int
+    pruned: bool
+    ended: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search has found.
+
+    Attributes:
+        optimizer: adam, es or ga.
+        loss: its type.
+        evaluations: the budget of one trial.
+        seed: of the sampler.
+        origin: what was trained on, a few words.
+        trials: by score, pruned ones last; ties in the order of their numbers.
+    """
+
+    optimizer: str
+    loss: str
+    evaluations: int
+    seed: int
+    origin: str
+    trials: Sequence[Trial]
+
+    @property
+    def best(self) -> Trial:
+        return self.trials[0]
+
+    @property
+    def committed(self) -> Trial:
+        return next(trial for trial in self.trials if trial.number == 0)
+
+
+def with_values(params: Params, values: Mapping[str, Any]) -> Params:
+    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew."""
+    tree = params.model_dump()
+    for name, value in values.items():
+        *parts, last = name.split(".")
+        block = tree
+        for part in parts:
+            block = block[part]
+        block[last] = value
+    return parse_params(tree)
+
+
+def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float]]:
+    """What is searched: dotted name -> (lowest, committed, highest).
+
+    What is committed as 0 is switched off, and stays so.
+
+    Raises:
+        InputError: no such optimizer, or all that could be searched is switched off.
+    """
+    if optimizer not in RANGES:
+        raise InputError(f"optimizer = {optimizer!r}: must be {', '.join(RANGES)}")
+    ranges = dict(RANGES[optimizer])
+    if optimizer == "es" and params.es.algorithm in ES_LEARNING_RATES:
+        ranges["es.learning_rate"] = ES_LEARNING_RATES[params.es.algorithm]
+    found = {}
+    for name, (low, high) in ranges.items():
+        section, leaf = name.split(".")
+        own = name == "es.learning_rate"
+        committed = build.es_learning_rate(params.es) if own else getattr(getattr(params, section), leaf)
+        if committed is not None and committed > 0:
+            found[name] = (min(low, committed), committed, max(high, committed))
+    if not found:
+        raise InputError(f"{' and '.join(ranges)} = 0: switched off, so there is nothing to tune")
+    return found
+
+
+def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int, int]:
+    """Evaluations of one step, as the searcher counts them, and how many steps a full training has at most.
+
+    Args:
+        params: all parameters.
+        optimizer: adam, es or ga.
+        windows: those to train on; count.
+    """
+    if optimizer == "adam":
+        batches = math.ceil(windows / params.training.batch_size)
+        return batches * (1 + BACKWARD_COST), params.adam.epochs
+    if optimizer == "es":
+        return params.es.popsize + 1, params.es.generations
+    return params.ga.popsize, params.ga.generations
+
+
+def trial_budget(params: Params, optimizer: str, windows: int) -> int:
+    """`SHARE` of what a full training spends, at least 1; arguments as in `step_evaluations`."""
+    each, steps = step_evaluations(params, optimizer, windows)
+    full = min(each * steps, params.budget.evaluations or each * steps)
+    return max(1, math.ceil(SHARE * full))
+
+
+def _read(params: Params, path: Path) -> dict[str, Windows]:
+    splits = unpack(read_arrays(path, ARRAYS))
+    there = splits["train"].context.shape[1], splits["train"].target.shape[1]
+    if there != (params.data.context, params.data.horizon):
+        raise InputError(
+            f"{path}: windows of {there[0]} + {there[1]} steps, but params.yaml asks for {params.data.context} + "
+            f"{params.data.horizon}; run the stage that writes them (dvc repro prepare)"
+        )
+    return splits
+
+
+def _trainer(
+    params: Params, optimizer: str, splits: Mapping[str, Windows], evaluations: int
+) -> Callable[[Mapping[str, float], Callable[[Row], None]], str]:
+    """A function that trains shortly with the given values, tells each step, and returns why it ended."""
+    where = build.device(params.device)
+    torch.set_num_threads(params.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.set_deterministic_debug_mode("error" if where.type == "cpu" else "warn")
+    forecaster = build.model(params, splits["train"].context.shape[-1]).to(where)
+    layout, matrices = Layout(forecaster), forecaster.matrices()
+    weights = build.initial_weights(params, forecaster, layout)
+    objective = build.objective(params, forecaster, layout, splits["train"])
+    validation = build.objective(params, forecaster, layout, splits["validation"])
+
+    def train(values: Mapping[str, float], observe: Callable[[Row], None]) -> str:
+        searcher, most, patience = build.searcher(with_values(params, values), optimizer, layout)
+        # The pipeline's own seeds: trial 0 is the training of the pipeline, cut short.
+        torch.manual_seed(torch_generator(params.seed, f"{optimizer} dropout").initial_seed())
+        return fit(
+            searcher,
+            objective,
+            weights,
+            layout=layout,
+            matrices=matrices,
+            validate=validation.total,
+            patience=patience,
+            snapshot_every=most + 1,  # none between the first steps and the last
+            generator=torch_generator(params.seed, f"{optimizer} search"),
+            budget=Budget(evaluations),
+            observe=observe,
+        ).stop_reason
+
+    return train
+
+
+def tune(
+    params: Params, optimizer: str, data: Path, *, trials: int, evaluations: int | None = None, seed: int
+) -> Tuning:
+    """Searches an optimizer's learning rate and step sizes by the validation loss of short trainings.
+
+    The same trials for the same arguments on the same machine. `budget.seconds` is not heeded, `adam.compile` is off.
+
+    Args:
+        params: all parameters; those not searched stay as they are, schedules and patience among them.
+        optimizer: adam, es or ga.
+        data: the windows that the prepare stage has written.
+        trials: how many, the one of the committed values included; >= 1.
+        evaluations: what one may spend, overshot by less than a step; forward passes over a batch, >= 1;
+            None = see `trial_budget`.
+        seed: of the sampler alone; 0 <= seed < 2^32.
+    Raises:
+        InputError: an argument breaks a rule, or the data are missing, corrupt or of other parameters.
+    """
+    least_spent = 1 if evaluations is None else evaluations
+    for name, value, least in (("trials", trials, 1), ("evaluations", least_spent, 1), ("seed", seed, 0)):
+        if not least <= value < 2**32:
+            raise InputError(f"{name} = {value}: must be >= {least} and < 2^32")
+    searched = knobs(params, optimizer)
+    params = with_values(params, {"adam.compile": False})  # a trial is too short to earn it back
+    splits = _read(params, data)
+    count = len(splits["train"])
+    budget = trial_budget(params, optimizer, count) if evaluations is None else evaluations
+    train = _trainer(params, optimizer, splits, budget)
+    steps = math.ceil(budget / step_evaluations(params, optimizer, count)[0])
+    study = _study(searched, steps, seed)
+    done: list[Trial] = []
+    with Progress(f"tune {optimizer}", trials) as progress:
+        for _ in range(trials):
+            done.append(_run(study, searched, train, budget))
+            best = min(trial.score for trial in done if not trial.pruned)
+            progress.update(len(done), validation=done[-1].score, best=best)
+    ranked = sorted(done, key=lambda trial: (trial.pruned, trial.score, trial.number))
+    origin = f"{params.data.dataset} data ({data.name} {sha256(data)[:12]}), {params.model.type}"
+    return Tuning(optimizer, params.loss.type, budget, seed, origin, ranked)
+
+
+def _study(searched: Mapping[str, tuple[float, float, float]], steps: int, seed: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed),
+        # A small step size starts slowly, so the first quarter ends nothing.
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=math.ceil(steps / 4)),
+    )
+    study.enqueue_trial({name: committed for name, (_, committed, _) in searched.items()})
+    return study
+
+
+def _run(
+    study: optuna.Study,
+    searched: Mapping[str, tuple[float, float, float]],
+    train: Callable[[Mapping[str, float], Callable[[Row], None]], str],
+    budget: int,
+) -> Trial:
+    trial = study.ask()
+    asked = {name: trial.suggest_float(name, low, high, log=True) for name, (low, _, high) in searched.items()}
+    # The overlay must hold what was trained, and the first trial what is committed, digit by digit.
+    values = {name: value if trial.number == 0 else float(f"{value:.{DIGITS}g}") for name, value in asked.items()}
+    rows: list[Row] = []
+
+    def observe(row: Row) -> None:
+        rows.append(row)
+        trial.report(row.validation_loss, row.step)
+        if row.evaluations < budget and trial.should_prune():
+            raise optuna.TrialPruned
+
+    pruned = False
+    try:
+        ended = train(values, observe)
+    except optuna.TrialPruned:
+        pruned, ended = True, f"pruned at step {rows[-1].step}"
+    score = min(row.validation_loss for row in rows)
+    if pruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, score)
+    return Trial(trial.number, values, score, rows[-1].evaluations, rows[-1].step, pruned, ended)

@@ -1,0 +1,22 @@
+"""Whether the folder of a training's metrics and the one of its weights are of the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json, sha256
+
+
+def belong_together(models: Path, metrics: Path) -> bool:
+    """Whether the two folders that a training leaves behind are whole, and of the same training.
+
+    Args:
+        models: with history.npz.
+        metrics: of DVCLive, with metrics.json and scores.json.
+    """
+    try:
+        scores, headline = read_json(metrics / "scores.json"), read_json(metrics / "metrics.json")
+        return "test_mae" in headline and scores.get("history") in (None, sha256(models / "history.npz"))
+    except (InputError, OSError, AttributeError, TypeError):
+        return False

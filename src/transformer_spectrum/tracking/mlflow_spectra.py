@@ -1,0 +1,110 @@
+"""What the spectra of trainings came to, added to the runs in MLflow that the trainings have made: curves of the
+families of matrices, tables, figures."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformer_spectrum.runtime.files import sha256
+from transformer_spectrum.tracking.delivery import Delivery
+from transformer_spectrum.tracking.mlflow_run import FAILURES, METRICS_IN_A_BATCH, PATIENCE, waiting
+from transformer_spectrum.tracking.mlflow_store import client_of, experiment_of, import_mlflow, mlflow_address, named
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TABLES = ("spectra_history.csv", "spectra_nulls.csv", "spectra_tails.csv")
+CURVES = "spectra_evolution.csv"
+SENT = "spectra"
+"""Tag with the checksum of the curves that a run has got, so that the same ones are not sent twice."""
+
+
+def attach_spectra(
+    given: str, models: Mapping[str, Path], plots: Path, tables: Path, say: Callable[[str], None]
+) -> str:
+    """Adds curves, tables and figures to the newest MLflow run of each training.
+
+    A server that takes none is told, and ends nothing.
+
+    Args:
+        given: tracking.mlflow.
+        models: optimizer -> folder of its training; the checksum of its history.npz finds the run.
+        plots: folder with the PNG files and spectra_evolution.csv.
+        tables: folder with spectra.json and the long tables.
+        say: takes one line for the user.
+    Returns:
+        Why something was not sent; empty when all was.
+    Raises:
+        InputError: MLflow is not installed, or its address is none.
+    """
+    address = mlflow_address(given)
+    import_mlflow(address)
+    unknown: list[str] = []
+
+    def send() -> Iterator[None]:
+        client = client_of(address)
+        experiment = experiment_of(client, address)
+        for optimizer, folder in models.items():
+            yield
+            runs = client.search_runs(
+                [experiment],
+                f"tags.history = '{sha256(folder / 'history.npz')}'",
+                order_by=["attributes.start_time DESC"],
+                max_results=1,
+            )
+            if not runs and str(folder) not in unknown:
+                unknown.append(str(folder))
+                say(f"{folder} has no run at MLflow, so its spectra are not sent: it was trained without")
+            for run in runs:
+                yield from _send(client, run, optimizer, plots, tables)
+
+    reason = Delivery(send, FAILURES, lambda reason: None, waiting(address, say)).finish(PATIENCE)
+    if reason:
+        say(f"MLflow at {named(address)} did not take the spectra and figures: {reason}")
+    return reason
+
+
+def _send(client: MlflowClient, run: Any, optimizer: str, plots: Path, tables: Path) -> Iterator[None]:
+    identity, checksum = run.info.run_id, sha256(plots / CURVES)
+    if run.data.tags.get(SENT) != checksum:
+        metrics = _curves(plots / CURVES, optimizer)
+        for first in range(0, len(metrics), METRICS_IN_A_BATCH):
+            client.log_batch(identity, metrics=metrics[first : first + METRICS_IN_A_BATCH])
+            yield
+        client.set_tag(identity, SENT, checksum)
+    for path in sorted(plots.glob("*.png")):
+        client.log_artifact(identity, str(path), "figures")
+        yield
+    client.log_artifact(identity, str(tables / "spectra.json"), "spectra")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in TABLES:
+            _only(tables / name, optimizer, Path(scratch) / name)
+            client.log_artifact(identity, str(Path(scratch) / name), "spectra")
+            yield
+
+
+def _curves(path: Path, optimizer: str) -> list[Any]:
+    """Of each family and metric of the figures, the values at all steps, such as ks_alpha.feed_forward."""
+    from mlflow.entities import Metric
+
+    now = time.time_ns() // 10**6
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [
+            Metric(f"{row['metric']}.{row['family']}", float(row["value"]), now, int(row["step"]))
+            for row in csv.DictReader(stream)
+            if row["optimizer"] == optimizer and row["value"]
+        ]
+
+
+def _only(table: Path, optimizer: str, out: Path) -> None:
+    """A table's rows of one optimizer."""
+    with table.open(newline="", encoding="utf-8") as source, out.open("w", newline="", encoding="utf-8") as target:
+        reader = csv.DictReader(source)
+        writer = csv.DictWriter(target, list(reader.fieldnames or ()))
+        writer.writeheader()
+        writer.writerows(row for row in reader if row["optimizer"] == optimizer)

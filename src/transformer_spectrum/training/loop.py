@@ -1,0 +1,197 @@
+"""One training: runs a searcher, validates every step, records every spectrum, keeps the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.optimizers.contract import Objective, Searcher, Step
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.interruption import Interruption
+from transformer_spectrum.training.journal import Candidate, Journal, Row
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.resume import Checkpoint
+from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What ends a training, whatever searches, after the first step that reaches it: it overshoots by less than a step.
+
+    Attributes:
+        evaluations: forward passes over a batch; count, None = no limit.
+        seconds: wall seconds of training, validation and resume files included, set-up not; None = no limit.
+    """
+
+    evaluations: int | None = None
+    seconds: float | None = None
+
+    def spent(self, row: Row) -> str:
+        """Which limit is reached, one sentence; empty while none is."""
+        if self.evaluations is not None and row.evaluations >= self.evaluations:
+            return f"budget.evaluations = {self.evaluations} spent"
+        if self.seconds is not None and row.seconds >= self.seconds:
+            return f"budget.seconds = {self.seconds:g} spent"
+        return ""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training produced.
+
+    Attributes:
+        history: losses, budget, distances and singular values of every step, with its wall seconds.
+        best: (n,) weights with the lowest validation loss.
+        last: (n,) weights of the last step.
+        snapshots: step -> (n,) weights at steps 0, 1, every so many, and the last.
+        stop_reason: why it ended, one sentence.
+        candidate: the best single candidate of the run, where the searcher offers any.
+        resumed_at: the steps behind which a new process has gone on.
+    """
+
+    history: History
+    best: Tensor
+    last: Tensor
+    snapshots: dict[int, Tensor]
+    stop_reason: str
+    candidate: Candidate | None
+    resumed_at: list[int]
+
+
+class _Start:
+    """The initial weights, and how far others are from them."""
+
+    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[MatrixSpec]) -> None:
+        self.weights, self.layout, self.matrices = weights, layout, matrices
+        self.norms = self._norms(weights)
+
+    def _norms(self, weights: Tensor) -> np.ndarray:
+        views = self.layout.views(weights.cpu())
+        norms = [torch.linalg.vector_norm(spec.of(views), dtype=torch.float64) for spec in self.matrices]
+        return torch.stack(norms).numpy()
+
+    def distances(self, weights: Tensor) -> np.ndarray:
+        """(M,) float32, see `History`."""
+        moved = self._norms(weights - self.weights)
+        starts = self.norms > 0
+        return np.divide(moved, self.norms, out=np.full(len(moved), np.nan), where=starts).astype(np.float32)
+
+
+def fit(
+    searcher: Searcher,
+    objective: Objective,
+    weights: Tensor,
+    *,
+    layout: Layout,
+    matrices: Sequence[MatrixSpec],
+    validate: Callable[[Tensor], float],
+    patience: int,
+    snapshot_every: int,
+    generator: torch.Generator,
+    budget: Budget | None = None,
+    observe: Callable[[Row], None] = lambda row: None,
+    checkpoint: Checkpoint | None = None,
+    interruption: Interruption | None = None,
+) -> Fit:
+    """Runs `searcher` from `weights` until it is through, stops improving, has spent its budget, or diverges.
+
+    Args:
+        searcher: any of the three.
+        objective: what it minimises.
+        weights: (n,) the initial network, the same for all searchers of one seed.
+        layout: names the parts of the flat vector.
+        matrices: those whose spectra are recorded.
+        validate: (n,) -> validation loss; selects the best step, costs no evaluations of the budget.
+        patience: ends after so many steps without a better validation loss; >= 1.
+        snapshot_every: see `Fit.snapshots`; >= 1.
+        generator: drives batches and search.
+        budget: limits that are none of the searcher's.
+        observe: called after every recorded step; in a resumed training first with all steps of before, in order.
+        checkpoint: where the training is kept, and gone on from.
+        interruption: heeded after every step, once that is kept.
+    Returns:
+        The weights and the history; at least step 0 is recorded. The same bits, seconds excepted, however often
+        the training was stopped and resumed.
+    Raises:
+        InputError: the loss of the initial weights is not finite.
+        Interrupted: see `interruption`.
+    """
+    kept = checkpoint and checkpoint.load(weights, generator)
+    journal, state = kept or (Journal(weights, weights), None)
+    for row in journal.rows:
+        observe(row)
+    began = time.monotonic() - journal.seconds
+    start = _Start(weights, layout, matrices)
+    # A training that has ended was killed while its results were being written.
+    steps = iter(()) if journal.stop_reason else searcher.steps(objective, weights, generator, state)
+    for step in steps:
+        validation = _validation_loss(step, validate)
+        if not math.isfinite(validation):
+            why = step.stop_reason or "the loss is not finite"
+            journal.stop_reason = f"diverged at step {step.index}: {why}; the steps before it are kept"
+            break
+        row = Row(
+            step=step.index,
+            evaluations=step.evaluations,
+            loss=step.loss,
+            validation_loss=validation,
+            distance=float(torch.linalg.vector_norm(step.weights - weights)),
+            scalars={name: float(value) for name, value in step.scalars.items()},
+            distances=start.distances(step.weights),
+            singular_values=singular_values(layout.views(step.weights), matrices),
+            seconds=time.monotonic() - began,
+        )
+        journal.add(row, step.weights, snapshot=step.index in (0, 1) or step.index % snapshot_every == 0)
+        journal.offer(step.candidate, step.index, step.candidate_loss)
+        journal.stop_reason = _stop_reason(step, row, journal, patience, budget or Budget())
+        observe(row)
+        # Asked once: a signal that comes while the step is being saved is heeded after the next.
+        stop = interruption is not None and interruption.number != 0
+        if checkpoint is not None:
+            checkpoint.save(journal, step.state, generator, always=stop)
+        if interruption is not None and stop:
+            interruption.check()
+        if journal.stop_reason:
+            break
+    last = journal.rows[-1].step
+    return Fit(
+        history=journal.history(matrices),
+        best=journal.best,
+        last=journal.last,
+        snapshots={**journal.snapshots, last: journal.last},
+        stop_reason=journal.stop_reason or f"all {last} steps done",
+        candidate=journal.candidate,
+        resumed_at=journal.resumed_at,
+    )
+
+
+def _validation_loss(step: Step, validate: Callable[[Tensor], float]) -> float:
+    """NaN or infinite when the step has diverged.
+
+    Raises:
+        InputError: it has at step 0.
+    """
+    finite = math.isfinite(step.loss) and bool(torch.isfinite(step.weights).all())
+    validation = validate(step.weights) if finite else math.nan
+    if step.index == 0 and not math.isfinite(validation):
+        raise InputError(
+            f"loss: not finite for the initial weights (training {step.loss}, validation {validation}); "
+            "it must be, so look at loss.* and at the scale of the data"
+        )
+    return validation
+
+
+def _stop_reason(step: Step, row: Row, journal: Journal, patience: int, budget: Budget) -> str:
+    """Why the training ends behind this step; empty while it goes on."""
+    if step.stop_reason:
+        return step.stop_reason
+    if step.index - journal.best_step >= patience:
+        return f"no better validation loss for {patience} steps"
+    return budget.spent(row)

@@ -1,0 +1,106 @@
+"""What one training leaves behind for analysis: per step the losses, the budget and every spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_arrays, write_arrays
+
+FIELDS = (
+    "names",
+    "families",
+    "shapes",
+    "steps",
+    "evaluations",
+    "loss",
+    "validation_loss",
+    "distance",
+    "distances",
+    "singular_values",
+    "best_step",
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """One training, S recorded steps of M weight matrices whose largest rank is R.
+
+    Attributes:
+        names: (M,) matrix names, such as "encoder.0.self_attention.query".
+        families: (M,) what each matrix is for, such as "encoder_self_attention".
+        shapes: (M, 2) rows and columns.
+        steps: (S,) ascending from 0, the initial weights.
+        evaluations: (S,) forward passes over a batch spent so far (the budget axis).
+        loss: (S,) training loss as the searcher states it: on the step's batch, or Adam's mean over the epoch.
+        validation_loss: (S,) teacher-forced loss on the validation split.
+        distance: (S,) Euclidean distance of all weights from the initial ones.
+        distances: (S, M) float32, of each matrix in units of its initial norm: ||W_t - W_0||_F / ||W_0||_F; NaN for
+            a matrix that starts as zero, which gives no unit.
+        singular_values: (S, M, R) descending, float32; padded with NaN behind min(rows, columns).
+        best_step: the step with the lowest validation loss, whose weights are scored on the test split.
+        seconds: (S,) wall seconds since training began; not among what `save` writes, which is the same whenever
+            the training is repeated. None when not asked for.
+    """
+
+    names: np.ndarray
+    families: np.ndarray
+    shapes: np.ndarray
+    steps: np.ndarray
+    evaluations: np.ndarray
+    loss: np.ndarray
+    validation_loss: np.ndarray
+    distance: np.ndarray
+    distances: np.ndarray
+    singular_values: np.ndarray
+    best_step: int
+    seconds: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        steps = f"{len(self.steps)} steps from {self.steps[0]} to {self.steps[-1]}" if len(self.steps) else "no steps"
+        return f"History({steps} of {len(self.names)} matrices, best step {self.best_step})"
+
+    def save(self, path: str | Path) -> None:
+        """Writes an .npz atomically, without `seconds`."""
+        write_arrays(path, {name: np.asarray(getattr(self, name)) for name in FIELDS})
+
+    @classmethod
+    def load(cls, path: str | Path, seconds: str | Path | None = None) -> History:
+        """Reads what `save` wrote.
+
+        Args:
+            path: the .npz.
+            seconds: the curve of wall seconds that DVCLive has kept of the same training, such as
+                metrics/adam/plots/metrics/seconds.tsv; None = without.
+        Raises:
+            InputError: a file is missing, corrupt, of another kind, or of another training.
+        """
+        arrays = read_arrays(path, FIELDS)
+        steps, matrices = len(arrays["steps"]), len(arrays["names"])
+        for name, what in (("singular_values", "singular values"), ("distances", "distances")):
+            if arrays[name].shape[:2] != (steps, matrices):
+                raise InputError(f"{path}: {steps} steps of {matrices} matrices do not match the {what}")
+        clock = None if seconds is None else _read_curve(seconds, arrays["steps"])
+        best_step = int(arrays.pop("best_step"))
+        return cls(**arrays, best_step=best_step, seconds=clock)
+
+    def spectrum(self, step: int, matrix: int) -> np.ndarray:
+        """Singular values (r,), descending, of one matrix at the recorded position `step`."""
+        rank = int(self.shapes[matrix].min())
+        return self.singular_values[step, matrix, :rank]
+
+
+def _read_curve(path: str | Path, steps: np.ndarray) -> np.ndarray:
+    """(S,) the second column of a DVCLive table whose first is `steps`."""
+    try:
+        table = np.loadtxt(path, skiprows=1, ndmin=2)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not a table of step and value ({error}); run its stage again") from None
+    if table.shape != (len(steps), 2) or (table[:, 0] != steps).any():
+        raise InputError(f"{path}: other steps than the history's; it is of another training, so run dvc repro")
+    return table[:, 1]

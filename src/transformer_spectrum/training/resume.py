@@ -1,0 +1,269 @@
+"""Resume files: another process goes on behind the last saved step of a killed training, to the same bits.
+
+A folder holds three files:
+
+    state.safetensors   the searcher's state, the random generators', the last and best weights, the best candidate;
+                        its metadata has the rest, and says how much of the other two files counts
+    rows.jsonl          a line a step, appended
+    snapshots.bin       the snapshots' weights, one behind the other, appended
+
+Only the first is ever replaced, atomically and last. So a process that is killed at any instant leaves the old state
+or the new one, and what it has appended behind the part that counts is overwritten by the next.
+
+A save that took c seconds is followed by the next one no sooner than c / `SHARE` seconds later: where saving is cheap
+every step is saved, and nowhere does it cost more than that share of the time. What is lost between two saves is
+computed again, to the same bits.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from transformer_spectrum.optimizers.contract import State
+from transformer_spectrum.runtime.files import atomic_path
+from transformer_spectrum.training.journal import Candidate, Journal, Row
+
+SHARE = 0.05
+
+
+class Checkpoint:
+    """The resume files of one training.
+
+    Args:
+        folder: nothing else may be in it.
+        fingerprint: JSON-able tree of all that decides the training's bits; files with another are not used.
+        say: takes one line for the user: what was found and not used, or cannot be written.
+    """
+
+    def __init__(
+        self, folder: str | Path, fingerprint: Mapping[str, Any], say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.folder = Path(folder)
+        self.state, self.rows, self.snapshots = (
+            self.folder / name for name in ("state.safetensors", "rows.jsonl", "snapshots.bin")
+        )
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.say = say
+        self.saved: int | None = None
+        """The step behind which another process would go on."""
+        self._counts = {"rows": 0, "bytes": 0, "snapshots": 0}
+        self._ended, self._cost = -math.inf, 0.0
+        self._failed = False
+
+    def load(self, weights: Tensor, generator: torch.Generator) -> tuple[Journal, State] | None:
+        """What was saved last, with all random generators set back to it; None where there is nothing to go on from.
+
+        Args:
+            weights: (n,) the initial ones, on the device that computes.
+            generator: the search's.
+        """
+        if not self.state.exists():
+            self.remove()
+            return None
+        try:
+            with safe_open(self.state, framework="pt") as file:
+                about = json.loads(file.metadata()["about"])
+                if about["fingerprint"] != self.fingerprint:
+                    found = difference(about["fingerprint"], self.fingerprint)
+                    self.say(f"{self.folder} is of another training ({found}), so training starts anew")
+                    self.remove()
+                    return None
+                # Cloned, because kernels may round otherwise in memory that is aligned otherwise.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            journal = self._journal(about, tensors, weights)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            self.say(f"{self.folder} is damaged ({' '.join(str(error).split())}), so training starts anew")
+            self.remove()
+            return None
+        for leftover in self.folder.glob(f".{self.state.name}.*"):
+            leftover.unlink()
+        self._counts, self.saved = about["counts"], journal.rows[-1].step
+        journal.resumed_at.append(self.saved)
+        self.say(f"going on behind step {self.saved}")
+        _set_generators({name: tensors[name] for name in tensors if name.startswith("random.")}, generator, weights)
+        return journal, {name: tensors[f"state.{name}"].to(device) for name, device in about["devices"].items()}
+
+    def _journal(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> Journal:
+        counts = about["counts"]
+        with self.rows.open("rb") as stream:
+            rows = [_row(line) for line in stream.read(counts["bytes"]).splitlines()]
+        if len(rows) != counts["rows"]:
+            raise ValueError(f"{len(rows)} of {counts['rows']} rows")
+        kept = about["snapshots"]
+        flat = torch.empty(len(kept), len(weights), dtype=weights.dtype)
+        if kept:
+            with self.snapshots.open("rb") as stream:
+                if stream.readinto(flat.numpy().data) != flat.nbytes:
+                    raise ValueError(f"fewer than {len(kept)} snapshots")
+        candidate = about["candidate"]
+        last = tensors["last"].to(weights)
+        return Journal(
+            last=last,
+            best=tensors["best"].to(weights) if "best" in tensors else last,
+            best_step=about["best_step"],
+            candidate=candidate and Candidate(tensors["candidate"].to(weights), **candidate),
+            rows=rows,
+            snapshots={step: one.to(weights) for step, one in zip(kept, flat, strict=True)},
+            stop_reason=about["stop_reason"],
+            resumed_at=about["resumed_at"],
+        )
+
+    def save(
+        self, journal: Journal, state: Callable[[], State], generator: torch.Generator, *, always: bool = False
+    ) -> None:
+        """Saves the journal's last step, when it is time to; see the module.
+
+        A disk that does not take it is reported once and ends nothing.
+
+        Args:
+            journal: with at least one row.
+            state: gives the searcher's after that step.
+            generator: the search's, as it is after that step.
+            always: whatever it costs.
+        """
+        began = time.monotonic()
+        if not always and began - self._ended < self._cost / SHARE:
+            return
+        try:
+            self._write(journal, state(), generator)
+        except OSError as error:
+            if not self._failed:
+                self.say(f"{self.folder} cannot be written ({error.strerror}): a stop would lose what is not in it")
+            self._failed = True
+        self._ended = time.monotonic()
+        self._cost = self._ended - began
+
+    def _write(self, journal: Journal, state: State, generator: torch.Generator) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_there(journal.last.nbytes):
+            self.say(f"{self.folder}: vanished while it was being written; all of it is written anew")
+            self._counts = dict.fromkeys(self._counts, 0)
+        counts = dict(self._counts)
+        lines = b"".join(_line(row) for row in journal.rows[counts["rows"] :])
+        _append(self.rows, counts["bytes"], [lines])
+        counts["rows"], counts["bytes"] = len(journal.rows), counts["bytes"] + len(lines)
+        snapshots = list(journal.snapshots.values())
+        if len(snapshots) > counts["snapshots"]:
+            size = journal.last.nbytes
+            added = (one.cpu().numpy().data for one in snapshots[counts["snapshots"] :])
+            _append(self.snapshots, counts["snapshots"] * size, added)
+            counts["snapshots"] = len(snapshots)
+
+        tensors = {f"state.{name}": value for name, value in state.items()}
+        tensors |= {**_generators(generator, journal.last), "last": journal.last}
+        if journal.best_step != journal.rows[-1].step:
+            tensors["best"] = journal.best
+        candidate = journal.candidate
+        if candidate is not None:
+            tensors["candidate"] = candidate.weights
+        about = {
+            "fingerprint": self.fingerprint,
+            "counts": counts,
+            "snapshots": list(journal.snapshots),
+            "best_step": journal.best_step,
+            "candidate": candidate and {"step": candidate.step, "loss": candidate.loss},
+            "stop_reason": journal.stop_reason,
+            "resumed_at": journal.resumed_at,
+            "devices": {name: str(value.device) for name, value in state.items()},
+        }
+        with atomic_path(self.state) as temporary:
+            try:
+                save_file(_apart(tensors), temporary, {"about": json.dumps(about)})
+            except SafetensorError as error:
+                raise OSError(errno.EIO, str(error), str(self.state)) from error
+        self._counts, self.saved = counts, journal.rows[-1].step
+
+    def _is_there(self, snapshot: int) -> bool:
+        """Whether what was appended so far still is, of which a snapshot takes so many bytes."""
+        expected = {self.rows: self._counts["bytes"], self.snapshots: self._counts["snapshots"] * snapshot}
+        return all(not size or (path.exists() and path.stat().st_size >= size) for path, size in expected.items())
+
+    def remove(self) -> None:
+        """Deletes the files; their folder's parent too, when nothing else is in it."""
+        self.state.unlink(missing_ok=True)  # first: without it the others mean nothing
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.parent.rmdir()
+
+
+def difference(old: Any, new: Any, name: str = "") -> str:
+    """The first leaf in which two trees differ, as "loss.q was 5.0, is 3.0"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                return difference(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    return f"{name} was {old}, is {new}"
+
+
+def _append(path: Path, at: int, parts: Iterable[bytes | memoryview]) -> None:
+    """Writes behind the first `at` bytes, over whatever is there."""
+    with path.open("r+b" if path.exists() else "wb") as stream:
+        stream.seek(at)
+        for part in parts:
+            stream.write(part)
+        stream.truncate()
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _line(row: Row) -> bytes:
+    fields = asdict(row)
+    for name in ("distances", "singular_values"):
+        fields[name] = base64.b64encode(fields[name].astype("<f4").tobytes()).decode()
+    return json.dumps(fields).encode() + b"\n"  # repr of a float is exact
+
+
+def _row(line: bytes) -> Row:
+    fields = json.loads(line)
+    for name in ("distances", "singular_values"):
+        fields[name] = np.frombuffer(base64.b64decode(fields[name]), "<f4").astype(np.float32)
+    fields["singular_values"] = fields["singular_values"].reshape(len(fields["distances"]), -1)
+    return Row(**fields)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, dense, and no two in one storage, which safetensors refuses."""
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        pointer = plain.untyped_storage().data_ptr()
+        apart[name] = plain.clone() if pointer in seen else plain
+        seen.add(pointer)
+    return apart
+
+
+def _device_module(weights: Tensor) -> ModuleType | None:
+    return None if weights.device.type == "cpu" else torch.get_device_module(weights.device)
+
+
+def _generators(generator: torch.Generator, weights: Tensor) -> dict[str, Tensor]:
+    states = {"random.search": generator.get_state(), "random.torch": torch.get_rng_state()}
+    module = _device_module(weights)
+    return states if module is None else {**states, "random.device": module.get_rng_state()}
+
+
+def _set_generators(states: Mapping[str, Tensor], generator: torch.Generator, weights: Tensor) -> None:
+    generator.set_state(states["random.search"])
+    torch.set_rng_state(states["random.torch"])
+    module = _device_module(weights)
+    if module is not None:
+        module.set_rng_state(states["random.device"])
