@@ -10,7 +10,7 @@ What is meant for use from outside, all of it imported only when it is asked for
     SGT                     the skewed generalized t distribution
     losses                  mse, mae, cauchy, sgt, elementwise
 
-Bad input raises `errors.InputError`, a ValueError, whose message is one line. Everything else in the package may change
+Bad input raises `runtime.errors.InputError`, a ValueError, whose message is one line. Everything else may change
 without notice.
 """
 
@@ -31,11 +31,11 @@ __all__ = ["SGT", "analyze", "load", "load_params", "load_run", "losses", "singu
 
 _HOMES = {
     "SGT": "distributions.sgt",
-    "analyze": "measurement",
-    "load": "loading",
-    "load_params": "params",
-    "load_run": "loading",
-    "singular_values": "measurement",
+    "analyze": "analysis.api",
+    "load": "analysis.loading",
+    "load_params": "config.load",
+    "load_run": "analysis.loading",
+    "singular_values": "analysis.api",
 }
 
 

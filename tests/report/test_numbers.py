@@ -14,16 +14,13 @@ import pandas as pd
 import pytest
 from matplotlib.patches import StepPatch
 
-from transformer_spectrum.report import (
-    details,
-    figures,
-    outcome,
-    page_figures,
-    page_numbers,
-    page_tables,
-    tables,
-)
+from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.report.figures import outcome
+from transformer_spectrum.report.figures import spectra as figures
 from transformer_spectrum.report.page import caption
+from transformer_spectrum.report.run_page import figures as page_figures
+from transformer_spectrum.report.run_page import numbers as page_numbers
+from transformer_spectrum.report.run_page import tables as page_tables
 from transformer_spectrum.report.run_page.text import number, signed, words
 from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import metrics, nulls, power_law, random_matrix, tail_tests

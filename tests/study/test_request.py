@@ -1,35 +1,43 @@
 """Requests: whatever decides a result is in them, and what does not is not."""
 
 import dataclasses
+from pathlib import Path
 
 import grimp
 import pytest
+import yaml
 
 from transformer_spectrum.config.load import parse_params
+from transformer_spectrum.runtime import code
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study import request
 
 PACKAGE = "transformer_spectrum"
 HARMLESS = {
-    "configuration",
-    "errors",
-    "files",
-    "interruption",
-    "legend",
-    "packaged",
-    "ownership",
-    "params",
-    "progress",
-    "provenance",
-    "record.delivery",
-    "record.mlflow_run",
-    "record.recorder",
-    "report.style",
-    "schema",
-    "settings",
+    "config.aliases",
+    "config.help",
+    "config.load",
+    "config.packaged",
+    "config.resolve",
+    "config.schema",
+    "runtime.code",
+    "runtime.errors",
+    "runtime.files",
+    "runtime.interruption",
+    "runtime.ownership",
+    "runtime.progress",
+    "runtime.provenance",
+    "runtime.replacement",
     "study.grid",
+    "tracking.delivery",
+    "tracking.folders",
+    "tracking.mlflow_run",
+    "tracking.recorder",
+    "vocabulary",
 }
 """What they compute is in a request as parameters, or is no number at all."""
+OF_PICTURES = ("data/series", "report/figures", "report/page", "vocabulary.py")
+EVERY_TRAINING = [name for optimizer in code.OPTIMIZERS for name in code.of_training(optimizer)]
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +55,19 @@ def cell(write_grid, base):
 
 
 @pytest.mark.parametrize(
-    ("entries", "code", "harmless"),
+    ("entries", "sources", "harmless"),
     [
-        (("acquisition", "preparation"), request.DATA_CODE, set()),
-        (("training",), request.TRAINING_CODE, {"data.series", "spectra.metrics"}),  # the bar shows a metric
-        (("study.measurement",), request.SPECTRA_CODE, set()),
+        (("data.fetch.raw", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
+        (("training.train",), EVERY_TRAINING, {"data.series.series", "spectra.metrics"}),  # the bar shows a metric
+        (("study.measurement",), (*code.SPECTRA, "study/measurement.py"), set()),
     ],
 )
-def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, code, harmless):
+def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, sources, harmless):
     needed = set()
     for entry in entries:
         needed |= {f"{PACKAGE}.{entry}", *graph.find_upstream_modules(f"{PACKAGE}.{entry}")}
-    packages = {name for name in needed if (request.PACKAGE / name[len(PACKAGE) + 1 :].replace(".", "/")).is_dir()}
-    covered = request.code_of(code)
+    packages = {name for name in needed if (code.PACKAGE / name[len(PACKAGE) + 1 :].replace(".", "/")).is_dir()}
+    covered = code.checksums(sources)
     files = {name: f"{name[len(PACKAGE) + 1 :].replace('.', '/')}.py" for name in needed - packages - {PACKAGE}}
     missing = {name[len(PACKAGE) + 1 :] for name, file in files.items() if file not in covered}
     assert missing <= harmless
@@ -104,3 +112,13 @@ def test_names_of_experiments_tell_requests_apart(cell):
     digests = [request.digest(request.training_request(one, {})) for one in (cell, other, cell)]
     assert digests[0] == digests[2] != digests[1]
     assert cell.name == "tiny-narrow-sgt_q5-adam-s1"
+
+
+def test_the_stages_of_dvc_yaml_depend_on_these_lists_and_on_no_other_code():
+    stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
+    lists = {"prepare": code.WINDOWS, "spectra": (*code.SPECTRA, *OF_PICTURES)}
+    lists |= {f"train-{optimizer}": code.of_training(optimizer) for optimizer in code.OPTIMIZERS}
+    prefix = "src/transformer_spectrum/"
+    for stage, expected in lists.items():
+        named = [dep.removeprefix(prefix) for dep in stages[stage]["deps"] if dep.startswith(prefix)]
+        assert sorted(named) == sorted(expected), stage

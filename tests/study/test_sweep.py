@@ -19,11 +19,11 @@ import yaml
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.data.windows.windows import ARRAYS, unpack
 from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study import grid as grids
-from transformer_spectrum.study import request
 from transformer_spectrum.study.store import Store
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.history import History
@@ -204,13 +204,13 @@ def test_another_request_runs_again_and_leaves_the_windows_alone(study):
 
 def test_changed_code_runs_again(study, monkeypatch):
     before = trained()
-    real = request.code_of
+    real = code.checksums
 
     def changed(sources, *rest):
         found = real(sources, *rest)
         return {**found, "losses.py": "0" * 12} if "losses.py" in found else found
 
-    monkeypatch.setattr(request, "code_of", changed)
+    monkeypatch.setattr(code, "checksums", changed)
     call("--runs", "1")
     assert {place for place, inode in trained().items() if before[place] != inode} == {
         "narrow/mse/adam/seed_1",
