@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "model.pt", Path(folder) / "out"
         torch.save(model(), path)
-        analyze = [sys.executable, "-W", "ignore", "-m", "transformer_spectrum.cli.main", "analyze", str(path)]
+        analyze = [sys.executable, "-W", "ignore", "-m", "transformer_spectrum.cli", "analyze", str(path)]
         commands = {
             "WeightWatcher 0.7.7": [sys.executable, "-W", "ignore", "-c", PEER, str(path)],
             "`--shuffles 0 --like weightwatcher`": [*analyze, "--shuffles", "0", "--like", "weightwatcher"],

@@ -11,16 +11,18 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 CORE = (
-    "search",
+    "optimizers",
     "models",
     "losses",
     "scores",
     "spectra",
     "distributions",
     "data.windows",
-    "schema",
-    "params",
-    "history",
+    "config.schema",
+    "config.load",
+    "training.records",
+    "weights",
+    "analysis",
 )
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
 

@@ -128,8 +128,8 @@ def test_every_public_name_is_there_and_documented(name):
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'weights'"):
-        ts.weights  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'spectrum'"):
+        ts.spectrum  # noqa: B018
 
 
 def test_load_gives_back_the_weights_that_were_scored(trained, monkeypatch, tmp_path):
@@ -371,7 +371,7 @@ def test_the_examples_in_the_docstrings_hold(trained, monkeypatch):
     copyfile(ROOT / "params.yaml", trained / "params.yaml")
     monkeypatch.chdir(trained)
     tried = 0
-    for name in ("loading", "params", "measurement", "spectra.bounds"):
+    for name in ("analysis.loading", "config.load", "analysis.api", "spectra.bounds"):
         result = doctest.testmod(importlib.import_module(f"transformer_spectrum.{name}"))
         assert result.failed == 0
         tried += result.attempted

@@ -21,7 +21,7 @@ SLOW = {"torch", "pandas", "matplotlib", "scipy", "pydantic", "dvclive", "optuna
 def started(*arguments: str) -> subprocess.CompletedProcess:
     """The command line in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, "-X", "importtime", "-m", "transformer_spectrum.cli.main", *arguments]
+    command = [sys.executable, "-X", "importtime", "-m", "transformer_spectrum.cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -170,7 +170,7 @@ def test_an_interruption_is_exit_code_130(monkeypatch, capsys):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
-    command = f"{sys.executable} -m transformer_spectrum.cli.main schema params | head -1"
+    command = f"{sys.executable} -m transformer_spectrum.cli schema params | head -1"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ended = subprocess.run(
         command, shell=True, env=environment, capture_output=True, text=True, check=False, timeout=60

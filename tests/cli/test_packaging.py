@@ -38,12 +38,12 @@ def test_a_built_wheel_carries_the_defaults_the_schemas_and_the_grids(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     shutil.rmtree(source)  # nothing may be read from it any more
-    packaged = tmp_path / "installed/transformer_spectrum/config/packaged"
+    packaged = tmp_path / "installed/transformer_spectrum/packaged"
     assert (packaged / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
     def printed(*arguments: str) -> str:
         ended = subprocess.run(
-            [sys.executable, "-m", "transformer_spectrum.cli.main", *arguments],
+            [sys.executable, "-m", "transformer_spectrum.cli", *arguments],
             cwd=packaged.parent,
             env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
             capture_output=True,

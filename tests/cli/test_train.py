@@ -221,7 +221,7 @@ def test_a_stand_in_stays_one_up_to_the_caption_and_other_bytes_do_not_pass(fold
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_it_goes_on_and_ends_as_if_nothing_had_happened(folder, without_figures, capsys):
     arguments = ["train", "-d", "data.npy", *SMALL, "--epochs", "40", "--patience", "40"]
-    command = [sys.executable, "-m", "transformer_spectrum.cli.main", *arguments, "-n", "stopped"]
+    command = [sys.executable, "-m", "transformer_spectrum.cli", *arguments, "-n", "stopped"]
     process = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT / "src")}, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while not list(Path("runs").glob("stopped/*/resume/state.safetensors")) and time.monotonic() < until:

@@ -104,7 +104,7 @@ class Study:
         ]
         with (self.clone.root / "sweep.txt").open("w") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "transformer_spectrum.cli.main", *words],
+                [sys.executable, "-m", "transformer_spectrum.cli", *words],
                 cwd=self.clone.root,
                 env=self.clone.environment,
                 stdout=log,

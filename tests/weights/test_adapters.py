@@ -147,11 +147,11 @@ def test_kohya_files_state_their_scale_in_a_tensor():
     }
     of = in_use(state)
     close(of.read("lora_unet_to_q.update.weight"), 0.5 * B @ A)
-    down, mid, up = (state[f"conv.lora_{role}.weight"] for role in ("down", "mid", "up"))
-    x = numbers(1, 5, 4, 4)
+    down, mid, up = (state[f"conv.lora_{role}.weight"].double() for role in ("down", "mid", "up"))
+    x = numbers(1, 5, 4, 4).double()
     composed = torch.nn.functional.conv2d(x, down)
     composed = torch.nn.functional.conv2d(torch.nn.functional.conv2d(composed, mid), up)
-    close(torch.nn.functional.conv2d(x, of.read("conv.update.weight").float()), composed)
+    close(torch.nn.functional.conv2d(x, of.read("conv.update.weight").double()), composed)
     close(of.read("old.processor.to_k.update.weight"), B @ A)
     assert "up to a factor" in of.note("old.processor.to_k.update.weight")
 

@@ -1,0 +1,1 @@
+"""Statistics of trainings and of checkpoints: metrics, nulls, tails, heads, submatrices; what the library offers."""

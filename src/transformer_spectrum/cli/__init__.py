@@ -1,1 +1,1 @@
-"""One module a command: `add` declares its arguments, `run` runs what was parsed."""
+"""The command line: `main` finds the command, one module each has `add` (arguments) and `run`."""

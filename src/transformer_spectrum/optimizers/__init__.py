@@ -1,1 +1,1 @@
-"""Search methods behind one contract."""
+"""Optimizers behind one contract."""

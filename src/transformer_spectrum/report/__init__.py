@@ -1,1 +1,1 @@
-"""Tables and figures of one run of the pipeline."""
+"""What a run came to, in words and pictures: figures, pages, and the plots of DVC."""

@@ -1,0 +1,1 @@
+"""What every program needs: errors, files, progress, signals, seeds, provenance."""

@@ -1,0 +1,1 @@
+"""One training, from windows to weights, history and scores."""

@@ -1,0 +1,1 @@
+"""What a weight matrix is: where it lies in a model or a file, and its singular values."""

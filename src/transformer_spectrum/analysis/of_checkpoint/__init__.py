@@ -1,0 +1,1 @@
+"""Statistics of a checkpoint of anybody: every matrix beside its null."""

@@ -60,7 +60,7 @@ def spectra_history(summaries: Mapping[str, Summary]) -> Rows:
         history, analysis = summary.history, summary.analysis
         family_of = {matrix: label for label, members in summary.families.items() for matrix in members.tolist()}
         columns = np.stack([analysis.values[metric] for metric in METRICS], axis=-1).tolist()
-        lacking = np.stack([analysis.codes[metric] > 0 for metric in METRICS]).any(axis=0)
+        lacking: np.ndarray = np.logical_or.reduce([analysis.codes[metric] > 0 for metric in METRICS])
         for position, (step, evaluations) in enumerate(
             zip(history.steps.tolist(), history.evaluations.tolist(), strict=True)
         ):

@@ -73,7 +73,8 @@ class Summary:
     def mean_singular_values(self, family: str, position: int) -> np.ndarray:
         """(r,) mean over the family's matrices of the i-th largest singular value, at a recorded position."""
         members = self.families[family]
-        return np.mean([self.history.spectrum(position, matrix) for matrix in members], axis=0, dtype=np.float64)
+        spectra = np.stack([self.history.spectrum(position, matrix) for matrix in members])
+        return spectra.mean(axis=0, dtype=np.float64)
 
     def pooled_eigenvalues(self, family: str, position: int) -> np.ndarray:
         """Eigenvalues s^2 of all the family's matrices, over the mean one of the family's initial matrices.

@@ -53,7 +53,8 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
         "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
         list, so that `dvc metrics show` passes over it).
     """
-    (reference, *_), reasons = summaries.values(), []
+    reference, *_ = summaries.values()
+    reasons: list[str] = []
     tree: dict[str, Any] = {"initial": _families_at(reference, 0, "initial", reasons)}
     for optimizer, summary in summaries.items():
         last = len(summary.history.steps) - 1
@@ -71,7 +72,8 @@ def _six(value: float) -> float:
 def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str]) -> dict[str, dict[str, float]]:
     tree: dict[str, dict[str, float]] = {}
     for family, members in summary.families.items():
-        tree[family], missing = {}, {}
+        tree[family] = {}
+        missing: dict[str, list[str]] = {}
         for metric in (*HEADLINE_METRICS, *TAIL_FACTS):
             value = float(summary.mean(metric, family)[position])
             if np.isfinite(value):

@@ -1,0 +1,1 @@
+"""How heavy the tails of a data set are."""

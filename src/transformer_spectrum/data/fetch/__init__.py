@@ -1,0 +1,1 @@
+"""Raw exports, fetched from a mirror or upstream, or simulated and marked so."""

@@ -1,0 +1,1 @@
+"""Series in files of the user: tables whose columns and dates are recognised."""

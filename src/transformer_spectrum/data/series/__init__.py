@@ -1,0 +1,1 @@
+"""Series, and how the raw data of each data set become series."""

@@ -39,7 +39,7 @@ class DataSet:
 
 # pandas takes half a second to import, and whoever asks for a unit needs none of it.
 def _synthetic(raw: Path, block: Any) -> tuple[list[Series], dict[str, Any]]:
-    from transformer_spectrum.data.synthesis.synthetic import read_synthetic
+    from transformer_spectrum.data.series.synthetic import read_synthetic
 
     return read_synthetic(raw / "series.npy"), {}
 

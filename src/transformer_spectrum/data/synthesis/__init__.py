@@ -1,0 +1,1 @@
+"""Synthetic series: skewed generalized t noise, smoothed."""

@@ -1,0 +1,1 @@
+"""Windows of context and horizon, split and scaled."""

@@ -1,0 +1,1 @@
+"""Evolution strategies: one contract, one distribution each."""

@@ -1,0 +1,1 @@
+"""What `analyze` prints and writes of a checkpoint."""

@@ -1,0 +1,1 @@
+"""What a training leaves behind: its history, its weights at tracked steps, its folder."""

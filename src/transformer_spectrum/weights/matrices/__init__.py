@@ -1,0 +1,1 @@
+"""Matrices of a model, and their singular values."""

@@ -1,0 +1,28 @@
+"""Synthetic series, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.runtime.errors import InputError
+
+
+def read_synthetic(path: Path) -> list[Series]:
+    """The series of an array (series, steps, features) of finite numbers.
+
+    Raises:
+        InputError: the file is missing, corrupt or holds something else.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro synthesize)") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy ({error}); run dvc repro -f synthesize") from None
+    if values.ndim != 3 or not np.isfinite(values).all():
+        raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
+    width = len(str(len(values) - 1))
+    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
