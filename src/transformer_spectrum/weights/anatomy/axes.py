@@ -177,9 +177,9 @@ def _by_chain(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     if index is None or shape[0] == shape[1]:
         return None
     before, behind = _neighbours(index["before"], int(index["number"]), shapes)
-    given = None if before is None else _given(before, shapes)
-    plain = given is None or any(_fits_groups(shape, inputs) for inputs in given)
-    turned = given is None or shape[0] in given
+    inputs = None if before is None else _given(before, shapes)
+    plain = inputs is None or any(_fits_groups(shape, count) for count in inputs)
+    turned = inputs is None or shape[0] in inputs
     if behind is not None:
         plain = plain and _takes(behind, shapes, shape[0])
         turned = turned and _takes(behind, shapes, shape[1])

@@ -57,10 +57,10 @@ def buffer_by_name(name: str) -> str:
     return next((reason for pattern, reason in _INSIDE if pattern.search(path)), "")
 
 
-def codebook_note(name: str, others: Collection[str]) -> str:
+def codebook_note(name: str, names: Collection[str]) -> str:
     """What has to be said of a codebook beside the statistics it is moved by; empty of any other tensor."""
     before, _, last = name.rpartition(".")
     beside = f"{before}." if before else ""
-    if last in ("embed", "codebook", "weight") and f"{beside}embed_avg" in others:
+    if last in ("embed", "codebook", "weight") and f"{beside}embed_avg" in names:
         return "a codebook beside its moving averages, which may be no trained parameter"
     return ""

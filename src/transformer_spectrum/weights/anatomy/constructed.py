@@ -30,8 +30,8 @@ def constructed(name: str, tensor: Tensor) -> str:
     if matrix.ndim < 2 or matrix.numel() < SMALLEST or tensor.is_quantized:
         return ""
     if matrix.is_complex():
-        parts = torch.view_as_real(matrix.resolve_conj())
-        return _sinusoidal(parts.flatten(1), torch.finfo(parts.dtype).eps, ramps=True)
+        pairs = torch.view_as_real(matrix.resolve_conj())
+        return _sinusoidal(pairs.flatten(1), torch.finfo(pairs.dtype).eps, ramps=True)
     if matrix.dtype.itemsize == 1:
         matrix = matrix.float()
     named = name.replace("/", ".").rsplit(".", 1)[-1] in _WEIGHT

@@ -30,8 +30,9 @@ from transformer_spectrum.weights.anatomy.formed import (
 )
 from transformer_spectrum.weights.anatomy.habits import family_of, path_of
 from transformer_spectrum.weights.anatomy.leftovers import leftovers
+from transformer_spectrum.weights.anatomy.parametrised import parametrised
 from transformer_spectrum.weights.anatomy.quantised import quantised
-from transformer_spectrum.weights.anatomy.reparametrised import masked, normalised, parametrised
+from transformer_spectrum.weights.anatomy.reparametrised import masked, normalised
 from transformer_spectrum.weights.anatomy.scaled import scaled
 from transformer_spectrum.weights.matrices.families import Family
 from transformer_spectrum.weights.matrices.matrix import Matrix
@@ -73,7 +74,7 @@ class Weights:
             else:
                 alone[formed.name] = formed
         findings.formed = list(alone.values())
-        shown = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
+        replacing = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
         places: dict[str, list[str]] = {}
         for formed in findings.formed:
             places.setdefault(formed.pieces[0], []).append(formed.name)
@@ -81,7 +82,7 @@ class Weights:
         gone |= {left.name for left in findings.left_out}
         tensors: dict[str, StoredTensor] = {}
         for name, tensor in self.tensors.items():
-            tensors |= {weight: shown[weight] for weight in places.get(name, ())}
+            tensors |= {weight: replacing[weight] for weight in places.get(name, ())}
             if name not in gone:
                 tensors[name] = tensor
         for left in findings.left_out:
@@ -164,7 +165,7 @@ class Weights:
         note = "; ".join(text for text in (self.note(matrix.tensor), matrix.note) if text)
         if not formed.update:
             return replace(matrix, note=note)
-        layer = Family("convolution") if len(formed.shape) >= 3 else family_of(formed.layer, others=self.tensors)
+        layer = Family("convolution") if len(formed.shape) >= 3 else family_of(formed.layer, names=self.tensors)
         return replace(matrix, note=note, family=replace(layer, piece="update"), weights=formed.weights)
 
 

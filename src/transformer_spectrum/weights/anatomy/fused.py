@@ -36,7 +36,10 @@ class Heads(NamedTuple):
 
 def sections(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The configuration itself and those of its parts, such as text_config of a model for text and images."""
-    return [config, *(part for name, part in config.items() if name.endswith("_config") and isinstance(part, Mapping))]
+    return [
+        config,
+        *(value for name, value in config.items() if name.endswith("_config") and isinstance(value, Mapping)),
+    ]
 
 
 def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
@@ -137,7 +140,7 @@ def cuts(kind: str, rows: int, columns: int, config: Mapping[str, Any], *, timm:
             return _by_heads(rows, heads, layout)
     if rows == 3 * columns and "gpt_bigcode" not in types and (kind == "c_attn" or (kind == "qkv" and timm)):
         return _thirds(rows)  # GPT-2, nanoGPT; timm
-    known = [str(name) for name in types if name]
-    if not known:
+    stated = [str(name) for name in types if name]
+    if not stated:
         return "without the model_type and heads in a config.json its order of queries, keys and values is unknown"
-    return f"its order of queries, keys and values in {known[0]} is unknown, or the heads do not make {rows} rows"
+    return f"its order of queries, keys and values in {stated[0]} is unknown, or the heads do not make {rows} rows"

@@ -74,7 +74,7 @@ def is_bias(name: str) -> bool:
 def fused_kind(name: str) -> str | None:
     """The last component when a tensor holds queries, keys and values together, in lower case; None when not.
 
-    `in_proj.weight` is a fused one in few models and Mamba's input projection in others; `in_proj_weight`, of
+    `in_proj.weight` is a fused one in few models and Mamba's input projection in names; `in_proj_weight`, of
     torch.nn.MultiheadAttention, always is.
     """
     last = name.rsplit(".", 1)[-1].lower()
@@ -84,12 +84,12 @@ def fused_kind(name: str) -> str | None:
     return last if last in FUSED else None
 
 
-def family_of(name: str, others: Collection[str] = ()) -> Family:
+def family_of(name: str, names: Collection[str] = ()) -> Family:
     """What the matrix is for.
 
     Args:
         name: of the tensor, such as "encoder.layer.0.attention.self.query.weight".
-        others: names of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
+        names: of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
     Returns:
         Of a role such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when
         no naming habit covers it. It has no block: see `families.forecaster_prefix`.
@@ -104,7 +104,7 @@ def family_of(name: str, others: Collection[str] = ()) -> Family:
         last = "in_proj_weight"
     if last in ("linear", "layer", "base_layer") and len(steps) > 1:
         last, before = steps[-2], ".".join(steps[:-2])
-    role = _attention(last, before) or _feed_forward(last, before, name, others)
+    role = _attention(last, before) or _feed_forward(last, before, name, names)
     if role is None and "embed" in path:
         role = "type_embedding" if re.search(r"type|segment", path) else "token_embedding"
     if role is None and ((len(steps) == 1 and last in ("head", "fc", "output")) or before.endswith("predictions")):
@@ -125,10 +125,10 @@ def _attention(last: str, before: str) -> str | None:
     return None
 
 
-def _feed_forward(last: str, before: str, name: str, others: Collection[str]) -> str | None:
+def _feed_forward(last: str, before: str, name: str, names: Collection[str]) -> str | None:
     """The feed-forward's matrices, and what is known by its last component alone."""
     if last == "w1":
-        gated = re.sub(r"w1(?=\.|$)", "w3", name) in others
+        gated = re.sub(r"w1(?=\.|$)", "w3", name) in names
         return "feed_forward_gate" if gated else "feed_forward_up"
     if last == "dense":  # BERT's intermediate.dense and output.dense
         inside = before.rsplit(".", 1)[-1]

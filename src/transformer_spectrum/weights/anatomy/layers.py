@@ -53,15 +53,15 @@ def unstacked(
     apart: dict[str, tuple[int, ...]] = {}
     origins: dict[str, Origin] = {}
     for name, shape in shapes.items():
-        found = _UNNUMBERED.search(name)
-        if found is None or name not in axis_of:
+        stack = _UNNUMBERED.search(name)
+        if stack is None or name not in axis_of:
             apart[name] = shape
             continue
         axis = axis_of[name]
         for layer in range(shape[axis]):
-            one = f"{name[: found.end()]}{name[found.end()]}{layer}{name[found.end() :]}"
-            apart[one] = shape[:axis] + shape[axis + 1 :]
-            origins[one] = Origin(name, (slice(None),) * axis + (layer,), shape[axis])
+            single = f"{name[: stack.end()]}{name[stack.end()]}{layer}{name[stack.end() :]}"
+            apart[single] = shape[:axis] + shape[axis + 1 :]
+            origins[single] = Origin(name, (slice(None),) * axis + (layer,), shape[axis])
     return apart, origins
 
 
@@ -69,9 +69,9 @@ def _stacks(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) ->
     """Names of stacks -> the axis that counts layers."""
     inside: dict[str, list[str]] = {}
     for name in shapes:
-        found = _UNNUMBERED.search(name)
-        if found is not None:
-            inside.setdefault(name[: found.end()], []).append(name)
+        stack = _UNNUMBERED.search(name)
+        if stack is not None:
+            inside.setdefault(name[: stack.end()], []).append(name)
     axis_of: dict[str, int] = {}
     for names in inside.values():
         axis = _layer_axis({name: shapes[name] for name in names}, layer_counts(config))
