@@ -48,6 +48,9 @@ def buffer_by_name(name: str) -> str:
 
     Args:
         name: of the tensor, such as "layers.0.rotary_emb.cos_cached".
+
+    >>> buffer_by_name("layers.0.rotary_emb.cos_cached") != "", buffer_by_name("layers.0.mlp.fc1.weight")
+    (True, '')
     """
     path = name.lower().replace("/", ".")
     last = path.rsplit(".", 1)[-1]
@@ -58,7 +61,11 @@ def buffer_by_name(name: str) -> str:
 
 
 def codebook_note(name: str, names: Collection[str]) -> str:
-    """What has to be said of a codebook beside the statistics it is moved by; empty of any other tensor."""
+    """What has to be said of a codebook beside the statistics it is moved by; empty of any other tensor.
+
+    >>> codebook_note("vq.embed", ["vq.embed", "vq.embed_avg"])
+    'a codebook beside its moving averages, which may be no trained parameter'
+    """
     before, _, last = name.rpartition(".")
     beside = f"{before}." if before else ""
     if last in ("embed", "codebook", "weight") and f"{beside}embed_avg" in names:

@@ -25,6 +25,11 @@ def constructed(name: str, tensor: Tensor) -> str:
     Args:
         name: of the tensor; under "weight" only masks and sinusoids count, since a weight may begin as an identity.
         tensor: as stored, on the CPU, floating or complex; entries may be infinite.
+
+    >>> constructed("causal", torch.ones(64, 64).tril())
+    'a mask: triangular, 1 on one side and 0 on the other'
+    >>> constructed("fc.weight", torch.arange(64.0).outer(torch.arange(64.0)))
+    ''
     """
     matrix = tensor.detach().squeeze()
     if matrix.ndim < 2 or matrix.numel() < SMALLEST or tensor.is_quantized:

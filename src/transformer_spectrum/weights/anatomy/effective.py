@@ -170,7 +170,11 @@ class Weights:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first three of them, and how many more there are."""
+    """The first three of them, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -189,10 +193,22 @@ def effective(
         config: config.json, which tells how weights are quantised.
         beside: adapter_config.json, quantize_config.json and the like, by name.
         metadata: of a safetensors file.
+
+    >>> import torch
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> pieces = {"fc.weight_orig": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "fc.weight_mask": torch.eye(2)}
+    >>> weights = effective({name: Held((2, 2), "F32") for name in pieces}, pieces.__getitem__)
+    >>> weights.note("fc.weight"), weights.read("fc.weight").tolist()
+    ('weight_orig times weight_mask', [[1.0, 0.0], [0.0, 4.0]])
     """
     return Weights(Source(tensors, read, config or {}, beside or {}, metadata or {}))
 
 
 def is_weight(tensor: StoredTensor) -> bool:
-    """Whether its entries are numbers of a weight, real or complex."""
+    """Whether its entries are numbers of a weight, real or complex.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> is_weight(Held((2, 2), "BF16")), is_weight(Held((2, 2), "I64"))
+    (True, False)
+    """
     return code(tensor.dtype) in FLOATS | FP8 | COMPLEX

@@ -61,12 +61,20 @@ _WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 
 
 def path_of(name: str) -> str:
-    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
+    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn".
+
+    >>> path_of("h.0.attn.c_attn.weight"), path_of("h/0/attn/kernel")
+    ('h.0.attn.c_attn', 'h/0/attn')
+    """
     return re.sub(r"[._/](weight|kernel)$", "", name)
 
 
 def is_bias(name: str) -> bool:
-    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias."""
+    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias.
+
+    >>> is_bias("h.0.attn.bias"), is_bias("relative_attention_bias.weight")
+    (True, False)
+    """
     last = re.split(r"[./]", name)[-1]
     return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$|^b_[QKV]$", last)) and not _POSITION.search(name)
 
@@ -76,6 +84,9 @@ def fused_kind(name: str) -> str | None:
 
     `in_proj.weight` is a fused one in few models and Mamba's input projection in names; `in_proj_weight`, of
     torch.nn.MultiheadAttention, always is.
+
+    >>> fused_kind("h.0.attn.c_attn.weight"), fused_kind("h.0.attn.q_proj.weight")
+    ('c_attn', None)
     """
     last = name.rsplit(".", 1)[-1].lower()
     if last == "in_proj_weight":
@@ -93,6 +104,11 @@ def family_of(name: str, names: Collection[str] = ()) -> Family:
     Returns:
         Of a role such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when
         no naming habit covers it. It has no block: see `families.forecaster_prefix`.
+
+    >>> family_of("encoder.layer.0.attention.self.query.weight").label
+    'query'
+    >>> family_of("decoder.block.0.layer.1.EncDecAttention.v.weight").label
+    'cross_value'
     """
     path = path_of(name).lower().replace("/", ".")
     if _POSITION.search(path):

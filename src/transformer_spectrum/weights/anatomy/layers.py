@@ -34,7 +34,11 @@ class Origin:
 
 
 def layer_counts(config: Mapping[str, Any]) -> set[int]:
-    """Numbers of layers that config.json states, one of each of its parts."""
+    """Numbers of layers that config.json states, one of each of its parts.
+
+    >>> layer_counts({"num_hidden_layers": 12})
+    {12}
+    """
     return {section[key] for section in sections(config) for key in LAYER_COUNTS if key in section}
 
 
@@ -48,6 +52,10 @@ def unstacked(
         config: config.json; empty where there is none.
     Returns:
         Name -> shape of all tensors, in the order of their stacks; name -> origin of those out of a stack.
+
+    >>> apart, origins = unstacked({"layers.up.weight": (3, 8, 4)}, {"n_layers": 3})
+    >>> apart["layers.1.up.weight"], origins["layers.1.up.weight"].index
+    ((8, 4), (1,))
     """
     axis_of = _stacks(shapes, config)
     apart: dict[str, tuple[int, ...]] = {}

@@ -53,6 +53,11 @@ def weights_of(module: nn.Module) -> LiveWeights:
 
     Args:
         module: any; quantised layers of torch.ao and LoRA layers in the manner of peft included.
+
+    >>> tied = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    >>> tied[1].weight = tied[0].weight
+    >>> weights_of(tied).notes
+    {'0.weight': 'the same parameter as 1.weight'}
     """
     live = LiveWeights()
     first: dict[int, str] = {}

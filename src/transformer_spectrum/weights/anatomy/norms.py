@@ -14,13 +14,26 @@ from transformer_spectrum.weights.anatomy.formed import NotFormedError, Source, 
 
 
 def times_mask(weight: Tensor, mask: Tensor) -> Tensor:
+    """The weight with zeros where the mask has them.
+
+    Raises:
+        NotFormedError: the mask holds other numbers than 0 and 1.
+
+    >>> import torch
+    >>> times_mask(torch.tensor([[1.0, 2.0]]), torch.tensor([[0, 1]])).tolist()
+    [[0.0, 2.0]]
+    """
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise NotFormedError("the mask beside it holds other numbers than 0 and 1, so what it does is unknown")
     return weight * mask.to(weight.dtype)
 
 
 def is_length(g: tuple[int, ...], v: tuple[int, ...]) -> bool:
-    """Whether g is a norm of v over all axes, or over all but one."""
+    """Whether g is a norm of v over all axes, or over all but one.
+
+    >>> is_length((4, 1), (4, 8)), is_length((4, 8), (4, 8))
+    (True, False)
+    """
     if len(v) < 2:
         return False
     if math.prod(g) == 1:  # of all entries, unless one axis of v has a single entry
@@ -29,7 +42,12 @@ def is_length(g: tuple[int, ...], v: tuple[int, ...]) -> bool:
 
 
 def weight_norm(g: Tensor, v: Tensor) -> Tensor:
-    """g v / |v|, the norm over the axes that g has not."""
+    """g v / |v|, the norm over the axes that g has not.
+
+    >>> import torch
+    >>> weight_norm(torch.tensor([[10.0]]), torch.tensor([[3.0, 4.0]])).tolist()
+    [[6.0, 8.0]]
+    """
     exact = wide(v)
     axes = [axis for axis in range(v.ndim) if g.ndim != v.ndim or g.shape[axis] == 1]
     if g.ndim == v.ndim and g.numel() == 1:  # torch keeps one axis of a single entry; norms over it are the same
@@ -49,8 +67,17 @@ def spectral_axes(source: Source, original: str, left: str, right: str) -> list[
 
 
 def spectral_norm(axes: list[int]) -> Callable[..., Tensor]:
+    """W, u, v -> W / (u^T W v). Where the sizes allow two axes, u and v are singular vectors of one of the matrices.
+
+    Args:
+        axes: see `spectral_axes`.
+
+    >>> import torch
+    >>> spectral_norm([0])(torch.eye(2) * 4, torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
     def form(original: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        """W / (u^T W v). Where the sizes allow two axes, u and v are singular vectors of only one of the matrices."""
         exact, u, v = wide(original), wide(left), wide(right)
         norms = [u.to(exact.dtype) @ (exact.movedim(axis, 0).flatten(1) @ v.to(exact.dtype)) for axis in axes]
         norm = max(norms, key=lambda value: abs(float(value)))

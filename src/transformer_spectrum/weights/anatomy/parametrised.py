@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.weights.anatomy.formed import FLOATS, Findings, Formed, NotFormedError, Source
-from transformer_spectrum.weights.anatomy.norms import is_length, spectral_axes, spectral_norm, times_mask
+from transformer_spectrum.weights.anatomy.norms import is_length, spectral_axes, spectral_norm, times_mask, weight_norm
 
 Steps = list[tuple[Callable[..., Tensor], tuple[str, ...]]]  # each takes the weight so far and its own tensors
 _NEW = re.compile(

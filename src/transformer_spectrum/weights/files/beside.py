@@ -86,6 +86,10 @@ def notes_of(
 
 
 def listed(keys: Sequence[str]) -> str:
-    """The first keys and how many more there are."""
+    """The first keys and how many more there are.
+
+    >>> listed(["model", "ema"])
+    'model, ema'
+    """
     more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
     return ", ".join(keys[:NAMED_KEYS]) + more

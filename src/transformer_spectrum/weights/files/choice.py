@@ -89,6 +89,12 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
         sizes: each tensor's shape by path.
         key: see `tensors_of`.
         where: the file, for errors.
+
+    >>> import torch
+    >>> contents = contents_of({"model": {"fc.weight": torch.ones(2, 2)}, "epoch": 3})
+    >>> sizes = {path: stored(tensor) for path, tensor in contents.tensors.items()}
+    >>> choose(contents, sizes, None, "a file").key
+    'model'
     """
     if not sizes:
         keys = f"; its keys: {listed(contents.empty)}" if contents.empty else ""
