@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer_spectrum.data.series import covid
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.covid import (
     check_covid_complete,
     covid_series,
-    is_aggregate,
     read_covid,
     reports_weekly,
     trailing_mean,
@@ -208,8 +208,8 @@ def test_no_country_at_all_is_an_error(countries):
 
 def test_sums_of_countries_are_told_from_countries():
     sums = ["World", "Africa", "Oceania", "European Union", "European Union (27)", "High income", "Asia excl. China"]
-    assert all(map(is_aggregate, [*sums, "Lower middle income", "High-income countries"]))
-    assert not any(map(is_aggregate, ["South Africa", "Malta", "United States", "Central African Republic"]))
+    assert all(map(is_sum_of_countries, [*sums, "Lower middle income", "High-income countries"]))
+    assert not any(map(is_sum_of_countries, ["South Africa", "Malta", "United States", "Central African Republic"]))
 
 
 @pytest.fixture(scope="module")

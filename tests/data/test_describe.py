@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.data.describe.describe import describe, hill_index, kappa, skewness
+from transformer_spectrum.data.describe.description import describe
+from transformer_spectrum.data.describe.tails import hill_index, kappa, skewness
 from transformer_spectrum.distributions.sgt import SGT
 
 

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer_spectrum.data.series.series import Series
-from transformer_spectrum.data.windows.windows import SPLITS, make_windows, pack, scale_by_context, unpack
+from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.windows.arrays import SPLITS, pack, unpack
+from transformer_spectrum.data.windows.cutting import make_windows
+from transformer_spectrum.data.windows.scaling import scale_by_context
 from transformer_spectrum.runtime.errors import InputError
 
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from transformer_spectrum import scores
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.describe.describe import describe
+from transformer_spectrum.data.describe.description import describe
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.files.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
 from transformer_spectrum.data.series.catalogue import CATALOGUE
 from transformer_spectrum.data.series.csv_text import left_out, shortened
-from transformer_spectrum.data.series.series import Series
-from transformer_spectrum.data.windows.windows import Windows, make_windows, pack
+from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.windows.arrays import Windows, pack
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import describe_source

@@ -16,7 +16,7 @@ from transformer_spectrum.data.files.column_roles import ChosenColumns
 from transformer_spectrum.data.files.series_tables import Reading, read_table
 from transformer_spectrum.data.files.time_axis import DAYS, Axis
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_path
 

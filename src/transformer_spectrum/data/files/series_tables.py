@@ -12,8 +12,8 @@ import pandas as pd
 
 from transformer_spectrum.data.files.clock_changes import days_of, instants_of, local, midnight, with_offset, zone_of
 from transformer_spectrum.data.files.column_roles import ChosenColumns, Roles
-from transformer_spectrum.data.files.columns import assign
 from transformer_spectrum.data.files.frequency import infer_axis, numbers_axis, skipped
+from transformer_spectrum.data.files.role_assignment import assign
 from transformer_spectrum.data.files.table_columns import Table
 from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis
 from transformer_spectrum.data.files.times import Times, blank_cells

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 FILE_NAME = "owid_jhu_new_cases.csv"
@@ -27,23 +28,11 @@ REMARKS = {
         "This copy was rebuilt from JHU's final cumulative counts by OWID's published rules, not downloaded from OWID."
     )
 }
-CONTINENTS = ("Africa", "Asia", "Europe", "North America", "Oceania", "South America")
 
 ZERO_TAIL_DAYS = 14  # days without a case at the end: more are no longer data, the reporting has ended
 WEEKLY_SPAN_DAYS = 182  # weekly reporting is looked for in so many last days
 WEEKLY_GAP_DAYS = 6  # and is a median distance of days with cases of at least this
 WEEKLY_REPORTS = 8  # among at least so many of them
-
-
-def is_aggregate(location: str) -> bool:
-    """Whether a location is a sum of countries: the world, a continent, the European Union, an income group."""
-    return (
-        location in ("World", "International", *CONTINENTS)
-        or location.startswith("European Union")
-        or " income" in location
-        or "-income" in location
-        or " excl. " in location
-    )
 
 
 def _number(cell: str) -> float:
@@ -118,8 +107,8 @@ def not_used(path: str | Path, countries: Sequence[str]) -> dict[str, list[str]]
 
 def _not_used(locations: Sequence[str], listed: Sequence[str]) -> dict[str, list[str]]:
     return {
-        "countries_missing": [name for name in listed if name not in locations and not is_aggregate(name)],
-        "aggregates_dropped": [name for name in listed if is_aggregate(name)],
+        "countries_missing": [name for name in listed if name not in locations and not is_sum_of_countries(name)],
+        "aggregates_dropped": [name for name in listed if is_sum_of_countries(name)],
     }
 
 

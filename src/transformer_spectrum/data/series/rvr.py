@@ -6,7 +6,6 @@ truncates without an error, while here the row count can be checked. Long: one r
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -14,8 +13,9 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.series.aggregates import is_sum_of_jurisdictions
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 FILE_NAME = "cdc_rvr_9t9r-e5a3.csv"
@@ -55,11 +55,6 @@ def data_url(url: str) -> str:
 def count_url(url: str) -> str:
     """The query for the number of rows."""
     return f"{url}?$select={quote('count(*)', safe='()*')}"
-
-
-def is_aggregate(jurisdiction: str) -> bool:
-    """Whether a jurisdiction is a sum of others: the nation, or one of the ten HHS regions."""
-    return jurisdiction in ("US", "USA") or re.fullmatch(r"Region \d+", jurisdiction) is not None
 
 
 def _header_complaint(header: list[str]) -> str | None:
@@ -166,7 +161,7 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
     inside: dict[str, int] = {}
     trimmed = 0
     for name, rows in ((str(name), rows) for name, rows in frame.groupby("jurisdiction", sort=False)):
-        if is_aggregate(name):
+        if is_sum_of_jurisdictions(name):
             aggregates.append(name)
             continue
         # Days that upstream skips become blanks.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 

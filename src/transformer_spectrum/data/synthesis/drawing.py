@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.synthesis.synthetic import synthesize
+from transformer_spectrum.data.synthesis.smoothed_noise import synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, write_json
 from transformer_spectrum.runtime.ownership import RECORD, check_replaceable

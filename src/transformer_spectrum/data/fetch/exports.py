@@ -11,6 +11,7 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.data.fetch.sources import DATA_FILE, Export, fetch
 from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.series import covid, rvr
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.csv_text import left_out
 
 
@@ -25,7 +26,7 @@ def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path
         InputError: see `data.sources.fetch`.
     """
     data = params.data
-    countries = [name for name in data.covid.countries if not covid.is_aggregate(name)]
+    countries = [name for name in data.covid.countries if not is_sum_of_countries(name)]
     export = Export(
         file_name=covid.FILE_NAME,
         stage="fetch-covid",
