@@ -20,6 +20,7 @@ HARMLESS = {
     "config.packaged",
     "config.resolve",
     "config.schema",
+    "runtime.addresses",
     "runtime.code",
     "runtime.errors",
     "runtime.files",

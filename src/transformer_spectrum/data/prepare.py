@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import describe_source
 from transformer_spectrum.runtime.seeds import numpy_generator
+
+logger = logging.getLogger(__name__)
 
 
 def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
@@ -76,12 +78,11 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     provenance = read_json(raw / "provenance.json")
     if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
         stage = CATALOGUE[data.dataset].stage
-        print(
-            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
-            file=sys.stderr,
+        logger.warning(
+            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}"
         )
     if lacking := left_out(report):
-        print(f"prepare: {data.dataset}: {lacking}", file=sys.stderr)
+        logger.warning(f"prepare: {data.dataset}: {lacking}")
     write_windows(params, series, report, provenance, processed, metrics)
 
 
@@ -104,7 +105,7 @@ def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) ->
     except InputError as error:
         raise InputError(f"{path}: {error}{_why_few_windows(held)}") from None
     if held.reading is not None:
-        print(f"{path}: {held.reading.line()}", file=sys.stderr)
+        logger.info(f"{path}: {held.reading.line()}")
 
 
 def _why_few_windows(held: SeriesFile) -> str:

@@ -15,7 +15,7 @@ Kernel = Literal["none", "gaussian", "sine", "cosine", "cosine_gaussian"]
 NOTHING = 1e-12  # of the largest possible tap, 1: what rounding leaves of a zero
 
 
-def smoothing_kernel(type: Kernel, size: int, sigma: float, period: float) -> np.ndarray:
+def smoothing_kernel(type: str, size: int, sigma: float, period: float) -> np.ndarray:
     """Taps k(x_i) at the centred positions x_i = i - (size - 1)/2, i = 0 ... size - 1.
 
     none: 1 (one tap); gaussian: exp(-x^2 / (2 sigma^2)); sine: sin(2 pi x / period); cosine: cos(2 pi x / period);
