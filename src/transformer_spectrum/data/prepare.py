@@ -94,32 +94,33 @@ def chosen_columns(params: Params) -> ChosenColumns:
 
 def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
     """A user's file: says as what its columns were taken, and records it."""
-    held = read_series_file(path, chosen_columns(params))
-    report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
-    provenance = provenance_of_file(path, len(held.series))
-    if held.reading is not None:
-        report["columns"] = held.reading.record()
-        provenance = {**provenance, "columns": held.reading.record()}
+    content = read_series_file(path, chosen_columns(params))
+    report: dict[str, Any] = {"empty": list(content.empty), "features": list(content.features)}
+    provenance = provenance_of_file(path, len(content.series))
+    if content.reading is not None:
+        report["columns"] = content.reading.record()
+        provenance = {**provenance, "columns": content.reading.record()}
     try:
-        write_windows(params, held.series, report, provenance, processed, metrics)
+        write_windows(params, content.series, report, provenance, processed, metrics)
     except InputError as error:
-        raise InputError(f"{path}: {error}{_why_few_windows(held)}") from None
-    if held.reading is not None:
-        logger.info(f"{path}: {held.reading.line()}")
+        raise InputError(f"{path}: {error}{_why_few_windows(content)}") from None
+    if content.reading is not None:
+        logger.info(f"{path}: {content.reading.line()}")
 
 
-def _why_few_windows(held: SeriesFile) -> str:
+def _why_few_windows(content: SeriesFile) -> str:
     """What of a file keeps windows from being cut."""
-    reasons = [] if held.reading is None else [held.reading.line()]
-    runs = [_longest_run(np.isfinite(one.values).all(axis=1)) for one in held.series]
-    if min(runs) < max(len(one.values) for one in held.series):
+    reasons = [] if content.reading is None else [content.reading.line()]
+    runs = [_longest_run(np.isfinite(entity_series.values).all(axis=1)) for entity_series in content.series]
+    if min(runs) < max(len(entity_series.values) for entity_series in content.series):
         reasons.append(f"the longest run without a missing value has {max(runs)} steps")
     ranges = [
-        np.nanmax(one.values, axis=0, initial=-np.inf) - np.nanmin(one.values, axis=0, initial=np.inf)
-        for one in held.series
+        np.nanmax(entity_series.values, axis=0, initial=-np.inf)
+        - np.nanmin(entity_series.values, axis=0, initial=np.inf)
+        for entity_series in content.series
     ]
-    flat = [name for i, name in enumerate(held.features) if all(extent[i] <= 0 for extent in ranges)]
-    if flat and len(held.features) > len(flat):
+    flat = [name for i, name in enumerate(content.features) if all(extent[i] <= 0 for extent in ranges)]
+    if flat and len(content.features) > len(flat):
         reasons.append(f"{shortened(flat)} never changes within a series; leave it out by --value-columns")
     return "".join(f"; {reason}" for reason in reasons)
 
@@ -134,10 +135,10 @@ def _file_in(raw: Path) -> Path:
     """The file itself, or the only one of the right kind in its folder."""
     if not raw.is_dir():
         return raw
-    found = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
-    if len(found) != 1:
-        raise InputError(f"{raw}: {len(found)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
-    return found[0]
+    files = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
+    if len(files) != 1:
+        raise InputError(f"{raw}: {len(files)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
+    return files[0]
 
 
 def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
@@ -149,12 +150,12 @@ def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
     beside = path.with_name(f"{path.name}.provenance.json")
     if not beside.is_file():
         return describe_source(path, "file", path.name, rows=series)
-    about = read_json(beside)
-    if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+    record = read_json(beside)
+    if not isinstance(record, dict) or record.get("sha256") != sha256(path):
         raise InputError(
             f"{beside}: is of other bytes than {path}; make the file again, or remove this one if it is yours"
         )
-    return about
+    return record
 
 
 def write_windows(
@@ -182,14 +183,14 @@ def write_windows(
     reasons: dict[str, str] = {}
     for name, windows in splits.items():
         whole = np.concatenate([windows.context, windows.target], axis=1).astype(np.float64)
-        one = describe(
+        tails = describe(
             whole,
             hill_fraction=data.describe.hill_fraction,
             fit_points=data.describe.fit_points,
             generator=numpy_generator(params.seed, f"describe {name}"),
         )
-        reasons.update({f"{name}.{key}": reason for key, reason in one.pop("reasons", {}).items()})
-        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
+        reasons.update({f"{name}.{key}": reason for key, reason in tails.pop("reasons", {}).items()})
+        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **tails}
     baselines, missing = baseline_scores(splits["test"], data.chosen.season)
     reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
     own = ("windows.npz", "provenance.json")

@@ -122,11 +122,11 @@ def simulate_covid(path: Path, generator: np.random.Generator, *, countries: Seq
     cases = generator.poisson(infections * share * weekday * generator.gamma(60, 1 / 60, (length, width)))
     for column in np.flatnonzero(generator.random(width) < 0.25):
         _weekly(cases[:, column], int(generator.integers(length - 300, length - 200)))
-    known = np.cumsum(cases, axis=0) > 0
+    begun = np.cumsum(cases, axis=0) > 0
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["date", "World", *names])
-        for day, row, seen in zip(COVID_DAYS, cases, known, strict=True):
+        for day, row, seen in zip(COVID_DAYS, cases, begun, strict=True):
             cells = [f"{value:.1f}" if is_known else "" for value, is_known in zip(row, seen, strict=True)]
             writer.writerow([str(day), f"{row.sum():.1f}", *cells])
 

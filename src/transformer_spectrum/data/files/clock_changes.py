@@ -39,13 +39,13 @@ def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | 
             alone = _instants(longest, zone)
             if not repeated and skipped(fixed_axis(alone), [alone])[0] >= within:
                 continue
-            made = [_instants(block, zone) for block in blocks]
+            instants = [_instants(block, zone) for block in blocks]
         except ValueError:  # a time that the zone's clock skips, or repeats where the rows do not
             continue
-        axis = fixed_axis(np.concatenate(made))
-        steady = all(len(np.unique(block)) == len(block) for block in made)
-        if steady and axis.unit == unit and (repeated or skipped(axis, made)[0] < lost):
-            return zone, made
+        axis = fixed_axis(np.concatenate(instants))
+        steady = all(len(np.unique(block)) == len(block) for block in instants)
+        if steady and axis.unit == unit and (repeated or skipped(axis, instants)[0] < lost):
+            return zone, instants
     return None
 
 

@@ -57,13 +57,12 @@ UNITS = _set("utc gmt cet local s ms us ns sec secs unix iso ad ce bce")
 
 def joined(name: str) -> str:
     """A name without signs, case and units: "Time [s]" and "time" -> "time"."""
-    parts = words(name)
-    return "".join(part for part in parts if part not in UNITS) or "".join(parts)
+    return "".join(word for word in words(name) if word not in UNITS) or "".join(words(name))
 
 
 def part_of_date(name: str) -> str | None:
     """The key of `PARTS` that a name stands for."""
-    return next((part for part, names in PARTS.items() if joined(name) in names), None)
+    return next((component for component, names in PARTS.items() if joined(name) in names), None)
 
 
 def named_as_time(name: str) -> bool:
@@ -73,8 +72,8 @@ def named_as_time(name: str) -> bool:
 
 def mentions_date(name: str) -> bool:
     """Whether a word at an end of the name says that a column may be a date, as in "Order Date"."""
-    parts = words(name)
-    return bool(parts) and not {parts[0], parts[-1]}.isdisjoint(DATE_WORDS)
+    name_words = words(name)
+    return bool(name_words) and not {name_words[0], name_words[-1]}.isdisjoint(DATE_WORDS)
 
 
 def named_as_counter(name: str) -> bool:
@@ -94,5 +93,5 @@ def named_as_entity(name: str) -> bool:
 
 def named_as_identifier(name: str) -> bool:
     """Whether a name is usual for numbers that are no measurements."""
-    parts = words(name)
-    return named_as_entity(name) or (bool(parts) and parts[-1] in IDENTIFIERS)
+    name_words = words(name)
+    return named_as_entity(name) or (bool(name_words) and name_words[-1] in IDENTIFIERS)

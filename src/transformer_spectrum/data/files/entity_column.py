@@ -108,9 +108,11 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
     return tellers[0] if tellers else None
 
 
-def _gives(table: Table, name: str, given: str) -> bool:
+def _gives(table: Table, name: str, dependent: str) -> bool:
     """Whether one column has one value for each value of another."""
-    return table.frame[[name, given]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
+    return (
+        table.frame[[name, dependent]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
+    )
 
 
 def _settles(table: Table, tellers: list[str], clocks: list[str]) -> bool:

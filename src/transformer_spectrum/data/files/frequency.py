@@ -157,14 +157,14 @@ def _weekday_axis(days: np.ndarray, fixed: Axis, time: int, notation: Notation |
 def _closing(days: np.ndarray) -> dict[str, list[int]]:
     """Holidays whose every date is missing, name -> days since 1970, far into the future."""
     begin, end = pd.Timestamp(days[0], unit="D"), pd.Timestamp(days[-1], unit="D")
-    there = set(days.tolist())
+    present = set(days.tolist())
     closing: dict[str, list[int]] = {}
     explained: set[int] = set()
     for rule in _CLOSED:
         dates = rule.dates(begin - pd.Timedelta(days=7), end + pd.DateOffset(years=YEARS_AHEAD))
         all_days = [(date - pd.Timestamp(0)).days for date in dates if date.weekday() < 5]
         past = {day for day in all_days if days[0] <= day <= days[-1]} - explained
-        if past and not there & past:
+        if past and not present & past:
             closing[str(rule.name)] = all_days
             explained |= past
     return closing if len(closing) >= FEWEST_CLOSED else {}

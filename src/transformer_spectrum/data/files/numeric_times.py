@@ -258,8 +258,8 @@ def _fractions(place: str, cells: pd.Series, numbers: np.ndarray, named: set[str
             dates = pd.to_datetime({"year": np.floor(numbers), "month": np.round(hundredths), "day": 1})
             write = Notation("YYYY.MM", lambda value: pd.Timestamp(value).strftime("%Y.%m"))
             return Times(nanoseconds(dates), True, "YYYY.MM", write)
-        for parts in DECIMALS:
-            times = _decimal_years(numbers, parts)
+        for divisions in DECIMALS:
+            times = _decimal_years(numbers, divisions)
             if times is not None:
                 return times
     low, size = float(numbers.min()), _step_size(np.diff(np.unique(numbers)))
@@ -277,16 +277,16 @@ def _step_size(distances: np.ndarray) -> float:
     return float(distances.sum() / np.round(distances / smallest).sum()) if len(distances) else smallest
 
 
-def _decimal_years(numbers: np.ndarray, parts: int) -> Times | None:
+def _decimal_years(numbers: np.ndarray, divisions: int) -> Times | None:
     """1960.25 and so on, as so many parts of a year, wherever in a part each lies; None where they are not."""
-    scaled = numbers * parts
+    scaled = numbers * divisions
     angles = np.exp(2j * np.pi * scaled)
     phase = float(np.angle(angles.mean()) / (2 * np.pi))
     phase = 0.0 if abs(phase) < NO_PHASE else phase
     values = np.round(scaled - phase)
-    if np.abs(scaled - phase - values).max() > (MOST_DEVIATION if parts == 12 else 0.01 * parts):
+    if np.abs(scaled - phase - values).max() > (MOST_DEVIATION if divisions == 12 else 0.01 * divisions):
         return None
     if len(np.unique(values)) < len(np.unique(numbers)):
         return None
-    notation = Notation("decimal years", lambda value: round((value + phase) / parts, 4), numeric=True)
-    return Times(values.astype(np.int64), False, f"decimal years, {parts} a year", notation)
+    notation = Notation("decimal years", lambda value: round((value + phase) / divisions, 4), numeric=True)
+    return Times(values.astype(np.int64), False, f"decimal years, {divisions} a year", notation)

@@ -68,18 +68,18 @@ class Reading:
         time = (
             f"{' and '.join(self.time)} ({self.notation}, step {self.step})" if self.time else "the order of the rows"
         )
-        parts = [f"time: {time}"]
+        remarks = [f"time: {time}"]
         if self.entity is None:
-            parts.append(f"{self.series} series: {shortened(self.values)}")
+            remarks.append(f"{self.series} series: {shortened(self.values)}")
         else:
-            parts += [f"series: {self.entity} ({self.series})", f"features: {shortened(self.values)}"]
+            remarks += [f"series: {self.entity} ({self.series})", f"features: {shortened(self.values)}"]
         if self.left_out:
-            parts.append(f"left out: {shortened([f'{name} ({why})' for name, why in self.left_out.items()])}")
+            remarks.append(f"left out: {shortened([f'{name} ({why})' for name, why in self.left_out.items()])}")
         if self.gaps:
-            parts.append(f"gaps: {self.gaps:,} of {self.steps:,} steps have no row")
+            remarks.append(f"gaps: {self.gaps:,} of {self.steps:,} steps have no row")
         if self.reordered:
-            parts.append("rows sorted by time")
-        return "; ".join(parts)
+            remarks.append("rows sorted by time")
+        return "; ".join(remarks)
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _placed(path: Path, name: str, positions: np.ndarray, values: np.ndarray) ->
 
 def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     """(rows, columns) float64, NaN where blank."""
-    made = np.empty((len(frame), len(columns)))
+    values = np.empty((len(frame), len(columns)))
     for i, name in enumerate(columns):
         cells = frame[name]
         if cells.dtype.kind in "mM":
@@ -249,5 +249,5 @@ def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndar
             row = int(np.argmax(wrong))
             rule = "must be blank or a finite number, or leave the column out by --value-columns"
             raise InputError(f"{path}: row {row + 1}: {name} = {str(cells.iloc[row])[:40]!r}; {rule}")
-        made[:, i] = numbers
-    return made
+        values[:, i] = numbers
+    return values

@@ -129,8 +129,8 @@ def _periods(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
         fields = text.str.extract(f"^{pattern}$")
         if fields["year"].isna().any():
             raise complain(place, cells, fields["year"].isna().to_numpy(), f"must be written as {text.iloc[0]}")
-        part = fields["part"].replace("", "1").astype(int)
-        dates = pd.to_datetime({"year": fields["year"].astype(int), "month": (part - 1) * months + 1, "day": 1})
+        period = fields["part"].replace("", "1").astype(int)
+        dates = pd.to_datetime({"year": fields["year"].astype(int), "month": (period - 1) * months + 1, "day": 1})
         notation = Notation(f"periods such as {text.iloc[0]}", _alike(text.iloc[0], pattern, months))
         return Times(nanoseconds(dates), True, notation.name, notation)
     return None
@@ -143,13 +143,13 @@ def _alike(example: str, pattern: str, months: int) -> Callable[[int], str]:
 
     def write(value: int) -> str:
         date = pd.Timestamp(value)
-        made = example
+        text = example
         fields = {"year": f"{date.year:04d}"}
         if match["part"]:
             fields["part"] = f"{(date.month - 1) // months + 1:0{len(match['part'])}d}"
         for name in sorted(fields, key=lambda name: -match.start(name)):
-            made = made[: match.start(name)] + fields[name] + made[match.end(name) :]
-        return made
+            text = text[: match.start(name)] + fields[name] + text[match.end(name) :]
+        return text
 
     return write
 

@@ -17,16 +17,16 @@ def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
         roles.time, roles.times = (chosen.time,), table.times(chosen.time)
         return
     free = [name for name in free_columns(table, chosen) if name != roles.entity]
-    parts = parts_in(table, free)
+    components = parts_in(table, free)
     if (
-        parts
-        and "date" not in parts.values()
+        components
+        and "date" not in components.values()
         and any(table.kind(name) == "date" and table.unique(name) for name in free)
     ):
-        parts = {}
-    if parts:
-        roles.time = tuple(parts)
-        roles.times = combined(table, parts)
+        components = {}
+    if components:
+        roles.time = tuple(components)
+        roles.times = combined(table, components)
         return
     time = _of_dates(table, free, roles)
     time = time or _of_numbers(table, free, strict=chosen.values is None)

@@ -173,12 +173,12 @@ def covid_series(
         if end - 1 - positive[-1] > ZERO_TAIL_DAYS:
             zero_tails[name] = int(end - 1 - positive[-1])
             end = positive[-1] + 1
-        kept = column[first:end]
-        if reports_weekly(kept):
+        cases = column[first:end]
+        if reports_weekly(cases):
             weekly.append(name)
-        smooth = trailing_mean(kept, smoothing_days)
+        smooth = trailing_mean(cases, smoothing_days)
         before += int(first)
-        blank += int(np.isnan(kept).sum())
+        blank += int(np.isnan(cases).sum())
         unknown += int(np.isnan(smooth).sum())
         series.append(Series(name, origin + int(first), smooth[:, np.newaxis]))
     if not series:

@@ -170,11 +170,11 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
         if first is None:
             without_values.append(name)
             continue
-        kept = values[first:last].to_numpy()
-        trimmed += len(values) - len(kept)
-        if np.isnan(kept).any():
-            inside[name] = int(np.isnan(kept).sum())
-        series.append(Series(name, (cast("pd.Timestamp", first) - pd.Timestamp(0)).days, kept[:, np.newaxis]))
+        present = values[first:last].to_numpy()
+        trimmed += len(values) - len(present)
+        if np.isnan(present).any():
+            inside[name] = int(np.isnan(present).sum())
+        series.append(Series(name, (cast("pd.Timestamp", first) - pd.Timestamp(0)).days, present[:, np.newaxis]))
     if not series:
         raise InputError(f"{FIELDS[0]}: no jurisdiction has a value of {column}")
     return series, {

@@ -25,4 +25,4 @@ def read_synthetic(path: Path) -> list[Series]:
     if values.ndim != 3 or not np.isfinite(values).all():
         raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
     width = len(str(len(values) - 1))
-    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+    return [Series(f"{i:0{width}d}", 0, steps) for i, steps in enumerate(values)]

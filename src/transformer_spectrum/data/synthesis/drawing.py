@@ -36,7 +36,7 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
         path = inside / "series.npy"
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, series, allow_pickle=False)
-        about = describe_source(
+        record = describe_source(
             path,
             "synthetic",
             "skewed generalized t noise, smoothed",
@@ -45,4 +45,4 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
             # JSON writes an infinite q as text; the season concerns a baseline, not the series.
             parameters=json.loads(block.model_dump_json(exclude={"season"})),
         )
-        write_json(inside / RECORD, about)
+        write_json(inside / RECORD, record)

@@ -124,7 +124,7 @@ def synthesize(
         InputError: the kernel cannot be normalised, or a draw is too large for float64.
     """
     kernel = smoothing_kernel(kernel_type, kernel_size, kernel_sigma, kernel_period)
-    made = smooth(sgt.rvs((series, length, features), generator), kernel)
-    if not np.isfinite(made).all():
+    smoothed = smooth(sgt.rvs((series, length, features), generator), kernel)
+    if not np.isfinite(smoothed).all():
         raise InputError(f"q = {sgt.q:g} with p = {sgt.p:g}: the tail is so heavy that a draw is too large for float64")
-    return made
+    return smoothed
