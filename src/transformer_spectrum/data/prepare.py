@@ -44,7 +44,15 @@ def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]
 
 
 def baseline_scores(windows: Windows, season: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """Scores of the forecasts that need no model, and reasons for those that are missing."""
+    """Scores of the forecasts that need no model, and reasons for those that are missing.
+
+    >>> context, target = np.arange(4.0).reshape(1, 4, 1), np.array([4.0, 5.0]).reshape(1, 2, 1)
+    >>> zeros = np.zeros((1, 1, 1))
+    >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE"]), np.array([0]))
+    >>> values, reasons = baseline_scores(windows, season=2)
+    >>> values["persistence"]["mae"]  # 3 for 4 and 5
+    1.5
+    """
     horizon = windows.target.shape[1]
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -146,6 +154,11 @@ def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
 
     Raises:
         InputError: what lies beside it is of other bytes, so a stand-in could pass as data.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+    ...     provenance_of_file(Path(file.name), series=3)["standin"]
+    False
     """
     beside = path.with_name(f"{path.name}.provenance.json")
     if not beside.is_file():

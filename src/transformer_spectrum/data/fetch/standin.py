@@ -71,6 +71,12 @@ def renew(
         generator: of all draws.
     Returns:
         (T, E) new infections; whole numbers, at most the population each day.
+
+    >>> ones = np.ones((30, 1))
+    >>> generator, people = np.random.default_rng(0), np.array([1e6])
+    >>> infections = renew(1.5 * ones, 0 * ones, people, imports=10 * ones, caution=0.0, generator=generator)
+    >>> infections.shape, bool(infections[-1, 0] > 10 * infections[0, 0])  # R = 1.5: it grows
+    ((30, 1), True)
     """
     length, width = reproduction.shape
     memory = len(GENERATION_WEIGHTS)

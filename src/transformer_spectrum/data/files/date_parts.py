@@ -38,7 +38,13 @@ CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 
 
 def parts_in(table: Table, free: Sequence[str]) -> dict[str, str]:
-    """Columns that together make a date, column -> part; empty where there are none, or the year alone is time."""
+    """Columns that together make a date, column -> part; empty where there are none, or the year alone is time.
+
+    >>> from pathlib import Path
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2], "sales": [3.0, 4.0]}))
+    >>> parts_in(table, table.columns)
+    {'Year': 'year', 'Month': 'month'}
+    """
     components: dict[str, str] = {}
     for name in free:
         component = part_of_date(name)
@@ -99,6 +105,11 @@ def combined(table: Table, components: dict[str, str]) -> Times:
 
     Raises:
         InputError: a row has no such date.
+
+    >>> from pathlib import Path
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2]}))
+    >>> pd.DatetimeIndex(combined(table, {"Year": "year", "Month": "month"}).values).astype(str).tolist()
+    ['2022-01-01', '2022-02-01']
     """
     fields = _fields(table, components)
     if "date" in components.values():

@@ -57,6 +57,9 @@ def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
     Args:
         axis: on which they lie.
         blocks: of each series, the values of its rows.
+
+    >>> skipped(Axis(), [np.array([0, 1, 4]), np.array([7, 8])])
+    (2, 7)
     """
     total = rows = 0
     for values in blocks:
@@ -67,13 +70,21 @@ def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
 
 
 def numbers_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
-    """The coarsest axis of whole numbers on which all lie."""
+    """The coarsest axis of whole numbers on which all lie.
+
+    >>> numbers_axis(np.array([10, 16, 20])).step
+    '2'
+    """
     origin = int(values.min())
     return Axis(False, origin, int(np.gcd.reduce(np.unique(values - origin))) or 1, notation)
 
 
 def fixed_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
-    """The coarsest axis of equal steps on which all dates lie."""
+    """The coarsest axis of equal steps on which all dates lie.
+
+    >>> fixed_axis(np.array([0, 2, 5]) * NANOSECONDS_A_DAY).step
+    '1 day'
+    """
     origin = int(values.min())
     return Axis(True, origin, int(np.gcd.reduce(np.unique(values - origin))) or NANOSECONDS_A_DAY, notation)
 
@@ -84,6 +95,10 @@ def infer_axis(blocks: Sequence[np.ndarray], notation: Notation | None = None) -
     Args:
         blocks: of each series, nanoseconds since 1970 of its rows, by the clock that shows whole days.
         notation: how the file writes them.
+
+    >>> ends = pd.DatetimeIndex(["2022-01-31", "2022-02-28", "2022-03-31"]).as_unit("ns").asi8
+    >>> infer_axis([ends]).step
+    '1 month, month ends'
     """
     values = np.unique(np.concatenate(list(blocks)))
     days, times = np.divmod(values, NANOSECONDS_A_DAY)

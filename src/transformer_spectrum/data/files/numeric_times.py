@@ -50,6 +50,9 @@ class Digits:
         tail: digits behind the year.
         read: (n,) int64 -> dates, NaT where one is none.
         write: nanoseconds -> the number.
+
+    >>> YEAR_MONTH.holds(np.array([202201, 202212])), YEAR_MONTH.read(np.array([202201, 202213])).isna().tolist()
+    (True, [False, True])
     """
 
     name: str
@@ -71,7 +74,12 @@ def _by(pattern: str) -> tuple[Callable[[np.ndarray], pd.DatetimeIndex], Callabl
 
 
 def monday_of(years: np.ndarray, weeks: np.ndarray) -> pd.DatetimeIndex:
-    """Mondays of ISO weeks; NaT where a year has no such week."""
+    """Mondays of ISO weeks; NaT where a year has no such week.
+
+    >>> mondays = monday_of(np.array([2020, 2021]), np.array([53, 53]))
+    >>> str(mondays[0]), mondays.isna().tolist()
+    ('2020-12-28 00:00:00', [False, True])
+    """
     january = pd.to_datetime(pd.Series(years).astype(str) + "-01-04", errors="coerce")
     first = january - pd.to_timedelta(january.dt.day_of_week, unit="D")
     mondays = first + pd.to_timedelta(7 * (pd.Series(weeks) - 1), unit="D")
@@ -80,7 +88,12 @@ def monday_of(years: np.ndarray, weeks: np.ndarray) -> pd.DatetimeIndex:
 
 
 def sunday_of(years: np.ndarray, weeks: np.ndarray) -> pd.DatetimeIndex:
-    """Sundays on which epidemiological weeks (MMWR) begin; NaT where a year has no such week."""
+    """Sundays on which epidemiological weeks (MMWR) begin; NaT where a year has no such week.
+
+    >>> sundays = sunday_of(np.array([2022, 2022]), np.array([1, 60]))
+    >>> str(sundays[0]), sundays.isna().tolist()
+    ('2022-01-02 00:00:00', [False, True])
+    """
     january = pd.to_datetime(pd.Series(years).astype(str) + "-01-04", errors="coerce")
     first = january - pd.to_timedelta((january.dt.day_of_week + 1) % 7, unit="D")
     sundays = first + pd.to_timedelta(7 * (pd.Series(weeks) - 1), unit="D")
@@ -131,6 +144,10 @@ def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
         numbers: (n,) float64, finite.
     Raises:
         InputError: they are neither steps nor certain to be dates.
+
+    >>> times = numeric_times("x.csv", pd.Series([20220131, 20220201], name="day"), np.array([20220131.0, 20220201.0]))
+    >>> times.name, np.diff(times.values).tolist()
+    ('YYYYMMDD', [86400000000000])
     """
     named = set(words(str(cells.name)))
     if not (numbers == np.round(numbers)).all():

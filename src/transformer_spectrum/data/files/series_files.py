@@ -36,7 +36,12 @@ UNNAMED = "Unnamed: 0"  # what pandas calls a first column without a name, such 
 
 
 def check_suffix(path: Path) -> None:
-    """Raises InputError where the file's name has an ending that no layout belongs to."""
+    """Raises InputError where the file's name has an ending that no layout belongs to.
+
+    >>> check_suffix(Path("cases.xlsx"))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: cases.xlsx: a data set must end in .npy, .npz, .csv, .parquet
+    """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
 
@@ -112,7 +117,12 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def of_array(values: np.ndarray) -> SeriesFile:
-    """Series of an array (series, steps, features), finite."""
+    """Series of an array (series, steps, features), finite.
+
+    >>> content = of_array(np.zeros((2, 5, 1)))
+    >>> [entity_series.entity for entity_series in content.series], content.features
+    (['0', '1'], ('value',))
+    """
     width = len(str(len(values) - 1))
     series = [Series(f"{i:0{width}d}", 0, steps) for i, steps in enumerate(values)]
     return SeriesFile(series, Axis(), _feature_names(values.shape[2]), ())
@@ -201,6 +211,12 @@ def write_series_file(path: str | Path, content: SeriesFile) -> None:
     Raises:
         InputError: the file's name has another ending.
         OSError: the disk is full or the folder is not writable.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_series_file(Path(folder) / "series.csv", of_array(np.ones((2, 3, 1))))
+    ...     len(read_series_file(Path(folder) / "series.csv").series)
+    2
     """
     path = Path(path)
     check_suffix(path)

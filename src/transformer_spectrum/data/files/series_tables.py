@@ -104,6 +104,11 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
 
     Raises:
         InputError: see `columns.assign`; a value that is no number; a time that comes twice in a series.
+
+    >>> frame = pd.DataFrame({"country": ["SE", "SE", "MT"], "year": [2020, 2022, 2020], "cases": [3.0, 4.0, 5.0]})
+    >>> table = read_table(Path("x.csv"), frame, ChosenColumns())
+    >>> table.reading.line()
+    'time: year (years, step 2); series: country (2); features: cases'
     """
     table = Table(path, frame)
     roles = assign(table, chosen)

@@ -37,6 +37,10 @@ class Table:
         path: for messages.
         frame: cells, one row each.
         blocks: rows of each series, in the order of the file; all rows as long as no entity is known.
+
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": ["3", ""]}))
+    >>> table.kind("day"), table.kind("cases"), table.unique("day")
+    ('date', 'number', True)
     """
 
     path: Path
@@ -177,6 +181,11 @@ def _is_written(whole: np.ndarray, ways: Sequence[Digits]) -> bool:
 
 
 def no_number(table: Table, name: str) -> InputError:
+    """TODO.
+
+    >>> print(no_number(Table(Path("x.csv"), pd.DataFrame({"cases": ["3", "many"]})), "cases"))  # doctest: +ELLIPSIS
+    x.csv: row 2: cases = 'many'; must be blank or a finite number, or say what it is by ...
+    """
     cells = table.frame[name]
     wrong = pd.to_numeric(cells, errors="coerce").isna() & cells.notna() & (cells.astype(str).str.strip() != "")
     row = int(np.argmax(wrong.to_numpy(bool)))

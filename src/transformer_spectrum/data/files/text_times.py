@@ -71,6 +71,12 @@ def read_times(place: str, cells: pd.Series) -> Times:
         cells: text, numbers, dates or periods, named as the column.
     Raises:
         InputError: a blank; text that is no date; or one that may be read in more than one way.
+
+    >>> read_times("x.csv", pd.Series(["2022-Q1", "2022-Q2"], name="quarter")).name
+    'periods such as 2022-Q1'
+    >>> read_times("x.csv", pd.Series(["01/02/2022", "03/02/2022"], name="date"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: x.csv: date = '01/02/2022' may be dd/mm/yyyy or mm/dd/yyyy; ...
     """
     blank = blank_cells(cells)
     if blank.any():

@@ -26,6 +26,9 @@ class Notation:
         name: for messages, such as "YYYYMM".
         write: the value of an axis (a number, or nanoseconds since 1970) -> the cell.
         numeric: whether the cells are numbers.
+
+    >>> Notation("YYYYMM", written("%Y%m")).write(0)
+    '197001'
     """
 
     name: str
@@ -34,12 +37,20 @@ class Notation:
 
 
 def iso(nanoseconds: int) -> str:
-    """2022-01-31, with the time of day where it is not midnight."""
+    """2022-01-31, with the time of day where it is not midnight.
+
+    >>> iso(0), iso(3_600_000_000_000)
+    ('1970-01-01', '1970-01-01T01:00:00')
+    """
     return pd.Timestamp(nanoseconds).isoformat().removesuffix("T00:00:00")
 
 
 def written(pattern: str) -> Callable[[int], str]:
-    """Writes by a pattern of strftime."""
+    """Writes by a pattern of strftime.
+
+    >>> written("%Y-%m")(0)
+    '1970-01'
+    """
     return lambda nanoseconds: pd.Timestamp(nanoseconds).strftime(pattern)
 
 
@@ -52,6 +63,10 @@ class Axis:
         origin: nanoseconds since 1970, or a step.
         unit: of one position, in the same.
         notation: how the file writes its times; None = ISO dates, or whole numbers.
+
+    >>> axis = Axis(dated=True, origin=0, unit=7 * NANOSECONDS_A_DAY)
+    >>> axis.step, axis.label(2), axis.positions(np.array([14 * NANOSECONDS_A_DAY])).tolist()
+    ('1 week', '1970-01-15', [2])
     """
 
     dated: bool = False
@@ -104,7 +119,11 @@ DAYS = Axis(dated=True, origin=0, unit=NANOSECONDS_A_DAY)
 
 @dataclass(frozen=True)
 class WeekAxis(Axis):
-    """Weeks from Monday on, with a row on any day of each: origin is a Monday, unit seven days."""
+    """Weeks from Monday on, with a row on any day of each: origin is a Monday, unit seven days.
+
+    >>> WeekAxis(True, 4 * NANOSECONDS_A_DAY, 7 * NANOSECONDS_A_DAY).label(0)  # 1970-01-05 was a Monday
+    '1970-W02'
+    """
 
     def _date(self, value: int) -> str:
         return pd.Timestamp(value).strftime("%G-W%V")
@@ -119,7 +138,12 @@ Anchor = int | Literal["end", "first weekday", "last weekday"] | tuple[int, int]
 
 
 def day_of(month: np.ndarray, anchor: Anchor) -> np.ndarray:
-    """(n,) days since 1970 of an anchor in (n,) months since January 1970; the first where there is none."""
+    """(n,) days since 1970 of an anchor in (n,) months since January 1970; the first where there is none.
+
+    >>> february = np.array([1])
+    >>> [int(day_of(february, anchor)[0]) - 31 + 1 for anchor in (1, 31, "end", "first weekday", (-1, 4))]
+    [1, 28, 28, 2, 27]
+    """
     first = month.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     length = (month + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) - first
     if anchor is None:
@@ -141,7 +165,11 @@ def day_of(month: np.ndarray, anchor: Anchor) -> np.ndarray:
 
 
 def months_of(values: np.ndarray) -> np.ndarray:
-    """Months since January 1970 of nanoseconds since 1970."""
+    """Months since January 1970 of nanoseconds since 1970.
+
+    >>> months_of(np.array([0, 40 * NANOSECONDS_A_DAY])).tolist()
+    [0, 1]
+    """
     return values.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
 
 
@@ -154,6 +182,10 @@ class MonthAxis(Axis):
         unit: months of a step.
         anchor: the day in the month.
         time_of_day: nanoseconds.
+
+    >>> axis = MonthAxis(True, origin=0, unit=1, anchor="end")
+    >>> axis.step, axis.label(1), axis.positions(np.array([58 * NANOSECONDS_A_DAY])).tolist()
+    ('1 month, month ends', '1970-02-28', [1])
     """
 
     anchor: Anchor = 1
@@ -202,6 +234,10 @@ class WeekdayAxis(Axis):
         holidays: days since 1970 that are left out.
         time_of_day: nanoseconds.
         closing: names of the holidays.
+
+    >>> axis = WeekdayAxis(True, origin=1)  # 1970-01-02 was a Friday
+    >>> axis.step, [axis.label(position) for position in (0, 1)]
+    ('1 business day', ['1970-01-02', '1970-01-05'])
     """
 
     mask: str = MONDAY_TO_FRIDAY
@@ -242,6 +278,10 @@ class DaysOfMonthAxis(Axis):
         unit: 1.
         days: of the month, rising.
         time_of_day: nanoseconds.
+
+    >>> axis = DaysOfMonthAxis(True, days=(10, 20, 31))
+    >>> axis.step, [axis.label(position) for position in (2, 5)]
+    ('days 10, 20, the last of each month', ['1970-01-31', '1970-02-28'])
     """
 
     days: tuple[int, ...] = (1, 15)

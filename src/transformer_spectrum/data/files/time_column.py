@@ -13,6 +13,16 @@ from transformer_spectrum.runtime.errors import InputError
 
 
 def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
+    """TODO.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": [3.0, 4.0]})
+    >>> table, roles = Table(Path("x.csv"), frame), Roles()
+    >>> find_time(table, ChosenColumns(), roles)
+    >>> roles.time, roles.times.name
+    (('day',), 'dates')
+    """
     if chosen.time is not None:
         roles.time, roles.times = (chosen.time,), table.times(chosen.time)
         return

@@ -29,6 +29,9 @@ class DataSet:
         licence: of its series, for reports.
         stage: the DVC stage that writes its raw data into data/raw/NAME; empty for files of the user's own.
         read: its series, from that folder; None where any file will do, see `series_files`.
+
+    >>> CATALOGUE["covid"].stage
+    'fetch-covid'
     """
 
     unit: str

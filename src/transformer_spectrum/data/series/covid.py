@@ -93,7 +93,13 @@ def _offender(locations: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def check_covid_complete(frame: pd.DataFrame, label: str) -> None:
-    """Raises InputError when the table ends before the counts did: whole lines are missing at its end."""
+    """Raises InputError when the table ends before the counts did: whole lines are missing at its end.
+
+    >>> frame = pd.DataFrame({"Malta": [0.0]}, index=pd.DatetimeIndex(["2022-01-01"]))
+    >>> check_covid_complete(frame, "cases.csv")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: cases.csv: ends on 2022-01-01; must reach 2023-03-09, cut short
+    """
     last = frame.index[-1].date()
     if last < LAST_DAY:
         raise InputError(f"{label}: ends on {last}; must reach {LAST_DAY}, cut short")
@@ -120,6 +126,9 @@ def trailing_mean(values: np.ndarray, days: int) -> np.ndarray:
         days: length of the window, >= 1; shorter at the start, where it begins with the series.
     Returns:
         (T,), NaN where a window holds no value.
+
+    >>> trailing_mean(np.array([7.0, 0.0, math.nan, 4.0]), days=2).tolist()
+    [7.0, 3.5, 0.0, 4.0]
     """
     padded = np.concatenate([np.full(days - 1, np.nan), values])
     windows = np.lib.stride_tricks.sliding_window_view(padded, days)
@@ -131,6 +140,10 @@ def reports_weekly(values: np.ndarray) -> bool:
     """Whether cases come about once a week: the median distance between days with cases is 6 days or more.
 
     Looked for in the last 26 weeks of (T,) daily cases, among at least 8 days with cases.
+
+    >>> week = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 70.0]
+    >>> reports_weekly(np.array(9 * week)), reports_weekly(np.ones(63))
+    (True, False)
     """
     reports = np.flatnonzero(values[-WEEKLY_SPAN_DAYS:] > 0)
     return len(reports) >= WEEKLY_REPORTS and bool(np.median(np.diff(reports)) >= WEEKLY_GAP_DAYS)
@@ -153,6 +166,14 @@ def covid_series(
         Series of (T, 1) new cases per day, smoothed, and a JSON-able report of what was left out.
     Raises:
         InputError: none of the countries has cases in the table.
+
+    >>> days = pd.date_range("2020-01-22", periods=4)
+    >>> frame = pd.DataFrame({"World": [0.0, 2, 4, 6], "Malta": [math.nan, 2, 4, 6]}, index=days)
+    >>> series, report = covid_series(frame, ["World", "Malta", "Oz"], smoothing_days=2)
+    >>> series[0].entity, series[0].values.ravel().tolist()
+    ('Malta', [2.0, 3.0, 5.0])
+    >>> report["aggregates_dropped"], report["countries_missing"]
+    (['World'], ['Oz'])
     """
     listed = list(dict.fromkeys(countries))
     not_there = _not_used(frame.columns.tolist(), listed)

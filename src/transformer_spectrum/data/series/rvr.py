@@ -48,12 +48,20 @@ REMARKS = {
 
 
 def data_url(url: str) -> str:
-    """The query for the four fields of every row, in order."""
+    """The query for the four fields of every row, in order.
+
+    >>> data_url("https://host/x.csv").partition("&")[0]
+    'https://host/x.csv?$select=jurisdiction,collection_date,average_inpatient_beds_1,total_admissions_all_influenza'
+    """
     return f"{url}?$select={','.join(FIELDS)}&$order={','.join(FIELDS[:2])}&$limit={LIMIT}"
 
 
 def count_url(url: str) -> str:
-    """The query for the number of rows."""
+    """The query for the number of rows.
+
+    >>> count_url("https://host/x.csv")
+    'https://host/x.csv?$select=count(*)'
+    """
     return f"{url}?$select={quote('count(*)', safe='()*')}"
 
 
@@ -124,6 +132,11 @@ def check_rvr_complete(frame: pd.DataFrame, label: str) -> None:
 
     A complete one has every state and the District of Columbia up to the same last day, and no jurisdiction
     skips a day.
+
+    >>> frame = pd.DataFrame({"jurisdiction": sorted(STATES - {"AK", "WY"})})
+    >>> check_rvr_complete(frame, "export.csv")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: export.csv: lacks AK, WY; cut short
     """
     absent = STATES.difference(frame["jurisdiction"])
     if absent:
@@ -152,6 +165,12 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
         Series of (T, 1), and a JSON-able report of what was left out.
     Raises:
         InputError: an unknown column, or one without values.
+
+    >>> days = pd.to_datetime(["2022-01-01", "2022-01-02", "2022-01-03"])
+    >>> frame = pd.DataFrame({"jurisdiction": ["CA", "CA", "US"], "collection_date": days, FIELDS[2]: [5.0, 6.0, 99.0]})
+    >>> series, report = rvr_series(frame, "average_inpatient_beds_occupied")
+    >>> series[0].entity, series[0].values.ravel().tolist(), report["aggregates_dropped"]["names"]
+    ('CA', [5.0, 6.0], ['US'])
     """
     if column not in COLUMNS:
         raise InputError(f"column = {column}: must be one of {', '.join(COLUMNS)}")

@@ -15,6 +15,12 @@ def read_synthetic(path: Path) -> list[Series]:
 
     Raises:
         InputError: the file is missing, corrupt or holds something else.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+    ...     np.save(file.name, np.zeros((2, 5, 1)))
+    ...     [entity_series.entity for entity_series in read_synthetic(Path(file.name))]
+    ['0', '1']
     """
     try:
         values = np.load(path, allow_pickle=False)

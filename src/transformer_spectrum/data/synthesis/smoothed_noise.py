@@ -30,6 +30,9 @@ def smoothing_kernel(type: str, size: int, sigma: float, period: float) -> np.nd
         (size,), not normalised, |k| <= 1.
     Raises:
         InputError: unknown type, a setting out of range, or sum |k| = 0, by which nothing can be divided.
+
+    >>> smoothing_kernel("gaussian", size=3, sigma=1.0, period=1.0).round(3).tolist()
+    [0.607, 1.0, 0.607]
     """
     if type not in get_args(Kernel):
         raise InputError(f"kernel.type = {type}: must be one of {', '.join(get_args(Kernel))}")
@@ -70,6 +73,9 @@ def smooth(series: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         (n, T, F) float64 in the same unit.
     Raises:
         InputError: at some step all taps inside are 0.
+
+    >>> smooth(np.array([0.0, 0.0, 6.0]).reshape(1, 3, 1), np.array([1.0, 1.0, 1.0])).ravel().tolist()
+    [0.0, 2.0, 3.0]
     """
     series = np.asarray(series, dtype=np.float64)
     length = series.shape[1]
@@ -122,6 +128,14 @@ def synthesize(
         (n, T, F) float64, finite; data units.
     Raises:
         InputError: the kernel cannot be normalised, or a draw is too large for float64.
+
+    >>> normal = SGT(0.0, 1.0, 0.0, 2.0, math.inf)
+    >>> noise = synthesize(
+    ...     normal, series=2, length=1000, features=1, kernel_type="gaussian", kernel_size=15, kernel_sigma=3.0,
+    ...     kernel_period=24.0, generator=np.random.default_rng(0),
+    ... )
+    >>> noise.shape, bool(noise.std() < 0.5)  # smoothing shrinks the variance
+    ((2, 1000, 1), True)
     """
     kernel = smoothing_kernel(kernel_type, kernel_size, kernel_sigma, kernel_period)
     smoothed = smooth(sgt.rvs((series, length, features), generator), kernel)
