@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.data.files.column_names import HOUR, joined, part_of_date
-from transformer_spectrum.data.files.numeric_times import monday_of
+from transformer_spectrum.data.files.number_dates import monday_of
 from transformer_spectrum.data.files.table_columns import Table
 from transformer_spectrum.data.files.time_axis import Notation, written
 from transformer_spectrum.data.files.times import Times, nanoseconds

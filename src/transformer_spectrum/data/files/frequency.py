@@ -12,19 +12,16 @@ import numpy as np
 import pandas as pd
 from pandas.tseries import holiday
 
-from transformer_spectrum.data.files.time_axis import (
+from transformer_spectrum.data.files.calendar_axes import (
     MONDAY_TO_FRIDAY,
-    NANOSECONDS_A_DAY,
     Anchor,
-    Axis,
     DaysOfMonthAxis,
     MonthAxis,
-    Notation,
-    WeekAxis,
     WeekdayAxis,
     day_of,
     months_of,
 )
+from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis, Notation, WeekAxis
 
 SHORT_SPAN = 28  # days within which the weekdays at hand say little about those that will come
 MOST_SKIPPED = 1 / 3  # of the steps: with more, a fixed step is not what the dates follow

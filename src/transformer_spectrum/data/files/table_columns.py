@@ -11,15 +11,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.files.numeric_times import (
+from transformer_spectrum.data.files.number_dates import (
     CALENDAR_YEARS,
     EPIWEEK,
-    EPOCHS,
     WHOLE_DATES,
     YEAR_MONTH,
     YEAR_WEEK,
     Digits,
 )
+from transformer_spectrum.data.files.numeric_times import EPOCHS
 from transformer_spectrum.data.files.text_times import read_times
 from transformer_spectrum.data.files.times import Times, as_numbers, blank_cells
 from transformer_spectrum.runtime.errors import InputError

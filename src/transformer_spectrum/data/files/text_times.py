@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.files.numeric_times import monday_of, numeric_times
+from transformer_spectrum.data.files.number_dates import monday_of
+from transformer_spectrum.data.files.numeric_times import numeric_times
 from transformer_spectrum.data.files.time_axis import Notation, written
 from transformer_spectrum.data.files.times import REMEDY, Times, as_numbers, blank_cells, complain, nanoseconds
 from transformer_spectrum.runtime.errors import InputError
