@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.data.windows.arrays import SPLITS, pack, unpack
-from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.data.windows.cutting import cut as pieces_of
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.data.windows.dropping import usable_windows
 from transformer_spectrum.data.windows.scaling import scale_by_context
 from transformer_spectrum.data.windows.splitting import split_entities, split_times
