@@ -182,6 +182,11 @@ def test_weekly_reporting_is_about_one_day_with_cases_a_week(pattern, weekly):
     assert reports_weekly(np.concatenate([np.ones(300), values[-182:]])) is weekly
 
 
+@pytest.mark.parametrize(("distance", "reports", "weekly"), [(6, 8, True), (5, 8, False), (7, 8, True), (7, 7, False)])
+def test_eight_reports_six_days_apart_are_the_fewest_that_count_as_weekly(distance, reports, weekly):
+    assert reports_weekly(np.array([70.0, *[0.0] * (distance - 1)] * reports)) is weekly
+
+
 def test_few_cases_are_not_weekly_reports():
     assert not reports_weekly(np.array([1.0, *[0.0] * 20] * 3))
 

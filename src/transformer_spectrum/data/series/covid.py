@@ -106,7 +106,7 @@ def check_covid_complete(frame: pd.DataFrame, label: str) -> None:
 
 
 def not_used(path: str | Path, countries: Sequence[str]) -> dict[str, list[str]]:
-    """Which of the chosen countries a table cannot serve, for `tables.left_out`."""
+    """Which of the chosen countries a table cannot serve, for `csv_text.left_out`."""
     header, _ = read_rows(path, str(path), "fetch-covid", _header_complaint)
     return _not_used(header, list(dict.fromkeys(countries)))
 
