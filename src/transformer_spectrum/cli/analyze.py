@@ -52,9 +52,9 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
     add_force(command)
     for name, default in ESTIMATORS.items():
-        what = entry(f"spectra.{name}")
-        rule = what.bounds or " / ".join(what.choices)
-        option, words = f"--{name.replace('_', '-')}", f"{what.description}; {rule}; {default}"
+        parameter = entry(f"spectra.{name}")
+        rule = parameter.bounds or " / ".join(parameter.choices)
+        option, words = f"--{name.replace('_', '-')}", f"{parameter.description}; {rule}; {default}"
         add(option, type=type(default), metavar="X", help=words.replace("%", "%%"))
 
 
@@ -62,7 +62,6 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
     """The settings of the estimators, by the rules of params.yaml."""
     from pydantic import TypeAdapter, ValidationError  # here, because `--help` needs no pydantic
 
-    from transformer_spectrum.cli.parameters import legal_range
     from transformer_spectrum.config.schema import SpectraParams
     from transformer_spectrum.spectra.analysis import Estimators
 
@@ -80,7 +79,7 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
         try:
             TypeAdapter(Annotated[field.annotation, field]).validate_python(getattr(chosen, name))
         except ValidationError:
-            rule = f"{legal_range(field)} and finite" if isinstance(ESTIMATORS[name], float) else legal_range(field)
+            rule = entry(f"spectra.{name}").rule + (" and finite" if isinstance(ESTIMATORS[name], float) else "")
             raise InputError(f"--{name.replace('_', '-')} = {getattr(chosen, name)}: must be {rule}") from None
     if chosen.window_first >= chosen.window_last:
         rule = f"--window-last = {chosen.window_last:g}: must be smaller"
@@ -124,16 +123,16 @@ def run(chosen: argparse.Namespace) -> None:
     path = weights_of(chosen.path)
     if path != Path(chosen.path):
         print(f"{chosen.path}: a training; measuring its best weights, {path}", file=sys.stderr)
-    found = examine(path, settings)
+    examination = examine(path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
-        outputs.write(found, chosen.out, chosen.figures, force=chosen.force)
+        outputs.write(examination, chosen.out, chosen.figures, force=chosen.force)
     table = weightwatcher if chosen.like else tables
-    print(table.text_report(found, shutil.get_terminal_size((160, 24)).columns))
+    print(table.text_report(examination, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
-    if found.not_finite:
-        names = ", ".join(found.not_finite[:3]) + (" and more" if len(found.not_finite) > 3 else "")
-        count = len(found.not_finite)
+    if examination.not_finite:
+        names = ", ".join(examination.not_finite[:3]) + (" and more" if len(examination.not_finite) > 3 else "")
+        count = len(examination.not_finite)
         tensors = "1 tensor is" if count == 1 else f"{count} tensors are"
         sys.stdout.flush()
         print(f"transformer-spectrum: failed: {tensors} not finite and left out: {names}", file=sys.stderr)

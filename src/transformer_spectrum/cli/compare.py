@@ -113,8 +113,7 @@ def parameters(rows: Sequence[Mapping[str, str]]) -> list[Column]:
 
 
 def _on_two_lines(column: Column) -> Column:
-    section, dot, rest = column.title.partition(".")
-    return column._replace(title=f"{section}{dot}\n{rest}") if dot else column
+    return column._replace(title=column.title.replace(".", ".\n", 1))
 
 
 def turned(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:

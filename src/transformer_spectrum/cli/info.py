@@ -26,12 +26,12 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "transformer-spectrum", __version__
     yield from versions().items()
     yield "platform", platform.platform()
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "cores", f"{here} of {os.cpu_count()} for this process, {torch.backends.cpu.get_cpu_capability()}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "cores", f"{cores} of {os.cpu_count()} for this process, {torch.backends.cpu.get_cpu_capability()}"
     yield "OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set")
     for i in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(i)
-        yield f"cuda:{i}", f"{about.name}, {about.total_memory / 2**30:.1f} GiB"
+        properties = torch.cuda.get_device_properties(i)
+        yield f"cuda:{i}", f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
     yield "cuda", f"{torch.version.cuda or 'not in this build'}, {torch.cuda.device_count()} devices"
     yield "mps", "yes" if torch.backends.mps.is_available() else "no"
 

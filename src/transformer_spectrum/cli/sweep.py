@@ -47,18 +47,22 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
     Raises:
         InputError: one of them, the grid or a parameter breaks a rule.
     """
-    from transformer_spectrum.config.load import read_tree
-    from transformer_spectrum.config.resolve import Asked, assigned, flat, nested, resolve
+    from transformer_spectrum.config import tree
+    from transformer_spectrum.config.load import parameters_in, read_tree
+    from transformer_spectrum.config.resolve import Asked, assigned, resolve
     from transformer_spectrum.study import grid as grids
 
     grid = grids.load_grid(chosen.grid)
+    overlay = {}
+    if chosen.overlay is not None:
+        overlay = tree.nest(parameters_in(read_tree(chosen.overlay), str(chosen.overlay)))
     return grid, grids.cells(
         grid,
         resolve(Asked({})).params,
         runs=chosen.runs,
         optimizers=None if chosen.optimizers is None else chosen.optimizers.split(","),
-        overlay=None if chosen.overlay is None else nested(dict(flat(read_tree(chosen.overlay), str(chosen.overlay)))),
-        settings=nested(assigned(chosen.set)),
+        overlay=overlay,
+        settings=tree.nest(assigned(chosen.set)),
     )
 
 

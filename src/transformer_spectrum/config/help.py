@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.packaged import packaged
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -32,6 +33,12 @@ class Entry:
     optional: bool
 
     @property
+    def rule(self) -> str:
+        """Bounds and choices, with mathematical signs; empty where there are none."""
+        signs = self.bounds.replace(">=", "≥").replace("<=", "≤")
+        return ", ".join(filter(None, (signs, " / ".join(self.choices))))
+
+    @property
     def text(self) -> str:
         """For `--help`."""
         rules = [self.bounds] if self.bounds else []
@@ -49,10 +56,19 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def entry(name: str) -> Entry:
-    """What is known of a parameter, by its dotted name; KeyError where there is none."""
+    """What is known of a parameter.
+
+    Args:
+        name: dotted.
+    Raises:
+        KeyError: there is none.
+
+    >>> entry("loss.q").bounds, entry("loss.type").choices
+    ('> 0', ('mse', 'mae', 'cauchy', 'sgt'))
+    """
     node: Mapping[str, Any] = _schema()
-    for part in name.split("."):
-        node = _resolved(node["properties"][part])
+    for key in tree.path(name):
+        node = _resolved(node["properties"][key])
     kinds = node.get("anyOf", [node])
     rules = next(kind for kind in kinds if kind["type"] != "null")
     bounds = [f"{sign} {rules[key]:g}" for key, sign in BOUNDS.items() if key in rules and rules[key] < 2**60]

@@ -1,4 +1,7 @@
-"""The sections of params.yaml: every knob declared once, with its meaning, unit and legal range."""
+"""The sections of params.yaml: every knob declared once, with its meaning, unit and legal range.
+
+One concept, and therefore one long module: whoever looks for a knob, its default's bounds or its rule looks here.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,9 @@ def column_names(value: Any) -> Any:
         raise ValueError("must be names between commas, or a list of them")
     return tuple(value)
 
+
+OPTIMIZERS = ("adam", "es", "ga")
+"""What a network can be trained by, each with a section of its own: the only list of them."""
 
 Real = Annotated[float, BeforeValidator(_finite)]
 Extended = Annotated[float, BeforeValidator(_number)]

@@ -186,8 +186,8 @@ def _errors_name(aside: _Aside) -> Iterator[None]:
     except OSError as error:
         inside = str(error.filename or aside.temporary)
         if error.filename2 is None and inside.startswith(str(aside.temporary)):
-            there = str(aside.path) + inside.removeprefix(str(aside.temporary))
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), there) from error
+            asked = str(aside.path) + inside.removeprefix(str(aside.temporary))
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), asked) from error
         raise
 
 
@@ -304,13 +304,13 @@ def carry_over(old: Path, new: Path, own: Collection[str]) -> None:
         own: names directly in `old` that need not be carried over.
     """
     for path in old.iterdir():
-        there = new / path.name
-        if path.name in own or os.path.lexists(there):
+        place = new / path.name
+        if path.name in own or os.path.lexists(place):
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, there, symlinks=True, copy_function=link_or_copy)
+            shutil.copytree(path, place, symlinks=True, copy_function=link_or_copy)
         else:
-            link_or_copy(path, there)
+            link_or_copy(path, place)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

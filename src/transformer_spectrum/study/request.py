@@ -21,8 +21,8 @@ Request = dict[str, Any]
 def _data(params: Params) -> dict[str, Any]:
     """All about the chosen data set, nothing about the others."""
     dataset = params.data.dataset
-    kept = {dataset, "rvr"} if dataset.startswith("rvr") else {dataset}
-    return params.data.model_dump(mode="json", exclude=set(DATASETS) - kept)
+    own = {dataset, "rvr"} if dataset.startswith("rvr") else {dataset}
+    return params.data.model_dump(mode="json", exclude=set(DATASETS) - own)
 
 
 def raw_request(params: Params) -> Request:
