@@ -26,7 +26,7 @@ def overrides(content: Any, source: str = "the overlay") -> list[str]:
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("overlay", help="a YAML file such as overlays/smoke.yaml")
+    command.add_argument("overlay", help="a YAML file such as config/overlays/smoke.yaml")
 
 
 def run(chosen: argparse.Namespace) -> None:
