@@ -6,20 +6,15 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
-from typing import TextIO
 
 PACKAGE = "transformer_spectrum"
 
 
-class _StandardError(logging.StreamHandler[TextIO]):
+class _StandardError(logging.Handler):
     """The bare message, a line each, on what is standard error when it comes."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self, logging.INFO)  # not StreamHandler's, which would keep today's stream
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -29,12 +24,11 @@ def to_stderr() -> Iterator[None]:
     Other libraries' handlers, such as those that alembic gives the root, would show each line once more.
     """
     logger = logging.getLogger(PACKAGE)
-    before = logger.level, logger.propagate, logger.handlers[:]
+    level, propagate, handlers = logger.level, logger.propagate, logger.handlers
     logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.handlers = [_StandardError()]
+    logger.propagate, logger.handlers = False, [_StandardError()]
     try:
         yield
     finally:
-        logger.setLevel(before[0])
-        logger.propagate, logger.handlers = before[1:]
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
