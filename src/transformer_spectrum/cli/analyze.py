@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from transformer_spectrum.cli.options import add_force
-from transformer_spectrum.config.help import entry
+from transformer_spectrum.config.help import default, entry
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from transformer_spectrum.spectra.analysis import Estimators
 
 ESTIMATORS = {
-    "hill_fraction": 0.25,
-    "min_tail": 8,
-    "ks_distance": "two_sided",
-    "window_first": 0.0,
-    "window_last": 0.5,
-    "edge_level": 0.99,
-}  # as in params.yaml, which `analyze` does not read: it runs anywhere
+    name: default(f"spectra.{name}")  # not params.yaml's of the current folder: `analyze` runs anywhere
+    for name in ("hill_fraction", "min_tail", "ks_distance", "window_first", "window_last", "edge_level")
+}
 LIKE = {"weightwatcher": {"min_tail": 2, "ks_distance": "powerlaw"}}  # what its conventions settle
 
 
@@ -51,11 +47,11 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
     add_force(command)
-    for name, default in ESTIMATORS.items():
+    for name, value in ESTIMATORS.items():
         parameter = entry(f"spectra.{name}")
         rule = parameter.bounds or " / ".join(parameter.choices)
-        option, words = f"--{name.replace('_', '-')}", f"{parameter.description}; {rule}; {default}"
-        add(option, type=type(default), metavar="X", help=words.replace("%", "%%"))
+        option, words = f"--{name.replace('_', '-')}", f"{parameter.description}; {rule}; {value}"
+        add(option, type=type(value), metavar="X", help=words.replace("%", "%%"))
 
 
 def _estimators(chosen: argparse.Namespace) -> Estimators:

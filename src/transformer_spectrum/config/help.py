@@ -1,4 +1,4 @@
-"""What `--help` says of a parameter, from the JSON schema of params.yaml; pydantic starts too slowly."""
+"""What `--help` says of a parameter, from params.yaml and its JSON schema; pydantic starts too slowly."""
 
 from __future__ import annotations
 
@@ -74,3 +74,24 @@ def entry(name: str) -> Entry:
     bounds = [f"{sign} {rules[key]:g}" for key, sign in BOUNDS.items() if key in rules and rules[key] < 2**60]
     choices = tuple(rules.get("enum", ()))
     return Entry(node.get("description", ""), rules["type"], choices, ", ".join(bounds), len(kinds) > 1)
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import yaml  # here, because the help of most commands needs none
+
+    return yaml.safe_load(packaged("params.yaml").read_text(encoding="utf-8"))
+
+
+def default(name: str) -> Any:
+    """The value that a parameter has where nobody sets it: that of the package's own params.yaml, unchecked.
+
+    Args:
+        name: dotted.
+    Raises:
+        KeyError: there is no such parameter.
+
+    >>> default("spectra.ks_distance")
+    'two_sided'
+    """
+    return tree.get(_defaults(), name)

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.replacement import (
-    atomic_folder,
-    atomic_path,
-    atomic_together,
-    carry_over,
-    link_or_copy,
-)
+from transformer_spectrum.runtime.hard_links import carry_over, link_or_copy
+from transformer_spectrum.runtime.replacement import atomic_folder, atomic_path, atomic_together
 
 __all__ = (
     "atomic_folder",

@@ -20,7 +20,7 @@ from transformer_spectrum.report.figures.outputs import write_outputs
 from transformer_spectrum.report.page.caption import caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json, write_text
-from transformer_spectrum.runtime.provenance import versions
+from transformer_spectrum.runtime.provenance import is_standin, versions
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
@@ -114,12 +114,7 @@ def _raw_folder(dataset: str) -> Path:
     raw, downloaded = RAW / dataset, RAW / "rvr"
     if not dataset.startswith("rvr_") or not downloaded.is_dir():
         return raw
-    return downloaded if not raw.is_dir() or (_is_standin(raw) and not _is_standin(downloaded)) else raw
-
-
-def _is_standin(raw: Path) -> bool:
-    record = raw / "provenance.json"
-    return record.is_file() and bool(read_json(record).get("standin"))
+    return downloaded if not raw.is_dir() or (is_standin(raw) and not is_standin(downloaded)) else raw
 
 
 def carry_out(folder: RunFolder) -> None:
