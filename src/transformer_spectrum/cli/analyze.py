@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from transformer_spectrum.cli.options import add_force
+from transformer_spectrum.cli.options import add_force, at_least
 from transformer_spectrum.config.help import default, entry
 from transformer_spectrum.runtime.errors import InputError
 
@@ -96,9 +96,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.shuffles in (1, 2):
         raise InputError(f"--shuffles = {chosen.shuffles}: must be >= 3, or 0 for no null")
     for name, low in (("shuffles", 0), ("seed", 0), ("min_size", 2), ("figures", 0), ("heads", 1)):
-        value = getattr(chosen, name)
-        if value is not None and value < low:
-            raise InputError(f"--{name.replace('_', '-')} = {value}: must be >= {low}")
+        at_least(f"--{name.replace('_', '-')}", getattr(chosen, name), low)
     if chosen.like and chosen.heads is not None:
         raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
     settings = Settings(

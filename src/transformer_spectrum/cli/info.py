@@ -7,8 +7,7 @@ import os
 import platform
 from collections.abc import Iterator
 
-from transformer_spectrum.cli.options import MODEL, add_parameters, asked
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.cli.options import MODEL, add_parameters, asked, at_least
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -45,8 +44,7 @@ def run(chosen: argparse.Namespace) -> None:
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.training import build
 
-    if chosen.features < 1:
-        raise InputError(f"--features = {chosen.features}: must be >= 1")
+    at_least("--features", chosen.features, 1)
     params = resolve(asked(chosen, {**MODEL, "--device": "device"})).params
     forecaster = build.model(params, chosen.features)
     lines = list(_machine())

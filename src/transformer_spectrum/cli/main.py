@@ -40,7 +40,11 @@ COMMANDS = {
 
 
 def parser(*named: str) -> argparse.ArgumentParser:
-    """The command line; only the commands `named` know their arguments, because the others' modules take time."""
+    """The command line; only the commands `named` know their arguments, because the others' modules take time.
+
+    >>> parser("train").parse_args(["train", "--sgt-q", "5"]).command
+    'train'
+    """
     whole = OneLineParser(
         prog=PROG, description=__doc__, epilog="Exit codes: 0, 1 failed, 2 bad input, 130 interrupted."
     )

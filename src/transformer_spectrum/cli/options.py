@@ -146,7 +146,11 @@ _METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT",
 
 
 def escaped(text: str) -> str:
-    """For argparse, whose help text is a template."""
+    """For argparse, whose help text is a template.
+
+    >>> escaped("at most 50 %")
+    'at most 50 %%'
+    """
     return text.replace("%", "%%")
 
 
@@ -206,6 +210,11 @@ def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | No
 
 
 def at_least(option: str, value: int | None, low: int) -> None:
-    """Raises InputError where a number is too small."""
+    """Raises InputError where a number is too small.
+
+    >>> at_least("--seed", -1, 0)
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --seed = -1: must be >= 0
+    """
     if value is not None and value < low:
         raise InputError(f"{option} = {value}: must be >= {low}")

@@ -20,7 +20,11 @@ def _shown(name: str, value: Any) -> str:
 
 
 def parameter_table() -> str:
-    """A Markdown table of every parameter: value (of params.yaml here, else of the package), legal range, meaning."""
+    """A Markdown table of every parameter: value (of params.yaml here, else of the package), legal range, meaning.
+
+    >>> parameter_table().splitlines()[0]
+    '| parameter | value | range | meaning |'
+    """
     from transformer_spectrum.config.load import PARAMETERS  # here, because `--help` needs no pydantic
     from transformer_spectrum.config.resolve import Asked, resolve
 

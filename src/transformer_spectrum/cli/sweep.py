@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformer_spectrum.cli.options import add_force
+from transformer_spectrum.cli.options import add_force, at_least
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
 def run(chosen: argparse.Namespace) -> None:
     """Ends with exit code 1 when a cell has failed or diverged."""
     grid, cells = asked(chosen)
-    if chosen.jobs is not None and chosen.jobs < 1:
-        raise InputError(f"--jobs = {chosen.jobs}: must be >= 1")
+    at_least("--jobs", chosen.jobs, 1)
     if chosen.cell is not None and not 0 <= chosen.cell < len(cells):
         raise InputError(f"--cell = {chosen.cell}: must be >= 0 and < {len(cells)}, the cells that are asked for")
     if chosen.dry_run:

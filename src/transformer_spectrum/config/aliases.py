@@ -106,7 +106,11 @@ def _model(block: Mapping[str, Any], name: str, doc: str | None = None) -> type[
 
 @functools.cache
 def config_model() -> type[Section]:
-    """The pydantic model of a whole config."""
+    """The pydantic model of a whole config.
+
+    >>> config_model().model_validate({"loss": {"sgt": {"q": 5.0}}}).loss.sgt.q
+    5.0
+    """
     optional = {name: _optional(field) for name, field in PARAMETERS.items()}
     any_parameters = _model(tree.nest(optional), "AnyParameters", "Any parameters, as in params.yaml.")
     keys = {**OWN, **{key: optional[name] for key, name in KEYS.items()}}

@@ -33,6 +33,9 @@ def schema_text(which: str) -> str:
 
     Args:
         which: "params" or "config".
+
+    >>> json.loads(schema_text("params"))["title"]
+    'params.yaml of transformer-spectrum'
     """
     model = Params if which == "params" else config_model()
     tree = _clean(model.model_json_schema())

@@ -180,6 +180,10 @@ def parse_params(content: Any, source: str = "params.yaml") -> Params:
         source: what the error calls it where it is no tree.
     Raises:
         InputError: one line naming the first offending parameter, its value and the rule, and how many more.
+
+    >>> parse_params({"sed": 1})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: sed: unknown parameter; did you mean seed? (and ... more)
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: must be a mapping of parameters")
@@ -194,6 +198,10 @@ def read_tree(path: str | Path) -> Any:
 
     Raises:
         InputError: the file is missing or is not YAML.
+
+    >>> read_tree("nowhere.yaml")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: nowhere.yaml: no such file
     """
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -127,6 +127,10 @@ def resolve(asked: Asked, say: Callable[[str], None] = logger.info) -> Settings:
         say: is told in a line what was taken or set that nobody has asked for.
     Raises:
         InputError: a file is missing or malformed, an unknown name, a value out of range; with the origin.
+
+    >>> settings = resolve(Asked({"loss.q": (5.0, "--sgt-q")}))
+    >>> settings.params.loss.q, settings.origins["loss.q"]
+    (5.0, 'flag --sgt-q')
     """
     values = parameters_in(read_tree(packaged("params.yaml")), "the packaged params.yaml")
     origins = dict.fromkeys(values, DEFAULT)
@@ -201,7 +205,11 @@ def _following(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator
 
 
 def without_effect(settings: Settings, optimizer: str) -> list[str]:
-    """Parameters that somebody has asked for and that a training by this optimizer does not read."""
+    """Parameters that somebody has asked for and that a training by this optimizer does not read.
+
+    >>> without_effect(resolve(Asked({}, ("loss.type=mse", "loss.q=5"))), "adam")
+    ['loss.q']
+    """
     loss, architecture = settings.params.loss.type, settings.params.model.type
     idle = {name for name in OPTIMIZERS if name != optimizer}
     idle |= {"data.file"} if settings.params.data.dataset != "file" else set()

@@ -48,6 +48,9 @@ def column_names(value: Any) -> Any:
 
     Raises:
         ValueError: anything else.
+
+    >>> column_names('beds, "flu, new"')
+    ('beds', 'flu, new')
     """
     if isinstance(value, str):
         value = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
@@ -88,7 +91,13 @@ class SGTParams(Section):
 
 
 def check_sgt_domain(block: Any, where: str) -> None:
-    """Raises ValueError, naming both values, where centring or variance scaling has no meaning."""
+    """Raises ValueError, naming both values, where centring or variance scaling has no meaning.
+
+    >>> block = SGTParams(mu=0.0, sigma=1.0, lam=0.0, p=2.0, q=0.5, centred=True, unit_variance=False)
+    >>> check_sgt_domain(block, "loss")
+    Traceback (most recent call last):
+    ValueError: loss.q = 0.5 with loss.p = 2: the SGT mean needs p*q > 1
+    """
     for flag, least, word in ((block.unit_variance, 2, "variance"), (block.centred, 1, "mean")):
         if flag and not block.p * block.q > least:
             raise ValueError(

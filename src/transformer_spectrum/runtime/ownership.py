@@ -23,7 +23,11 @@ FORCE = "name another, or pass --force to write over it"
 
 
 def record_beside(path: Path) -> Path:
-    """The record of a single file: FILE.provenance.json."""
+    """The record of a single file: FILE.provenance.json.
+
+    >>> record_beside(Path("series/covid.csv")).name
+    'covid.csv.provenance.json'
+    """
     return path.with_name(f"{path.name}.{RECORD}")
 
 
@@ -58,6 +62,17 @@ def is_own(path: Path, record: Path | None = None) -> bool:
     Args:
         path: the file.
         record: where the command keeps the checksum; None: beside it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     for text in ("ours", "changed since"):
+    ...         _ = path.write_text(text)
+    ...         if text == "ours":
+    ...             write_record(record_beside(path), {}, [path])
+    ...         print(is_own(path))
+    True
+    False
     """
     if path.is_symlink() or not path.is_file():
         return False

@@ -14,7 +14,11 @@ PACKAGES = ("numpy", "scipy", "pandas", "torch", "cma", "dvc", "dvclive")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
+    """Versions of Python and of the packages that decide the numbers.
+
+    >>> list(versions())[:4]
+    ['python', 'numpy', 'scipy', 'pandas']
+    """
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
@@ -23,6 +27,9 @@ def is_standin(folder: Path) -> bool:
 
     Raises:
         InputError: that file is damaged.
+
+    >>> is_standin(Path("nowhere"))
+    False
     """
     record = folder / "provenance.json"
     return record.is_file() and bool(read_json(record).get("standin"))

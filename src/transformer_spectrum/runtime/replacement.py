@@ -201,6 +201,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path: the file to write; missing parent folders are made.
     Raises:
         OSError: the disk is full or the folder is not writable; `path` is then what it was before.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(f"{folder}/a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...         print(Path(folder, "a.txt").exists())
+    ...     print(Path(folder, "a.txt").read_text())
+    False
+    whole
     """
     if Path(path).absolute() in _Aside.open:  # itself a temporary one, of a file that others belong to
         yield Path(path)

@@ -37,6 +37,9 @@ def once(compute: Callable[[], None], carry: Callable[[Path, Path], None] = lamb
         compute: writes every output of the stage.
         carry: (old folder, new folder) -> None; puts what others have put into an output that is a folder into the
             new one.
+
+    >>> once(lambda: print("computed"))
+    computed
     """
     name = os.environ.get(STAGE_VARIABLE)
     if not name:

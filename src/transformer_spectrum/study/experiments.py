@@ -108,7 +108,11 @@ def tasks() -> tuple[dict[str, str], int]:
 
 
 def living_workers(folder: Path = WORKERS) -> int:
-    """How many of DVC's workers are processes that live: on a busy machine they answer the queue too late."""
+    """How many of DVC's workers are processes that live: on a busy machine they answer the queue too late.
+
+    >>> living_workers(Path("nowhere"))
+    0
+    """
     count = 0
     for path in folder.glob("dvc-exp-worker-*.json"):
         try:

@@ -44,7 +44,11 @@ MARKERS = {"adam": "o", "es": "s", "ga": "^"}
 
 
 def colours_of(losses: Sequence[str]) -> dict[str, str]:
-    """Loss -> colour; losses of other names than ours get the others, in the order of the grid."""
+    """Loss -> colour; losses of other names than ours get the others, in the order of the grid.
+
+    >>> colours_of(["mse", "mine"])
+    {'mse': '#E69F00', 'mine': '#7f7f7f'}
+    """
     others = [name for name in losses if name not in LOSS_COLOURS]
     extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
     return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
@@ -62,6 +66,9 @@ def chosen_metrics(text: str | None) -> tuple[str, ...]:
 
     Raises:
         InputError: one of them has no figure.
+
+    >>> chosen_metrics("stable_rank,ks_alpha"), chosen_metrics("none")
+    (('stable_rank', 'ks_alpha'), ())
     """
     if text is None:
         return SHOWN

@@ -93,7 +93,11 @@ class Cell:
 
 
 def named_grids() -> dict[str, Path]:
-    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here."""
+    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here.
+
+    >>> {"covid", "rvr", "synthetic"} <= named_grids().keys()
+    True
+    """
     own = {path.stem: path for path in FOLDER.glob("*.yaml")}
     return {Path(name).stem: packaged(name) for name in FILES if name.startswith("studies/")} | own
 
@@ -103,6 +107,9 @@ def find_grid(name: str) -> Path:
 
     Raises:
         InputError: there is none.
+
+    >>> find_grid("synthetic").name
+    'synthetic.yaml'
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -120,6 +127,10 @@ def load_grid(name: str) -> Grid:
 
     Raises:
         InputError: one line naming the file, what is wrong in it, and the rule.
+
+    >>> grid = load_grid("synthetic")
+    >>> grid.optimizers, list(grid.datasets)
+    (('adam', 'es', 'ga'), ['narrow', 'wide', 'narrow_smooth', 'wide_smooth'])
     """
     path = find_grid(name)
     content = read_tree(path)
@@ -147,6 +158,9 @@ def check_optimizers(names: Any, label: str) -> tuple[str, ...]:
 
     Raises:
         InputError: they are not; starts with `label`.
+
+    >>> check_optimizers(["adam", "ga"], "--optimizers")
+    ('adam', 'ga')
     """
     legal = isinstance(names, list | tuple) and names and all(name in OPTIMIZERS for name in names)
     if not legal or len(set(names)) < len(names):
@@ -199,6 +213,10 @@ def cells(
         settings: parameters that no data set or loss may set as well.
     Raises:
         InputError: a parameter of some cell breaks a rule; names the file, the data set and the loss.
+
+    >>> base = parse_params(read_tree(packaged("params.yaml")))
+    >>> [cell.place for cell in cells(load_grid("synthetic"), base, runs=1)[:2]]
+    ['narrow/sgt_wide/adam/seed_1', 'narrow/sgt_wide/es/seed_1']
     """
     if runs < 1:
         raise InputError(f"--runs = {runs}: must be >= 1")

@@ -81,5 +81,9 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
 
 
 def digest(request: Request) -> str:
-    """Eight hexadecimal digits that tell requests apart."""
+    """Eight hexadecimal digits that tell requests apart.
+
+    >>> digest({"optimizer": "adam", "seed": 1}) == digest({"seed": 1, "optimizer": "adam"})
+    True
+    """
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]

@@ -102,7 +102,13 @@ class Tuning:
 
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew."""
+    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> with_values(load_params(packaged("params.yaml")), {"loss.q": 5.0}).loss.q
+    5.0
+    """
     return parse_params(tree.merge(params.model_dump(), tree.nest(values)))
 
 
@@ -137,6 +143,12 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
         params: all parameters.
         optimizer: adam, es or ga.
         windows: those to train on; count.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
+    >>> step_evaluations(params, "adam", windows=100)  # 7 batches, forwards and backwards
+    (21, 60)
     """
     if optimizer == "adam":
         batches = math.ceil(windows / params.training.batch_size)
