@@ -5,7 +5,7 @@ Without a source within reach, real data are kept, also those that `download-rvr
 """
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.data.fetch.raw import fetch_rvr
+from transformer_spectrum.data.fetch.exports import fetch_rvr
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
 

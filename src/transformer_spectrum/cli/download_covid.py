@@ -115,6 +115,6 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from transformer_spectrum.data.fetch.raw import fetch_covid
+    from transformer_spectrum.data.fetch.exports import fetch_covid
 
     download(chosen, DOWNLOAD, fetch_covid, [Path(FOLDER)])

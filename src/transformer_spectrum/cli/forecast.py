@@ -105,7 +105,7 @@ def _forecast(trained: Trained, context: np.ndarray) -> np.ndarray:
     import numpy as np
     import torch
 
-    from transformer_spectrum.data.windows.windows import scale_by_context
+    from transformer_spectrum.data.windows.scaling import scale_by_context
 
     location, scale = scale_by_context(context, context.shape[1], trained.params.data.scaling)
     if not (scale > 0).all():
@@ -123,7 +123,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.analysis.loading import load
     from transformer_spectrum.data.files.series_files import check_suffix, read_series_file, write_series_file
-    from transformer_spectrum.data.series.series import Series
+    from transformer_spectrum.data.series.entity_series import Series
     from transformer_spectrum.runtime.files import atomic_together
     from transformer_spectrum.runtime.ownership import check_file, record_beside, write_record
 

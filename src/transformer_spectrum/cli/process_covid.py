@@ -13,7 +13,7 @@ from transformer_spectrum.cli.options import add_force, add_parameters, asked, r
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from transformer_spectrum.data.series.series import Series
+    from transformer_spectrum.data.series.entity_series import Series
 
 OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
 PROCESSED = Path("data/series")  # no output of a stage, so that no stage takes it away

@@ -19,7 +19,7 @@ import torch
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parse_params
-from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
+from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.contract import BACKWARD_COST
 from transformer_spectrum.runtime.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.data.fetch.raw import fetch_covid, fetch_rvr
+from transformer_spectrum.data.fetch.exports import fetch_covid, fetch_rvr
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
