@@ -122,7 +122,7 @@ def _place(optimizer: str, summary: Summary, position: int) -> dict[str, Any]:
         "step": step,
         "evaluations": summary.history.evaluations[np.flatnonzero(summary.history.steps == step)[0]],
         "matrix": [spec.name for spec in evidence.specs],
-        "family": [spec.family for spec in evidence.specs],
+        "family": [spec.family.label for spec in evidence.specs],
         "rows": shapes[:, 0],
         "columns": shapes[:, 1],
     }
