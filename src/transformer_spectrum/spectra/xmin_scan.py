@@ -23,7 +23,7 @@ SLACK = 1e-12  # bound and distance come from the same arithmetic, but for how a
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
 
 
-class Tails(NamedTuple):
+class FlatSpectra(NamedTuple):
     """B ascending spectra of n values, flattened, and what all their tails need.
 
     Attributes:
@@ -47,7 +47,7 @@ def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndar
     Args:
         ascending: (B, n) finite, >= 0.
         min_tail: fewest values in a tail; count, >= 2.
-        two_sided: see `Tails`.
+        two_sided: see `FlatSpectra`.
     Returns:
         (B,) each; of equal distances the smallest position.
     Raises:
@@ -77,7 +77,9 @@ def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndar
     return best % n, 1.0 - tails.slopes[best], smallest
 
 
-def _continue(tails: Tails, possible: np.ndarray, farthest: np.ndarray, best: np.ndarray, smallest: np.ndarray) -> None:
+def _continue(
+    tails: FlatSpectra, possible: np.ndarray, farthest: np.ndarray, best: np.ndarray, smallest: np.ndarray
+) -> None:
     """Brings the best flat positions and their distances, (B,) each, up to date with the other possible candidates.
 
     Args:
@@ -104,7 +106,7 @@ def _where(mask: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(values[mask] for values in arrays)
 
 
-def _tails(ascending: np.ndarray, two_sided: bool) -> Tails:
+def _tails(ascending: np.ndarray, two_sided: bool) -> FlatSpectra:
     n = ascending.shape[-1]
     largest = np.maximum(ascending[:, -1:], SUBNORMAL)
     logs = np.log(np.maximum(ascending / largest, SUBNORMAL))
@@ -122,10 +124,10 @@ def _tails(ascending: np.ndarray, two_sided: bool) -> Tails:
     ranks = None
     if not (two_sided or fresh.all()):  # two-sided, one of equal values has the left limit and another the right one
         ranks = np.maximum.accumulate(np.where(fresh, np.arange(n), 0), axis=-1).ravel()
-    return Tails(logs.ravel(), ranks, slopes.ravel(), n, two_sided)
+    return FlatSpectra(logs.ravel(), ranks, slopes.ravel(), n, two_sided)
 
 
-def _excess(tails: Tails, at: np.ndarray, index: np.ndarray, before: np.ndarray, jump: np.ndarray) -> np.ndarray:
+def _excess(tails: FlatSpectra, at: np.ndarray, index: np.ndarray, before: np.ndarray, jump: np.ndarray) -> np.ndarray:
     """1 - F + S(x-) of the tails that begin at flat positions `at`, at their values `index`.
 
     The deviation F - S(x-) is 1 less this, and S(x) - F is this less 1 plus one jump of S.
@@ -142,7 +144,7 @@ def _excess(tails: Tails, at: np.ndarray, index: np.ndarray, before: np.ndarray,
     return excess
 
 
-def _worst(tails: Tails, lowest: np.ndarray, highest: np.ndarray, jump: np.ndarray) -> np.ndarray:
+def _worst(tails: FlatSpectra, lowest: np.ndarray, highest: np.ndarray, jump: np.ndarray) -> np.ndarray:
     """Largest deviation, from the least and the largest excess of each tail."""
     return np.maximum(1.0 - lowest, highest - (1.0 - jump if tails.two_sided else 1.0))
 
@@ -155,7 +157,7 @@ def _triangle(n: int, candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return first, value, (value - first) * jump, jump, np.flatnonzero(value == first)
 
 
-def _all_distances(tails: Tails, candidates: int) -> np.ndarray:
+def _all_distances(tails: FlatSpectra, candidates: int) -> np.ndarray:
     """D of every candidate, (B, candidates)."""
     first, value, before, jump, starts = _triangle(tails.n, candidates)
     origin = np.arange(0, len(tails.logs), tails.n)[:, None]
@@ -172,7 +174,7 @@ def _spaced(n: int, left: int, right: int) -> tuple[np.ndarray, np.ndarray, np.n
     return offsets, offsets * (1.0 / size), 1.0 / size
 
 
-def _bounds(tails: Tails, candidates: int) -> np.ndarray:
+def _bounds(tails: FlatSpectra, candidates: int) -> np.ndarray:
     """Lower bound of D of every candidate, (B, candidates)."""
     n = tails.n
     spectra = len(tails.logs) // n
@@ -191,7 +193,7 @@ def _bounds(tails: Tails, candidates: int) -> np.ndarray:
     return bounds
 
 
-def _at_offsets(tails: Tails, at: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _at_offsets(tails: FlatSpectra, at: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Lower bound of D of the tails that begin at flat positions, (K,), from their values at (K, points) offsets."""
     bounds = np.empty(len(at))
     step = max(1, CELLS // offsets.shape[1])
@@ -205,7 +207,7 @@ def _at_offsets(tails: Tails, at: np.ndarray, offsets: np.ndarray) -> np.ndarray
     return bounds
 
 
-def _distances(tails: Tails, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distances(tails: FlatSpectra, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """D of the tails that begin at flat positions, (K,), and where in their spectrum they deviate so far."""
     distances, farthest = np.empty(len(at)), np.empty(len(at), dtype=int)
     size = tails.n - at % tails.n
