@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
+
+Tail = Float[np.ndarray, " n"]
+"""Of the values of one tail: z = x / xmin, or y = ln z."""
 
 POWER_LAW_LIMIT = "the alternative comes nearest as it tends to the power law itself"
 TOO_NARROW = "the tail is too narrow to tell alpha from the rate"
@@ -37,24 +41,44 @@ class AlternativeFit(NamedTuple):
         reason: why there is no best fit; empty where there is.
     """
 
-    log_density: np.ndarray
+    log_density: Float[np.ndarray, " n"]
     parameters: Mapping[str, float]
     reason: str
 
 
-def exponential_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> AlternativeFit:
-    """ln q(z) = ln r - r (z - 1), r = 1 / mean(z - 1)."""
+def exponential_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
+    """ln q(z) = ln r - r (z - 1), r = 1 / mean(z - 1).
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> relative = np.array([1.0, 2.0, 3.0])
+    >>> exponential_tail(relative, np.log(relative), xmin=2.0).parameters
+    {'rate': 0.5}
+    """
     above = relative - 1.0
     rate = 1.0 / float(above.mean())
     return AlternativeFit(math.log(rate) - rate * above, {"rate": rate / xmin}, "")
 
 
-def lognormal_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> AlternativeFit:
+def lognormal_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
     """ln q(z) = -y - ln s - (y - m)^2 / (2 s^2) - ln sqrt(2 pi) - ln P(Z > h), h = -m / s the cut in deviations.
 
     y is normal, cut off below 0. Its first two moments give an equation for h alone: var(y) / mean(y)^2 =
     (1 - h d) / d^2 - 1 with d = E[Z - h | Z > h], which runs from 0 to 1 as h grows. At 1 and above there is no best
     fit: the normal tends to an exponential of y, which is the power law of z.
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> logs = np.array([0.9, 1.0, 1.1])  # far above the cut, where the lognormal is whole
+    >>> fit = lognormal_tail(np.exp(logs), logs, xmin=1.0)
+    >>> round(fit.parameters["mu"], 3), round(fit.parameters["sigma"], 3)
+    (1.0, 0.082)
     """
     mean, deviation = float(logs.mean()), float(logs.std())
     variation = (deviation / mean) ** 2
@@ -97,12 +121,21 @@ def _mean_beyond(cut: float) -> float:
     return math.exp(-_log_mills(cut)) - cut
 
 
-def truncated_power_law_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> AlternativeFit:
+def truncated_power_law_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
     """ln q(z) = -y - b y - r w - ln I, w = e^y - 1 - y, b = alpha - 1 + r, I the integral of e^(-b y - r w), y >= 0.
 
     Newton's method on the two means it must match, of y and of w; the log-likelihood is concave in b and r. If the
     power law's own mean of w does not exceed the observed one, the likelihood falls with r from the start and the
     best rate is 0: the power law.
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> relative = np.array([1.0, 1.0, 1.0, 1.0, 60.0])  # no cut: a power law is heavy enough
+    >>> truncated_power_law_tail(relative, np.log(relative), xmin=1.0).parameters["rate"]
+    0.0
     """
     excess = np.expm1(logs) - logs
     mean = np.array([logs.mean(), excess.mean()])

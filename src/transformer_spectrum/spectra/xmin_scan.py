@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Integer
 
 CELLS = 1 << 14  # float64 numbers in a working array: 128 KiB stay in a core's cache, and malloc reuses them
 FEW = 1 << 13  # deviations that are all computed at once: to leave some out would take longer
@@ -41,7 +42,9 @@ class FlatSpectra(NamedTuple):
     two_sided: bool
 
 
-def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scan(
+    ascending: Float64[np.ndarray, "spectra n"], min_tail: int, two_sided: bool
+) -> tuple[Integer[np.ndarray, " spectra"], Float64[np.ndarray, " spectra"], Float64[np.ndarray, " spectra"]]:
     """Position of the best xmin, alpha and D of each of B spectra.
 
     Args:
@@ -52,6 +55,11 @@ def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndar
         (B,) each; of equal distances the smallest position.
     Raises:
         ValueError: a spectrum has no candidate.
+
+    >>> ascending = np.append(np.linspace(0.1, 0.9, 20), (1 - (np.arange(100) + 0.5) / 100) ** -0.5)
+    >>> best, alpha, _ = scan(ascending[None], min_tail=50, two_sided=True)  # a power law from the 21st value on
+    >>> int(best[0]), float(alpha[0].round(1))
+    (20, 3.0)
     """
     spectra, n = ascending.shape
     candidates = max(n - min_tail + 1, 0)
@@ -198,12 +206,12 @@ def _at_offsets(tails: FlatSpectra, at: np.ndarray, offsets: np.ndarray) -> np.n
     bounds = np.empty(len(at))
     step = max(1, CELLS // offsets.shape[1])
     for start in range(0, len(at), step):
-        part = slice(start, start + step)
-        xmin, some = at[part, None], offsets[part]
+        chunk = slice(start, start + step)
+        xmin, inside = at[chunk, None], offsets[chunk]
         jump = 1.0 / (tails.n - xmin % tails.n)
-        excess = _excess(tails, xmin, xmin + some, some * jump, jump)
+        excess = _excess(tails, xmin, xmin + inside, inside * jump, jump)
         lowest, highest = np.minimum.reduce(excess, axis=1), np.maximum.reduce(excess, axis=1)
-        bounds[part] = _worst(tails, lowest, highest, jump[:, 0])
+        bounds[chunk] = _worst(tails, lowest, highest, jump[:, 0])
     return bounds
 
 
@@ -215,12 +223,12 @@ def _distances(tails: FlatSpectra, at: np.ndarray) -> tuple[np.ndarray, np.ndarr
     while len(order):
         width = int(size[order[0]])
         count = max(1, CELLS // width)
-        part, order = order[:count], order[count:]
-        xmin, tail = at[part, None], size[part, None]
+        chunk, order = order[:count], order[count:]
+        xmin, tail = at[chunk, None], size[chunk, None]
         offsets, jump = np.minimum(np.arange(width), tail - 1), 1.0 / tail  # the last value fills up
         excess = _excess(tails, xmin, xmin + offsets, offsets * jump, jump)
-        low, high, each = excess.argmin(axis=1), excess.argmax(axis=1), np.arange(len(part))
+        low, high, each = excess.argmin(axis=1), excess.argmax(axis=1), np.arange(len(chunk))
         lowest, highest = excess[each, low], excess[each, high]
-        distances[part] = _worst(tails, lowest, highest, jump[:, 0])
-        farthest[part] = at[part] % tails.n + np.where(1.0 - lowest >= distances[part], low, high)
+        distances[chunk] = _worst(tails, lowest, highest, jump[:, 0])
+        farthest[chunk] = at[chunk] % tails.n + np.where(1.0 - lowest >= distances[chunk], low, high)
     return distances, farthest
