@@ -301,5 +301,5 @@ def test_what_has_no_bulk_is_refused_with_the_reason():
         fit_bulk(np.array([1.0, 2.0]), (2, 6), level=0.2)
     with pytest.raises(ValueError, match="finite"):
         fit_bulk(np.array([1.0, np.nan]), (2, 6))
-    assert has_bulk([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], rank_one]).tolist() == [True, False, False]
-    assert not has_bulk([1.0])
+    assert has_bulk(np.array([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], rank_one])).tolist() == [True, False, False]
+    assert not has_bulk(np.array([1.0]))
