@@ -132,10 +132,10 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
         "Not computed: truth takes negative values: free-running mape of Adam, ES and GA; mape of persistence." in lines
     )
     assert "Description of the test windows, sgt: the fit did not converge." in lines
-    for row in run.tails:
-        for reason in filter(None, row["missing"].split("; ")):
+    for missing in run.tails["missing"]:
+        for reason in filter(None, missing.split("; ")):
             assert any(reason in line for line in lines)
-    rejected = sum(float(row["goodness_p"]) < 0.1 for row in run.tails if row["goodness_p"])
+    rejected = sum(p < 0.1 for p in run.tails["goodness_p"])
     assert rejected > 0
     assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
     reasons = [f"{when}.readout: hill_alpha: 1 of 1: too short" for when in ("initial", *run.trainings)]
@@ -219,7 +219,7 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
     assert len(rows) == len(table.rows)
     checked = 0
     for name, one in run.trainings.items():
-        mine = [row for row in run.tails if (row["optimizer"], row["step"]) == (name, str(one.last_step))]
+        mine = [row for row in run.tails.to_dict("records") if (row["optimizer"], row["step"]) == (name, one.last_step)]
         for kind in {(row["family"], *sorted((int(row["rows"]), int(row["columns"])))) for row in mine}:
             alphas = [
                 float(row["ks_alpha"])

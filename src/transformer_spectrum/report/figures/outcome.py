@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.analysis.of_training.summary import Summary, evenly
-from transformer_spectrum.report.figures.spectra import budget_of, singular_value_ratios, titled
+from transformer_spectrum.analysis.of_training.budget import budget_of
+from transformer_spectrum.analysis.of_training.summary import Summary
+from transformer_spectrum.analysis.of_training.thinning import evenly
+from transformer_spectrum.report.figures.spectra import singular_value_ratios, titled
 from transformer_spectrum.report.figures.style import (
     band_handle,
     draw_curve,
@@ -144,16 +146,11 @@ def _stable_ranks(axes: Axes, summaries: Mapping[str, Summary]) -> None:
     reference = next(iter(summaries.values()))
     families = [name for name in reference.families if reference.mean("stable_rank", name)[0] > 0]
     for y, family in enumerate(families):
-        initial = float(reference.mean("stable_rank", family)[0])
-
-        def change(value: float, start: float = initial) -> float:
-            return 100.0 * (value - start) / start
-
-        low, high = map(change, reference.band("stable_rank", family))
+        low, high = reference.band_change("stable_rank", family)
         if np.isfinite([low, high]).all():
             axes.barh(y, high - low, left=low, height=0.84, color=NULL_COLOUR, alpha=0.18, linewidth=0, zorder=0)
         for i, (optimizer, summary) in enumerate(summaries.items()):
-            last = change(summary.mean("stable_rank", family)[-1])
+            last = summary.mean_change("stable_rank", family, start=reference)[-1]
             at, colour = y + 0.22 * (i - (len(summaries) - 1) / 2), colour_of(optimizer)
             axes.plot([0.0, last], [at, at], color=colour, linewidth=1.8)
             axes.plot(last, at, "o", color=colour, markersize=6)

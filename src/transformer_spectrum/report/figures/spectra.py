@@ -13,8 +13,11 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.analysis.of_training.budget import budget_of
+from transformer_spectrum.analysis.of_training.densities import density, esd_edges
+from transformer_spectrum.analysis.of_training.plot_tables import EVOLUTION_METRICS, HEAT_METRICS
+from transformer_spectrum.analysis.of_training.smoothing import running_median
 from transformer_spectrum.analysis.of_training.summary import Summary
-from transformer_spectrum.analysis.of_training.tables import EVOLUTION_METRICS, HEAT_METRICS, density, esd_edges
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.report.figures.style import (
     STEP_COLOURS,
@@ -89,13 +92,6 @@ def evolution(summaries: Mapping[str, Summary], caption: Caption, *, budget: boo
         return finish(figure, title, caption, ALPHA_NOTE)
 
 
-def budget_of(summaries: Mapping[str, Summary], optimizer: str) -> np.ndarray:
-    """(S,) evaluations so far; NaN where there are none, unless no training has any, so that the axis stays linear."""
-    some = any((summary.history.evaluations > 0).any() for summary in summaries.values())
-    evaluations = summaries[optimizer].history.evaluations
-    return np.where(evaluations > 0, evaluations, np.nan) if some else evaluations.astype(np.float64)
-
-
 def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str, budget: bool) -> None:
     reference = next(iter(summaries.values()))
     means = {optimizer: summary.mean(metric, family) for optimizer, summary in summaries.items()}
@@ -113,7 +109,7 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
             steps = np.where((steps > 0) | (not trained), budget_of(summaries, optimizer), np.nan)
         if metric == "ks_alpha":
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
-            mean = _running_median(mean)
+            mean = running_median(mean)
         draw_curve(axes, steps, mean, color=colour)
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
@@ -126,13 +122,6 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
     axes.yaxis.get_major_locator().set_params(nbins=4)
     if metric == "ks_alpha":
         _tail_facts(axes, summaries, family)
-
-
-def _running_median(values: np.ndarray) -> np.ndarray:
-    """Median over about a tenth of the steps, centred, shorter at both ends."""
-    half = len(values) // 20
-    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
-    return np.array([np.nanmedian(window) if np.isfinite(window).any() else np.nan for window in windows])
 
 
 def _tail_facts(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:
@@ -237,9 +226,8 @@ def singular_value_ratios(summary: Summary, family: str, position: int) -> np.nd
 
     NaN where the initial one is 0 and where a value is less than 1/SHOWN_DEPTH of the largest.
     """
-    values, initial = (summary.mean_singular_values(family, at) for at in (position, 0))
-    shown = (values >= values[0] / SHOWN_DEPTH) & (initial > 0)
-    return np.divide(values, initial, out=np.full_like(values, np.nan), where=shown)
+    values = summary.mean_singular_values(family, position)
+    return np.where(values >= values[0] / SHOWN_DEPTH, summary.singular_value_ratios(family, position), np.nan)
 
 
 def draw_ratios(axes: Axes, summary: Summary, family: str) -> None:

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_checkpoint.results import Examination, Measured
+from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
 from transformer_spectrum.report.model_page.figures import (
     SHAPES,
     by_size,
@@ -80,7 +80,7 @@ def page(examination: Examination, figures: int) -> str:
     return document(f"Spectra of {examination.name}", "\n".join(parts), style=_palette() + STYLE + CSS)
 
 
-def _evenly(matrices: Sequence[Measured], count: int) -> list[Measured]:
+def _evenly(matrices: Sequence[MeasuredMatrix], count: int) -> list[MeasuredMatrix]:
     """At most `count` of them, the first and the last included where there are two and more."""
     if count < 2:
         return list(matrices[:count])
@@ -98,7 +98,7 @@ def _provenance(examination: Examination) -> str:
 def _depth_words(examination: Examination) -> str:
     """What the marks of the overview mean."""
     null = " Grey: the mean ± standard deviation over shuffles of the same entries, the null." * examination.has_null
-    different = len({tuple(sorted(matrix.part.shape)) for matrix in examination.matrices})
+    different = len({tuple(sorted(matrix.matrix.shape)) for matrix in examination.matrices})
     left_out = f" The {SHAPES} commonest of {different} shapes." * (different > SHAPES)
     return (
         f"Colour: the matrices, alpha with its standard error; point at one for its name and value.{null} A hollow "
@@ -154,8 +154,8 @@ def _table(examination: Examination) -> str:
     return table.html() + (f'<p class="quiet">{notes}</p>' if notes else "")
 
 
-def _spectrum(matrix: Measured, examination: Examination) -> str:
-    part = matrix.part
+def _spectrum(matrix: MeasuredMatrix, examination: Examination) -> str:
+    part = matrix.matrix
     words = [
         f"{part.shape[0]}×{part.shape[1]}",
         part.family.label.replace("_", " "),

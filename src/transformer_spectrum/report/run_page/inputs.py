@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.report.page.caption import Caption, caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.runtime.files import read_table as read_parquet
 
 OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
@@ -23,6 +27,9 @@ CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
 
 Rows = list[dict[str, str]]
+WORDS = ("optimizer", "family", "metric", "matrix", "entity", "series", "split", "objective", "standin")
+COUNTS = ("step", "evaluations", "row", "rank", "window", "feature", "time")
+"""Columns of the tables in plots/ that hold text, and those that hold whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -63,35 +70,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """One metric of one family under one optimizer: its mean at the initial weights and at the last step.
-
-    Attributes:
-        low, high: the null, mean -+ 2 standard deviations over shuffles of the initial matrices; None without one.
-    """
-
-    optimizer: str
-    family: str
-    metric: str
-    initial: float
-    last: float
-    low: float | None
-    high: float | None
-
-    @property
-    def z(self) -> float | None:
-        """Change in standard deviations of the null; None where the null has none."""
-        if self.low is None or self.high is None or self.high <= self.low:
-            return None
-        return 4.0 * (self.last - self.initial) / (self.high - self.low)
-
-    @property
-    def percent(self) -> float | None:
-        """Change in percent of the initial value; None where that is 0."""
-        return 100.0 * (self.last - self.initial) / abs(self.initial) if self.initial else None
-
-
-@dataclass(frozen=True)
 class Run:
     """One run of the pipeline.
 
@@ -99,7 +77,7 @@ class Run:
         trainings: optimizer -> its training.
         shifts: every metric that has a value at both ends.
         curves: name -> the rows of plots/<name>.csv.
-        tails: the rows of metrics/spectra_tails.csv: power laws at the first and the last step.
+        tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
         spectra: metrics/spectra.json.
         data: metrics/data.json.
         provenance: data/processed/provenance.json.
@@ -110,7 +88,7 @@ class Run:
     trainings: Mapping[str, Training]
     shifts: tuple[Shift, ...]
     curves: Mapping[str, Rows]
-    tails: Rows
+    tails: pd.DataFrame
     spectra: Mapping[str, Any]
     data: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -143,9 +121,9 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         params=params,
         caption=caption_of(params, bool(provenance["standin"])),
         trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
-        shifts=tuple(_shifts(curves["spectra_evolution"])),
+        shifts=shifts(numbers_of(curves["spectra_evolution"])),
         curves=curves,
-        tails=read_table(root / "metrics/spectra_tails.csv", may_be_empty=True),
+        tails=read_parquet(root / "metrics/spectra_tails.parquet"),
         spectra=read_json(root / "metrics/spectra.json"),
         data=read_json(root / "metrics/data.json"),
         provenance=provenance,
@@ -206,10 +184,10 @@ def _curve(folder: Path, name: str) -> dict[int, float]:
     return {int(row["step"]): float(row[name]) for row in rows}
 
 
-def _shifts(evolution: Rows) -> Iterator[Shift]:
-    """The last row of each curve, which carries the initial value and the null."""
-    last = {(row["optimizer"], row["family"], row["metric"]): row for row in evolution}
-    for (optimizer, family, metric), row in last.items():
-        if row["initial"] != "":
-            low, high = (float(row[name]) if row[name] else None for name in ("null_low", "null_high"))
-            yield Shift(optimizer, family, metric, float(row["initial"]), float(row["value"]), low, high)
+def numbers_of(rows: Rows) -> pd.DataFrame:
+    """The rows of a CSV as a table, with numbers where a column has them; NaN where one is missing."""
+    table = pd.DataFrame(rows)
+    for name in table.columns.difference(WORDS):
+        table[name] = [float(cell) if cell else float("nan") for cell in table[name]]
+    whole = table.columns.intersection(COUNTS)
+    return table.astype(dict.fromkeys(whole, int))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isnan
+
+from transformer_spectrum.analysis.comparison.forecast_errors import forecast_errors
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Rows, Run
+from transformer_spectrum.report.run_page.inputs import Rows, Run, numbers_of
 from transformer_spectrum.report.run_page.text import CHANGED, number, signed, words
 from transformer_spectrum.vocabulary import display_name
 
@@ -117,19 +120,10 @@ def window(row: dict[str, str]) -> str:
 
 def errors(run: Run) -> Table:
     """Mean absolute error of each shown window and forecast, data units."""
-    truth: dict[tuple[str, str, str], float] = {}
-    for row in run.curves["forecasts"]:
-        if row["series"] == "truth":
-            truth[window(row), row["feature"], row["time"]] = float(row["value"])
-    sums: dict[tuple[str, str], list[float]] = {}
-    for row in run.curves["forecasts"]:
-        if row["series"] in run.trainings:
-            error = abs(float(row["value"]) - truth[window(row), row["feature"], row["time"]])
-            sums.setdefault((window(row), row["series"]), []).append(error)
-    names = dict.fromkeys(name for name, _ in sums)
+    errors = forecast_errors(numbers_of(run.curves["forecasts"])).reindex(columns=list(run.trainings))
     rows = tuple(
-        (name, *(_short(sum(some) / len(some)) if (some := sums.get((name, one))) else "–" for one in run.trainings))
-        for name in names
+        (window({"entity": entity, "window": index}), *(_short(None if isnan(error) else error) for error in row))
+        for (index, entity), row in zip(errors.index, errors.to_numpy(), strict=True)
     )
     unit = run.caption.data_unit.replace("\n", " ")
     header = ("window", *(display_name(name) for name in run.trainings))

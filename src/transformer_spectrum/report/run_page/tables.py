@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
+from transformer_spectrum.analysis.comparison.shifts import Shift
+from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
 from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.data.series.catalogue import CATALOGUE, OWN
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Run, Shift, Training
-from transformer_spectrum.report.run_page.text import CHANGED, PLAUSIBLE, number, shown_family, signed, words
+from transformer_spectrum.report.run_page.inputs import Run, Training
+from transformer_spectrum.report.run_page.text import CHANGED, number, shown_family, signed, words
 from transformer_spectrum.vocabulary import STANDIN, display_name
 
 
@@ -79,25 +82,22 @@ def _end(one: Shift | None) -> tuple[str, str]:
 
 def tails(run: Run) -> Table:
     """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing."""
-    groups: dict[tuple[tuple[str, str], str], list[Mapping[str, str]]] = {}
-    last = {name: max(int(row["step"]) for row in run.tails if row["optimizer"] == name) for name in run.trainings}
-    for row in run.tails:
-        if int(row["step"]) == last[row["optimizer"]]:
-            shape = sorted((int(row["rows"]), int(row["columns"])), reverse=True)
-            groups.setdefault(((row["family"], "×".join(map(str, shape))), row["optimizer"]), []).append(row)
+    fits = family_tails(run.tails)
+    kinds = dict.fromkeys(fits[["family", "larger", "smaller"]].itertuples(index=False, name=None))
+    by_place = {((fit.family, fit.larger, fit.smaller), fit.optimizer): fit for fit in fits.itertuples()}
     rows = tuple(
         (
             words(kind[0]),
-            kind[1],
+            f"{kind[1]}×{kind[2]}",
             display_name(optimizer),
-            str(len(members)),
-            *(_mean(members, *column) for column in (("ks_alpha", 2), ("null_alpha", 2), ("ks_distance", 2))),
-            _mean(members, "ks_tail", 0),
-            _plausible(members),
+            str(fit.matrices),
+            *(_number(mean, 2) for mean in (fit.ks_alpha, fit.null_alpha, fit.ks_distance)),
+            _number(fit.ks_tail, 0),
+            f"{fit.plausible} of {fit.tested}" if fit.tested else "not tested",
         )
-        for kind in dict.fromkeys(kind for kind, _ in groups)
+        for kind in kinds
         for optimizer in run.trainings
-        if (members := groups.get((kind, optimizer)))
+        if (fit := by_place.get((kind, optimizer)))
     )
     return Table(
         "Power laws fitted to the eigenvalues' tails, last step, means over the family; a fit is no proof of one.",
@@ -107,14 +107,8 @@ def tails(run: Run) -> Table:
     )
 
 
-def _mean(members: list[Mapping[str, str]], column: str, digits: int) -> str:
-    known = [float(row[column]) for row in members if row[column]]
-    return number(sum(known) / len(known), digits) if known else "–"
-
-
-def _plausible(members: list[Mapping[str, str]]) -> str:
-    tested = [float(row["goodness_p"]) for row in members if row["goodness_p"]]
-    return f"{sum(p >= PLAUSIBLE for p in tested)} of {len(tested)}" if tested else "not tested"
+def _number(mean: float, digits: int) -> str:
+    return "–" if isnan(mean) else number(mean, digits)
 
 
 def trainings(run: Run) -> Table:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from transformer_spectrum.report.run_page.inputs import Run, Shift
+from transformer_spectrum.analysis.comparison.shifts import Shift
+from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, rejected
+from transformer_spectrum.report.run_page.inputs import Run
 from transformer_spectrum.vocabulary import STANDIN, display_name
 
 QUESTION = "How do the loss and the optimizer shape the weight spectra?"
 INSIDE = 2.0
 """A change of at most so many standard deviations of the null is called within it."""
-PLAUSIBLE = 0.1
-"""Clauset et al. (2009): a bootstrap p below it rejects the power law."""
 CHANGED = "stable_rank"
 FAMILY = "feed_forward"
 
@@ -245,10 +245,10 @@ def _metrics(run: Run) -> Iterator[str]:
 
 def _rejected(run: Run) -> Iterator[str]:
     """How many power laws their own test rejects."""
-    tested = [float(row["goodness_p"]) for row in run.tails if row["goodness_p"]]
-    if rejected := sum(p < PLAUSIBLE for p in tested):
+    count, tested = rejected(run.tails)
+    if count:
         yield (
-            f"Tails, a power law is rejected (bootstrap p < {PLAUSIBLE:g}) in {rejected} of {len(tested)} fits: "
+            f"Tails, a power law is rejected (bootstrap p < {PLAUSIBLE:g}) in {count} of {tested} fits: "
             "their exponents describe none."
         )
 
@@ -256,9 +256,9 @@ def _rejected(run: Run) -> Iterator[str]:
 def _tails(run: Run) -> Iterator[str]:
     """A line for each reason why part of a power-law fit has no value, with the matrices that it concerns."""
     shared: dict[str, dict[str, None]] = {}
-    for row in run.tails:
-        for reason in filter(None, row["missing"].split("; ")):
-            shared.setdefault(reason, {})[row["matrix"]] = None
+    for matrix, missing in zip(run.tails["matrix"], run.tails["missing"], strict=True):
+        for reason in filter(None, missing.split("; ")):
+            shared.setdefault(reason, {})[matrix] = None
     for reason, matrices in shared.items():
         names = list(matrices)
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
