@@ -158,13 +158,13 @@ class MLflowRun:
         remembered: Mapping[str, str] = {}
         with suppress(InputError):  # damaged or not there: nothing to go on with
             remembered = read_json(memory)
-        known: Mapping[str, str] = {}
+        params_there: Mapping[str, str] = {}
         run = run_of(client, remembered.get("run", ""))
         if run is not None and remembered.get("training") == self.tracking.training:
             client.update_run(run.info.run_id, "RUNNING")
             history = client.get_metric_history(run.info.run_id, "validation_loss")
             self.sent = max((metric.step for metric in history), default=-1)
-            known = run.data.params
+            params_there = run.data.params
             self.tracking.say(f"goes on with MLflow's run {run.info.run_id} behind its step {self.sent}")
         else:
             if run is not None:  # that training will not be gone on with
@@ -172,7 +172,7 @@ class MLflowRun:
             run = client.create_run(experiment_of(client, self.address), run_name=self.tracking.name)
             write_json(memory, {"run": run.info.run_id, "training": self.tracking.training})
         params = {name: _text(value) for name, value in tree.flatten(self.tracking.params).items()}
-        missing = [Param(name, text) for name, text in params.items() if name not in known]
+        missing = [Param(name, text) for name, text in params.items() if name not in params_there]
         # MLflow's own tags, those of its columns: user, source, commit.
         tags = {**resolve_tags(), **self.tracking.tags}
         client.log_batch(run.info.run_id, params=missing, tags=[RunTag(*tag) for tag in tags.items()])

@@ -44,8 +44,8 @@ class _Live(Live):
 
     def _init_dvc(self) -> None:
         # DVCLive makes a repository of DVC wherever it finds one of git, and fails where that has no commit.
-        here = Path.cwd()
-        if any((folder / ".dvc").is_dir() for folder in (here, *here.parents)):
+        working = Path.cwd()
+        if any((folder / ".dvc").is_dir() for folder in (working, *working.parents)):
             super()._init_dvc()
         else:
             self._dvc_file, self._exp_name = self._init_dvc_file(), self._exp_name or "outside-dvc"
@@ -124,9 +124,9 @@ class Recorder:
 
     def _check(self, path: Path) -> None:
         """DVCLive would make a folder or a curve that somebody has removed anew, and go on with half of it."""
-        there = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
-        if not there or not path.exists():
-            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if there else self.folder))
+        unchanged = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
+        if not unchanged or not path.exists():
+            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if unchanged else self.folder))
 
     def step(self, index: int, scalars: Mapping[str, float]) -> None:
         """Logs the scalars of one step.
