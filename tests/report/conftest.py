@@ -9,7 +9,7 @@ from made_up import layout, training, write_run
 from transformer_spectrum.analysis.of_training.summary import summarize
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.schema import SpectraParams
-from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.run import read_run
 from transformer_spectrum.training.records.snapshots import Snapshots
 
 

@@ -58,10 +58,10 @@ def resize(page, width):
 def test_every_figure_is_drawn_without_an_error_a_warning_or_a_request(page, run):
     figures = {figure.id.removesuffix("-figure"): figure for figure in page.figures(".figure")}
     assert tuple(figures) == FIGURES
-    lines, dots, start = 2 * 3 * 2, 2 * 3, sum(row["evaluations"] == "0" for row in run.curves["loss"])
+    lines, dots, start = 2 * 3 * 2, 2 * 3, int((run.curves["loss"]["evaluations"] == 0).sum())
     assert figures["loss"].marks == lines + dots + 2 * len(run.curves["loss"]) - start  # a log axis has no place for 0
-    assert figures["layers"].marks == sum(row["metric"] == "stable_rank" for row in run.curves["heatmap"])
-    windows = {row["window"] for row in run.curves["forecasts"]}
+    assert figures["layers"].marks == (run.curves["heatmap"]["metric"] == "stable_rank").sum()
+    windows = set(run.curves["forecasts"]["window"])
     assert figures["forecasts"].marks > len(windows) * 6
     dots = [one for one in run.shifts if one.metric == "stable_rank" and one.z is not None]
     assert figures["moved"].marks == 2 + 2 * len(dots)  # band, zero; a line and a dot each

@@ -172,11 +172,11 @@ def _about(trained: Trained, chosen: argparse.Namespace, table: Path, count: int
 def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray, plot: Path) -> bool:
     """Draws the picture; whether a stand-in has a part in it."""
     from transformer_spectrum.data.prepare import provenance_of_file
-    from transformer_spectrum.report.figures import outcome, style
-    from transformer_spectrum.report.page.caption import caption_of
+    from transformer_spectrum.report.figures.caption import caption_of
+    from transformer_spectrum.report.pictures import forecasts, style
 
     standin = trained.provenance["data"]["standin"] or provenance_of_file(path, 0)["standin"]
     caption = dataclasses.replace(caption_of(trained.params, bool(standin)), dataset=path.name)
     forecast = {**shown, "forecast": {trained.provenance["optimizer"]: made}}
-    style.save(outcome.forecasts(forecast, caption), plot)
+    style.save(forecasts.draw(forecast, caption), plot)
     return bool(standin)

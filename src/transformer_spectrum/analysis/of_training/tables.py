@@ -8,21 +8,12 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.analysis.of_training.summary import Summary, early, evenly
+from transformer_spectrum.vocabulary import EVOLUTION_METRICS, HEAT_METRICS
 
 Rows = Iterator[tuple[Any, ...]]
 
 HEADLINE_METRICS = ("spectral_entropy", "stable_rank", "alpha_exponent", "hill_alpha", "mp_spikes", "ks_alpha")
 TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them, nor without its null
-EVOLUTION_METRICS = (
-    "spectral_entropy",
-    "stable_rank",
-    "spectral_norm",
-    "alpha_exponent",
-    "mp_spikes",
-    "hill_alpha",
-    "ks_alpha",
-)
-HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 ROWS_AT_MOST = 5_000  # two revisions of a plot stay within the 10,000 rows that a browser draws in a second
 
 SPECTRA_EVOLUTION = (

@@ -6,13 +6,13 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     BROAD,
     FAINT,
     FAMILY_WORDS,
-    INK,
-    METRICS,
+    METHODS,
+    METRIC_LABELS,
     NULL,
     NULL_AREA,
-    OPTIMIZERS,
     OWN_NULLS,
     START,
+    TRUTH,
     WORDS,
     X_LABEL,
     Y_LABEL,
@@ -32,14 +32,16 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     template,
     tooltip,
 )
+from transformer_spectrum.report.figures import forecasts as forecast_words
+from transformer_spectrum.report.figures import loss as loss_words
+from transformer_spectrum.vocabulary import BAND_MEANING, NAMES, metric_words
 
 COLOURS = "(several ? 'colours: revisions' : 'colours: optimizers')"
 MEANING = "(several ? 'colours: revisions; dashes: optimizers' : 'colours: optimizers')"
-EVALUATION = "'an evaluation is a forward pass over a batch; a backward pass counts as two'"
+EVALUATION = f"'{loss_words.EVALUATION_MEANING}'"
 VALIDATION = "datum.split == 'validation'"
 OWN_TRUTHS = "several && datum.truths > 1"
 SAME_POINT = ["window", "entity", "time", "series"]
-METHODS = list(OPTIMIZERS.values())
 OPTIMIZER = {
     "name": "shown",
     "value": "all",
@@ -51,8 +53,8 @@ METRIC = {
     "bind": {
         "input": "select",
         "name": "metric ",
-        "options": ["all", *METRICS],
-        "labels": ["all", *(words.split("\n")[0] for words in METRICS.values())],
+        "options": ["all", *METRIC_LABELS],
+        "labels": ["all", *map(metric_words, METRIC_LABELS)],
     },
 }
 # Steps of Adam are epochs, tens; those of the others are generations, hundreds.
@@ -120,7 +122,7 @@ def evolution(budget: bool) -> Spec:
         "Family means of each spectral metric against its null, the initial weights.",
         [
             MEANING,
-            "'broad and pale: the null, the initial weights; the band is the mean ± 2 sd over shuffles of them'",
+            f"'broad and pale: the null, the initial weights; the band is the {BAND_MEANING}'",
             *([EVALUATION] if budget else []),
             "'an alpha means nothing without its null (distance of the fit, size of its tail: metrics/spectra.json)'",
         ],
@@ -128,8 +130,8 @@ def evolution(budget: bool) -> Spec:
         [
             *WORDS,
             *FAMILY_WORDS,
-            {"calculate": f"({METRICS!r})[datum.metric] || datum.metric", "as": "words"},
-            ordered("metric_words", f"indexof({list(METRICS)!r}, datum.metric)", "datum.words"),
+            {"calculate": f"({METRIC_LABELS!r})[datum.metric] || datum.metric", "as": "words"},
+            ordered("metric_words", f"indexof({list(METRIC_LABELS)!r}, datum.metric)", "datum.words"),
             ordered("family_words", "datum.family_order", "datum.family_words"),
             {"filter": "chosen == 'all' || datum.metric == chosen"},
             {"calculate": "datum.metric_words + '|' + datum.family_words", "as": "folded"},
@@ -177,7 +179,7 @@ def loss() -> Spec:
 
     return template(
         "Training and validation loss of each optimizer, against steps and against evaluations.",
-        [COLOURS, "'bold: validation; thin: training'", EVALUATION],
+        [COLOURS, f"'{loss_words.LINES}'", EVALUATION],
         ["step", "evaluations", "loss"],
         [*WORDS, {"calculate": "several ? datum.method : ' '", "as": "panel"}],
         # Losses of different kinds or parameters are no measure of each other.
@@ -195,8 +197,8 @@ def loss() -> Spec:
 
 def forecasts() -> Spec:
     """A panel a window; where there are several revisions a row a window and a column an optimizer."""
-    own = f"indexof({list(OPTIMIZERS)!r}, datum.series) < 0"
-    methods = f"several && {own} ? {list(OPTIMIZERS)!r} : [datum.series]"
+    own = f"indexof({list(NAMES)!r}, datum.series) < 0"
+    methods = f"several && {own} ? {list(NAMES)!r} : [datum.series]"
     line = {
         "x": quantitative(X, X_LABEL),
         "y": {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(4, minExtent=36)},
@@ -208,9 +210,9 @@ def forecasts() -> Spec:
         [
             {"filter": "datum.feature == 0"},
             {"joinaggregate": [{"op": "max", "field": "time", "as": "horizon"}], "groupby": []},
-            {"filter": "datum.time >= -2 * (datum.horizon + 1)"},
+            {"filter": f"datum.time >= -{forecast_words.HORIZONS} * (datum.horizon + 1)"},
             {"joinaggregate": [{"op": "distinct", "field": "value", "as": "truths"}], "groupby": SAME_POINT},
-            {"calculate": own, "as": "given"},
+            {"calculate": own, "as": "is_data"},
             {"calculate": "datum.series", "as": "kind"},
             {"calculate": methods, "as": "optimizer"},
             {"flatten": ["optimizer"]},
@@ -232,7 +234,7 @@ def forecasts() -> Spec:
                 "height": 140,
                 "layer": [
                     {
-                        "transform": [{"filter": "datum.given"}],
+                        "transform": [{"filter": "datum.is_data"}],
                         "mark": {"type": "line"},
                         "encoding": {
                             **line,
@@ -241,7 +243,7 @@ def forecasts() -> Spec:
                             # Revisions forecast the same windows unless data or seeds differ.
                             "color": {
                                 "condition": {"test": OWN_TRUTHS, **colour(field="rev")},
-                                "value": INK,
+                                "value": TRUTH,
                             },
                             "strokeOpacity": {
                                 "condition": {"test": OWN_TRUTHS, "value": 0.5},
@@ -251,7 +253,7 @@ def forecasts() -> Spec:
                         },
                     },
                     {
-                        "transform": [{"filter": "!datum.given"}],
+                        "transform": [{"filter": "!datum.is_data"}],
                         "mark": {"type": "line", "strokeWidth": 1.6},
                         "encoding": {**line, "color": colour(), "tooltip": tooltip("rev", "method", "entity")},
                     },

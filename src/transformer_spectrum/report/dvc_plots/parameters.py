@@ -35,7 +35,7 @@ def parameters() -> Spec:
         "mark": {"type": "text", "fontSize": 12, "color": INK, "limit": 145},
         "encoding": {**place, "text": {"field": Y}, "tooltip": [{"field": "rev"}, {"field": X}, {"field": Y}]},
     }
-    none = {
+    nothing = {
         "transform": [
             {"aggregate": [{"op": "sum", "field": "differs", "as": "count"}]},
             {"filter": "datum.count == 0"},
@@ -66,7 +66,7 @@ def parameters() -> Spec:
             {"calculate": f"datum.values > 1 || datum.revs < {REVISIONS} ? 1 : 0", "as": "differs"},
         ],
         table,
-        none,
+        nothing,
     )
     spec["usermeta"]["table"] = {"row": X, "value": Y}
     return spec

@@ -11,41 +11,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from transformer_spectrum.spectra.analysis import FAMILIES
+from transformer_spectrum.vocabulary import (
+    EVOLUTION_METRICS,
+    NAMES,
+    REVISION_SHADES,
+    SHADES,
+    STANDIN_MEANING,
+    Shade,
+    family_expression,
+    metric_label,
+)
 
 Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 X, Y, X_LABEL, Y_LABEL = "<DVC_METRIC_X>", "<DVC_METRIC_Y>", "<DVC_METRIC_X_LABEL>", "<DVC_METRIC_Y_LABEL>"
 
-OPTIMIZERS = {"adam": "Adam", "es": "ES", "ga": "GA"}
-# Okabe & Ito (2008) for optimizers, as in the PNG figures; other hues for revisions. On white and on black paper.
-OPTIMIZER_COLOURS = (("#0072B2", "#56B4E9"), ("#D55E00", "#FF8C42"), ("#009E73", "#2FD0A0"))
-REVISION_COLOURS = (
-    ("#7B3FA0", "#C29BE8"),
-    ("#C77C00", "#FFC65C"),
-    ("#1B7F8C", "#5BD1DE"),
-    ("#B0305C", "#FF8FB1"),
-    ("#5F6B2D", "#C3D36B"),
-    ("#44546A", "#A9BCD6"),
-)
-METRICS = {
-    "spectral_entropy": "spectral entropy\n(nats)",
-    "stable_rank": "stable rank\n(count)",
-    "spectral_norm": "spectral norm\n(weight units)",
-    "alpha_exponent": "alpha exponent\n(dimensionless)",
-    "mp_spikes": "spikes\n(count)",
-    "hill_alpha": "Hill alpha\n(dimensionless)",
-    "ks_alpha": "KS alpha\n(dimensionless)",
-}
+METRIC_LABELS = {metric: metric_label(metric) for metric in EVOLUTION_METRICS}
+METHODS = list(NAMES.values())
 
 
-def ink(light: str, dark: str) -> Spec:
-    """A colour that follows the paper's."""
-    return {"expr": f"dark ? '{dark}' : '{light}'"}
+def ink(shade: Shade) -> Spec:
+    """A colour that follows the paper's.
+
+    >>> ink(Shade("#222222", "#e6e6e6"))
+    {'expr': "dark ? '#e6e6e6' : '#222222'"}
+    """
+    return {"expr": f"dark ? '{shade.dark}' : '{shade.light}'"}
 
 
-INK, FAINT, RULE = ink("#222222", "#e6e6e6"), ink("#555555", "#a8a8a8"), ink("#e6e6e6", "#3a3a3a")
-NULL, NULL_AREA, WARNING = ink("#6b6b6b", "#a0a0a0"), ink("#e3e3e3", "#3c3c3c"), ink("#c00000", "#ff6b6b")
+INK, FAINT = ink(Shade("#222222", "#e6e6e6")), ink(Shade("#555555", "#a8a8a8"))
+RULE = ink(Shade("#e6e6e6", "#3a3a3a"))
+NULL, NULL_AREA, TRUTH, WARNING = (ink(SHADES[name]) for name in ("null", "null_area", "truth", "warning"))
 
 # DVC fills in {field, scale: {domain: the revisions with data, range}}: so a template knows how many there are.
 PARAMS = [
@@ -54,11 +51,11 @@ PARAMS = [
     {"name": "several", "expr": "length(revisions.scale.domain) > 1"},
 ]
 WORDS = [
-    {"calculate": f"({OPTIMIZERS!r})[datum.optimizer] || datum.optimizer", "as": "method"},
+    {"calculate": f"({dict(NAMES)!r})[datum.optimizer] || datum.optimizer", "as": "method"},
     {"calculate": "several ? datum.rev : datum.method", "as": "series"},
 ]
 FAMILY_WORDS = [
-    {"calculate": "replace(replace(datum.family, /_/g, ' '), ' attention', '-attention')", "as": "family_words"},
+    {"calculate": family_expression("datum.family"), "as": "family_words"},
     {
         "calculate": f"indexof({list(FAMILIES)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
         "as": "family_order",
@@ -87,19 +84,18 @@ def in_order(field: str) -> Spec:
 
 def colour(**more: Any) -> Spec:
     """Revisions where there are several, else optimizers."""
-    range_ = []
-    for i, (light, dark) in enumerate(REVISION_COLOURS):
-        one = (light, dark) if i >= len(OPTIMIZER_COLOURS) else OPTIMIZER_COLOURS[i]
-        range_.append(
-            {"expr": f"several ? (dark ? '{dark}' : '{light}') : (dark ? '{one[1]}' : '{one[0]}')"},
-        )
+    alone = [SHADES[name] for name in NAMES] + list(REVISION_SHADES[len(NAMES) :])
+    colours = [
+        {"expr": f"several ? ({ink(revision)['expr']}) : ({ink(optimizer)['expr']})"}
+        for revision, optimizer in zip(REVISION_SHADES, alone, strict=True)
+    ]
     return {
         "field": "series",
         "type": "nominal",
         "title": None,
         "scale": {
-            "domain": {"expr": f"several ? revisions.scale.domain : {list(OPTIMIZERS.values())!r}"},
-            "range": range_,
+            "domain": {"expr": f"several ? revisions.scale.domain : {METHODS!r}"},
+            "range": colours,
         },
         **more,
     }
@@ -128,7 +124,7 @@ BROAD = {"strokeWidth": 5, "opacity": 0.45}
 
 def dash() -> Spec:
     """Optimizers, where colours mean revisions; else all lines are solid and the legend is invisible."""
-    shown = {"expr": "several ? 1 : 0"}
+    visible = {"expr": "several ? 1 : 0"}
     return {
         "field": "method",
         "type": "nominal",
@@ -138,8 +134,8 @@ def dash() -> Spec:
             "range": [{"expr": f"several ? {pattern} : [1, 0]"} for pattern in DASHES.values()],
         },
         "legend": {
-            "labelOpacity": shown,
-            "symbolOpacity": shown,
+            "labelOpacity": visible,
+            "symbolOpacity": visible,
             "symbolStrokeColor": FAINT,
             "symbolFillColor": "transparent",
         },
@@ -175,7 +171,7 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
         encoding: more of it.
     """
     columns = {"rev": "rev", "value": field}
-    parts = [f"datum.{columns[part]}" if i % 2 else repr(part) for i, part in enumerate(re.split(r"[{}]", words))]
+    pieces = [f"datum.{columns[piece]}" if i % 2 else repr(piece) for i, piece in enumerate(re.split(r"[{}]", words))]
     return {
         "description": words,
         "width": 400,
@@ -184,7 +180,7 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
         "transform": [
             {"filter": f"datum.{field}"},
             {"aggregate": [{"op": "count", "as": "count"}], "groupby": ["rev", field]},
-            {"calculate": " + ".join(parts), "as": "words"},
+            {"calculate": " + ".join(pieces), "as": "words"},
             {"calculate": "datum.rev", "as": "series"},
             {"window": [{"op": "row_number", "as": "line"}], "groupby": []},
         ],
@@ -200,7 +196,7 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
 
 BANNER = lines(
     "standin",
-    "{value} ({rev}): simulated, no real series",
+    f"{{value}} ({{rev}}): {STANDIN_MEANING}",
     {"color": WARNING, "fontWeight": "bold", "fontSize": 13},
 )
 
@@ -230,7 +226,7 @@ def template(
     return {
         "$schema": SCHEMA,
         "description": description,
-        "background": ink("#ffffff", "#16181c"),
+        "background": ink(Shade("#ffffff", "#16181c")),
         "padding": 8,
         "params": [*PARAMS, *choices, {"name": "note", "expr": f"[{', '.join(note)}]"}],
         "data": {"values": "<DVC_METRIC_DATA>", "format": {"parse": dict.fromkeys(numbers, "number")}},

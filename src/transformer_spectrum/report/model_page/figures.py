@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from transformer_spectrum.analysis.of_checkpoint.results import Measured
 from transformer_spectrum.report.page.svg import Axis, Panel
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.power_law import hill_count, hill_plot
 from transformer_spectrum.spectra.random_matrix import mp_density
+from transformer_spectrum.vocabulary import DEPTH_METRICS, DIMENSIONLESS, LINE_SHADES, METRICS, family_words
 
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus")
-COLOURS = 7  # classes c0 ... of the page, see `model_page`
-OVERVIEW = {
-    "ks_alpha": "KS alpha",
-    "stable_rank": "stable rank (count)",
-    "spectral_entropy_normalised": "entropy / ln r",
-    "mp_spikes": "spikes (count)",
-}
+COLOURS = len(LINE_SHADES)  # classes c0 ... of the page
 COUNTS = ("mp_spikes",)
 IN_SIGHT = ("values", "low", "high", "null_low", "null_high", "bound")  # of `_Column`: what the axis reaches to
 SHAPES = 5  # in the overview
@@ -56,24 +52,24 @@ def lines(matrices: Sequence[Measured]) -> list[Line]:
         stack, layer = _place(matrix.part.name)
         groups.setdefault((stack, matrix.part.family), []).append((layer, matrix))
     many = len({stack for (stack, _), members in groups.items() if len(members) > 1}) > 1
-    found = []
+    drawn: list[Line] = []
     for (stack, family), members in groups.items():
         layers, inside = [layer for layer, _ in members], tuple(matrix for _, matrix in members)
         several = any(matrix.part.head is not None or matrix.part.index for matrix in inside)
-        known = None not in layers and (several or len(set(layers)) == len(layers))
-        depth = tuple(layers) if known else tuple(range(len(members)))
-        label = family.replace("_", " ")
+        layered = None not in layers and (several or len(set(layers)) == len(layers))
+        depth = tuple(layers) if layered else tuple(range(len(members)))
+        label = family_words(family)
         label = f"{stack.rsplit('.', 1)[-1] or stack}: {label}" if many and stack else label
-        found.append(Line(label, depth, known, len(set(depth)) == len(depth), inside))
-    return found
+        drawn.append(Line(label, depth, layered, len(set(depth)) == len(depth), inside))
+    return drawn
 
 
 def _place(name: str) -> tuple[str, int | None]:
     """What comes before the first number of a name, and that number: ("encoder", 3) of "encoder.layer.3.output"."""
-    found = re.match(r"(?P<stack>.*?)\.?(?<![^.])(?P<layer>\d+)(?=[.@]|$)", name)
-    if not found:
+    match = re.match(r"(?P<stack>.*?)\.?(?<![^.])(?P<layer>\d+)(?=[.@]|$)", name)
+    if not match:
         return "", None
-    return re.sub(r"\.?(layers?|blocks?|h)$", "", found["stack"]), int(found["layer"])
+    return re.sub(r"\.?(layers?|blocks?|h)$", "", match["stack"]), int(match["layer"])
 
 
 def by_size(matrices: Sequence[Measured]) -> list[tuple[tuple[int, int], list[Measured]]]:
@@ -97,26 +93,26 @@ def marker(i: int) -> str:
     return MARKERS[(i + i // COLOURS) % len(MARKERS)]
 
 
-def depth_panels(found: Sequence[Line], estimators: Estimators) -> list[str]:
-    """A panel for each metric of OVERVIEW of matrices of one shape, since alphas of several cannot be compared."""
-    return [_depth_panel(found, metric, estimators) for metric in OVERVIEW]
+def depth_panels(families: Sequence[Line], estimators: Estimators) -> list[Markup]:
+    """A panel for each metric of DEPTH_METRICS of matrices of one shape, since alphas of several cannot be compared."""
+    return [_depth_panel(families, metric, estimators) for metric in DEPTH_METRICS]
 
 
-def _depth_panel(found: Sequence[Line], metric: str, estimators: Estimators) -> str:
+def _depth_panel(families: Sequence[Line], metric: str, estimators: Estimators) -> Markup:
     """One metric: the matrices in colour, alpha with its standard error; their nulls, mean ± sd, in grey."""
-    lone = len({depth for line in found for depth in line.depth}) == 1
-    spread = 1.2 if lone else min(0.7, 0.08 * len(found))
-    columns = [_column(line, metric, estimators) for line in found]
+    lone = len({depth for line in families for depth in line.depth}) == 1
+    spread = 1.2 if lone else min(0.7, 0.08 * len(families))
+    columns = [_column(line, metric, estimators) for line in families]
     heights = np.concatenate([np.concatenate([getattr(c, name) for name in IN_SIGHT]) for c in columns])
-    depths = [depth for line in found for depth in line.depth]
+    depths = [depth for line in families for depth in line.depth]
     panel = Panel(
-        OVERVIEW[metric],
+        _title(metric),
         Axis(min(depths) - (1 if lone else 0.5), max(depths) + (1 if lone else 0.5), whole=True, bare=lone),
         Axis.around(heights, whole=metric in COUNTS),
-        "" if lone else _depth_title(found),
+        "" if lone else _depth_title(families),
     )
-    for i, (line, column) in enumerate(zip(found, columns, strict=True)):
-        shift = (i - (len(found) - 1) / 2) * spread / len(found)
+    for i, (line, column) in enumerate(zip(families, columns, strict=True)):
+        shift = (i - (len(families) - 1) / 2) * spread / len(families)
         x = np.array(line.depth) + shift
         panel.errors(x, column.null_low, column.null_high, "null")
         panel.points(x, column.null, "null dot", "bar")
@@ -127,7 +123,14 @@ def _depth_panel(found: Sequence[Line], metric: str, estimators: Estimators) -> 
         panel.points(x, column.bound, f"{colour(i)} hollow", "up", column.titles)
     if not np.isfinite(heights).any():
         panel.note("no value", middle=True)
-    return panel.svg(f"{OVERVIEW[metric]} of {sum(len(line.matrices) for line in found)} matrices along the model")
+    count = sum(len(line.matrices) for line in families)
+    return panel.svg(f"{_title(metric)} of {count} matrices along the model")
+
+
+def _title(metric: str) -> str:
+    """Name and, where it has one, unit of a metric."""
+    name, unit = METRICS[metric]
+    return name if unit == DIMENSIONLESS else f"{name} ({unit})"
 
 
 @dataclass(frozen=True)
@@ -158,13 +161,13 @@ def _column(line: Line, metric: str, estimators: Estimators) -> _Column:
     return _Column(values, values - error, values + error, null, null - sd, null + sd, bound, titles)
 
 
-def _depth_title(found: Sequence[Line]) -> str:
-    kinds = {line.layered for line in found}
+def _depth_title(families: Sequence[Line]) -> str:
+    kinds = {line.layered for line in families}
     return {1: "layer" if True in kinds else "order in the table"}.get(len(kinds), "layer, or order")
 
 
 # -- one matrix ------------------------------------------------------------------------------------------------
-def spectrum_panels(matrix: Measured, estimators: Estimators) -> list[str]:
+def spectrum_panels(matrix: Measured, estimators: Estimators) -> list[Markup]:
     """ESD on linear and on logarithmic axes with bulk, fit and null; Hill's alpha against the size of the tail."""
     eigenvalues = matrix.singular_values.astype(np.float64) ** 2
     name = matrix.part.name

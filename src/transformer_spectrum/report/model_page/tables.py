@@ -130,7 +130,7 @@ def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int])
     def missing(reason: str) -> str:
         return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
 
-    def shown(metric: str, digits: str) -> str:
+    def cell(metric: str, digits: str) -> str:
         if metric in bounds:
             return bounds[metric].replace(" ", "")
         return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
@@ -150,14 +150,14 @@ def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int])
         matrix.part.name,
         "×".join(map(str, matrix.part.shape)),
         matrix.part.family,
-        shown("stable_rank", ".2f"),
-        shown("spectral_entropy", ".2f"),
-        shown("ks_alpha", ".2f"),
-        shown("ks_alpha_se", ".2f"),
-        shown("ks_distance", ".3f"),
-        shown("ks_tail", ".0f"),
+        cell("stable_rank", ".2f"),
+        cell("spectral_entropy", ".2f"),
+        cell("ks_alpha", ".2f"),
+        cell("ks_alpha_se", ".2f"),
+        cell("ks_distance", ".3f"),
+        cell("ks_tail", ".0f"),
         *compared,
-        shown("mp_spikes", ".0f"),
+        cell("mp_spikes", ".0f"),
     )
 
 

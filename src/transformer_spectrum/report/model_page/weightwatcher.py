@@ -112,7 +112,7 @@ def _null(matrix: Measured, alpha: float) -> tuple[dict[str, float], str]:
     if matrix.slices is not None:
         return {}, KERNEL
     drawn = [spectrum_details(values[None], matrix.part.shape)[0].get("alpha", math.nan) for values in matrix.shuffled]
-    found = nulls.compare(np.array(alpha), np.array(drawn))
-    mean, sd, difference, z = map(float, found[:4])
+    comparison = nulls.compare(np.array(alpha), np.array(drawn))
+    mean, sd, difference, z = map(float, comparison[:4])
     compared = {"alpha_null": mean, "alpha_null_sd": sd, "alpha_difference": difference, "alpha_z": z}
-    return {"null_draws": len(drawn), **compared}, str(found.reason)
+    return {"null_draws": len(drawn), **compared}, str(comparison.reason)

@@ -1,35 +1,21 @@
 """Small plots as SVG elements for HTML pages: the browser draws them from numbers, without a script or a library.
 
-Colours, strokes and fonts are the page's: every mark has a class, and `STYLE` says what the parts of a panel look like.
+Colours, strokes and fonts are the page's: every mark has a class, and svg.css says what the parts of a panel look like.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 340, 214
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 24, 38
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-STYLE = """
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .4rem 1rem; }
-.panels > svg { width: 100%; max-width: 30rem; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--quiet); }
-svg text.title { font-weight: 600; font-size: 12px; fill: var(--ink); }
-svg .frame, svg .grid { fill: none; stroke: var(--line); stroke-width: 1; }
-svg .grid { stroke: var(--grid); }
-svg .line { fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round; }
-svg .thin { fill: none; stroke: currentColor; stroke-width: 1; }
-svg .dotted { stroke: currentColor; stroke-width: 1; stroke-dasharray: 1.5 2.5; }
-svg .dashed { stroke-dasharray: 4 3; }
-svg .area { fill: currentColor; stroke: none; opacity: .28; }
-svg .dot { fill: currentColor; stroke: none; }
-svg .hollow { fill: var(--paper); stroke: currentColor; stroke-width: 1.3; }
-"""
 MARKERS = {
     "circle": "M-3.2,0a3.2,3.2 0 1,0 6.4,0a3.2,3.2 0 1,0 -6.4,0",
     "square": "M-3,-3h6v6h-6z",
@@ -91,8 +77,8 @@ class Axis:
                 first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
                 every = max(1, math.ceil(decades / most))
                 powers = [power for power in range(first, last + 1) if power % every == 0]
-                found = [digit * 10.0**power for power in powers for digit in digits]
-                return [value for value in found if self.low <= value <= self.high]
+                values = [digit * 10.0**power for power in powers for digit in digits]
+                return [value for value in values if self.low <= value <= self.high]
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
@@ -165,13 +151,13 @@ class Panel:
         x, y, anchor = (INNER_WIDTH / 2, INNER_HEIGHT / 2, "middle") if middle else (INNER_WIDTH - 4, 13, "end")
         self.marks.append(f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>')
 
-    def svg(self, description: str) -> str:
+    def svg(self, description: str) -> Markup:
         """The element.
 
         Args:
             description: what it shows, for those who cannot see it.
         """
-        return (
+        return Markup(
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="{escape(description)}">'
             f'<text class="title" x="{LEFT}" y="14">{escape(self.title)}</text>'
             f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end">{escape(self.y_label)}</text>'
@@ -211,8 +197,3 @@ class Panel:
                 pen = "M"
         if words:
             self.marks.append(f'<path class="{look}" d="{"".join(words)}"/>')
-
-
-def panels(drawings: Sequence[str]) -> str:
-    """Panels side by side, as many as fit."""
-    return f'<div class="panels">{"".join(drawings)}</div>'

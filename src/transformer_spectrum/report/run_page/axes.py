@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Run
-from transformer_spectrum.report.run_page.text import CHANGED, joined, number, shown_family, signed, words
-from transformer_spectrum.report.run_page.text import answer as page_answer
-from transformer_spectrum.vocabulary import display_name
+from transformer_spectrum.report.page.numbers import joined, number, signed
+from transformer_spectrum.report.run import MAIN_METRIC, Run
+from transformer_spectrum.report.run_page import text
+from transformer_spectrum.vocabulary import display_name, family_words
 
 
 class Record(NamedTuple):
@@ -44,25 +44,22 @@ AXES = {
 
 def records(run: Run) -> dict[str, list[Record]]:
     """Those of each optimizer whose family has the metric at two steps at least, in order."""
-    family, found = shown_family(run), {}
+    table, histories = run.curves["spectra_evolution"], {}
+    mine = table[(table["family"] == run.main_family) & (table["metric"] == MAIN_METRIC)].dropna(subset=["value"])
     for optimizer, training in run.trainings.items():
-        rows = [
-            row
-            for row in run.curves["spectra_evolution"]
-            if (row["optimizer"], row["family"], row["metric"]) == (optimizer, family, CHANGED) and row["value"]
-        ]
+        rows = list(mine[mine["optimizer"] == optimizer].itertuples(index=False))
         if len(rows) > 1:
-            found[optimizer] = [
+            histories[optimizer] = [
                 Record(
-                    step := int(row["step"]),
-                    int(row["evaluations"]),
-                    training.distances[step],
-                    training.validation_losses[step],
-                    float(row["value"]) - float(row["initial"]),
+                    row.step,
+                    row.evaluations,
+                    training.distances[row.step],
+                    training.validation_losses[row.step],
+                    row.value - row.initial,
                 )
                 for row in rows
             ]
-    return found
+    return histories
 
 
 def at_equal(axis: str, histories: Mapping[str, list[Record]]) -> tuple[float, dict[str, Record]]:
@@ -74,6 +71,12 @@ def at_equal(axis: str, histories: Mapping[str, list[Record]]) -> tuple[float, d
     Returns:
         The lowest loss that all reach, and the first record of each at or below it; of the other axes the largest
         value that all reach, and the record of each that is nearest to it.
+
+    >>> adam = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 10, 2.0, 0.9, -0.1), Record(2, 20, 4.0, 0.5, -5.0)]
+    >>> es = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 4, 3.0, 2.0, -1.0), Record(5, 16, 9.0, 1.0, -2.0)]
+    >>> reached, matches = at_equal("validation_loss", {"adam": adam, "es": es})
+    >>> reached, matches["adam"].change, matches["es"].change
+    (1.0, -0.1, -2.0)
     """
     values = {optimizer: [getattr(record, axis) for record in history] for optimizer, history in histories.items()}
     if axis == "validation_loss":
@@ -96,21 +99,21 @@ def table(run: Run) -> Table | None:
         return None
     rows = []
     for axis, (title, digits) in AXES.items():
-        reached, there = at_equal(axis, histories)
+        reached, matches = at_equal(axis, histories)
         cells = (
-            f"{signed(record.change, 2)} (at {number(getattr(record, axis), digits)})" for record in there.values()
+            f"{signed(record.change, 2)} (at {number(getattr(record, axis), digits)})" for record in matches.values()
         )
         rows.append((f"{title}: {number(reached, digits)}", *cells))
     caption = (
-        f"Change of the mean stable rank of the {words(shown_family(run))} matrices where all optimizers have reached "
-        "the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
+        f"Change of the mean {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all optimizers "
+        "have reached the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
     )
     return Table(caption, ("held equal", *map(display_name, histories)), tuple(rows))
 
 
 def answer(run: Run) -> list[str]:
     """What came out, and what becomes of it where something else than the last step is held equal."""
-    return [*page_answer(run), *filter(None, [sentence(run)])]
+    return [*text.answer(run), *filter(None, [sentence(run)])]
 
 
 def sentence(run: Run) -> str:
@@ -120,13 +123,13 @@ def sentence(run: Run) -> str:
         return ""
     axes_of: dict[str, list[str]] = {}
     for axis, (title, _) in AXES.items():
-        _, there = at_equal(axis, histories)
-        furthest = max(there, key=lambda optimizer: abs(there[optimizer].change))
+        _, matches = at_equal(axis, histories)
+        furthest = max(matches, key=lambda optimizer: abs(matches[optimizer].change))
         axes_of.setdefault(display_name(furthest), []).append(title)
     order = joined([f"under {optimizer} at equal {joined(axes)}" for optimizer, axes in axes_of.items()])
-    reached, there = at_equal("validation_loss", histories)
-    changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in there.items()])
+    reached, matches = at_equal("validation_loss", histories)
+    changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in matches.items()])
     return (
-        f"The stable rank of the {words(shown_family(run))} matrices moved furthest {order}. At a validation loss of "
-        f"{number(reached)}, which all reach, the change was {changes}."
+        f"The {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices moved furthest {order}. At a "
+        f"validation loss of {number(reached)}, which all reach, the change was {changes}."
     )

@@ -19,9 +19,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 
-from transformer_spectrum.report.page.caption import Caption
+from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.runtime.files import atomic_path
-from transformer_spectrum.vocabulary import NULL_COLOUR, NULL_LABEL, STANDIN, WARNING_COLOUR, colour_of, display_name
+from transformer_spectrum.vocabulary import (
+    BAND_LABEL,
+    NULL_COLOUR,
+    NULL_LABEL,
+    STANDIN,
+    STANDIN_MEANING,
+    WARNING_COLOUR,
+    colour_of,
+    display_name,
+)
 
 STEP_COLOURS = "viridis_r"
 
@@ -78,7 +87,7 @@ def finish(figure: Figure, title: str, caption: Caption, note: str = "") -> Figu
     if caption.standin:
         loud = {"ha": "right", "color": WARNING_COLOUR, "fontweight": "bold"}
         figure.text(right, 1 - 0.1 / height, STANDIN, va="top", fontsize=12, **loud)
-        figure.text(right, 0.08 / height, f"{STANDIN}: simulated, no real series", **small, **loud)
+        figure.text(right, 0.08 / height, f"{STANDIN}: {STANDIN_MEANING}", **small, **loud)
     return figure
 
 
@@ -96,13 +105,6 @@ def save(figure: Figure, path: str | Path) -> None:
         few.save(temporary, format="PNG", optimize=True, dpi=dpi)
 
 
-def family_title(family: str, count: int, shape: Sequence[int]) -> str:
-    """Two lines: the words, then how many matrices of which shape."""
-    size = f"{max(shape)}×{min(shape)}"
-    words = family.removesuffix(f"_{max(shape)}x{min(shape)}").replace("_", " ").replace(" attention", "-attention")
-    return f"{words}\n{count} {'matrix' if count == 1 else 'matrices'}, {size}"
-
-
 def null_line() -> dict[str, Any]:
     """The look of the initial weights: nothing else is dashed."""
     return {"color": NULL_COLOUR, "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
@@ -115,7 +117,7 @@ def null_handle() -> Line2D:
 
 def band_handle() -> Patch:
     """The legend's entry of the null's band."""
-    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label="null, ± 2 sd of shuffles")
+    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label=BAND_LABEL)
 
 
 def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> None:

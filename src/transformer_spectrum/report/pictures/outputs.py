@@ -7,14 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transformer_spectrum.analysis.of_training import details, tables
 from transformer_spectrum.analysis.of_training.summary import Summary, summarize
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.report.figures import outcome, style
-from transformer_spectrum.report.figures import spectra as figures
-from transformer_spectrum.report.page.caption import Caption
+from transformer_spectrum.report.figures.caption import Caption
+from transformer_spectrum.report.pictures import (
+    esd,
+    evolution,
+    forecasts,
+    heatmap,
+    loss,
+    overview,
+    singular_values,
+    style,
+)
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_arrays, write_csv, write_json
 from transformer_spectrum.runtime.progress import Progress
@@ -32,14 +38,13 @@ def read_forecasts(models: Mapping[str, Path]) -> dict[str, Any]:
         InputError: a file is missing or corrupt, or the trainings have seen other windows.
     """
     names = ("context", "truth", "forecast", "entities")
-    kept = {optimizer: read_arrays(folder / "forecasts.npz", names) for optimizer, folder in models.items()}
-    (reference, first), *_ = kept.items()
-    for optimizer, arrays in kept.items():
+    files = {optimizer: read_arrays(folder / "forecasts.npz", names) for optimizer, folder in models.items()}
+    (reference, first), *_ = files.items()
+    for optimizer, arrays in files.items():
         if arrays["forecast"].shape != first["truth"].shape or (arrays["entities"] != first["entities"]).any():
             path = models[optimizer] / "forecasts.npz"
             raise InputError(f"{path}: other windows than {reference}'s; run dvc repro")
-    forecasts: dict[str, np.ndarray] = {optimizer: arrays["forecast"] for optimizer, arrays in kept.items()}
-    return {**first, "forecast": forecasts}
+    return {**first, "forecast": {optimizer: arrays["forecast"] for optimizer, arrays in files.items()}}
 
 
 def summaries_of(params: Params, models: Mapping[str, Path]) -> dict[str, Summary]:
@@ -78,14 +83,14 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             # The last column lets our templates say STAND-IN DATA.
             write_csv(folder / f"{name}.csv", (*header, "standin"), ((*row, mark) for row in rows))
         drawings = {
-            "spectra_evolution": partial(figures.evolution, summaries),
-            "spectra_by_budget": partial(figures.evolution, summaries, budget=True),
-            "heatmap": partial(figures.heatmap, summaries),
-            "singular_values": partial(figures.singular_value_curves, summaries),
-            "esd": partial(figures.esd, summaries),
-            "loss": partial(outcome.loss_curves, summaries),
-            "forecasts": partial(outcome.forecasts, forecast),
-            "overview": partial(outcome.overview, summaries),
+            "spectra_evolution": partial(evolution.draw, summaries),
+            "spectra_by_budget": partial(evolution.draw, summaries, budget=True),
+            "heatmap": partial(heatmap.draw, summaries),
+            "singular_values": partial(singular_values.draw, summaries),
+            "esd": partial(esd.draw, summaries),
+            "loss": partial(loss.draw, summaries),
+            "forecasts": partial(forecasts.draw, forecast),
+            "overview": partial(overview.draw, summaries),
         }
         with Progress("figures", len(drawings), unit="figure") as progress:
             for count, (name, draw) in enumerate(drawings.items(), start=1):
