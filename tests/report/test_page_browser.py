@@ -168,14 +168,14 @@ def test_the_metric_and_the_axis_can_be_chosen_and_outlive_a_new_width(page):
     def texts():
         return next(one.texts for one in page.figures(".figure") if one.id == "evolution-figure")
 
-    assert {"stable rank", "step (symmetric log)"} <= set(texts())
+    assert {"stable rank (count)", "step (symmetric log)"} <= set(texts())
     page.driver.get_by_role("combobox", name="metric").nth(1).select_option("spectral_norm")
     page.driver.get_by_role("combobox", name="across").select_option("evaluations")
     page.driver.wait_for_timeout(200)
-    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
-    assert "stable rank" not in texts()
+    assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
+    assert "stable rank (count)" not in texts()
     resize(page, 820)
-    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
+    assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
     assert page.errors == []
 
 
@@ -230,7 +230,7 @@ def test_the_data_of_a_figure_can_be_saved(page, run, tmp_path):
     with (tmp_path / "layers.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(run.curves["heatmap"])
-    assert float(rows[-1]["value"]) == pytest.approx(float(run.curves["heatmap"][-1]["value"]), rel=1e-4)
+    assert float(rows[-1]["value"]) == pytest.approx(run.curves["heatmap"]["value"].iloc[-1], rel=1e-4)
     assert started.value.suggested_filename == "layers.csv"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, Measured
 from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+from transformer_spectrum.vocabulary import metric_words
 from transformer_spectrum.weights.anatomy.parts import Skipped
 
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
@@ -39,7 +40,7 @@ HEADER = (
     "D",
     "tail",
     *NULL_COLUMNS,
-    "spikes",
+    metric_words("mp_spikes"),
 )
 BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
