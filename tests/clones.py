@@ -128,7 +128,7 @@ def copy_of_the_tree(root: Path) -> None:
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, root / file)
     tree = yaml.safe_load((root / "params.yaml").read_text())
-    merge(tree, yaml.safe_load((root / "overlays/smoke.yaml").read_text()))
+    merge(tree, yaml.safe_load((root / "config/overlays/smoke.yaml").read_text()))
     (root / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
 
 

@@ -53,7 +53,7 @@ def test_every_stage_is_in_the_graph():
 @pytest.mark.parametrize("name", ["smoke", "seed_size"])
 def test_the_overlays_name_parameters(name, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    main(["overrides", f"overlays/{name}.yaml"])
+    main(["overrides", f"config/overlays/{name}.yaml"])
     printed = capsys.readouterr().out
     known = {parameter for parameter, _ in parameter_names()}
     assert set(re.findall(r"-S '?([\w.]+)=", printed)) <= known

@@ -1,4 +1,4 @@
-"""The scripts in ci/, which belong to no package, as modules."""
+"""The scripts in .ci/, which belong to no package, as modules."""
 
 import importlib.util
 import sys
@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def script(name: str) -> ModuleType:
-    """The module ci/NAME.py under a name that no other module has."""
-    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / "ci" / f"{name}.py")
+    """The module .ci/NAME.py under a name that no other module has."""
+    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / ".ci" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

@@ -53,7 +53,7 @@ def copied(image_check, tmp_path, target: str) -> Path:
 
 def test_the_build_has_every_file_that_setup_packs(image_check, tmp_path):
     folder = copied(image_check, tmp_path, "build")
-    assert [name for name in ("setup.py", "pyproject.toml", *FILES.values()) if not (folder / name).is_file()] == []
+    assert [name for name in ("pyproject.toml", *FILES.values()) if not (folder / name).is_file()] == []
 
 
 def test_the_pipeline_has_every_file_that_its_stages_depend_on(image_check, tmp_path):

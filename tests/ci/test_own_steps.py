@@ -128,6 +128,6 @@ def test_what_a_stranger_types_reaches_no_shell(pull_request, environment, tmp_p
             ["make", "ci-report"], cwd=clone, env=environment | {"OVERRIDES": text}, capture_output=True, text=True
         )
         assert ended.returncode != 0
-        assert "ci/report.py: error: OVERRIDES" in ended.stderr
+        assert ".ci/report.py: error: OVERRIDES" in ended.stderr
         assert "Traceback" not in ended.stderr
     assert not (clone / "stolen").exists()

@@ -113,5 +113,5 @@ def test_a_folder_that_holds_what_no_report_has_written_is_not_replaced(report, 
     report.write_record(report.FOLDER / report.RECORD, {}, report.written())
     report.check_folder()
     (tmp_path / "ci-report/notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"ci-report/notes\.txt: was not written by ci/report\.py"):
+    with pytest.raises(InputError, match=r"ci-report/notes\.txt: was not written by .ci/report\.py"):
         report.check_folder()

@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 def test_a_built_wheel_carries_the_defaults_the_schemas_and_the_grids(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "params.yaml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "params.yaml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
-    for name in ("schema", "src", "studies"):
+    for name in ("config", "src", "studies"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     command = [
         sys.executable,

@@ -17,7 +17,9 @@ from transformer_spectrum.config.resolve import Asked, resolve
 from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [ROOT / "config" / f"{name}.yaml" for name in ("covid", "lstm_es", "synthetic")]  # a user may add his own
+EXAMPLES = [
+    ROOT / "config/examples" / f"{name}.yaml" for name in ("covid", "lstm_es", "synthetic")
+]  # a user may add his own
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_keys_set_parameters_each_another():
 
 @pytest.mark.parametrize("which", ["params", "config"])
 def test_the_committed_json_schemas_are_current(which):
-    assert (ROOT / f"schema/{which}.schema.json").read_text() == schema_text(which), "run make schema"
+    assert (ROOT / f"config/schema/{which}.schema.json").read_text() == schema_text(which), "run make schema"
 
 
 @pytest.mark.parametrize("which", ["params", "config"])
@@ -82,7 +84,11 @@ def test_the_json_schemas_are_schemas_and_hold_only_their_own_words(which):
 
 def test_check_jsonschema_accepts_what_is_committed_and_nothing_else(tmp_path):
     def check(schema, *files):
-        command = [str(Path(sys.executable).with_name("check-jsonschema")), "--schemafile", ROOT / "schema" / schema]
+        command = [
+            str(Path(sys.executable).with_name("check-jsonschema")),
+            "--schemafile",
+            ROOT / "config/schema" / schema,
+        ]
         return subprocess.run([*command, *files], capture_output=True, text=True, check=False, timeout=60).returncode
 
     assert check("params.schema.json", ROOT / "params.yaml") == 0

@@ -31,7 +31,7 @@ def prepared(tmp_path_factory, nursery):
     """A folder with small windows, in which a training takes twelve steps."""
     folder = tmp_path_factory.mktemp("prepared")
     tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    merge(tree, yaml.safe_load((ROOT / "overlays/smoke.yaml").read_text()))
+    merge(tree, yaml.safe_load((ROOT / "config/overlays/smoke.yaml").read_text()))
     kept = {"training": {"snapshot_every": 4}, "spectra": {"tracked_every": 4}}
     changes = {"device": "cpu", "model": {"dropout": 0.1}, **kept}
     merge(tree, {**changes, "adam": {"epochs": 12}, "es": {"generations": 12}, "ga": {"generations": 12}})

@@ -9,7 +9,7 @@ import yaml
 from transformer_spectrum.config.load import load_params, read_tree
 
 ROOT = Path(__file__).parents[2]
-SMOKE = ROOT / "overlays/smoke.yaml"
+SMOKE = ROOT / "config/overlays/smoke.yaml"
 TINY = {
     "title": "tiny",
     "optimizers": ["adam"],
@@ -49,7 +49,7 @@ def repository(tmp_path, monkeypatch):
     folder = tmp_path / "repository"
     (folder / "studies").mkdir(parents=True)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (folder / "overlays").symlink_to(ROOT / "overlays")
+    (folder / "config").symlink_to(ROOT / "config")
     (folder / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

@@ -37,7 +37,7 @@ LONG = ("--set", "adam.epochs=60", "--set", "adam.patience=60")
 
 def call(*options, code=0):
     """Calls the command in this process; `code` is the exit code that it has to end with."""
-    arguments = ["sweep", "tiny", "--overlay", "overlays/smoke.yaml", "--out", "out", *FIGURES, *options]
+    arguments = ["sweep", "tiny", "--overlay", "config/overlays/smoke.yaml", "--out", "out", *FIGURES, *options]
     if code == 0:
         return main(arguments)
     with pytest.raises(SystemExit) as ended:

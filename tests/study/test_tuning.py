@@ -197,7 +197,7 @@ def test_the_same_seed_gives_the_same_overlay(folder, monkeypatch, capsys):
 def test_the_overlay_is_one_and_says_how_it_was_found(folder, monkeypatch):
     monkeypatch.chdir(folder)
     command("ga", "--loss", "cauchy", "--trials", "2", "--evaluations", "8")
-    text = (folder / "overlays" / "tuned_ga_cauchy.yaml").read_text()
+    text = (folder / "config/overlays" / "tuned_ga_cauchy.yaml").read_text()
     names = [item.split("=")[0] for item in overrides(yaml.safe_load(text))]
     assert names == ["loss.type", "ga.spread", "ga.mutation_stdev"]
     assert "tune ga --loss cauchy --trials 2 --evaluations 8 --seed 1" in text

@@ -103,7 +103,7 @@ def server(running):
 def prepared(tmp_path):
     """Smoke-sized parameters and their windows in the working folder."""
     tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, values in yaml.safe_load((ROOT / "overlays/smoke.yaml").read_text()).items():
+    for section, values in yaml.safe_load((ROOT / "config/overlays/smoke.yaml").read_text()).items():
         merge(tree, section, values)
     tree["device"] = "cpu"
     params = parse_params(tree)

@@ -193,7 +193,7 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
     monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 0.0)
     root = Path(__file__).parents[2]
     tree = yaml.safe_load((root / "params.yaml").read_text())
-    merge(tree, yaml.safe_load((root / "overlays/smoke.yaml").read_text()))
+    merge(tree, yaml.safe_load((root / "config/overlays/smoke.yaml").read_text()))
     merge(tree, {"device": "cpu", "adam": {"epochs": 30, "patience": 30}})
     params = parse_params(tree)
     draw_synthetic(params, "raw")

@@ -32,7 +32,7 @@ def overrides(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("overlay", help="a YAML file such as overlays/smoke.yaml")
+    command.add_argument("overlay", help="a YAML file such as config/overlays/smoke.yaml")
 
 
 def run(chosen: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The command `schema`: the JSON schema of params.yaml or of configs, as `make schema` keeps them in schema/."""
+"""The command `schema`: the JSON schema of params.yaml or of configs, as `make schema` keeps them in config/schema/."""
 
 from __future__ import annotations
 

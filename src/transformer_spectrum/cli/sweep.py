@@ -33,7 +33,12 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     add("--jobs", type=int, metavar="J", help="trainings at once; as many as there are cores if not given")
     add("--out", type=Path, metavar="FOLDER", help=f"{RESULTS}/GRID if not given")
-    add("--overlay", type=Path, metavar="FILE", help="parameters under those of data sets and losses, as in overlays/")
+    add(
+        "--overlay",
+        type=Path,
+        metavar="FILE",
+        help="parameters under those of data sets and losses, as in config/overlays/",
+    )
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any parameter; may be repeated")
     add("--figures", metavar="LIST", help="metrics to draw, such as stable_rank,ks_alpha, or none; all if not given")
     add("--cell", type=int, metavar="INDEX", help="run one cell of --dry-run's list, for a cluster; writes no tables")

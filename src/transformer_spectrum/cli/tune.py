@@ -87,7 +87,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="tuned_OPTIMIZER_LOSS.yaml if not given, in overlays/ where params.yaml lies",
+        help="tuned_OPTIMIZER_LOSS.yaml if not given, in config/overlays/ where params.yaml lies",
     )
     add_force(command)
 
@@ -107,7 +107,7 @@ def run(chosen: argparse.Namespace) -> None:
     params = settings.params
     seed = params.seed % 2**32 if chosen.seed is None else chosen.seed
     name = f"tuned_{chosen.optimizer}_{params.loss.type}.yaml"
-    out = chosen.out or (Path("overlays") / name if Path("params.yaml").is_file() else Path(name))
+    out = chosen.out or (Path("config/overlays") / name if Path("params.yaml").is_file() else Path(name))
     inputs = [Path("params.yaml"), WINDOWS, *([] if chosen.dataset is None else [Path(chosen.dataset)])]
     check_file("--out", out, inputs=inputs, force=chosen.force)
     told = any(text.startswith("data.") for text in chosen.set) or any(

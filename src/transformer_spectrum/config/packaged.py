@@ -1,6 +1,6 @@
 """The repository's own files that the installed package needs too: params.yaml, the default of every parameter, the
-JSON schemas and the grids of studies/. `setup.py` copies them into the package when it is built; nothing is kept
-twice."""
+JSON schemas and the grids of studies/. The build copies them into the package (see pyproject.toml);
+nothing is kept twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 FILES = {
     "params.yaml": "params.yaml",
-    "params.schema.json": "schema/params.schema.json",
-    "config.schema.json": "schema/config.schema.json",
+    "params.schema.json": "config/schema/params.schema.json",
+    "config.schema.json": "config/schema/config.schema.json",
     "studies/covid.yaml": "studies/covid.yaml",
     "studies/rvr.yaml": "studies/rvr.yaml",
     "studies/synthetic.yaml": "studies/synthetic.yaml",
 }
-"""Name -> path in the repository; setup.py reads it from here."""
+"""Name -> path in the repository."""
 
 
 def packaged(name: str) -> Path:

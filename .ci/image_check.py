@@ -1,4 +1,4 @@
-"""Runs what the Dockerfile says, without Docker: `make image-check`, or `python ci/image_check.py --target pipeline`.
+"""Runs what the Dockerfile says, without Docker: `make image-check`, or `python .ci/image_check.py --target pipeline`.
 
 Every RUN, COPY, ENV, WORKDIR and USER of the chosen stage and of those it builds on is carried out in an empty folder,
 which stands for the image's file system: absolute paths of the image's own (/app, /opt, /build) become paths in it.
@@ -309,7 +309,7 @@ def main() -> None:
     words.add_argument("--target", action="append", choices=TRIED, help="default: all")
     words.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="as for docker build")
     chosen = words.parse_args()
-    with one_line_errors("ci/image_check.py"):
+    with one_line_errors(".ci/image_check.py"):
         arguments = dict(word.split("=", 1) for word in chosen.build_arg)
         check(chosen.file, chosen.target or list(TRIED), arguments)
 
