@@ -91,10 +91,12 @@ def numbers(run: Run) -> Table:
     """Mean absolute error of each window and forecast, data units."""
     table = _named(run)
     truth = table[table["series"] == "truth"].set_index(POINT)["value"].rename("truth")
-    made = table[table["series"].isin(list(run.trainings))].join(truth, on=POINT)
-    errors = (made["value"] - made["truth"]).abs().groupby([made["window"], made["series"]]).mean()
+    forecast = table[table["series"].isin(list(run.trainings))].join(truth, on=POINT)
+    sizes = (forecast["value"] - forecast["truth"]).abs()
+    errors = sizes.groupby([forecast["window"], forecast["series"]]).mean()
     rows = tuple(
-        (window, *(short(errors.get((window, name))) for name in run.trainings)) for window in made["window"].unique()
+        (window, *(short(errors.get((window, name))) for name in run.trainings))
+        for window in forecast["window"].unique()
     )
     header = ("window", *(display_name(name) for name in run.trainings))
     return Table(f"Mean absolute error of the forecasts shown; {run.caption.unit}.", header, rows)

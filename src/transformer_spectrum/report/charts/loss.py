@@ -13,7 +13,9 @@ from transformer_spectrum.vocabulary import display_name
 def chart(run: Run) -> Chart:
     """Training and validation loss."""
     table = run.curves["loss"][["optimizer", "step", "evaluations", "split", "loss"]].copy()
-    best_steps = table["optimizer"].map({name: one.scores["best_step"] for name, one in run.trainings.items()})
+    best_steps = table["optimizer"].map(
+        {name: training.scores["best_step"] for name, training in run.trainings.items()}
+    )
     table["best"] = ((table["split"] == "validation") & (table["step"] == best_steps)).astype(int)
     return Chart(
         "loss",

@@ -31,6 +31,9 @@ def spectrum(
         optimizers: those that have lines; the start is that of the first.
         x, y: position channels.
         tips: what a tooltip says of a point beside optimizer and step, see `tip`.
+
+    >>> spectrum(["readout"], ["adam"], {}, {}, [])["params"][0]["bind"]["options"]
+    ['last', 'tracked']
     """
     place = {"x": x, "y": y, "detail": [{"field": "step"}]}
     inks = {"color": colour(optimizers)}

@@ -67,6 +67,9 @@ def evolution(budget: bool) -> Spec:
 
     Args:
         budget: x counts evaluations, linearly; else steps, on a symmetric log axis.
+
+    >>> evolution(budget=True)["vconcat"][1]["facet"]["column"]["field"]
+    'family_words'
     """
     band = {
         "transform": [
@@ -153,7 +156,11 @@ def evolution(budget: bool) -> Spec:
 
 
 def loss() -> Spec:
-    """Losses against steps and against evaluations; a row an optimizer where there are several revisions."""
+    """Losses against steps and against evaluations; a row an optimizer where there are several revisions.
+
+    >>> len(loss()["vconcat"][2]["hconcat"])
+    2
+    """
 
     def half(x: str, title: str, early: bool, show: bool) -> Spec:
         position = quantitative(x, title, **(EARLY if early else {}))
@@ -196,7 +203,11 @@ def loss() -> Spec:
 
 
 def forecasts() -> Spec:
-    """A panel a window; where there are several revisions a row a window and a column an optimizer."""
+    """A panel a window; where there are several revisions a row a window and a column an optimizer.
+
+    >>> forecasts()["vconcat"][1]["columns"]
+    3
+    """
     own = f"indexof({list(NAMES)!r}, datum.series) < 0"
     methods = f"several && {own} ? {list(NAMES)!r} : [datum.series]"
     line = {
@@ -274,6 +285,9 @@ def live() -> Spec:
 
     Each curve is a file of its own with a column of its own, so DVC adds the columns "filename::field" and, as the
     value, dvc_inferred_y_value.
+
+    >>> live()["vconcat"][1]["facet"]["field"]
+    'panel'
     """
     return template(
         "What the trainings report while they run: a panel a metric, a line an optimizer.",

@@ -11,6 +11,9 @@ def parameters() -> Spec:
     """A row for each parameter whose value is not the same everywhere, a column for each revision.
 
     The page makes a table of HTML from the same data (`usermeta.table`); this is for VS Code and PNG files.
+
+    >>> parameters()["usermeta"]["table"]["value"]
+    '<DVC_METRIC_Y>'
     """
     place = {
         "x": {

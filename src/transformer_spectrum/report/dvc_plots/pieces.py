@@ -68,12 +68,19 @@ def ordered(name: str, order: str, words: str) -> Spec:
 
     A facet of rows and columns has empty panels too, for a family without values of a metric. They know the words
     alone, so nothing but these can sort them; any other order puts them before all and shifts the rest.
+
+    >>> ordered("names", "datum.turn", "datum.name")["calculate"]
+    "format(datum.turn < 0 ? 99 : datum.turn, '02d') + '|' + datum.name"
     """
     return {"calculate": f"format({order} < 0 ? 99 : {order}, '02d') + '|' + {words}", "as": name}
 
 
 def in_order(field: str) -> Spec:
-    """A row or column channel of such words."""
+    """A row or column channel of such words.
+
+    >>> in_order("names")["header"]
+    {'labelExpr': "split(datum.label, '|')[1]"}
+    """
     return {
         "field": field,
         "type": "nominal",
@@ -83,7 +90,11 @@ def in_order(field: str) -> Spec:
 
 
 def colour(**more: Any) -> Spec:
-    """Revisions where there are several, else optimizers."""
+    """Revisions where there are several, else optimizers.
+
+    >>> colour()["scale"]["domain"]
+    {'expr': "several ? revisions.scale.domain : ['Adam', 'ES', 'GA']"}
+    """
     alone = [SHADES[name] for name in NAMES] + list(REVISION_SHADES[len(NAMES) :])
     colours = [
         {"expr": f"several ? ({ink(revision)['expr']}) : ({ink(optimizer)['expr']})"}
@@ -107,12 +118,20 @@ START = {"calculate": "format(datum.initial, '.5g')", "as": "start"}
 
 
 def distinct_starts(*groupby: str) -> Spec:
-    """Counts the nulls among the rows that show the same thing."""
+    """Counts the nulls among the rows that show the same thing.
+
+    >>> distinct_starts("family")["groupby"]
+    ['family']
+    """
     return {"joinaggregate": [{"op": "distinct", "field": "start", "as": "nulls"}], "groupby": list(groupby)}
 
 
 def of_null(shade: Spec) -> Spec:
-    """Grey, for the null of all; where revisions have nulls of their own, the revision's colour."""
+    """Grey, for the null of all; where revisions have nulls of their own, the revision's colour.
+
+    >>> of_null("grey")["value"], of_null("grey")["condition"]["field"]
+    ('grey', 'rev')
+    """
     return {"condition": {"test": OWN_NULLS, **colour(field="rev")}, "value": shade}
 
 
@@ -123,7 +142,11 @@ BROAD = {"strokeWidth": 5, "opacity": 0.45}
 
 
 def dash() -> Spec:
-    """Optimizers, where colours mean revisions; else all lines are solid and the legend is invisible."""
+    """Optimizers, where colours mean revisions; else all lines are solid and the legend is invisible.
+
+    >>> dash()["scale"]["domain"]
+    ['Adam', 'ES', 'GA']
+    """
     visible = {"expr": "several ? 1 : 0"}
     return {
         "field": "method",
@@ -143,18 +166,30 @@ def dash() -> Spec:
 
 
 def quantitative(field: str, title: Any, **scale: Any) -> Spec:
-    """A position channel."""
+    """A position channel.
+
+    >>> quantitative("value", "loss", zero=False)
+    {'field': 'value', 'type': 'quantitative', 'title': 'loss', 'scale': {'zero': False}}
+    """
     return {"field": field, "type": "quantitative", "title": title, "scale": scale}
 
 
 def axis(count: int, **more: Any) -> Spec:
-    """An axis with about so many ticks: 0.2, 20, 2k."""
+    """An axis with about so many ticks: 0.2, 20, 2k.
+
+    >>> axis(4, minExtent=30)["tickCount"]
+    4
+    """
     words = "abs(datum.value) >= 1e3 ? format(datum.value, '~s') : format(datum.value, '~r')"
     return {"tickCount": count, "labelExpr": words, "labelOverlap": "greedy", **more}
 
 
 def tooltip(*fields: str) -> list[Spec]:
-    """Lines of a tooltip."""
+    """Lines of a tooltip.
+
+    >>> tooltip("rev", "last_step")
+    [{'field': 'rev', 'title': 'revision'}, {'field': 'last_step', 'title': 'last step'}]
+    """
     return [
         {"field": field, "title": {"rev": "revision", "method": "optimizer"}.get(field, field.replace("_", " "))}
         for field in fields
@@ -169,6 +204,9 @@ def lines(field: str, words: str, mark: Spec, encoding: Spec | None = None) -> S
         words: with {rev} and {value} in it. The page makes HTML of them, which wraps; see `description`.
         mark: how the text looks.
         encoding: more of it.
+
+    >>> lines("objective", "{rev} minimises {value}", {})["transform"][2]["calculate"]
+    "'' + datum.rev + ' minimises ' + datum.objective + ''"
     """
     columns = {"rev": "rev", "value": field}
     pieces = [f"datum.{columns[piece]}" if i % 2 else repr(piece) for i, piece in enumerate(re.split(r"[{}]", words))]
@@ -222,6 +260,9 @@ def template(
         panels: how page.js fits the panels: "least" and "most" width of one, "gutter" beside it for axes (pixels), and
             for a grid "grid", the column of the data that its columns stand for, and "folded", the facet that takes
             the grid's place where it is too wide.
+
+    >>> template("What it shows.", [], ["step"], [])["data"]["format"]
+    {'parse': {'step': 'number'}}
     """
     return {
         "$schema": SCHEMA,
@@ -243,6 +284,9 @@ def folded() -> Spec:
     """The facet that takes the place of a grid of two fields made by `ordered`: one below the other, in the same order.
 
     The template calculates `folded`, both joined by "|".
+
+    >>> folded()["field"]
+    'folded'
     """
     words = [f"split(split(datum.label, '|')[{2 * i + 1}], '\\n')[0]" for i in range(2)]
     header = {"labelExpr": " + '\\n' + ".join(reversed(words))}

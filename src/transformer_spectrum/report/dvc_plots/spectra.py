@@ -88,7 +88,11 @@ def _steps(**mark: str) -> Spec:
 
 
 def esd() -> Spec:
-    """Empirical spectral densities at the last step on log-log axes, the null behind."""
+    """Empirical spectral densities at the last step on log-log axes, the null behind.
+
+    >>> esd()["vconcat"][1]["facet"]["field"]
+    'panel'
+    """
     x = {**quantitative(X, X_LABEL, **LOG), "axis": FEW}
     y = {**quantitative(Y, Y_LABEL, **LOG), "axis": {**FEW, "minExtent": 38}}
     null = {
@@ -132,6 +136,9 @@ def singular_values() -> Spec:
     """Mean singular values by rank at the last step: over the initial ones of the same rank, or in weight units.
 
     The values themselves are so many times larger than their changes that all curves would lie on each other.
+
+    >>> [param["name"] for param in singular_values()["params"] if "bind" in param]
+    ['view', 'earlier']
     """
     x = {**quantitative(X, X_LABEL), "axis": axis(5)}
     y = {**quantitative("height", None, zero=False), "axis": axis(4, minExtent=38)}
@@ -217,7 +224,11 @@ def _cells(words: str) -> Spec:
 
 
 def heatmap() -> Spec:
-    """Every matrix at every shown step, coloured by its change: a column an optimizer, a row a revision."""
+    """Every matrix at every shown step, coloured by its change: a column an optimizer, a row a revision.
+
+    >>> len(heatmap()["vconcat"])  # the banner, and a block for each metric
+    4
+    """
 
     def block(metric: str) -> Spec:
         words = metric_words(metric)

@@ -67,7 +67,11 @@ class Caption:
         return "   ·   ".join(self.facts())
 
     def facts(self) -> list[str]:
-        """What the line is made of."""
+        """What the line is made of.
+
+        >>> Caption("covid", "cases", "mae", "", "scaled units", 1, False).facts()
+        ['data: covid', 'loss: mae', 'seed: 1']
+        """
         return [f"data: {self.dataset}", f"loss: {self.loss}", f"seed: {self.seed}"]
 
 

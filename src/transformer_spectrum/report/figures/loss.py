@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-TITLE = "What was reached, on which budget"
+TITLE = "Loss"
 STEPS = "step (an epoch of Adam, a generation of ES and GA)"
 EVALUATIONS = "evaluations (forward passes over a batch)"
 EVALUATION_MEANING = "an evaluation is a forward pass over a batch; a backward pass counts as two"
 LINES = "bold: validation; thin: training"
-BEST = "best step, whose weights are scored"
+BEST = "best, whose weights are scored"
 RANGE = 1000.0
 """A largest loss over the smallest beyond which a linear axis shows one of them alone."""
 

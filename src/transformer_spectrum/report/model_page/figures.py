@@ -84,12 +84,20 @@ def by_size(matrices: Sequence[Measured]) -> list[tuple[tuple[int, int], list[Me
 
 # -- along the depth -------------------------------------------------------------------------------------------
 def colour(i: int) -> str:
-    """Class of the i-th line."""
+    """Class of the i-th line.
+
+    >>> colour(0), colour(8)
+    ('c0', 'c1')
+    """
     return f"c{i % COLOURS}"
 
 
 def marker(i: int) -> str:
-    """Its marker: a new pair in every round of the colours, so that grey tells lines apart too."""
+    """Its marker: a new pair in every round of the colours, so that grey tells lines apart too.
+
+    >>> marker(0), marker(7)
+    ('circle', 'up')
+    """
     return MARKERS[(i + i // COLOURS) % len(MARKERS)]
 
 

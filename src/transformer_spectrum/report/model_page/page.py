@@ -135,8 +135,8 @@ def _spectrum_key(examination: Examination) -> list[Key]:
 
 def _spectrum(matrix: Measured, examination: Examination) -> dict[str, Any]:
     """Name, facts and panels of one matrix."""
-    part, values, null = matrix.part, matrix.values, matrix.nulls["ks_alpha"]
-    words = [f"{part.shape[0]}×{part.shape[1]}", family_words(part.family), *([part.note] if part.note else [])]
+    place, values, null = matrix.part, matrix.values, matrix.nulls["ks_alpha"]
+    words = [f"{place.shape[0]}×{place.shape[1]}", family_words(place.family), *([place.note] if place.note else [])]
     if matrix.reasons["ks_alpha"]:
         words.append(f"no alpha: {matrix.reasons['ks_alpha']}")
     else:
@@ -148,7 +148,7 @@ def _spectrum(matrix: Measured, examination: Examination) -> dict[str, Any]:
         )
     if matrix.reasons["mp_spikes"]:
         words.append(f"no bulk: {matrix.reasons['mp_spikes']}")
-    return {"name": part.name, "facts": words, "panels": spectrum_panels(matrix, examination.estimators)}
+    return {"name": place.name, "facts": words, "panels": spectrum_panels(matrix, examination.estimators)}
 
 
 def _settings(examination: Examination) -> list[str]:

@@ -88,6 +88,11 @@ def aligned(
         width: that the lines should keep to; columns.
         words: titles of the columns that go to the left.
         spare: title of the column that is left out first where the table is too wide.
+
+    >>> print(*aligned(("matrix", "alpha"), [("encoder.0.query", "3.5")], 80, ("matrix",), "matrix"), sep="\\n")
+    matrix           alpha
+    ----------------------
+    encoder.0.query    3.5
     """
     columns = [list(column) for column in zip(titles, *rows, strict=True)]
     widths = [max(map(len, column)) for column in columns]
@@ -109,7 +114,11 @@ def aligned(
 
 
 def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
-    """A line for each reason, with the number that stands for it in the cells."""
+    """A line for each reason, with the number that stands for it in the cells.
+
+    >>> footnote_lines({"zero matrix": 1})
+    ['–1: zero matrix']
+    """
     return [f"–{number}: {reason}" for reason, number in footnotes.items()]
 
 
@@ -250,7 +259,11 @@ def _cell(value: Any) -> float | str:
 
 
 def grouped(reasons: Mapping[str, str]) -> str:
-    """ "metric, metric: reason; metric: reason"."""
+    """ "metric, metric: reason; metric: reason".
+
+    >>> grouped({"ks_alpha": "no tail", "stable_rank": "", "ks_tail": "no tail"})
+    'ks_alpha, ks_tail: no tail'
+    """
     groups: dict[str, list[str]] = {}
     for metric, reason in reasons.items():
         if reason:

@@ -77,7 +77,7 @@ def verbatim(name: str) -> Markup:
     Args:
         name: below `report`.
 
-    >>> verbatim("page/base.css").splitlines()[0]
+    >>> str(verbatim("page/base.css")).splitlines()[0]
     '* { box-sizing: border-box; }'
     """
     return Markup((FOLDER / name).read_text(encoding="utf-8"))
@@ -111,5 +111,8 @@ def render(template: str, **values: Any) -> str:
         values: what it is given; text is escaped, `Markup` is not.
     Raises:
         jinja2.UndefinedError: the template asks for a value that is not given.
+
+    >>> "<title>A &amp; B</title>" in render("page/base.html.j2", title="A & B")
+    True
     """
     return _environment().get_template(template).render(**values)

@@ -11,7 +11,7 @@ from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 
 PICTURES: Mapping[str, str] = {
     "overview": "One start: validation loss, stable ranks, singular values",
-    "loss": loss.TITLE,
+    "loss": f"{loss.TITLE} against steps and evaluations",
     "spectra_evolution": f"{evolution.TITLE}, family by family, beside their nulls",
     "esd": f"{esd.TITLE} at the tracked steps",
     "singular_values": f"{singular_values.TITLE} at the tracked steps",
