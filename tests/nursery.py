@@ -26,7 +26,7 @@ import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.
 import transformer_spectrum.data.prepare
 import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run
 import transformer_spectrum.report.run_page.markdown
-import transformer_spectrum.analysis.of_training.details
+import transformer_spectrum.analysis.of_training.long_tables
 import transformer_spectrum.report.pictures.outputs
 import transformer_spectrum.training.train
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from made_up import training, write_run
 
-from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.analysis.of_training import long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.summary import summarize
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.report.charts import evolution as chart_of_evolution
@@ -100,20 +102,20 @@ def one_step(count=1):
 
 
 def tables_of(summaries, forecast):
-    for rows in (
-        tables.spectra_evolution(summaries),
-        tables.heatmap(summaries),
-        tables.singular_values(summaries),
-        tables.esd(summaries),
-        tables.loss(summaries),
-        tables.forecasts(forecast),
-        details.spectra_history(summaries),
-        details.spectra_nulls(summaries),
-        details.spectra_tails(summaries),
+    for table in (
+        plot_tables.spectra_evolution(summaries),
+        plot_tables.heatmap(summaries),
+        plot_tables.singular_values(summaries),
+        plot_tables.esd(summaries),
+        plot_tables.loss(summaries),
+        plot_tables.forecasts(forecast),
+        long_tables.spectra_history(summaries),
+        long_tables.spectra_nulls(summaries),
+        long_tables.spectra_tails(summaries),
     ):
-        for row in rows:
+        for row in cells(table):
             assert all(np.isfinite(value) for value in row if isinstance(value, float)), row
-    json.dumps(tables.headline(summaries), allow_nan=False)
+    json.dumps(headline(summaries), allow_nan=False)
 
 
 def pages_of(summaries, forecast, root):
@@ -208,7 +210,7 @@ def test_a_null_band_is_in_the_picture_as_a_whole(summarized, few_histories):
     summaries = summarized(few_histories)
     figure = evolution.draw(summaries, CAPTION)
     reference, families = summaries["adam"], len(summaries["adam"].families)
-    for row, metric in enumerate(tables.EVOLUTION_METRICS):
+    for row, metric in enumerate(plot_tables.EVOLUTION_METRICS):
         for column, family in enumerate(reference.families):
             low, high = reference.band(metric, family)
             if np.isfinite(low):

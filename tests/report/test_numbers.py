@@ -14,7 +14,10 @@ import pandas as pd
 import pytest
 from matplotlib.patches import StepPatch
 
-from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.analysis.of_training import densities, long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.headline import HEADLINE_METRICS, headline
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.analysis.of_training.smoothing import running_median
 from transformer_spectrum.report.charts import esd, evolution, forecasts, gallery, heatmap, loss, singular_values
 from transformer_spectrum.report.charts import moved as chart_of_moves
 from transformer_spectrum.report.figures import caption
@@ -32,7 +35,7 @@ from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import metrics, nulls, power_law, random_matrix, tail_tests
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.submatrices import farms_alpha
-from transformer_spectrum.study import measurement
+from transformer_spectrum.study import spectra_rows
 from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
 SEED, SHUFFLES, BOOTSTRAP, MIN_TAIL = 0, 4, 5, 8
@@ -160,8 +163,9 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=BOOTSTRAP)
 
 
-def as_dicts(header, rows):
-    return [dict(zip(header, row, strict=True)) for row in rows]
+def as_dicts(header, table):
+    assert tuple(table.columns) == header
+    return [dict(zip(header, row, strict=True)) for row in cells(table)]
 
 
 def near(value, rel=1e-6):
@@ -170,7 +174,7 @@ def near(value, rel=1e-6):
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
 def test_the_history_holds_every_metric_of_every_matrix_at_every_step(truth, summaries):
-    rows = as_dicts(details.SPECTRA_HISTORY, details.spectra_history(summaries))
+    rows = as_dicts(long_tables.SPECTRA_HISTORY, long_tables.spectra_history(summaries))
     assert len(rows) == sum(len(history.steps) for history in truth.histories.values()) * len(truth.names)
     for row in rows:
         m, position = truth.names.index(row["matrix"]), row["step"]  # every step is recorded
@@ -182,7 +186,7 @@ def test_the_history_holds_every_metric_of_every_matrix_at_every_step(truth, sum
 
 
 def test_every_null_is_of_the_step_and_the_matrix_it_stands_beside(truth, summaries):
-    rows = as_dicts(details.SPECTRA_NULLS, details.spectra_nulls(summaries))
+    rows = as_dicts(long_tables.SPECTRA_NULLS, long_tables.spectra_nulls(summaries))
     assert len(rows) == sum(map(len, TRACKED.values())) * len(truth.names) * len(METRICS)
     rounded = {"rel": 2e-4}  # the tables are of entries in float64, the histories of values in float32
     for row in rows:
@@ -199,7 +203,7 @@ def test_every_null_is_of_the_step_and_the_matrix_it_stands_beside(truth, summar
 
 
 def test_the_tests_of_a_tail_are_of_the_step_they_stand_at(truth, summaries):
-    rows = as_dicts(details.SPECTRA_TAILS, details.spectra_tails(summaries))
+    rows = as_dicts(long_tables.SPECTRA_TAILS, long_tables.spectra_tails(summaries))
     assert len(rows) == 3 * 2 * len(truth.names)
     p_values = {}
     for row in rows:
@@ -238,7 +242,7 @@ def test_the_tests_of_a_tail_are_of_the_step_they_stand_at(truth, summaries):
 
 
 def test_the_evolution_holds_family_means_beside_their_null(truth, summaries):
-    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == set(range(18))
     for row in rows:
         optimizer, family, metric = row["optimizer"], row["family"], row["metric"]
@@ -250,7 +254,7 @@ def test_the_evolution_holds_family_means_beside_their_null(truth, summaries):
 
 
 def test_the_headline_numbers_are_means_of_the_last_step_and_z_is_their_change_in_nulls(truth, summaries):
-    tree = tables.headline(summaries)
+    tree = headline(summaries)
     for optimizer in ("initial", *TRACKED):
         name, position = (truth.first, 0) if optimizer == "initial" else (optimizer, TRACKED[optimizer][-1])
         for family, members in truth.families.items():
@@ -261,11 +265,11 @@ def test_the_headline_numbers_are_means_of_the_last_step_and_z_is_their_change_i
             assert numbers.pop("ks_alpha_z") == pytest.approx(change / sd, rel=1e-4, abs=1e-9)
             expected = {metric: near(truth.mean(name, position, family, metric), rel=1e-5) for metric in numbers}
             assert numbers == expected
-            assert set(numbers) == {*tables.HEADLINE_METRICS, "ks_distance", "ks_tail"}
+            assert set(numbers) == {*HEADLINE_METRICS, "ks_distance", "ks_tail"}
 
 
 def test_the_heat_map_holds_every_matrix_and_its_change(truth, summaries):
-    for row in as_dicts(tables.HEATMAP, tables.heatmap(summaries)):
+    for row in as_dicts(plot_tables.HEATMAP, plot_tables.heatmap(summaries)):
         value, start = (truth.of_history[row["optimizer"]][p][row["row"]][row["metric"]] for p in (row["step"], 0))
         assert row["matrix"] == truth.names[row["row"]]
         assert row["value"] == near(value)
@@ -273,7 +277,7 @@ def test_the_heat_map_holds_every_matrix_and_its_change(truth, summaries):
 
 
 def test_singular_values_are_means_by_rank(truth, summaries):
-    for row in as_dicts(tables.SINGULAR_VALUES, tables.singular_values(summaries)):
+    for row in as_dicts(plot_tables.SINGULAR_VALUES, plot_tables.singular_values(summaries)):
         history, members = truth.histories[row["optimizer"]], truth.families[row["family"]]
         for column, position in (("value", row["step"]), ("initial", 0)):
             values = [float(history.singular_values[position, m, row["rank"] - 1]) for m in members]
@@ -282,12 +286,12 @@ def test_singular_values_are_means_by_rank(truth, summaries):
 
 def test_a_density_is_the_share_of_all_eigenvalues_in_a_bin_over_its_width():
     eigenvalues, edges = np.array([0.0, 0.5, 1.0, 1.5, 3.0, 3.5, 3.9, 10.0]), np.array([1.0, 2.0, 4.0])
-    assert tables.density(eigenvalues, edges).tolist() == [2 / 8 / 1, 3 / 8 / 2]
-    assert tables.density(np.empty(0), edges).tolist() == [0.0, 0.0]
+    assert densities.density(eigenvalues, edges).tolist() == [2 / 8 / 1, 3 / 8 / 2]
+    assert densities.density(np.empty(0), edges).tolist() == [0.0, 0.0]
 
 
 def test_the_densities_of_a_family_hold_each_eigenvalue_once(truth, summaries):
-    rows = as_dicts(tables.ESD, tables.esd(summaries))
+    rows = as_dicts(plot_tables.ESD, plot_tables.esd(summaries))
     assert {(row["optimizer"], row["step"]) for row in rows} == {(n, p) for n, steps in TRACKED.items() for p in steps}
     for family in truth.families:
         edges = truth.edges(family)
@@ -314,7 +318,7 @@ def test_the_densities_of_a_family_hold_each_eigenvalue_once(truth, summaries):
 
 def test_losses_are_those_of_the_history(truth, summaries):
     found = {}
-    for row in as_dicts(tables.LOSS, tables.loss(summaries, "mse")):
+    for row in as_dicts(plot_tables.LOSS, plot_tables.loss(summaries, "mse")):
         found[row["optimizer"], row["split"], row["step"]] = row["loss"]
         assert row["evaluations"] == truth.histories[row["optimizer"]].evaluations[row["step"]]
     expected = {}
@@ -328,7 +332,10 @@ def test_losses_are_those_of_the_history(truth, summaries):
 def test_the_families_of_a_study_stand_beside_shuffles_of_their_own_step(truth, few_histories, summarized):
     summary = summarized({"adam": few_histories["adam"]}, bootstrap=0)["adam"]
     cell = SimpleNamespace(optimizer="adam", key=("study", "data", "mse", "adam", SEED))
-    rows = as_dicts(measurement.FAMILY_COLUMNS, measurement.family_rows(cell, summary, standin=False))
+    rows = [
+        dict(zip(spectra_rows.FAMILY_COLUMNS, row, strict=True))
+        for row in spectra_rows.family_rows(cell, summary, standin=False)
+    ]
     assert len(rows) == len(TRACKED["adam"]) * len(truth.families) * len(METRICS)
     for row in rows:
         members, metric, step = truth.families[row["family"]], row["metric"], row["step"]
@@ -341,14 +348,16 @@ def test_the_families_of_a_study_stand_beside_shuffles_of_their_own_step(truth, 
         assert row["null_sd"] == pytest.approx(start_sd, rel=1e-5, abs=1e-8 * max(1, abs(start)))
         assert (row["matrices"], row["last"]) == (len(members), int(step == 12))
     # And by matrix each column is the one that it is named after.
-    long = as_dicts(details.SPECTRA_NULLS, details.spectra_nulls({"adam": summary}))
-    short = as_dicts(measurement.COLUMNS, measurement.matrix_rows(cell, summary, standin=True))
-    for one, other in zip(short, long, strict=True):
-        assert one["standin"] == 1
-        assert [one[name] for name in measurement.PLACE] == [other[name] for name in measurement.PLACE]
-        assert (one["value"], one["reason"]) == (other["value"], other["reason"])
-        assert (one["null"], one["null_sd"]) == (other["initial"], other["initial_sd"])
-        assert (one["shuffled"], one["shuffled_sd"]) == (other["shuffled_mean"], other["shuffled_sd"])
+    long = as_dicts(long_tables.SPECTRA_NULLS, long_tables.spectra_nulls({"adam": summary}))
+    rows = list(spectra_rows.matrix_rows(cell, summary, standin=True))
+    for row, expected in zip(rows, long, strict=True):
+        written = dict(zip(spectra_rows.COLUMNS, row, strict=True))
+        assert written["standin"] == 1
+        assert [written[name] for name in spectra_rows.PLACE] == [expected[name] for name in spectra_rows.PLACE]
+        assert written["reason"] == expected["reason"]
+        for name, column in spectra_rows.VALUES.items():
+            number = expected[column]
+            assert written[name] == (f"{number:.9g}" if isinstance(number, float) else number)
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -356,7 +365,7 @@ def short(value):
     return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
-METRIC_NAMED = {metric_words(metric): metric for metric in tables.EVOLUTION_METRICS}
+METRIC_NAMED = {metric_words(metric): metric for metric in plot_tables.EVOLUTION_METRICS}
 
 
 def family_of(words_of_family, truth):
@@ -373,7 +382,7 @@ def moved(truth, optimizer, family, metric):
 
 def test_the_changes_on_the_page_are_those_of_the_histories(run, truth):
     rows = chart_of_moves.numbers(run).rows
-    assert len(rows) == len(tables.EVOLUTION_METRICS) * len(truth.families) * 3
+    assert len(rows) == len(plot_tables.EVOLUTION_METRICS) * len(truth.families) * 3
     names = {display_name(name): name for name in TRACKED}
     for metric, family, optimizer, *shown in rows:
         expected = moved(truth, names[optimizer], family_of(family, truth), METRIC_NAMED[metric])
@@ -440,7 +449,7 @@ def test_the_matrices_that_changed_most_are_ranked_by_size_at_the_last_step(run,
 def test_the_colours_of_the_heat_map_end_where_one_change_in_a_hundred_is_larger(run, truth):
     spec = next(one for one in gallery.charts(run) if one.name == "layers").spec
     (limits,) = (param["value"] for param in spec["params"] if param["name"] == "limits")
-    assert set(limits) == set(tables.HEAT_METRICS)
+    assert set(limits) == set(plot_tables.HEAT_METRICS)
     for metric, limit in limits.items():
         sizes = []
         for steps in truth.of_history.values():
@@ -483,11 +492,11 @@ def test_the_table_of_results_holds_both_ends_and_compares_with_persistence(run,
 
 
 def test_the_tables_of_ranks_and_tails_are_means_of_the_last_step(run, truth):
-    for family, initial, *cells in page_tables.shifts(run).rows:
+    for family, initial, *ends_of in page_tables.shifts(run).rows:
         family = family_of(family, truth)
         assert initial == number(truth.mean(truth.first, 0, family, "stable_rank"), 2)
         ends = [moved(truth, optimizer, family, "stable_rank") for optimizer in TRACKED]
-        assert cells == [cell for _, last, _, z in ends for cell in (number(last, 2), signed(z))]
+        assert ends_of == [cell for _, last, _, z in ends for cell in (number(last, 2), signed(z))]
     names = {display_name(name): name for name in TRACKED}
     table = page_tables.tails(run)
     assert len(table.rows) == 3 * len(truth.families)
@@ -567,9 +576,9 @@ def test_the_bold_line_of_alpha_is_its_median_over_a_tenth_of_the_steps():
         values = generator.normal(size=steps)
         width = 2 * (steps // 20) + 1
         expected = pd.Series(values).rolling(width, center=True, min_periods=1).median().to_numpy()
-        np.testing.assert_allclose(picture_of_evolution._running_median(values), expected)
+        np.testing.assert_allclose(running_median(values), expected)
     gaps = np.array([np.nan] * 9 + [1.0, 5.0, 2.0] + [np.nan] * 30)
-    medians = picture_of_evolution._running_median(gaps)
+    medians = running_median(gaps)
     expected = pd.Series(gaps).rolling(5, center=True, min_periods=1).median().to_numpy()
     np.testing.assert_allclose(medians, expected)
 
@@ -577,7 +586,7 @@ def test_the_bold_line_of_alpha_is_its_median_over_a_tenth_of_the_steps():
 def test_the_drawn_curves_are_family_means_and_their_null_is_that_of_the_start(truth, summaries):
     figure = picture_of_evolution.draw(summaries, CAPTION)
     panels = iter(figure.axes)
-    for metric in tables.EVOLUTION_METRICS:
+    for metric in plot_tables.EVOLUTION_METRICS:
         for family, members in truth.families.items():
             axes = next(panels)
             lines = [line for line in axes.lines if len(line.get_ydata()) > 2]
@@ -595,7 +604,7 @@ def test_the_drawn_curves_are_family_means_and_their_null_is_that_of_the_start(t
 def test_the_drawn_heat_map_ends_where_one_change_in_a_hundred_is_larger(truth, summaries):
     figure = picture_of_changes.draw(summaries, CAPTION)
     meshes = [axes.collections[0] for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    for row, metric in enumerate(tables.HEAT_METRICS):
+    for row, metric in enumerate(plot_tables.HEAT_METRICS):
         changes = [
             np.array([[100 * (step[m][metric] / steps[0][m][metric] - 1) for step in steps] for m in truth.shapes])
             for steps in truth.of_history.values()

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ import vl_convert
 import yaml
 
 from transformer_spectrum import vocabulary
-from transformer_spectrum.analysis.of_training import tables
 from transformer_spectrum.report import charts
 from transformer_spectrum.report.charts import gallery
 from transformer_spectrum.report.dvc_plots.__main__ import contents
@@ -31,7 +31,8 @@ from transformer_spectrum.report.pictures import heatmap as picture_of_changes
 from transformer_spectrum.report.pictures import loss as picture_of_losses
 from transformer_spectrum.report.pictures import singular_values as picture_of_singular_values
 from transformer_spectrum.report.run_page.page import page
-from transformer_spectrum.spectra.analysis import FAMILIES, METRICS
+from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.weights.matrices.families import BLOCKS
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_metrics_have_the_same_label_and_unit_in_picture_page_and_dvc_plots(draw
     figure = picture_of_evolution.draw(summaries, run.caption)
     drawn = [axes.get_ylabel().split("\n") for axes in figure.axes if axes.get_ylabel()]
     labels = value_of(drawings["evolution"], "labels")
-    for lines, metric in zip(drawn, tables.EVOLUTION_METRICS, strict=True):
+    for lines, metric in zip(drawn, vocabulary.EVOLUTION_METRICS, strict=True):
         name = vocabulary.metric_words(metric)
         assert lines[0].startswith(name)
         assert labels[metric].startswith(name)
@@ -85,7 +86,7 @@ def test_metrics_have_the_same_label_and_unit_in_picture_page_and_dvc_plots(draw
 
 
 def test_families_have_the_same_words_in_python_and_in_vega():
-    labels = [*FAMILIES, "feed_forward_32x16", "encoder_gates_16x4", "attention_output", "other"]
+    labels = [*BLOCKS, "feed_forward_32x16", "encoder_gates_16x4", "attention_output", "other"]
     spec = {
         "data": {"values": [{"family": label} for label in labels]},
         "transform": [{"calculate": vocabulary.family_expression("datum.family"), "as": "words"}],
@@ -123,7 +124,7 @@ def test_optimizers_have_the_same_colours_in_picture_page_and_dvc_plots(summarie
 def test_colours_of_the_heat_map_end_at_the_same_change_in_picture_and_page(drawings, summaries, run):
     figure = picture_of_changes.draw(summaries, run.caption)
     ends = {}
-    for row, metric in enumerate(tables.HEAT_METRICS):
+    for row, metric in enumerate(vocabulary.HEAT_METRICS):
         meshes = [axes.collections[0] for axes in figure.axes if axes.get_label() != "<colorbar>"]
         (ends[metric],) = {mesh.get_clim()[1] for mesh in meshes[3 * row : 3 * row + 3]}
     assert value_of(drawings["layers"], "limits") == ends
@@ -141,11 +142,10 @@ def test_curves_of_singular_values_end_at_the_same_rank_in_picture_page_and_dvc_
     rows = list(csv.DictReader(io.StringIO(charts.singular_values.chart(page_run).data)))
     assert {float(row["value"]) for row in rows} == set(values[visible])
 
-    class Made:
-        def mean_singular_values(self, family, position):
-            return values if position else np.ones(len(values))
-
-    drawn = picture_of_singular_values.singular_value_ratios(Made(), "readout", 1)
+    summary = SimpleNamespace(
+        mean_singular_values=lambda family, position: values, singular_value_ratios=lambda family, position: values
+    )
+    drawn = picture_of_singular_values.singular_value_ratios(summary, "readout", 1)
     assert np.isfinite(drawn).tolist() == visible.tolist()
     (rule,) = {text for text in everything(templates["singular_values"], "filter") if "largest" in str(text)}
     assert rule.endswith(f">= datum.largest / {singular_values.DEPTH}")

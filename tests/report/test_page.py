@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.report.charts.gallery import charts
 from transformer_spectrum.report.page.html import Table
@@ -65,7 +65,7 @@ def test_the_same_run_gives_the_same_bytes(run, text):
 def test_the_page_is_small_enough_to_send_also_at_the_most_rows_that_the_tables_have(text, run):
     growing = [one for one in charts(run) if one.name != "moved"]  # that has a row for each family
     longest = [max(map(len, one.data.splitlines())) + 2 for one in growing]
-    assert len(text.encode()) + tables.ROWS_AT_MOST * sum(longest) < MOST
+    assert len(text.encode()) + plot_tables.ROWS_AT_MOST * sum(longest) < MOST
 
 
 def test_the_page_asks_for_nothing(outline, text):

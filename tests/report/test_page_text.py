@@ -221,8 +221,7 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
     assert len(rows) == len(table.rows)
     checked = 0
     for name, one in run.trainings.items():
-        rows_of = run.tails.to_dict("records")
-        mine = [row for row in rows_of if (row["optimizer"], row["step"]) == (name, one.last_step)]
+        mine = [row for row in run.tails.to_dict("records") if (row["optimizer"], row["step"]) == (name, one.last_step)]
         for kind in {(row["family"], *sorted((int(row["rows"]), int(row["columns"])))) for row in mine}:
             alphas = [
                 float(row["ks_alpha"])

@@ -9,9 +9,9 @@ import yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
+from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.report.dvc_plots.__main__ import contents
-from transformer_spectrum.report.dvc_plots.pieces import FAMILIES
 from transformer_spectrum.report.page import vega
 from transformer_spectrum.vocabulary import (
     EVOLUTION_METRICS,
@@ -21,15 +21,16 @@ from transformer_spectrum.vocabulary import (
     family_words,
     metric_words,
 )
+from transformer_spectrum.weights.matrices.families import BLOCKS
 
 TEMPLATES = {
-    "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
-    "evolution_by_budget": ("evaluations", "value", tables.SPECTRA_EVOLUTION),
-    "heatmap": ("step", "change", tables.HEATMAP),
-    "singular_values": ("rank", "value", tables.SINGULAR_VALUES),
-    "esd": ("eigenvalue", "density", tables.ESD),
-    "loss": ("step", "loss", tables.LOSS),
-    "forecasts": ("time", "value", tables.FORECASTS),
+    "evolution": ("step", "value", plot_tables.SPECTRA_EVOLUTION),
+    "evolution_by_budget": ("evaluations", "value", plot_tables.SPECTRA_EVOLUTION),
+    "heatmap": ("step", "change", plot_tables.HEATMAP),
+    "singular_values": ("rank", "value", plot_tables.SINGULAR_VALUES),
+    "esd": ("eigenvalue", "density", plot_tables.ESD),
+    "loss": ("step", "loss", plot_tables.LOSS),
+    "forecasts": ("time", "value", plot_tables.FORECASTS),
     "live": ("step", "dvc_inferred_y_value", ("step", "dvc_inferred_y_value", "filename::field")),
     "parameters": ("parameter", "value", ("parameter", "value")),
 }
@@ -43,15 +44,15 @@ LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_SHADES] for i i
 @pytest.fixture(scope="module")
 def rows(histories, summarized, forecast):
     summaries = summarized(histories)
-    evolution = list(tables.spectra_evolution(summaries))
+    evolution = list(cells(plot_tables.spectra_evolution(summaries)))
     return {
         "evolution": evolution,
         "evolution_by_budget": evolution,
-        "heatmap": list(tables.heatmap(summaries)),
-        "singular_values": list(tables.singular_values(summaries)),
-        "esd": list(tables.esd(summaries)),
-        "loss": list(tables.loss(summaries, "sgt, nats")),
-        "forecasts": list(tables.forecasts(forecast)),
+        "heatmap": list(cells(plot_tables.heatmap(summaries))),
+        "singular_values": list(cells(plot_tables.singular_values(summaries))),
+        "esd": list(cells(plot_tables.esd(summaries))),
+        "loss": list(cells(plot_tables.loss(summaries, "sgt, nats"))),
+        "forecasts": list(cells(plot_tables.forecasts(forecast))),
         "live": [
             (step, value / (step + 1), f"{name}/plots/metrics/{metric}.tsv::{metric}")
             for name in NAMES
@@ -122,7 +123,7 @@ def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_
     assert {name for files in live for name in files} == written - axes
     for files in live:
         rows = sum(len((pytestconfig.rootpath / name).read_text().splitlines()) - 1 for name in files)
-        assert 0 < rows <= tables.ROWS_AT_MOST
+        assert 0 < rows <= plot_tables.ROWS_AT_MOST
 
 
 def test_no_revision_has_the_colour_of_an_optimizer():
@@ -134,7 +135,7 @@ def test_a_template_is_filled_and_names_only_columns_that_exist(name, rows, pyte
     spec = renderer(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots", ("A", "B")).get_filled_template()
     assert "DVC_METRIC" not in json.dumps(spec)
     assert len(spec["data"]["values"]) == 2 * len(rows[name])
-    assert len(rows[name]) <= tables.ROWS_AT_MOST
+    assert len(rows[name]) <= plot_tables.ROWS_AT_MOST
     made = {name for names in entries(spec, "as") for name in (names if isinstance(names, list) else [names])}
     known = {*TEMPLATES[name][2], "rev", "standin", *made}
     assert {field for field in entries(spec, "field") if isinstance(field, str)} <= known
@@ -208,14 +209,14 @@ PANELS = """
 
 
 def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(page, rows, monkeypatch):
-    family, metric = (tables.SPECTRA_EVOLUTION.index(name) for name in ("family", "metric"))
+    family, metric = (plot_tables.SPECTRA_EVOLUTION.index(name) for name in ("family", "metric"))
     lacking = {("encoder_self_attention", "spectral_norm"), ("readout", "ks_alpha"), ("embedding", "stable_rank")}
     kept = [row for row in rows["evolution"] if (row[family], row[metric]) not in lacking]
     monkeypatch.setitem(rows, "evolution", kept)
-    words = {name: family_words(name) for name in FAMILIES}
+    words = {name: family_words(name) for name in BLOCKS}
     titles = {name: metric_words(name) for name in EVOLUTION_METRICS}
     expected = {(words[row[family]], titles[row[metric]]) for row in kept}
-    columns = [words[name] for name in FAMILIES if words[name] in {column for column, _ in expected}]
+    columns = [words[name] for name in BLOCKS if words[name] in {column for column, _ in expected}]
     with page(["A"], names=["evolution"]) as shown:
         found = shown.driver.evaluate(PANELS, [columns, list(titles.values())])
     assert {tuple(panel) for panel in found} == expected

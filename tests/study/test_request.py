@@ -59,7 +59,7 @@ def cell(write_grid, base):
     [
         (("data.fetch.raw", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
         (("training.train",), EVERY_TRAINING, {"data.series.series", "spectra.metrics"}),  # the bar shows a metric
-        (("study.measurement",), (*code.SPECTRA, "study/measurement.py"), set()),
+        (("study.spectra_rows",), (*code.SPECTRA, "study/spectra_rows.py"), set()),
     ],
 )
 def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, sources, harmless):

@@ -26,10 +26,14 @@ from transformer_spectrum.training.journal import Journal, Row
 from transformer_spectrum.training.loop import Budget, fit
 from transformer_spectrum.training.resume import Checkpoint, difference
 from transformer_spectrum.training.train import fingerprint
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 LAYOUT = Layout(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)))
-MATRICES = [MatrixSpec("first", "up", "0.weight", None, (4, 3)), MatrixSpec("second", "down", "1.weight", None, (2, 4))]
+MATRICES = [
+    Matrix("first", Family("up"), "0.weight", (4, 3)),
+    Matrix("second", Family("down"), "1.weight", (2, 4)),
+]
 WEIGHTS = torch.linspace(-1, 1, LAYOUT.size)
 STEPS = 9
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transformer_spectrum.analysis.loading import Run, Trained
+from transformer_spectrum.analysis.loading import Trained, TrainingRun
 from transformer_spectrum.analysis.measurement import Measurement, of_examination
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra import analysis
@@ -47,15 +47,15 @@ def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
 
     if isinstance(of, str | os.PathLike):
         from transformer_spectrum.analysis.loading import load
-        from transformer_spectrum.analysis.opened import examined, opened
+        from transformer_spectrum.analysis.paths import examined, opened
 
         source = opened(of)
         if isinstance(source, Path):
             examination = examined(source, Estimators(), 0, 0)
-            return {matrix.part.name: matrix.singular_values for matrix in examination.matrices}
-        of = load(Path(of)) if isinstance(source, Run) else source
+            return {matrix.matrix.name: matrix.singular_values for matrix in examination.matrices}
+        of = load(Path(of)) if isinstance(source, TrainingRun) else source
     if holds_matrices(of):
-        return {matrix.name: matrix.singular_values for matrix in matrices_of(of).matrices}
+        return {decomposed.matrix.name: decomposed.singular_values for decomposed in matrices_of(of).matrices}
     return spectra(numbers(of, "the matrix"), "the matrix")
 
 
@@ -94,19 +94,19 @@ def analyze(
     if seed < 0:
         raise InputError(f"seed = {seed}: must be >= 0")
     if isinstance(of, str | os.PathLike):
-        from transformer_spectrum.analysis.opened import examined, opened
+        from transformer_spectrum.analysis.paths import examined, opened
 
         place, of = of, opened(of)
         if isinstance(of, Path):
             _refuse_shapes(shapes, f"{of}")
             return of_examination(examined(of, estimators or Estimators(), shuffles, seed))
-        if shuffles and isinstance(of, Run):
+        if shuffles and isinstance(of, TrainingRun):
             raise InputError(
                 f"shuffles = {shuffles} with {place}: the record of a training has singular values and no entries to "
                 f'shuffle; transformer_spectrum.load("{place}") gives the model of its best weights, which has'
             )
-    if shuffles and (shapes is not None or isinstance(of, Run | History)):
-        given = "a training's record" if isinstance(of, Run | History) else "singular values"
+    if shuffles and (shapes is not None or isinstance(of, TrainingRun | History)):
+        given = "a training's record" if isinstance(of, TrainingRun | History) else "singular values"
         raise InputError(
             f"shuffles = {shuffles} with {given}: only entries can be shuffled; give the matrix or the model"
         )
@@ -140,7 +140,7 @@ def _refuse_shapes(shapes: Any, owner: str) -> None:
 
 
 def _own_estimators(of: Any) -> Estimators:
-    if not isinstance(of, Run | Trained):
+    if not isinstance(of, TrainingRun | Trained):
         return Estimators()
     from transformer_spectrum.analysis.of_training.summary import estimators_of
 
@@ -152,7 +152,7 @@ def _spectra_of(of: Any, shapes: Any, shuffles: int, seed: int) -> tuple[np.ndar
     from transformer_spectrum.analysis.extraction import holds_matrices
     from transformer_spectrum.weights.matrices.entries import numbers
 
-    if isinstance(of, Run):
+    if isinstance(of, TrainingRun):
         of = of.history
     if isinstance(of, History) or holds_matrices(of):
         _refuse_shapes(shapes, f"a {type(of).__name__}")
@@ -219,14 +219,14 @@ def _of_matrices(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[st
 
     extraction = matrices_of(of, _draw(shuffles, seed))
     matrices = extraction.matrices
-    shapes = np.array([matrix.shape for matrix in matrices])
+    shapes = np.array([decomposed.matrix.shape for decomposed in matrices])
     values = np.full((1, len(matrices), shapes.min(axis=1).max()), np.nan)
-    for i, matrix in enumerate(matrices):
-        values[0, i, : shapes[i].min()] = matrix.singular_values
-    names, families, notes = (
-        np.array([getattr(matrix, name) for matrix in matrices]) for name in ("name", "family", "note")
-    )
+    for i, decomposed in enumerate(matrices):
+        values[0, i, : shapes[i].min()] = decomposed.singular_values
+    names = np.array([decomposed.matrix.name for decomposed in matrices])
+    families = np.array([decomposed.matrix.family.label for decomposed in matrices])
+    notes = np.array([decomposed.matrix.note for decomposed in matrices])
     about = {"names": names, "families": families, "shapes": shapes, "notes": notes}
     beside = {"left_out": extraction.left_out, "remarks": tuple(extraction.remarks)}
     what = {"steps": np.zeros(1, dtype=int), **about, **beside}
-    return values, what, [matrix.shuffled for matrix in matrices]
+    return values, what, [decomposed.shuffled for decomposed in matrices]

@@ -52,7 +52,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What a training recorded.
 
     Attributes:
@@ -69,7 +69,7 @@ class Run:
 
     def __repr__(self) -> str:
         scored = "with" if self.scores is not None else "without"
-        return f"Run({_told(self.params, self.provenance)}: {self.history!r}, {scored} scores)"
+        return f"TrainingRun({_told(self.params, self.provenance)}: {self.history!r}, {scored} scores)"
 
 
 def _told(params: Params, provenance: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     return Trained(model.eval(), params, provenance, file.path)
 
 
-def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
+def load_run(models: str | Path, metrics: str | Path | None = None) -> TrainingRun:
     """The record of a training.
 
     Args:
@@ -148,13 +148,13 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
     provenance = read_json(models / "run.json")
     provenance |= {name: header[name] for name in ("parameters_added_since",) if name in header}
     if metrics is None:
-        return Run(History.load(models / "history.npz"), params, provenance)
+        return TrainingRun(History.load(models / "history.npz"), params, provenance)
     metrics = Path(metrics)
     history = History.load(models / "history.npz", metrics / "plots/metrics/seconds.tsv")
     scores = read_json(metrics / "scores.json")
     if (scores["optimizer"], scores["best_step"]) != (provenance["optimizer"], history.best_step):
         raise InputError(f"{metrics / 'scores.json'}: of another training than {models}")
-    return Run(history, params, provenance, scores)
+    return TrainingRun(history, params, provenance, scores)
 
 
 def only_training(path: Path) -> Path:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.report.figures.caption import Caption, caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.runtime.files import read_table as read_parquet
 from transformer_spectrum.vocabulary import NAMES
 
 OPTIMIZERS = tuple(NAMES)  # fixed: what an earlier run left behind must not come in
@@ -30,11 +32,8 @@ TEXT = (
     "split",
     "objective",
     "standin",
-    "bounds",
-    "missing",
 )
 """Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
-CURVE = ["optimizer", "family", "metric"]
 
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
@@ -82,43 +81,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """One metric of one family under one optimizer: its mean at the initial weights and at the last step.
-
-    Attributes:
-        low, high: the null, mean -+ 2 standard deviations over shuffles of the initial matrices; None without one.
-    """
-
-    optimizer: str
-    family: str
-    metric: str
-    initial: float
-    last: float
-    low: float | None
-    high: float | None
-
-    @property
-    def z(self) -> float | None:
-        """Change in standard deviations of the null; None where the null has none.
-
-        >>> Shift("adam", "feed_forward", "stable_rank", 20.0, 17.0, 19.0, 21.0).z
-        -6.0
-        """
-        if self.low is None or self.high is None or self.high <= self.low:
-            return None
-        return 4.0 * (self.last - self.initial) / (self.high - self.low)
-
-    @property
-    def percent(self) -> float | None:
-        """Change in percent of the initial value; None where that is 0.
-
-        >>> Shift("adam", "feed_forward", "stable_rank", 20.0, 17.0, None, None).percent
-        -15.0
-        """
-        return 100.0 * (self.last - self.initial) / abs(self.initial) if self.initial else None
-
-
-@dataclass(frozen=True)
 class Run:
     """One run of the pipeline.
 
@@ -126,7 +88,7 @@ class Run:
         trainings: optimizer -> its training.
         shifts: every metric that has a value at both ends.
         curves: name -> plots/<name>.csv.
-        tails: metrics/spectra_tails.csv: power laws at the first and the last step.
+        tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
         spectra: metrics/spectra.json.
         data: metrics/data.json.
         provenance: data/processed/provenance.json.
@@ -180,9 +142,9 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         params=params,
         caption=caption_of(params, bool(provenance["standin"])),
         trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
-        shifts=tuple(_shifts(curves["spectra_evolution"])),
+        shifts=shifts(curves["spectra_evolution"]),
         curves=curves,
-        tails=read_table(root / "metrics/spectra_tails.csv", may_be_empty=True),
+        tails=read_parquet(root / "metrics/spectra_tails.parquet"),
         spectra=read_json(root / "metrics/spectra.json"),
         data=read_json(root / "metrics/data.json"),
         provenance=provenance,
@@ -251,11 +213,3 @@ def _curve(folder: Path, name: str) -> dict[int, float]:
     """A scalar of every step, as DVCLive has written it."""
     table = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
     return dict(zip(table["step"].tolist(), table[name].tolist(), strict=True))
-
-
-def _shifts(evolution: pd.DataFrame) -> Iterator[Shift]:
-    """The last row of each curve, which carries the initial value and the null."""
-    ends = evolution.drop_duplicates(CURVE, keep="last").dropna(subset=["initial"])
-    for row in ends.itertuples(index=False):
-        low, high = (None if pd.isna(bound) else bound for bound in (row.null_low, row.null_high))
-        yield Shift(row.optimizer, row.family, row.metric, row.initial, row.value, low, high)

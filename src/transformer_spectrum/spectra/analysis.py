@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float64, Int, UInt8
 
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
+from transformer_spectrum.weights.matrices.shapes import by_shape
 
 METRICS = (
     "spectral_entropy",
@@ -36,16 +38,6 @@ METRICS = (
     "mp_spikes",
     "mp_soft_rank",
     "mp_distance",
-)
-FAMILIES = (
-    "encoder_self_attention",
-    "decoder_self_attention",
-    "decoder_cross_attention",
-    "feed_forward",
-    "encoder_gates",
-    "decoder_gates",
-    "embedding",
-    "readout",
 )
 
 COMPUTED = ""
@@ -100,8 +92,8 @@ class Analysis:
         codes: metric name -> (S, M) positions in REASONS, 0 where the value was computed.
     """
 
-    values: Mapping[str, np.ndarray]
-    codes: Mapping[str, np.ndarray]
+    values: Mapping[str, Float64[np.ndarray, "steps matrices"]]
+    codes: Mapping[str, UInt8[np.ndarray, "steps matrices"]]
 
     def reason(self, metric: str, step: int, matrix: int) -> str:
         """Why the metric has no value at this position, or empty text."""
@@ -115,7 +107,7 @@ class Analysis:
                 named.setdefault(REASONS[codes[step, matrix]], []).append(metric)
         return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in named.items())
 
-    def class_mean(self, metric: str, members: np.ndarray) -> np.ndarray:
+    def class_mean(self, metric: str, members: Int[np.ndarray, " members"]) -> Float64[np.ndarray, " steps"]:
         """(S,) mean over those of the matrices that have a value; NaN where none has: see `class_reason`."""
         values = self.values[metric][:, members]
         computed = ~np.isnan(values)
@@ -123,43 +115,22 @@ class Analysis:
         total = np.where(computed, values, 0.0).sum(axis=1)
         return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
-    def class_reason(self, metric: str, step: int, members: np.ndarray) -> str:
+    def class_reason(self, metric: str, step: int, members: Int[np.ndarray, " members"]) -> str:
         """How many of the matrices are missing from the mean, and why; empty text when none is."""
         codes = self.codes[metric][step, members]
         missing = codes[codes > 0]
         if not len(missing):
             return COMPUTED
-        found, counts = np.unique(missing, return_counts=True)
-        named = sorted(zip((REASONS[code] for code in found), counts.tolist(), strict=True))
+        distinct, counts = np.unique(missing, return_counts=True)
+        named = sorted(zip((REASONS[code] for code in distinct), counts.tolist(), strict=True))
         return "; ".join(f"{count} of {len(members)}: {name}" for name, count in named)
 
 
-def shape_classes(families: np.ndarray, shapes: np.ndarray) -> dict[str, np.ndarray]:
-    """Matrices that may be averaged: one family and one shape up to transposition.
-
-    Estimates of the tail depend on the aspect ratio, so no mean crosses it.
-
-    Args:
-        families: (M,) names.
-        shapes: (M, 2) rows and columns.
-    Returns:
-        Label -> positions, families in the order of FAMILIES. The label is the family's name, followed by
-        "_<larger>x<smaller>" where the family has more than one shape.
-    """
-    families, sizes = np.asarray(families), -np.sort(-np.asarray(shapes), axis=1)
-    known = [name for name in FAMILIES if name in families]
-    others = [name for name in dict.fromkeys(families.tolist()) if name not in FAMILIES]
-    classes = {}
-    for family in known + others:
-        members = np.flatnonzero(families == family)
-        distinct = np.unique(sizes[members], axis=0)[::-1]
-        for size in distinct:
-            label = family if len(distinct) == 1 else f"{family}_{size[0]}x{size[1]}"
-            classes[label] = members[(sizes[members] == size).all(axis=1)]
-    return classes
-
-
-def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimators) -> Analysis:
+def analyze(
+    singular_values: Float[np.ndarray, "steps matrices rank"],
+    shapes: Int[np.ndarray, "matrices 2"],
+    estimators: Estimators,
+) -> Analysis:
     """All of METRICS for every matrix at every step, in one batch a shape.
 
     A singular value not above max(rows, columns) * eps(float32) * s_max is rounding and counts as zero, and by the
@@ -171,8 +142,12 @@ def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimat
         estimators: their settings.
     Raises:
         ValueError: a singular value is not finite or is negative; names the step and the matrix.
+
+    >>> analysis = analyze(np.array([[[2.0, 1.0, 1.0]]]), np.array([[3, 5]]), Estimators())
+    >>> float(analysis.values["stable_rank"][0, 0]), analysis.reason("ks_alpha", 0, 0)
+    (1.5, 'fewer positive eigenvalues than the tail needs')
     """
-    singular_values, shapes = np.asarray(singular_values, dtype=np.float64), np.asarray(shapes)
+    singular_values = np.asarray(singular_values, dtype=np.float64)
     inside = np.arange(singular_values.shape[2]) < shapes.min(axis=1)[:, None]  # (M, R)
     bad = inside & ~(np.isfinite(singular_values) & (singular_values >= 0))
     if bad.any():
@@ -184,11 +159,9 @@ def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimat
     positions = singular_values.shape[:2]
     values = {name: np.full(positions, np.nan) for name in METRICS}
     codes = {name: np.zeros(positions, dtype=np.uint8) for name in METRICS}
-    sizes = -np.sort(-shapes, axis=1)  # no metric tells a matrix from its transpose
-    for size in np.unique(sizes, axis=0):
-        members = np.flatnonzero((sizes == size).all(axis=1))
+    for size, members in by_shape(shapes.tolist()).items():  # no metric tells a matrix from its transpose
         spectra = -np.sort(-singular_values[:, members, : size[1]], axis=-1).reshape(-1, size[1])
-        for names, why, results in _measure(spectra, (int(size[0]), int(size[1])), estimators):
+        for names, why, results in _measure(spectra, size, estimators):
             why = why.reshape(-1, len(members))
             for name, result in zip(names, results, strict=True):
                 values[name][:, members] = result.reshape(why.shape)
@@ -295,8 +268,8 @@ def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: float, estimat
     ]
 
 
-def _decay(found: metrics.RankDecay) -> tuple[np.ndarray, ...]:
-    return found.alpha, found.standard_error, found.r_squared
+def _decay(line: metrics.RankDecay) -> tuple[np.ndarray, ...]:
+    return line.alpha, line.standard_error, line.r_squared
 
 
 def _bulk(fit: random_matrix.BulkFit) -> tuple[np.ndarray, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class Journal:
         if self.candidate is None or loss < self.candidate.loss:
             self.candidate = Candidate(weights.clone(), step, loss)  # a view would keep its whole population alive
 
-    def history(self, matrices: Sequence[MatrixSpec]) -> History:
+    def history(self, matrices: Sequence[Matrix]) -> History:
         """The rows as arrays."""
         rows = self.rows
         return History(
             names=np.array([spec.name for spec in matrices]),
-            families=np.array([spec.family for spec in matrices]),
+            families=np.array([spec.family.label for spec in matrices]),
             shapes=np.array([spec.shape for spec in matrices], dtype=np.int64),
             steps=np.array([row.step for row in rows], dtype=np.int64),
             evaluations=np.array([row.evaluations for row in rows], dtype=np.int64),

@@ -18,7 +18,7 @@ from transformer_spectrum.runtime.interruption import Interruption
 from transformer_spectrum.training.journal import Candidate, Journal, Row
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.resume import Checkpoint
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values
+from transformer_spectrum.weights.matrices.matrix import Matrix, singular_values
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Fit:
 class _Start:
     """The initial weights, and how far others are from them."""
 
-    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[MatrixSpec]) -> None:
+    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[Matrix]) -> None:
         self.weights, self.layout, self.matrices = weights, layout, matrices
         self.norms = self._norms(weights)
 
@@ -90,7 +90,7 @@ def fit(
     weights: Tensor,
     *,
     layout: Layout,
-    matrices: Sequence[MatrixSpec],
+    matrices: Sequence[Matrix],
     validate: Callable[[Tensor], float],
     patience: int,
     snapshot_every: int,

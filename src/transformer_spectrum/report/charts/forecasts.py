@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from transformer_spectrum.analysis.comparison.forecast_errors import forecast_errors
 from transformer_spectrum.report.charts.parts import (
     DASH,
     HOVER,
@@ -26,7 +27,6 @@ from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import display_name
 
 COLUMNS = ["window", "feature", "time", "series", "value"]
-POINT = ["window", "feature", "time"]
 
 
 def _named(run: Run) -> pd.DataFrame:
@@ -89,14 +89,10 @@ def _spec(run: Run, windows: Sequence[str], features: Sequence[str]) -> Spec:
 
 def numbers(run: Run) -> Table:
     """Mean absolute error of each window and forecast, data units."""
-    table = _named(run)
-    truth = table[table["series"] == "truth"].set_index(POINT)["value"].rename("truth")
-    forecast = table[table["series"].isin(list(run.trainings))].join(truth, on=POINT)
-    sizes = (forecast["value"] - forecast["truth"]).abs()
-    errors = sizes.groupby([forecast["window"], forecast["series"]]).mean()
+    errors = forecast_errors(run.curves["forecasts"]).reindex(columns=list(run.trainings))
     rows = tuple(
-        (window, *(short(errors.get((window, name))) for name in run.trainings))
-        for window in forecast["window"].unique()
+        (figure_words.window_name(entity, window), *map(short, means))
+        for (window, entity), means in zip(errors.index, errors.to_numpy(), strict=True)
     )
     header = ("window", *(display_name(name) for name in run.trainings))
     return Table(f"Mean absolute error of the forecasts shown; {run.caption.unit}.", header, rows)

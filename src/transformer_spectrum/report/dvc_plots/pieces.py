@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from transformer_spectrum.spectra.analysis import FAMILIES
 from transformer_spectrum.vocabulary import (
     EVOLUTION_METRICS,
     NAMES,
@@ -21,6 +20,7 @@ from transformer_spectrum.vocabulary import (
     family_expression,
     metric_label,
 )
+from transformer_spectrum.weights.matrices.families import BLOCKS
 
 Spec = dict[str, Any]
 
@@ -57,7 +57,7 @@ WORDS = [
 FAMILY_WORDS = [
     {"calculate": family_expression("datum.family"), "as": "family_words"},
     {
-        "calculate": f"indexof({list(FAMILIES)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
+        "calculate": f"indexof({list(BLOCKS)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
         "as": "family_order",
     },
 ]

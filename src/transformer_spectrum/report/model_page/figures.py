@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from transformer_spectrum.analysis.of_checkpoint.results import Measured
+from transformer_spectrum.analysis.of_checkpoint.results import MeasuredMatrix
 from transformer_spectrum.report.page.svg import Axis, Panel
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.power_law import hill_count, hill_plot
 from transformer_spectrum.spectra.random_matrix import mp_density
 from transformer_spectrum.vocabulary import DEPTH_METRICS, DIMENSIONLESS, LINE_SHADES, METRICS, family_words
+from transformer_spectrum.weights.matrices.shapes import by_shape
 
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus")
 COLOURS = len(LINE_SHADES)  # classes c0 ... of the page
@@ -42,23 +43,23 @@ class Line:
     depth: tuple[int, ...]
     layered: bool
     joined: bool
-    matrices: tuple[Measured, ...]
+    matrices: tuple[MeasuredMatrix, ...]
 
 
-def lines(matrices: Sequence[Measured]) -> list[Line]:
+def lines(matrices: Sequence[MeasuredMatrix]) -> list[Line]:
     """The matrices of one shape by family and stack, in order of their appearance."""
-    groups: dict[tuple[str, str], list[tuple[int | None, Measured]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int | None, MeasuredMatrix]]] = {}
     for matrix in matrices:
-        stack, layer = _place(matrix.part.name)
-        groups.setdefault((stack, matrix.part.family), []).append((layer, matrix))
+        stack, layer = _place(matrix.matrix.name)
+        groups.setdefault((stack, matrix.matrix.family.task), []).append((layer, matrix))
     many = len({stack for (stack, _), members in groups.items() if len(members) > 1}) > 1
     drawn: list[Line] = []
-    for (stack, family), members in groups.items():
+    for (stack, task), members in groups.items():
         layers, inside = [layer for layer, _ in members], tuple(matrix for _, matrix in members)
-        several = any(matrix.part.head is not None or matrix.part.index for matrix in inside)
+        several = any(matrix.matrix.head is not None or matrix.matrix.index for matrix in inside)
         layered = None not in layers and (several or len(set(layers)) == len(layers))
         depth = tuple(layers) if layered else tuple(range(len(members)))
-        label = family_words(family)
+        label = family_words(task)
         label = f"{stack.rsplit('.', 1)[-1] or stack}: {label}" if many and stack else label
         drawn.append(Line(label, depth, layered, len(set(depth)) == len(depth), inside))
     return drawn
@@ -72,14 +73,11 @@ def _place(name: str) -> tuple[str, int | None]:
     return re.sub(r"\.?(layers?|blocks?|h)$", "", match["stack"]), int(match["layer"])
 
 
-def by_size(matrices: Sequence[Measured]) -> list[tuple[tuple[int, int], list[Measured]]]:
+def by_size(matrices: Sequence[MeasuredMatrix]) -> list[tuple[tuple[int, int], list[MeasuredMatrix]]]:
     """The matrices of each shape, larger side first, those of most matrices first; never more than SHAPES."""
-    groups: dict[tuple[int, int], list[Measured]] = {}
-    for matrix in matrices:
-        rows, columns = sorted(matrix.part.shape, reverse=True)
-        groups.setdefault((rows, columns), []).append(matrix)
+    groups = by_shape(matrix.matrix.shape for matrix in matrices)
     order = sorted(groups, key=lambda shape: (-len(groups[shape]), [-side for side in shape]))
-    return [(shape, groups[shape]) for shape in order[:SHAPES]]
+    return [(shape, [matrices[i] for i in groups[shape]]) for shape in order[:SHAPES]]
 
 
 # -- along the depth -------------------------------------------------------------------------------------------
@@ -163,7 +161,8 @@ def _column(line: Line, metric: str, estimators: Estimators) -> _Column:
     bounds = [m.bounds(estimators).get(metric, "") for m in line.matrices]
     bound = np.array([float(words.split()[-1]) if words else np.nan for words in bounds])
     titles = [
-        f"{m.part.name}: {words or f'{value:.4g}'}" + (f"; null {mean:.4g} ± {spread:.2g}" if np.isfinite(mean) else "")
+        f"{m.matrix.name}: {words or f'{value:.4g}'}"
+        + (f"; null {mean:.4g} ± {spread:.2g}" if np.isfinite(mean) else "")
         for m, value, words, mean, spread in zip(line.matrices, values, bounds, null, sd, strict=True)
     ]
     return _Column(values, values - error, values + error, null, null - sd, null + sd, bound, titles)
@@ -175,10 +174,10 @@ def _depth_title(families: Sequence[Line]) -> str:
 
 
 # -- one matrix ------------------------------------------------------------------------------------------------
-def spectrum_panels(matrix: Measured, estimators: Estimators) -> list[Markup]:
+def spectrum_panels(matrix: MeasuredMatrix, estimators: Estimators) -> list[Markup]:
     """ESD on linear and on logarithmic axes with bulk, fit and null; Hill's alpha against the size of the tail."""
     eigenvalues = matrix.singular_values.astype(np.float64) ** 2
-    name = matrix.part.name
+    name = matrix.matrix.name
     return [
         _linear_panel(matrix, eigenvalues).svg(f"spectral density of {name}, linear"),
         _logarithmic_panel(matrix, eigenvalues).svg(f"spectral density of {name}, logarithmic"),
@@ -191,17 +190,17 @@ def _density(eigenvalues: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.histogram(eigenvalues, edges)[0] / (max(1, len(eigenvalues)) * np.diff(edges))
 
 
-def _null_eigenvalues(matrix: Measured) -> np.ndarray:
+def _null_eigenvalues(matrix: MeasuredMatrix) -> np.ndarray:
     return matrix.shuffled.astype(np.float64).ravel() ** 2
 
 
-def _has_bulk(matrix: Measured) -> bool:
+def _has_bulk(matrix: MeasuredMatrix) -> bool:
     return bool(np.isfinite(matrix.values["mp_variance"]))
 
 
-def _bulk(eigenvalues: np.ndarray, matrix: Measured) -> np.ndarray:
+def _bulk(eigenvalues: np.ndarray, matrix: MeasuredMatrix) -> np.ndarray:
     """Density of the bulk that `random_matrix.fit_bulk` left below the spikes, times its share of all eigenvalues."""
-    rows, columns = matrix.part.shape
+    rows, columns = matrix.matrix.shape
     spikes = int(matrix.values["mp_spikes"])
     share = 1 - spikes / min(rows, columns)
     density = share * mp_density(eigenvalues, (rows - spikes, columns - spikes), matrix.values["mp_variance"])
@@ -214,7 +213,7 @@ def _empty(title: str, words: str) -> Panel:
     return panel
 
 
-def _linear_panel(matrix: Measured, eigenvalues: np.ndarray) -> Panel:
+def _linear_panel(matrix: MeasuredMatrix, eigenvalues: np.ndarray) -> Panel:
     """The bulk: a little more than what noise would reach."""
     title, null = "ESD, linear", _null_eigenvalues(matrix)
     edge = float(np.nan_to_num(matrix.values["tw_edge"]))
@@ -240,7 +239,7 @@ def _linear_panel(matrix: Measured, eigenvalues: np.ndarray) -> Panel:
     return panel
 
 
-def _logarithmic_panel(matrix: Measured, eigenvalues: np.ndarray) -> Panel:
+def _logarithmic_panel(matrix: MeasuredMatrix, eigenvalues: np.ndarray) -> Panel:
     """The tail: density in logarithmic bins, and the fitted line scaled to the share of the tail."""
     title, null = "ESD, log-log", _null_eigenvalues(matrix)
     positive = eigenvalues[eigenvalues > 0]
@@ -267,7 +266,7 @@ def _logarithmic_panel(matrix: Measured, eigenvalues: np.ndarray) -> Panel:
     return panel
 
 
-def _hill_panel(matrix: Measured, eigenvalues: np.ndarray, estimators: Estimators) -> Panel:
+def _hill_panel(matrix: MeasuredMatrix, eigenvalues: np.ndarray, estimators: Estimators) -> Panel:
     """Hill's alpha for every k: no plateau, no power law."""
     title, rank = "Hill plot", len(eigenvalues)
     curve = hill_plot(eigenvalues) if rank > 1 else np.empty(0)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_checkpoint.results import Examination, Measured
+from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
 from transformer_spectrum.report.model_page.figures import (
     SHAPES,
     by_size,
@@ -84,7 +84,7 @@ def page(examination: Examination, figures: int) -> str:
     )
 
 
-def _evenly(matrices: Sequence[Measured], count: int) -> list[Measured]:
+def _evenly(matrices: Sequence[MeasuredMatrix], count: int) -> list[MeasuredMatrix]:
     """At most `count` of them, the first and the last included where there are two and more."""
     if count < 2:
         return list(matrices[:count])
@@ -102,7 +102,7 @@ def _provenance(examination: Examination) -> str:
 def _depth_words(examination: Examination) -> str:
     """What the marks of the overview mean."""
     null = " Grey: the mean ± standard deviation over shuffles of the same entries, the null." * examination.has_null
-    different = len({tuple(sorted(matrix.part.shape)) for matrix in examination.matrices})
+    different = len({tuple(sorted(matrix.matrix.shape)) for matrix in examination.matrices})
     left_out = f" The {SHAPES} commonest of {different} shapes." * (different > SHAPES)
     return (
         f"Colour: the matrices, alpha with its standard error; point at one for its name and value.{null} A hollow "
@@ -133,10 +133,14 @@ def _spectrum_key(examination: Examination) -> list[Key]:
     ]
 
 
-def _spectrum(matrix: Measured, examination: Examination) -> dict[str, Any]:
+def _spectrum(matrix: MeasuredMatrix, examination: Examination) -> dict[str, Any]:
     """Name, facts and panels of one matrix."""
-    place, values, null = matrix.part, matrix.values, matrix.nulls["ks_alpha"]
-    words = [f"{place.shape[0]}×{place.shape[1]}", family_words(place.family), *([place.note] if place.note else [])]
+    place, values, null = matrix.matrix, matrix.values, matrix.nulls["ks_alpha"]
+    words = [
+        f"{place.shape[0]}×{place.shape[1]}",
+        family_words(place.family.label),
+        *([place.note] if place.note else []),
+    ]
     if matrix.reasons["ks_alpha"]:
         words.append(f"no alpha: {matrix.reasons['ks_alpha']}")
     else:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, Measured
-from transformer_spectrum.spectra.analysis import METRICS, shape_classes
+from transformer_spectrum.analysis.of_checkpoint.classes import classes
+from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, MeasuredMatrix
+from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.vocabulary import metric_words
-from transformer_spectrum.weights.anatomy.parts import Skipped
+from transformer_spectrum.weights.anatomy.dissection import Skipped
 
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
-CLASS_METRICS = ("stable_rank", "spectral_entropy", "spectral_entropy_normalised", "hill_alpha", "ks_alpha")
 ALPHA_WARNING = (
     "Alpha is a fit, not proof of a power law: read it beside D, the size of the tail and the null, the mean ± "
     "standard deviation of the same fit to the same entries in random places; z is their difference in null "
@@ -133,7 +133,7 @@ def _shortened(name: str, width: int) -> str:
     return short if len(short) <= width else "…" + short[len(short) - width + 1 :].removeprefix(".")
 
 
-def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
+def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
     """One line; new reasons are added to the footnotes."""
     bounds = matrix.bounds(examination.estimators)
 
@@ -157,9 +157,9 @@ def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int])
         if examination.has_null
     ]
     return (
-        matrix.part.name,
-        "×".join(map(str, matrix.part.shape)),
-        matrix.part.family,
+        matrix.matrix.name,
+        "×".join(map(str, matrix.matrix.shape)),
+        matrix.matrix.family.label,
         cell("stable_rank", ".2f"),
         cell("spectral_entropy", ".2f"),
         cell("ks_alpha", ".2f"),
@@ -196,7 +196,7 @@ def facts(examination: Examination) -> list[str]:
         f"null: {null if most else 'none was drawn, --shuffles 0.'}",
     ]
     lines += [
-        f"{matrix.part.name} stands for {', '.join(matrix.same)} too: the same entries."
+        f"{matrix.matrix.name} stands for {', '.join(matrix.same)} too: the same entries."
         for matrix in examination.matrices
         if matrix.same
     ]
@@ -239,11 +239,11 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
         nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
         z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
         yield (
-            matrix.part.name,
-            matrix.part.family,
-            matrix.part.tensor,
-            *matrix.part.shape,
-            matrix.part.note or "as stored",
+            matrix.matrix.name,
+            matrix.matrix.family.label,
+            matrix.matrix.tensor,
+            *matrix.matrix.shape,
+            matrix.matrix.note or "as stored",
             " ".join(matrix.same),
             len(matrix.shuffled),
             *(_cell(matrix.values[metric]) for metric in METRICS),
@@ -288,7 +288,7 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         "null_draws": {"fewest": examination.draws[0], "most": examination.draws[1]},
         "matrices": len(examination.matrices),
         "classes": classes(examination.matrices),
-        "same_entries": {matrix.part.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
+        "same_entries": {matrix.matrix.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
         "vectors": examination.vectors,
         "not_finite": list(examination.not_finite),
         "skipped": [
@@ -298,23 +298,3 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         ],
         "notes": list(examination.notes),
     }
-
-
-def classes(matrices: Sequence[Measured]) -> dict[str, Any]:
-    """Label of a family and a shape -> count, shape, and means of metrics and of their nulls."""
-    families = np.array([matrix.part.family for matrix in matrices])
-    shapes = np.array([matrix.part.shape for matrix in matrices])
-    tree: dict[str, Any] = {}
-    for label, members in shape_classes(families, shapes).items():
-        inside = [matrices[i] for i in members]
-        tree[label] = {"matrices": len(inside), "shape": sorted(map(int, inside[0].part.shape), reverse=True)}
-        for metric in CLASS_METRICS:
-            values = [(m.values[metric], float(m.nulls[metric].null_mean)) for m in inside if not m.reasons[metric]]
-            nulls = [null for _, null in values if np.isfinite(null)]
-            if values:
-                tree[label][metric] = float(f"{np.mean([value for value, _ in values]):.6g}")
-            if nulls:
-                tree[label][f"{metric}_null"] = float(f"{np.mean(nulls):.6g}")
-            if len(values) < len(inside):
-                tree[label][f"{metric}_missing"] = len(inside) - len(values)
-    return tree

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.analysis.of_training.densities import density, esd_edges
 from transformer_spectrum.analysis.of_training.summary import Summary
-from transformer_spectrum.analysis.of_training.tables import density, esd_edges
 from transformer_spectrum.report.figures import esd as figure_words
 from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.evolution import titled

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from transformer_spectrum.analysis.of_training.budget import budget_of
+from transformer_spectrum.analysis.of_training.smoothing import running_median
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import evolution as figure_words
 from transformer_spectrum.report.figures.caption import Caption
@@ -72,13 +74,6 @@ def draw(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = F
         return finish(figure, title, caption, ALPHA_NOTE)
 
 
-def budget_of(summaries: Mapping[str, Summary], optimizer: str) -> np.ndarray:
-    """(S,) evaluations so far; NaN where there are none, unless no training has any, so that the axis stays linear."""
-    spent = any((summary.history.evaluations > 0).any() for summary in summaries.values())
-    evaluations = summaries[optimizer].history.evaluations
-    return np.where(evaluations > 0, evaluations, np.nan) if spent else evaluations.astype(np.float64)
-
-
 def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, family: str, budget: bool) -> None:
     reference = next(iter(summaries.values()))
     means = {optimizer: summary.mean(metric, family) for optimizer, summary in summaries.items()}
@@ -96,7 +91,7 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
             steps = np.where((steps > 0) | (not trained), budget_of(summaries, optimizer), np.nan)
         if metric == "ks_alpha":
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
-            mean = _running_median(mean)
+            mean = running_median(mean)
         draw_curve(axes, steps, mean, color=colour)
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
@@ -109,13 +104,6 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
     axes.yaxis.get_major_locator().set_params(nbins=4)
     if metric == "ks_alpha":
         _tail_facts(axes, summaries, family)
-
-
-def _running_median(values: np.ndarray) -> np.ndarray:
-    """Median over about a tenth of the steps, centred, shorter at both ends."""
-    half = len(values) // 20
-    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
-    return np.array([np.nanmedian(window) if np.isfinite(window).any() else np.nan for window in windows])
 
 
 def _tail_facts(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:

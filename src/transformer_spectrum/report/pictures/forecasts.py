@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.analysis.of_training.summary import evenly
+from transformer_spectrum.analysis.of_training.thinning import evenly
 from transformer_spectrum.report.figures import forecasts as figure_words
 from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.style import finish, house_style, legend_above, new_figure

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import heatmap as figure_words
 from transformer_spectrum.report.figures.caption import Caption
@@ -19,9 +19,8 @@ CHANGE_COLOURS = "RdBu_r"
 
 def limits(summaries: Mapping[str, Summary]) -> dict[str, float]:
     """Metric -> where its colours end, of the same table as the page's; percent."""
-    metric, change = (tables.HEATMAP.index(column) for column in ("metric", "change"))
-    rows = list(tables.heatmap(summaries))
-    return {name: figure_words.limit(row[change] for row in rows if row[metric] == name) for name in HEAT_METRICS}
+    changes = plot_tables.heatmap(summaries).groupby("metric")["change"]
+    return {metric: figure_words.limit(changes.get_group(metric)) for metric in changes.groups}
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
+from transformer_spectrum.analysis.of_training.budget import budget_of
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import loss as figure_words
 from transformer_spectrum.report.figures.caption import Caption
-from transformer_spectrum.report.pictures.evolution import budget_of
 from transformer_spectrum.report.pictures.style import (
     draw_curve,
     finish,
@@ -56,6 +56,5 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
 
 def fit_losses(axes: Axes, summaries: Mapping[str, Summary]) -> None:
     """A logarithmic axis where the rule of the figure asks for it, by the same table as the page's."""
-    column = tables.LOSS.index("loss")
-    if figure_words.is_logarithmic(row[column] for row in tables.loss(summaries)):
+    if figure_words.is_logarithmic(plot_tables.loss(summaries)["loss"]):
         log_axes(axes, "y")

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from transformer_spectrum.analysis.of_training.budget import budget_of
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import loss as loss_words
 from transformer_spectrum.report.figures import overview as figure_words
 from transformer_spectrum.report.figures import singular_values as spectrum_words
 from transformer_spectrum.report.figures.caption import Caption
-from transformer_spectrum.report.pictures.evolution import budget_of, titled
+from transformer_spectrum.report.pictures.evolution import titled
 from transformer_spectrum.report.pictures.loss import fit_losses
 from transformer_spectrum.report.pictures.singular_values import singular_value_ratios
 from transformer_spectrum.report.pictures.style import (
@@ -54,16 +55,11 @@ def _stable_ranks(axes: Axes, summaries: Mapping[str, Summary]) -> None:
     reference = next(iter(summaries.values()))
     families = [name for name in reference.families if reference.mean("stable_rank", name)[0] > 0]
     for y, family in enumerate(families):
-        initial = float(reference.mean("stable_rank", family)[0])
-
-        def change(value: float, start: float = initial) -> float:
-            return 100.0 * (value - start) / start
-
-        low, high = map(change, reference.band("stable_rank", family))
+        low, high = reference.band_change("stable_rank", family)
         if np.isfinite([low, high]).all():
             axes.barh(y, high - low, left=low, height=0.84, color=NULL_COLOUR, alpha=0.18, linewidth=0, zorder=0)
         for i, (optimizer, summary) in enumerate(summaries.items()):
-            last = change(summary.mean("stable_rank", family)[-1])
+            last = summary.mean_change("stable_rank", family, start=reference)[-1]
             at, colour = y + 0.22 * (i - (len(summaries) - 1) / 2), colour_of(optimizer)
             axes.plot([0.0, last], [at, at], color=colour, linewidth=1.8)
             axes.plot(last, at, "o", color=colour, markersize=6)

@@ -58,9 +58,9 @@ def singular_value_ratios(summary: Summary, family: str, position: int) -> np.nd
 
     NaN where the initial one is 0 and where a value is less than 1/`singular_values.DEPTH` of the largest.
     """
-    values, initial = (summary.mean_singular_values(family, at) for at in (position, 0))
-    visible = figure_words.in_sight(values, values[0]) & (initial > 0)
-    return np.divide(values, initial, out=np.full_like(values, np.nan), where=visible)
+    values = summary.mean_singular_values(family, position)
+    visible = figure_words.in_sight(values, values[0])
+    return np.where(visible, summary.singular_value_ratios(family, position), np.nan)
 
 
 def _draw_ratios(axes: Axes, summary: Summary, family: str) -> None:

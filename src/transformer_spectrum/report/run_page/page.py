@@ -12,7 +12,7 @@ from transformer_spectrum.vocabulary import NULL_LABEL
 
 COLOPHON = (
     "Made by the stage report of transformer-spectrum from params.yaml, plots/*.csv, metrics/*.json, "
-    "metrics/*/scores.json, metrics/*/circumstances.json, metrics/spectra_tails.csv, models/*/run.json and "
+    "metrics/*/scores.json, metrics/*/circumstances.json, metrics/spectra_tails.parquet, models/*/run.json and "
     "data/processed/provenance.json. The same files give the same "
     "page; dvc repro report makes it again."
 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pandas as pd
-
+from transformer_spectrum.analysis.comparison.shifts import Shift
+from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, number, signed
-from transformer_spectrum.report.run import MAIN_METRIC, Run, Shift, Training
-from transformer_spectrum.report.run_page.warnings import PLAUSIBLE
+from transformer_spectrum.report.run import MAIN_METRIC, Run, Training
 from transformer_spectrum.vocabulary import (
     DATA_SETS,
     OWN_LICENCE,
@@ -89,21 +88,23 @@ def _end(shift: Shift | None) -> tuple[str, str]:
 
 def tails(run: Run) -> Table:
     """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing."""
-    table = run.tails
-    last = table[table["step"] == table.groupby("optimizer")["step"].transform("max")]
-    sides = last[["rows", "columns"]]
-    kinds = last["family"] + " " + sides.max(axis=1).astype(str) + "×" + sides.min(axis=1).astype(str)
-    groups = dict(iter(last.groupby([kinds, "optimizer"])))
-    rows = []
-    for kind in kinds.unique():
-        for optimizer in run.trainings:
-            if (kind, optimizer) in groups:
-                members = groups[kind, optimizer]
-                family, shape = kind.split()
-                means = members[["ks_alpha", "null_alpha", "ks_distance", "ks_tail"]].mean()
-                fits = (number(mean, digits) for mean, digits in zip(means, (2, 2, 2, 0), strict=True))
-                head = (family_words(family), shape, display_name(optimizer), str(len(members)))
-                rows.append((*head, *fits, _plausible(members["goodness_p"].dropna())))
+    fits = family_tails(run.tails)
+    kinds = dict.fromkeys(fits[["family", "larger", "smaller"]].itertuples(index=False, name=None))
+    by_place = {((fit.family, fit.larger, fit.smaller), fit.optimizer): fit for fit in fits.itertuples()}
+    rows = tuple(
+        (
+            family_words(kind[0]),
+            f"{kind[1]}×{kind[2]}",
+            display_name(optimizer),
+            str(fit.matrices),
+            *(number(mean, 2) for mean in (fit.ks_alpha, fit.null_alpha, fit.ks_distance)),
+            number(fit.ks_tail, 0),
+            f"{fit.plausible} of {fit.tested}" if fit.tested else "not tested",
+        )
+        for kind in kinds
+        for optimizer in run.trainings
+        if (fit := by_place.get((kind, optimizer)))
+    )
     return Table(
         "Power laws fitted to the eigenvalues' tails, last step, means over the family; a fit is no proof of one.",
         (
@@ -117,13 +118,9 @@ def tails(run: Run) -> Table:
             "tail n",
             f"p ≥ {PLAUSIBLE:g}",
         ),
-        tuple(rows),
+        rows,
         left=(0, 1, 2),
     )
-
-
-def _plausible(tested: pd.Series) -> str:
-    return f"{int((tested >= PLAUSIBLE).sum())} of {len(tested)}" if len(tested) else "not tested"
 
 
 def trainings(run: Run) -> Table:

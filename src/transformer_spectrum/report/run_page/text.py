@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.report.figures.moved import INSIDE
 from transformer_spectrum.report.page.numbers import joined, number, signed
-from transformer_spectrum.report.run import MAIN_METRIC, Run, Shift
+from transformer_spectrum.report.run import MAIN_METRIC, Run
 from transformer_spectrum.vocabulary import DIMENSIONLESS, STANDIN, display_name, family_words, metric_words
 
 QUESTION = "How do the loss and the optimizer shape the weight spectra?"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import pandas as pd
+
+from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, rejected
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
-PLAUSIBLE = 0.1
-"""Clauset et al. (2009): a bootstrap p below it rejects the power law."""
 LISTED = 4
 """Matrices that are named before they are counted."""
 NOTHING = "Every score and every fit has a value."
@@ -85,17 +86,18 @@ def _metrics(run: Run) -> Iterator[str]:
 
 def _rejected(run: Run) -> Iterator[str]:
     """How many power laws their own test rejects."""
-    tested = run.tails["goodness_p"].dropna()
-    if rejected := int((tested < PLAUSIBLE).sum()):
+    count, tested = rejected(run.tails)
+    if count:
         yield (
-            f"Tails, a power law is rejected (bootstrap p < {PLAUSIBLE:g}) in {rejected} of {len(tested)} fits: "
+            f"Tails, a power law is rejected (bootstrap p < {PLAUSIBLE:g}) in {count} of {tested} fits: "
             "their exponents describe none."
         )
 
 
 def _tails(run: Run) -> Iterator[str]:
     """A line for each reason why part of a power-law fit has no value, with the matrices that it concerns."""
-    lines = run.tails[["matrix", "missing"]].assign(missing=run.tails["missing"].str.split("; ")).explode("missing")
+    reasons = run.tails["missing"].astype(str).str.split("; ")
+    lines = pd.DataFrame({"matrix": run.tails["matrix"].astype(str), "missing": reasons}).explode("missing")
     for reason, matrices in lines[lines["missing"] != ""].groupby("missing", sort=False)["matrix"]:
         names = list(matrices.unique())
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

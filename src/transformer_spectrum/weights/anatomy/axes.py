@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 from transformer_spectrum.weights.anatomy.attention_axes import read_attention
 from transformer_spectrum.weights.anatomy.experts import is_expert_stack
-from transformer_spectrum.weights.anatomy.families import family_of, path_of
+from transformer_spectrum.weights.anatomy.habits import family_of, path_of
 from transformer_spectrum.weights.anatomy.layers import layer_counts
 from transformer_spectrum.weights.anatomy.readings import Left, Reading, Stack, Unfolding, bias_of, words_of
+from transformer_spectrum.weights.matrices.families import Family
 
+CONVOLUTION, BILINEAR = Family("convolution"), Family("bilinear")
 KERNEL_SIDE = 31  # the longest side of a kernel that is taken for one without a name or a bias that says so
 KERNEL_LENGTH = 11  # likewise of a kernel of one dimension beside a bias, which a bilinear form has as well
 _CONVOLUTION = re.compile(r"conv|temporal|tcn|patch_embed|patch_proj|kernel|downsample|upsample|cnn")
@@ -66,7 +68,7 @@ def read(
     """
     if kind is not None:
         return _of_kind(kind, shape)
-    if family_of(name) == "position_embedding":
+    if family_of(name).role == "position_embedding":
         return _position(name, shape)
     bias = bias_of(name, shapes)
     if re.search(r"bilinear|biaffine", path_of(name).lower()) and len(shape) == 3 and bias in (None, (shape[0],)):
@@ -75,7 +77,7 @@ def read(
     if attention is not None:
         return attention
     if name.endswith("kernel") and not bias_says_outputs_first(bias, shape):
-        return Unfolding((len(shape) - 1,), _words(shape, "a kernel of positions x inputs x outputs"), "convolution")
+        return Unfolding((len(shape) - 1,), _words(shape, "a kernel of positions x inputs x outputs"), CONVOLUTION)
     if is_expert_stack(name, shape, shapes, config):
         return Stack.of(shape[0], "expert", "one expert of a stack, rows and columns as stored")
     if len(shape) == 3 and bias is not None and len(bias) > 1 and _batch(shape, bias):
@@ -118,7 +120,7 @@ def _position(name: str, shape: tuple[int, ...]) -> Reading:
 
 
 def _bilinear(shape: tuple[int, ...]) -> Reading:
-    return Stack.of(shape[0], "output", "a bilinear form: the matrix between the two inputs of one output", "bilinear")
+    return Stack.of(shape[0], "output", "a bilinear form: the matrix between the two inputs of one output", BILINEAR)
 
 
 def _batch(shape: tuple[int, ...], bias: tuple[int, ...]) -> bool:
@@ -226,8 +228,8 @@ def _transposed_of(shape: tuple[int, ...], groups: int, source: str) -> Unfoldin
     """(inputs, outputs / groups, ...) -> outputs x the rest, group by group where there are several."""
     note = f"a transposed convolution{f' by {source}' if source else ''}, stored inputs first"
     if groups == 1:
-        return Unfolding((1,), _words(shape, note), "convolution")
-    return Unfolding((0, 2), _words(shape, f"{note}, in {groups} groups"), "convolution", groups=groups)
+        return Unfolding((1,), _words(shape, note), CONVOLUTION)
+    return Unfolding((0, 2), _words(shape, f"{note}, in {groups} groups"), CONVOLUTION, groups=groups)
 
 
 def _convolution(
@@ -241,7 +243,7 @@ def _convolution(
     named = _CONVOLUTION.search(path) is not None
     weight = re.search(r"(^|[._])weight(_orig|_v)?$", name) is not None
     if len(shape) == 5 and shape[0] == 1 and shape[2] > KERNEL_SIDE:  # StyleGAN2's modulated convolution
-        return Unfolding((0, 1), _words(shape, "a kernel behind an axis of one"), "convolution")
+        return Unfolding((0, 1), _words(shape, "a kernel behind an axis of one"), CONVOLUTION)
     if len(shape) == 3 and bias == (shape[0],) and shape[2] > KERNEL_LENGTH and not named:
         return Unfolding((0,), _words(shape, "a kernel or a bilinear form, which is not certain"), doubtful=True)
     if bias == (shape[0],) or (named and weight):
@@ -260,12 +262,12 @@ def _convolution(
     if len(shape) == 3 and shape[0] in layer_counts(config) and shape[0] not in shape[1:]:
         return Stack.of(shape[0], "layer", "one layer of a stack, as many as config.json says")
     doubt = f"{len(shape)} axes whose meaning is not certain"
-    return Unfolding(plain_rows(shape), _words(shape, doubt), "other", doubtful=True)
+    return Unfolding(plain_rows(shape), _words(shape, doubt), Family("other"), doubtful=True)
 
 
 def _either_way(shape: tuple[int, ...]) -> Unfolding:
     doubt = "outputs taken as the first axis; a transposed convolution would have them second"
-    return Unfolding((0,), _words(shape, doubt), "convolution", doubtful=True)
+    return Unfolding((0,), _words(shape, doubt), CONVOLUTION, doubtful=True)
 
 
 def _guessed(shape: tuple[int, ...]) -> Unfolding:
@@ -278,7 +280,7 @@ def _kernel(shape: tuple[int, ...], extra: str) -> Unfolding:
         note = "a kernel with one input a filter (depthwise, or of one channel)"
     elif extra == "grouped":
         note = "a kernel in groups, each of its own inputs"
-    return Unfolding((0,), _words(shape, note), "convolution")
+    return Unfolding((0,), _words(shape, note), CONVOLUTION)
 
 
 def _words(shape: tuple[int, ...], note: str) -> str:

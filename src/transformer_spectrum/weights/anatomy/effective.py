@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from transformer_spectrum.weights.anatomy.adapters import adapters
-from transformer_spectrum.weights.anatomy.families import family_of, path_of
+from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.anatomy.formed import (
     COMPLEX,
     FLOATS,
@@ -28,11 +28,13 @@ from transformer_spectrum.weights.anatomy.formed import (
     StoredTensor,
     code,
 )
+from transformer_spectrum.weights.anatomy.habits import family_of, path_of
 from transformer_spectrum.weights.anatomy.leftovers import leftovers
-from transformer_spectrum.weights.anatomy.parts import Part, Skipped
 from transformer_spectrum.weights.anatomy.quantised import quantised
 from transformer_spectrum.weights.anatomy.reparametrised import masked, normalised, parametrised
 from transformer_spectrum.weights.anatomy.scaled import scaled
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 # In this order: an adapter lies on a weight that may be quantised; a mask may lie on the direction of weight_norm.
 RECOGNISERS = (quantised, scaled, masked, parametrised, normalised, adapters, leftovers)
@@ -151,19 +153,19 @@ class Weights:
         stated = None if formed is None else formed.weights
         return math.prod(self.tensors[name].shape) if stated is None else stated
 
-    def described(self, parts: Sequence[Part]) -> list[Part]:
-        """The same parts, those of formed weights with a note how, those of updates with a family of their own."""
-        return [self._described(part) for part in parts]
+    def described(self, matrices: Sequence[Matrix]) -> list[Matrix]:
+        """The same, those of formed weights with a note how, those of updates with a family of their own."""
+        return [self._described(matrix) for matrix in matrices]
 
-    def _described(self, part: Part) -> Part:
-        formed, _ = self._at(part.tensor, len(self._levels))
+    def _described(self, matrix: Matrix) -> Matrix:
+        formed, _ = self._at(matrix.tensor, len(self._levels))
         if formed is None:
-            return part
-        note = "; ".join(text for text in (self.note(part.tensor), part.note) if text)
+            return matrix
+        note = "; ".join(text for text in (self.note(matrix.tensor), matrix.note) if text)
         if not formed.update:
-            return replace(part, note=note)
-        of_layer = "convolution" if len(formed.shape) >= 3 else family_of(formed.layer, others=self.tensors)
-        return replace(part, note=note, family=f"{of_layer}_update", weights=formed.weights)
+            return replace(matrix, note=note)
+        layer = Family("convolution") if len(formed.shape) >= 3 else family_of(formed.layer, others=self.tensors)
+        return replace(matrix, note=note, family=replace(layer, piece="update"), weights=formed.weights)
 
 
 def listed(names: Sequence[str]) -> str:

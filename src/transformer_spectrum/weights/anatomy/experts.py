@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transformer_spectrum.weights.anatomy.fused import Cut, sections
+from transformer_spectrum.weights.anatomy.fused import sections
 from transformer_spectrum.weights.anatomy.readings import bias_of
+from transformer_spectrum.weights.matrices.matrix import Cut
 
 EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_layer")
 _SINGLE = re.compile(r"(^|[._/])experts?[._/](expert_?)?\d+([._/]|$)")

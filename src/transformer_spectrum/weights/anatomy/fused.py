@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-ROLES = ("query", "key", "value")
+from transformer_spectrum.weights.matrices.matrix import Cut
+
 _INTERLEAVED = "bloom gpt_neox gpt_neox_japanese persimmon fuyu deberta internlm2"
 _CONCATENATED = "phi3 phi4mm mpt dbrx modernbert nomic_bert baichuan bailing_moe llada2_moe qwen blip sam"
 INTERLEAVED, CONCATENATED = frozenset(_INTERLEAVED.split()), frozenset(_CONCATENATED.split())
@@ -18,14 +19,6 @@ CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "g
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
 _GROUPS = ("num_key_value_heads", "num_kv_heads", "multi_query_group_num", "n_head_kv", "kv_n_heads")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim", "embed_dim")
-
-
-class Cut(NamedTuple):
-    """Some rows of a matrix: in each of `blocks` equal blocks, rows first ... last - 1 counted from its start."""
-
-    blocks: int
-    first: int
-    last: int
 
 
 class Heads(NamedTuple):
@@ -68,6 +61,25 @@ def heads_of(config: Mapping[str, Any]) -> Heads | None:
     return Heads(queries, keys, width or (0 if hidden is None else hidden // queries))
 
 
+def key_heads(queries: int, config: Mapping[str, Any]) -> int:
+    """Heads of the keys and values in an attention with so many of the queries; as many where config.json is silent.
+
+    Args:
+        queries: count, >= 1.
+        config: config.json; empty where there is none.
+    Raises:
+        ValueError: config.json states other numbers.
+
+    >>> key_heads(8, {"num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 64})
+    2
+    """
+    stated = [heads for heads in map(heads_of, sections(config)) if heads is not None]
+    fitting = [heads for heads in stated if heads.queries == queries]
+    if stated and not fitting:
+        raise ValueError(f"{queries} heads: config.json says {stated[0].queries}")
+    return fitting[0].keys if fitting else queries
+
+
 def widths_of(config: Mapping[str, Any]) -> list[int]:
     """The widths of the model that config.json states, one of each of its parts."""
     return [width for section in sections(config) if (width := _first(section, _WIDTH)) is not None]
@@ -101,7 +113,7 @@ def cuts(kind: str, rows: int, columns: int, config: Mapping[str, Any], *, timm:
     """Rows of the queries, the keys and the values.
 
     Args:
-        kind: last component of the tensor's name, see `families.fused_kind`.
+        kind: last component of the tensor's name, see `habits.fused_kind`.
         rows: of the tensor, as outputs x inputs.
         columns: likewise.
         config: config.json; empty where there is none.

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from transformer_spectrum.weights.matrices.families import Family
+
 
 @dataclass(frozen=True)
 class Unfolding:
@@ -14,14 +16,14 @@ class Unfolding:
     Attributes:
         rows: axes of the tensor that are the matrix's rows, in order; the others are its columns.
         note: how it was taken from the tensor.
-        family: what it is for, where the axes tell; empty: its name does.
+        family: what it is for, where the axes tell; None: its name does.
         groups: equal blocks of the first axis, which becomes two axes (groups, rest) before `rows` count.
         doubtful: whether this reading is a guess.
     """
 
     rows: tuple[int, ...]
     note: str
-    family: str = ""
+    family: Family | None = None
     groups: int = 1
     doubtful: bool = False
 
@@ -39,13 +41,13 @@ class Stack:
 
     labels: tuple[str, ...]
     note: str
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
     rows: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, count: int, word: str, note: str, family: str = "") -> Stack:
+    def of(cls, count: int, word: str, note: str, family: Family | None = None) -> Stack:
         """`count` slices called ".word_0", ".word_1", ..."""
-        return cls(tuple(f".{word}_{i}" for i in range(count)), note, (family,) * count if family else ())
+        return cls(tuple(f".{word}_{i}" for i in range(count)), note, (family,) * count if family is not None else ())
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from transformer_spectrum.analysis.of_training.details import SPECTRA_NULLS, spectra_nulls
-from transformer_spectrum.analysis.of_training.summary import Summary, summarize, tracked_positions
+from transformer_spectrum.analysis.of_training.long_tables import spectra_nulls
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.analysis.of_training.summary import Summary, summarize
+from transformer_spectrum.analysis.of_training.thinning import tracked_positions
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.files import atomic_path
 from transformer_spectrum.spectra.analysis import METRICS
@@ -31,7 +33,7 @@ VALUES = {
     "shuffled_sd": "shuffled_sd",
     "reason": "reason",
 }
-"""Column of the table -> column of `report.details.spectra_nulls`."""
+"""Column of the table -> column of `long_tables.spectra_nulls`."""
 COLUMNS = (*KEYS, *PLACE, *VALUES)
 FAMILY_PLACE = ("step", "evaluations", "last", "family", "matrices", "larger", "smaller", "metric")
 FAMILY_COLUMNS = (*KEYS, *FAMILY_PLACE, *VALUES)
@@ -61,10 +63,11 @@ def matrix_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
     `null` is the metric of the initial matrix and `null_sd` its spread over shuffles of that; `shuffled` and
     `shuffled_sd` are mean and spread over shuffles of the step's own matrix; `reason` says why a value is missing.
     """
-    positions = [SPECTRA_NULLS.index(name) for name in (*PLACE, *VALUES.values())]
     keys = (*cell.key, int(standin))
-    for row in spectra_nulls({cell.optimizer: summary}):
-        yield (*keys, *(row[position] for position in positions))
+    table = spectra_nulls({cell.optimizer: summary})[[*PLACE, *VALUES.values()]]
+    for row in cells(table):
+        # Nine digits of a number, as many as a float32 has.
+        yield (*keys, *(f"{value:.9g}" if isinstance(value, float) else value for value in row))
 
 
 def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
@@ -91,11 +94,11 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
 
 def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None:
     """Keeps of a training's weights those at the tracked steps, which the table needs; a study has many trainings."""
-    kept = Snapshots.load(path)
+    snapshots = Snapshots.load(path)
     wanted = history.steps[tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)].tolist()
-    at = [kept.steps.index(step) for step in wanted]
+    positions = [snapshots.steps.index(step) for step in wanted]
     with safe_open(path, framework="numpy") as file:
-        about = json.loads(file.metadata()["run"])
-    stacked = {name: np.ascontiguousarray(stack[at]) for name, stack in kept.weights.items()}
+        header = json.loads(file.metadata()["run"])
+    stacked = {name: np.ascontiguousarray(stack[positions]) for name, stack in snapshots.weights.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(stacked, {"run": json.dumps({**about, "steps": wanted})}))
+        temporary.write_bytes(save(stacked, {"run": json.dumps({**header, "steps": wanted})}))

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from transformer_spectrum.analysis.of_training import tables
-from transformer_spectrum.analysis.of_training.summary import early, evenly, tracked_positions
+from transformer_spectrum.analysis.of_training import densities, plot_tables
+from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.analysis.of_training.thinning import early, evenly, tracked_positions
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_json
 
@@ -26,8 +28,9 @@ def summaries(histories, summarized):
     return summarized(histories)
 
 
-def as_dicts(header, rows):
-    return [dict(zip(header, row, strict=True)) for row in rows]
+def as_dicts(header, table):
+    assert tuple(table.columns) == header
+    return [dict(zip(header, row, strict=True)) for row in cells(table)]
 
 
 def replaced(histories, optimizer, **changes):
@@ -35,7 +38,7 @@ def replaced(histories, optimizer, **changes):
 
 
 def test_headline_has_the_last_step_of_each_optimizer_and_one_null(summaries):
-    tree = tables.headline(summaries)
+    tree = headline(summaries)
     assert list(tree) == ["initial", "adam", "es", "ga", "reasons"]
     assert tree["adam"]["step"] == 12
     assert tree["es"]["step"] == 17
@@ -48,7 +51,7 @@ def test_headline_has_the_last_step_of_each_optimizer_and_one_null(summaries):
 
 
 def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(summaries, tmp_path):
-    write_json(tmp_path / "spectra.json", tables.headline(summaries))
+    write_json(tmp_path / "spectra.json", headline(summaries))
     tree = json.loads((tmp_path / "spectra.json").read_text())
     for optimizer in ("initial", "adam", "es", "ga"):
         families = {name: block for name, block in tree[optimizer].items() if name != "step"}
@@ -62,7 +65,7 @@ def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(sum
 
 
 def test_headline_gives_the_reason_for_what_it_lacks(with_rank_one_embedding, summarized):
-    tree = tables.headline(summarized(with_rank_one_embedding))
+    tree = headline(summarized(with_rank_one_embedding))
     assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
     missing = "alpha_exponent, hill_alpha, mp_spikes, ks_alpha, ks_distance, ks_tail"
     assert f"adam.embedding: {missing}: 2 of 2: only one singular value" in tree["reasons"]
@@ -70,37 +73,37 @@ def test_headline_gives_the_reason_for_what_it_lacks(with_rank_one_embedding, su
 
 
 def test_spectra_evolution_carries_the_null_in_every_row(summaries):
-    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
     for row in rows:
         null = summaries[row["optimizer"]].mean(row["metric"], row["family"])[0]
         assert row["initial"] == null
         assert row["null_low"] <= row["null_high"]
         assert row["step"] > 0 or row["value"] == null
-    assert {row["metric"] for row in rows} == set(tables.EVOLUTION_METRICS)
+    assert {row["metric"] for row in rows} == set(plot_tables.EVOLUTION_METRICS)
     assert {row["family"] for row in rows} == set(FAMILIES)
 
 
 def test_two_revisions_of_a_plot_stay_within_ten_thousand_rows(summaries, forecast):
     for rows in (
-        tables.spectra_evolution(summaries),
-        tables.heatmap(summaries),
-        tables.singular_values(summaries),
-        tables.esd(summaries),
-        tables.loss(summaries),
-        tables.forecasts(forecast),
+        plot_tables.spectra_evolution(summaries),
+        plot_tables.heatmap(summaries),
+        plot_tables.singular_values(summaries),
+        plot_tables.esd(summaries),
+        plot_tables.loss(summaries),
+        plot_tables.forecasts(forecast),
     ):
         assert 0 < 2 * len(list(rows)) <= 10_000
 
 
 def test_thinning_keeps_the_beginning_and_the_end(summaries, monkeypatch):
-    monkeypatch.setattr(tables, "ROWS_AT_MOST", 1400)
-    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    monkeypatch.setattr(plot_tables, "ROWS_AT_MOST", 1400)
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
     assert 900 < len(rows) <= 1400
     for optimizer, last in (("adam", 12), ("es", 17)):
         steps = sorted({row["step"] for row in rows if row["optimizer"] == optimizer})
         assert (steps[0], steps[1], steps[-1]) == (0, 1, last)
-    assert len(list(tables.loss(summaries))) <= 1400
-    assert len(list(tables.singular_values(summaries))) <= 1400
+    assert len(list(plot_tables.loss(summaries))) <= 1400
+    assert len(list(plot_tables.singular_values(summaries))) <= 1400
 
 
 @pytest.mark.parametrize(("count", "at_most"), [(1, 6), (2, 2), (5, 6), (151, 6), (10_000, 69)])
@@ -144,9 +147,9 @@ def test_the_null_band_comes_from_shuffles_of_the_initial_matrices(summaries):
 
 
 def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
-    rows = as_dicts(tables.HEATMAP, tables.heatmap(summaries))
+    rows = as_dicts(plot_tables.HEATMAP, plot_tables.heatmap(summaries))
     assert {row["matrix"] for row in rows} == set(summaries["adam"].history.names.tolist())
-    assert {row["metric"] for row in rows} == set(tables.HEAT_METRICS)
+    assert {row["metric"] for row in rows} == set(plot_tables.HEAT_METRICS)
     ga = summaries["ga"].history
     picked = {
         row["step"]: row
@@ -159,7 +162,7 @@ def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
 
 
 def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summaries):
-    rows = as_dicts(tables.SINGULAR_VALUES, tables.singular_values(summaries))
+    rows = as_dicts(plot_tables.SINGULAR_VALUES, plot_tables.singular_values(summaries))
     adam = summaries["adam"].history
     members = np.flatnonzero(adam.families == "embedding")
     picked = [row for row in rows if (row["optimizer"], row["family"], row["step"]) == ("adam", "embedding", 12)]
@@ -181,25 +184,25 @@ def test_the_initial_density_has_mean_eigenvalue_one_and_bins_that_hold_almost_a
         rel=1e-5,
     )
     for family in FAMILIES:
-        edges = tables.esd_edges(summaries, family)
+        edges = densities.esd_edges(summaries, family)
         assert (np.diff(edges) > 0).all()
         for one in summaries.values():
-            heights = tables.density(one.pooled_eigenvalues(family, one.tracked[-1]), edges)
+            heights = densities.density(one.pooled_eigenvalues(family, one.tracked[-1]), edges)
             assert 0.85 < (heights * np.diff(edges)).sum() <= 1 + 1e-9
-        linear = tables.esd_edges(summaries, family, log=False)
-        inside = tables.density(summary.pooled_eigenvalues(family, 17), linear) * np.diff(linear)
+        linear = densities.esd_edges(summaries, family, log=False)
+        inside = densities.density(summary.pooled_eigenvalues(family, 17), linear) * np.diff(linear)
         assert inside.sum() == pytest.approx(1)
 
 
 def test_esd_rows_are_positive_densities_at_the_tracked_steps(summaries):
-    rows = as_dicts(tables.ESD, tables.esd(summaries))
+    rows = as_dicts(plot_tables.ESD, plot_tables.esd(summaries))
     assert all(row["density"] > 0 and row["eigenvalue"] > 0 for row in rows)
     assert {row["step"] for row in rows if row["optimizer"] == "adam"} == {0, 1, 5, 10, 12}
     assert {row["family"] for row in rows} == set(FAMILIES)
 
 
 def test_loss_leaves_out_what_was_never_evaluated(summaries):
-    rows = as_dicts(tables.LOSS, tables.loss(summaries))
+    rows = as_dicts(plot_tables.LOSS, plot_tables.loss(summaries))
     adam = [row for row in rows if row["optimizer"] == "adam"]
     assert [row["split"] for row in adam if row["step"] == 0] == ["validation"]
     assert len(adam) == 2 * 13 - 1
@@ -211,7 +214,7 @@ def test_loss_leaves_out_what_was_never_evaluated(summaries):
 
 
 def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
-    rows = as_dicts(tables.FORECASTS, tables.forecasts(forecast, windows_at_most=3))
+    rows = as_dicts(plot_tables.FORECASTS, plot_tables.forecasts(forecast, windows_at_most=3))
     assert {row["window"] for row in rows} == {0, 4, 8}
     assert {row["series"] for row in rows} == {"context", "truth", "adam", "es", "ga"}
     picked = {(row["series"], row["feature"], row["time"]): row["value"] for row in rows if row["window"] == 4}
@@ -223,8 +226,8 @@ def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
 
 
 def test_many_features_are_cut_to_the_rows_that_a_plot_takes(forecast, monkeypatch):
-    monkeypatch.setattr(tables, "ROWS_AT_MOST", 1000)
-    rows = as_dicts(tables.FORECASTS, tables.forecasts(forecast))
+    monkeypatch.setattr(plot_tables, "ROWS_AT_MOST", 1000)
+    rows = as_dicts(plot_tables.FORECASTS, plot_tables.forecasts(forecast))
     assert {row["feature"] for row in rows} == {0}
 
 

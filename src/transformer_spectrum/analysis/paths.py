@@ -6,9 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from transformer_spectrum.analysis.loading import Run, Trained, load, load_run, only_training
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, examine
+from transformer_spectrum.analysis.loading import Trained, TrainingRun, load, load_run, only_training
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
 from transformer_spectrum.analysis.of_checkpoint.results import Examination
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.training.records.run_folder import RunFolder
@@ -18,7 +19,7 @@ BEST = "best.safetensors"
 SMALLEST = 1  # side of a matrix: the library measures all, as it does those of a module
 
 
-def opened(path: str | os.PathLike[str]) -> Run | Trained | Path:
+def opened(path: str | os.PathLike[str]) -> TrainingRun | Trained | Path:
     """The record of a training for its folder, its model for a file of its weights, else the path of a checkpoint.
 
     Raises:
@@ -72,4 +73,4 @@ def examined(path: Path, estimators: Estimators, shuffles: int, seed: int) -> Ex
     Raises:
         InputError: as `examination.examine`.
     """
-    return examine(path, Settings(estimators, shuffles, seed, min_size=SMALLEST))
+    return examine(path, ExaminationSettings(estimators, shuffles, seed, min_size=SMALLEST))
