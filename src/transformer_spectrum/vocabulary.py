@@ -81,6 +81,15 @@ def display_name(optimizer: str) -> str:
     return NAMES.get(optimizer, optimizer)
 
 
+def command_of(optimizer: str) -> str:
+    """The command that trains by an optimizer.
+
+    >>> command_of("adam"), command_of("es")
+    ('train', 'train-es')
+    """
+    return {"adam": "train"}.get(optimizer, f"train-{optimizer}")
+
+
 # -- the null, and data that are none --------------------------------------------------------------------------------
 NULL_LABEL = "initial weights (null)"
 BAND_LABEL = "null, ± 2 sd of shuffles"

@@ -14,7 +14,8 @@ from transformer_spectrum.cli.options import COLUMNS
 from transformer_spectrum.config.resolve import Asked, resolve
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.prepare import prepare
-from transformer_spectrum.data.windows.windows import SPLITS, make_windows, pack
+from transformer_spectrum.data.windows.arrays import SPLITS, pack
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 

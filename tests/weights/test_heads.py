@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from transformer_spectrum.cli.main import main
 from transformer_spectrum.models import transformer
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.weights.matrices.families import Family
@@ -130,3 +132,11 @@ def test_heads_must_divide_the_rows():
         heads(model().matrices(), 5)
     with pytest.raises(ValueError, match="heads = 0"):
         heads(model().matrices(), 0)
+
+
+def test_a_checkpoint_without_projections_has_no_heads_to_measure(tmp_path, capsys):
+    save_file({"layers.0.mlp.fc1.weight": torch.randn(12, 12)}, tmp_path / "a.safetensors")
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(tmp_path / "a.safetensors"), "--heads", "4"])
+    assert ended.value.code == 2
+    assert "a.safetensors: 4 heads: no queries, keys or values found by their names" in capsys.readouterr().err

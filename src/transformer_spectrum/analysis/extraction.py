@@ -189,8 +189,8 @@ def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None, draw: D
         if reason:
             extraction.left_out[name] = reason
             continue
-        made = "" if live is None else live.notes.get(name, "")
-        extraction.matrices += [_decomposed(matrix, tensor, made, draw) for matrix in matrices]
+        formation = "" if live is None else live.notes.get(name, "")
+        extraction.matrices += [_decomposed(matrix, tensor, formation, draw) for matrix in matrices]
     return extraction
 
 

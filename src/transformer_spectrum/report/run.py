@@ -12,13 +12,12 @@ import pandas as pd
 
 from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
+from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.figures.caption import Caption, caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
-from transformer_spectrum.vocabulary import NAMES
 
-OPTIMIZERS = tuple(NAMES)  # fixed: what an earlier run left behind must not come in
 CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
 MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
 """Of them, those that a legal training may have nothing for, as where every weight is 0."""

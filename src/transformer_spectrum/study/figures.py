@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.pictures.style import house_style, new_figure, null_line, save
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.spectra.analysis import METRICS
-from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
+from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.store import fault, own_names, write_record
 from transformer_spectrum.vocabulary import (
     BAND_MEANING,
@@ -52,6 +53,9 @@ def chosen_metrics(text: str | None) -> tuple[str, ...]:
 
     Raises:
         InputError: one of them has no figure.
+
+    >>> chosen_metrics("stable_rank,ks_alpha"), chosen_metrics("none")
+    (('stable_rank', 'ks_alpha'), ())
     """
     if text is None:
         return DRAWN
@@ -118,8 +122,8 @@ def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(datasets), len(families), sharex=True, squeeze=False)
         for row, dataset in enumerate(datasets):
             for column, label in enumerate(families.index):
-                rows = last[(last["dataset"] == dataset) & (last["family"] == label)]
-                _panel(axes[row, column], rows, losses, optimizers, colours)
+                own = last[(last["dataset"] == dataset) & (last["family"] == label)]
+                _panel(axes[row, column], own, losses, optimizers, colours)
                 if row == 0:
                     size = [int(families.loc[label, side]) for side in ("larger", "smaller")]
                     axes[row, column].set_title(family_title(label, int(families.loc[label, "matrices"]), size))

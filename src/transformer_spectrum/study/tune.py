@@ -17,8 +17,9 @@ from typing import Any
 import optuna
 import torch
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parse_params
-from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
+from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.contract import BACKWARD_COST
 from transformer_spectrum.runtime.errors import InputError
@@ -101,15 +102,14 @@ class Tuning:
 
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew."""
-    tree = params.model_dump()
-    for name, value in values.items():
-        *parts, last = name.split(".")
-        block = tree
-        for part in parts:
-            block = block[part]
-        block[last] = value
-    return parse_params(tree)
+    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> with_values(load_params(packaged("params.yaml")), {"loss.q": 5.0}).loss.q
+    5.0
+    """
+    return parse_params(tree.merge(params.model_dump(), tree.nest(values)))
 
 
 def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float]]:
@@ -125,16 +125,15 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
     ranges = dict(RANGES[optimizer])
     if optimizer == "es" and params.es.algorithm in ES_LEARNING_RATES:
         ranges["es.learning_rate"] = ES_LEARNING_RATES[params.es.algorithm]
-    found = {}
+    searched = {}
     for name, (low, high) in ranges.items():
-        section, leaf = name.split(".")
         own = name == "es.learning_rate"
-        committed = build.es_learning_rate(params.es) if own else getattr(getattr(params, section), leaf)
+        committed = build.es_learning_rate(params.es) if own else tree.get(params, name)
         if committed is not None and committed > 0:
-            found[name] = (min(low, committed), committed, max(high, committed))
-    if not found:
+            searched[name] = (min(low, committed), committed, max(high, committed))
+    if not searched:
         raise InputError(f"{' and '.join(ranges)} = 0: switched off, so there is nothing to tune")
-    return found
+    return searched
 
 
 def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int, int]:
@@ -144,6 +143,12 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
         params: all parameters.
         optimizer: adam, es or ga.
         windows: those to train on; count.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
+    >>> step_evaluations(params, "adam", windows=100)  # 7 batches, forwards and backwards
+    (21, 60)
     """
     if optimizer == "adam":
         batches = math.ceil(windows / params.training.batch_size)
@@ -162,10 +167,10 @@ def trial_budget(params: Params, optimizer: str, windows: int) -> int:
 
 def _read(params: Params, path: Path) -> dict[str, Windows]:
     splits = unpack(read_arrays(path, ARRAYS))
-    there = splits["train"].context.shape[1], splits["train"].target.shape[1]
-    if there != (params.data.context, params.data.horizon):
+    lengths = splits["train"].context.shape[1], splits["train"].target.shape[1]
+    if lengths != (params.data.context, params.data.horizon):
         raise InputError(
-            f"{path}: windows of {there[0]} + {there[1]} steps, but params.yaml asks for {params.data.context} + "
+            f"{path}: windows of {lengths[0]} + {lengths[1]} steps, but params.yaml asks for {params.data.context} + "
             f"{params.data.horizon}; run the stage that writes them (dvc repro prepare)"
         )
     return splits
@@ -236,13 +241,13 @@ def tune(
     train = _trainer(params, optimizer, splits, budget)
     steps = math.ceil(budget / step_evaluations(params, optimizer, count)[0])
     study = _study(searched, steps, seed)
-    done: list[Trial] = []
+    ended: list[Trial] = []
     with Progress(f"tune {optimizer}", trials) as progress:
         for _ in range(trials):
-            done.append(_run(study, searched, train, budget))
-            best = min(trial.score for trial in done if not trial.pruned)
-            progress.update(len(done), validation=done[-1].score, best=best)
-    ranked = sorted(done, key=lambda trial: (trial.pruned, trial.score, trial.number))
+            ended.append(_run(study, searched, train, budget))
+            best = min(trial.score for trial in ended if not trial.pruned)
+            progress.update(len(ended), validation=ended[-1].score, best=best)
+    ranked = sorted(ended, key=lambda trial: (trial.pruned, trial.score, trial.number))
     origin = f"{params.data.dataset} data ({data.name} {sha256(data)[:12]}), {params.model.type}"
     return Tuning(optimizer, params.loss.type, budget, seed, origin, ranked)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformer_spectrum import losses
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import ESParams, SGTParams
-from transformer_spectrum.data.windows.windows import Windows
+from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.models.lstm import LSTM

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
+from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.files import read_arrays, read_json, sha256

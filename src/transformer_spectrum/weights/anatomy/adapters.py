@@ -75,12 +75,12 @@ def _grouped(source: Source) -> dict[str, dict[str, Factors]]:
         role = {"down": "lora_down", "up": "lora_up"}.get(match["role"], match["role"])
         layers[match["layer"] or ""][match.groupdict().get("adapter") or ""][role] = name
     lonely = {"alpha", "network_alpha", "ranknum", "dora_scale"}
-    kept: dict[str, dict[str, Factors]] = {}
+    adapted: dict[str, dict[str, Factors]] = {}
     for layer, by_adapter in layers.items():
         own = {adapter: roles for adapter, roles in by_adapter.items() if not set(roles) <= lonely}
         if own:
-            kept[layer] = own
-    return kept
+            adapted[layer] = own
+    return adapted
 
 
 def _layer(layer: str, by_adapter: Mapping[str, Factors], source: Source, findings: Findings) -> None:

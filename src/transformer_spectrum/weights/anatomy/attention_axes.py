@@ -32,6 +32,10 @@ def read_attention(
         shape: its axes, >= 3.
         shapes: of all tensors of the model, by name.
         config: config.json; empty where there is none.
+
+    >>> reading = read_attention("attn.query.kernel", (64, 4, 16), {"attn.query.kernel": (64, 4, 16)}, {})
+    >>> reading.rows, reading.note  # the matrix is heads x head, as rows, by the width of the model
+    ((1, 2), '64x4x16: heads as an axis of their own, axis 1 the width of the model')
     """
     bias = bias_of(name, shapes)
     if fused_kind(name) is not None:

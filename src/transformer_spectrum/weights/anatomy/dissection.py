@@ -79,6 +79,10 @@ def dissect(
         metadata: of a safetensors file; our own snapshots name their recorded steps there.
         kinds: tensor name -> what the module that holds it says it is; of a live model alone, whose parameters are
             trained whatever their names.
+
+    >>> anatomy = dissect({"attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,)}, {})
+    >>> [(matrix.name, matrix.family.label, matrix.shape) for matrix in anatomy.matrices][:2]
+    [('attn.in_proj.query', 'query', (4, 4)), ('attn.in_proj.key', 'key', (4, 4))]
     """
     anatomy, steps = Anatomy(), recorded_steps(metadata or {})
     conv1d = _is_conv1d(shapes, config)
@@ -141,7 +145,11 @@ def _no_weight(name: str, shape: tuple[int, ...], *, live: bool) -> str:
 
 
 def recorded_steps(metadata: Mapping[str, str]) -> list[int] | None:
-    """The steps of the stacks in a snapshots.safetensors of this project; None in any other file."""
+    """The steps of the stacks in a snapshots.safetensors of this project; None in any other file.
+
+    >>> recorded_steps({"run": '{"steps": [0, 20]}'}), recorded_steps({"format": "pt"})
+    ([0, 20], None)
+    """
     try:
         steps = json.loads(metadata.get("run", "{}")).get("steps")
     except (json.JSONDecodeError, AttributeError):

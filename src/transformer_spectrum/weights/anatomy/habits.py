@@ -61,12 +61,20 @@ _WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 
 
 def path_of(name: str) -> str:
-    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
+    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn".
+
+    >>> path_of("h.0.attn.c_attn.weight"), path_of("h/0/attn/kernel")
+    ('h.0.attn.c_attn', 'h/0/attn')
+    """
     return re.sub(r"[._/](weight|kernel)$", "", name)
 
 
 def is_bias(name: str) -> bool:
-    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias."""
+    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias.
+
+    >>> is_bias("h.0.attn.bias"), is_bias("relative_attention_bias.weight")
+    (True, False)
+    """
     last = re.split(r"[./]", name)[-1]
     return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$|^b_[QKV]$", last)) and not _POSITION.search(name)
 
@@ -74,8 +82,11 @@ def is_bias(name: str) -> bool:
 def fused_kind(name: str) -> str | None:
     """The last component when a tensor holds queries, keys and values together, in lower case; None when not.
 
-    `in_proj.weight` is a fused one in few models and Mamba's input projection in others; `in_proj_weight`, of
+    `in_proj.weight` is a fused one in few models and Mamba's input projection in names; `in_proj_weight`, of
     torch.nn.MultiheadAttention, always is.
+
+    >>> fused_kind("h.0.attn.c_attn.weight"), fused_kind("h.0.attn.q_proj.weight")
+    ('c_attn', None)
     """
     last = name.rsplit(".", 1)[-1].lower()
     if last == "in_proj_weight":
@@ -84,15 +95,20 @@ def fused_kind(name: str) -> str | None:
     return last if last in FUSED else None
 
 
-def family_of(name: str, others: Collection[str] = ()) -> Family:
+def family_of(name: str, names: Collection[str] = ()) -> Family:
     """What the matrix is for.
 
     Args:
         name: of the tensor, such as "encoder.layer.0.attention.self.query.weight".
-        others: names of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
+        names: of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
     Returns:
         Of a role such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when
         no naming habit covers it. It has no block: see `families.forecaster_prefix`.
+
+    >>> family_of("encoder.layer.0.attention.self.query.weight").label
+    'query'
+    >>> family_of("decoder.block.0.layer.1.EncDecAttention.v.weight").label
+    'cross_value'
     """
     path = path_of(name).lower().replace("/", ".")
     if _POSITION.search(path):
@@ -104,7 +120,7 @@ def family_of(name: str, others: Collection[str] = ()) -> Family:
         last = "in_proj_weight"
     if last in ("linear", "layer", "base_layer") and len(steps) > 1:
         last, before = steps[-2], ".".join(steps[:-2])
-    role = _attention(last, before) or _feed_forward(last, before, name, others)
+    role = _attention(last, before) or _feed_forward(last, before, name, names)
     if role is None and "embed" in path:
         role = "type_embedding" if re.search(r"type|segment", path) else "token_embedding"
     if role is None and ((len(steps) == 1 and last in ("head", "fc", "output")) or before.endswith("predictions")):
@@ -125,10 +141,10 @@ def _attention(last: str, before: str) -> str | None:
     return None
 
 
-def _feed_forward(last: str, before: str, name: str, others: Collection[str]) -> str | None:
+def _feed_forward(last: str, before: str, name: str, names: Collection[str]) -> str | None:
     """The feed-forward's matrices, and what is known by its last component alone."""
     if last == "w1":
-        gated = re.sub(r"w1(?=\.|$)", "w3", name) in others
+        gated = re.sub(r"w1(?=\.|$)", "w3", name) in names
         return "feed_forward_gate" if gated else "feed_forward_up"
     if last == "dense":  # BERT's intermediate.dense and output.dense
         inside = before.rsplit(".", 1)[-1]

@@ -41,7 +41,12 @@ def quantised(source: Source) -> Findings:
 
 
 def settings_of(source: Source) -> Mapping[str, Any]:
-    """What the files say of the quantisation: quantize_config.json over quantization_config of config.json."""
+    """What the files say of the quantisation: quantize_config.json over quantization_config of config.json.
+
+    >>> config, beside = {"quantization_config": {"bits": 4}}, {"quantize_config.json": {"bits": 8}}
+    >>> settings_of(Source({}, lambda name: None, config, beside))
+    {'bits': 8}
+    """
     stated: dict[str, Any] = {}
     for section in sections(source.config):
         inner = section.get("quantization_config")

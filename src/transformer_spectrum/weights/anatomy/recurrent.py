@@ -39,6 +39,10 @@ def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, 
         name: of the tensor.
         shape: as stored.
         shapes: of all tensors of the model, by name.
+
+    >>> cell = gates_of("rnn.weight_ih_l0", (16, 3), {"rnn.weight_ih_l0": (16, 3), "rnn.weight_hh_l0": (16, 4)})
+    >>> cell.gates[1], cell.cuts[1]
+    ('forget_gate', Cut(blocks=1, first=4, last=8))
     """
     recurrent, ours = _RECURRENT.match(name), _OURS.match(name)
     if recurrent:

@@ -70,7 +70,12 @@ class Matrix:
         return self.shape[0] * self.shape[1]
 
     def of(self, weights: Mapping[str, Array]) -> Array:
-        """The matrix among the weights of a model, see `within`."""
+        """The matrix among the weights of a model, see `within`.
+
+        >>> key = Matrix("key", Family("key"), "key.weight", (1, 2), head=(1, 2))
+        >>> key.of({"key.weight": np.array([[1, 2], [3, 4]])})
+        array([[3, 4]])
+        """
         return self.within(weights[self.tensor])
 
     def within(self, tensor: Array) -> Array:
