@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from transformer_spectrum.report.dvc_plots import curves, parameters, spectra
+from transformer_spectrum.report.dvc_plots import curves, live, parameters, spectra
 from transformer_spectrum.report.dvc_plots.page import page
 from transformer_spectrum.report.page.vega import BUNDLE, bundle
 from transformer_spectrum.runtime.files import atomic_path
@@ -21,7 +21,7 @@ def contents() -> dict[str, str]:
     """
     templates = {
         "parameters": parameters.parameters(),
-        "live": curves.live(),
+        "live": live.live(),
         "evolution": curves.evolution(budget=False),
         "evolution_by_budget": curves.evolution(budget=True),
         "loss": curves.loss(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from transformer_spectrum.report.dvc_plots.pieces import FAINT, INK, Spec, X, Y, template
+from transformer_spectrum.report.dvc_plots.frame import template
+from transformer_spectrum.report.dvc_plots.pieces import FAINT, INK, Spec, X, Y
 
 REVISIONS = "length(revisions.scale.domain)"
 

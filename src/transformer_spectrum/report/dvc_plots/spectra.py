@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transformer_spectrum.report.dvc_plots.curves import COLOURS
+from transformer_spectrum.report.dvc_plots.frame import folded, template
 from transformer_spectrum.report.dvc_plots.pieces import (
     BROAD,
     FAMILY_WORDS,
@@ -19,11 +20,9 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     axis,
     colour,
     distinct_starts,
-    folded,
     of_null,
     ordered,
     quantitative,
-    template,
     tooltip,
 )
 from transformer_spectrum.report.figures import heatmap as heatmap_words

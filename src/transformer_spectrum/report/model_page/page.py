@@ -11,15 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
-from transformer_spectrum.report.model_page.figures import (
-    SHAPES,
-    by_size,
-    colour,
-    depth_panels,
-    lines,
-    marker,
-    spectrum_panels,
-)
+from transformer_spectrum.report.model_page.depth import SHAPES, by_size, colour, depth_panels, lines, marker
+from transformer_spectrum.report.model_page.figures import spectrum_panels
 from transformer_spectrum.report.model_page.tables import cells, facts, footnote_lines, header, meanings, warning
 from transformer_spectrum.report.page.html import Table, render
 from transformer_spectrum.report.page.svg import MARKERS

@@ -24,7 +24,7 @@ def bundle() -> str:
 
 
 def libraries() -> Markup:
-    """That script, as it was made, for a <script> element.
+    """That script, as it was made, for a `<script>` element.
 
     >>> "vegaEmbed" in libraries(), "</script" in libraries()
     (True, False)
