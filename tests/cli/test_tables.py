@@ -103,11 +103,12 @@ def test_a_wide_table_with_its_year_and_a_dated_one_have_the_windows_of_the_long
     assert description["series"]["usable"] == len(NAMES)
 
 
-def test_gaps_are_counted_and_windows_with_them_dropped(tmp_path, capsys):
+def test_gaps_are_counted_and_windows_with_them_dropped(tmp_path, caplog):
+    caplog.set_level("INFO", "transformer_spectrum")
     frame = table(YEARS.year, "Entity", "Year", "cases")
     _, description, provenance = prepared(tmp_path / "holes", frame[frame.Year != 1990])
     assert provenance["columns"]["gaps"] == len(NAMES)
-    assert f"gaps: {len(NAMES)} of {60 * len(NAMES)} steps have no row" in capsys.readouterr().err
+    assert f"gaps: {len(NAMES)} of {60 * len(NAMES)} steps have no row" in caplog.text
     train = description["train"]
     assert (train["cut"], train["dropped_missing_values"], train["windows"]) == (16, 8, 8)
 

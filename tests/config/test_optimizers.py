@@ -9,9 +9,9 @@ from transformer_spectrum.cli import options, train
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.resolve import WITH_LEARNING_RATE
 from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.runtime import code
 from transformer_spectrum.study import figures, tune
-from transformer_spectrum.training.build import EVOLUTION_STRATEGIES
 from transformer_spectrum.vocabulary import command_of, display_name
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def test_each_has_a_section_a_name_and_a_command():
 
 
 def test_the_evolution_strategies_with_a_learning_rate_are_strategies():
-    assert set(tune.ES_LEARNING_RATES) == set(WITH_LEARNING_RATE) < set(EVOLUTION_STRATEGIES)
+    assert set(tune.ES_LEARNING_RATES) == set(WITH_LEARNING_RATE) < set(STRATEGIES)
 
 
 def test_no_other_module_lists_them():

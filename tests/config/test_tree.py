@@ -58,6 +58,6 @@ def test_merge_takes_leaves_of_the_last_overlay_and_leaves_its_arguments_alone()
 def test_no_other_module_takes_names_of_parameters_apart():
     rooms = ("config", "training", "tracking", "study", "cli", "data", "runtime")
     paths = [path for room in rooms for path in (ROOT / "src/transformer_spectrum" / room).rglob("*.py")]
-    for path in [*paths, *(ROOT / "stages").glob("*.py"), *(ROOT / "ci").glob("*.py")]:
+    for path in [*paths, *(ROOT / "stages").glob("*.py"), *(ROOT / ".ci").glob("*.py")]:
         if path.name != "tree.py":
             assert not re.search(r"""r?(split|partition)\(["']\.["']""", path.read_text()), path

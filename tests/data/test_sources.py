@@ -20,7 +20,7 @@ import pooch
 import pytest
 
 from transformer_spectrum.data.fetch import downloads
-from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE, Export, fetch
+from transformer_spectrum.data.fetch.sources import KEPT_NOTE, MIRROR_VARIABLE, Export, fetch
 from transformer_spectrum.runtime.errors import InputError
 
 NAME = "toy.csv"
@@ -161,7 +161,14 @@ def test_a_broken_file_in_a_mirror_folder_is_an_error_too(site, old, mirror_fold
     assert site.requests == []
 
 
-@pytest.mark.parametrize(("answer", "rule"), [(b'"count"\n"4"\n', "has 3 rows, but count.* 4"), (b"<html>", "number")])
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        (b'"count"\n"4"\n', "has 3 rows, but count.* 4"),
+        (b'"count"\n"2"\n', "has 3 rows, but count.* 2"),
+        (b"<html>", "number"),
+    ],
+)
 def test_a_row_count_that_does_not_agree_is_an_error(site, old, answer, rule):
     count = site.put("/count.csv", {"body": answer})
     with pytest.raises(InputError, match=rule):
@@ -293,7 +300,7 @@ def test_a_stand_in_never_takes_the_place_of_real_data(closed_url, old, tmp_path
         )
         assert [(folder / "series.csv").read_bytes() for folder in folders] == [real, real]
         assert (about["source"], about["standin"]) == ("upstream", False)
-        assert [note for note in about["notes"] if "Kept from an earlier fetch" in note] == about["notes"][1:]
+        assert about["notes"] == ["A toy.", KEPT_NOTE]
         assert json.loads((folders[1] / "provenance.json").read_text()) == about
         assert about["kept"] is True
         assert sum("KEPT the 2 rows" in line for line in caplog.messages) == 1

@@ -11,7 +11,7 @@ from typing import Any
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.runtime import code
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.training.train import deciding
+from transformer_spectrum.training.fingerprint import deciding
 
 DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
 

@@ -25,7 +25,8 @@ from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.run_folder import RunFolder, new_run
-from transformer_spectrum.training.train import read_windows, train
+from transformer_spectrum.training.setup import read_windows
+from transformer_spectrum.training.train import train
 from transformer_spectrum.vocabulary import command_of
 
 logger = logging.getLogger(__name__)

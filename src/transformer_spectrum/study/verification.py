@@ -32,8 +32,8 @@ from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request, training_request, windows_request
 from transformer_spectrum.study.store import own_names, write_record
 from transformer_spectrum.study.work import keep, outcome
+from transformer_spectrum.training.fingerprint import deciding
 from transformer_spectrum.training.resume import difference
-from transformer_spectrum.training.train import deciding
 
 PACKAGE = "src/transformer_spectrum"
 WINDOWS = ("data/processed/windows.npz", "data/processed/provenance.json")

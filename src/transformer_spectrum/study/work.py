@@ -13,6 +13,7 @@ from transformer_spectrum.data.fetch.exports import fetch_covid, fetch_rvr
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.runtime import provenance
 from transformer_spectrum.runtime.files import atomic_folder, read_json, write_csv
 from transformer_spectrum.study.grid import Cell
@@ -174,6 +175,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "teacher_forced_mae": scores["teacher_forced"].get("mae"),
         "free_running_mae": scores["free_running"].get("mae"),
         "standin": bool(scores["standin_data"]),
+        "stop_cause": scores["stop_cause"],
         "stop_reason": scores["stop_reason"],
-        "diverged": scores["stop_reason"].startswith("diverged"),
+        "diverged": scores["stop_cause"] == StopCause.DIVERGED,
     }

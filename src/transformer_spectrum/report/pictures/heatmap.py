@@ -19,8 +19,8 @@ CHANGE_COLOURS = "RdBu_r"
 
 def limits(summaries: Mapping[str, Summary]) -> dict[str, float]:
     """Metric -> where its colours end, of the same table as the page's; percent."""
-    changes = plot_tables.heatmap(summaries).groupby("metric")["change"]
-    return {metric: figure_words.limit(changes.get_group(metric)) for metric in changes.groups}
+    table = plot_tables.heatmap(summaries)
+    return {metric: figure_words.limit(table.loc[table["metric"] == metric, "change"]) for metric in HEAT_METRICS}
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:

@@ -59,7 +59,13 @@ def weight_norm(g: Tensor, v: Tensor) -> Tensor:
 
 
 def spectral_axes(source: Source, original: str, left: str, right: str) -> list[int]:
-    """Axes that can be the first of the matrix whose norm is taken: 0, and 1 in transposed convolutions."""
+    """Axes that can be the first of the matrix whose norm is taken: 0, and 1 in transposed convolutions.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"w": Held((4, 3), "F32"), "u": Held((4,), "F32"), "v": Held((3,), "F32")}
+    >>> spectral_axes(Source(tensors, lambda name: None), "w", "u", "v")
+    [0]
+    """
     shape, total = source.tensors[original].shape, source.numbers(original)
     sizes = source.tensors[left].shape, source.tensors[right].shape
     fitting = [axis for axis, size in enumerate(shape) if sizes == ((size,), (total // size if size else 0,))]

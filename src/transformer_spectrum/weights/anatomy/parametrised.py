@@ -25,7 +25,14 @@ _ORTHOGONAL_TO = 1e-3  # largest entry of B^T B - I of an orthogonal base that w
 
 
 def parametrised(source: Source) -> Findings:
-    """What lies under "parametrizations.": all of it is used up or left out."""
+    """What lies under "parametrizations.": all of it is used up or left out.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> shapes = {"original0": (4, 1), "original1": (4, 3)}
+    >>> tensors = {f"fc.parametrizations.weight.{name}": Held(shape, "F32") for name, shape in shapes.items()}
+    >>> parametrised(Source(tensors, lambda name: None)).formed[0].note
+    'parametrizations: weight_norm: original1 times original0 over its length'
+    """
     groups: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for name in source.tensors:
         match = _NEW.match(name)

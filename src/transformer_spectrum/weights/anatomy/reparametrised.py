@@ -14,7 +14,13 @@ _SCORES = ("mask_scores", "popup_scores")  # movement pruning and edge-popup: en
 
 # -- masks -----------------------------------------------------------------------------------------------------
 def masked(source: Source) -> Findings:
-    """Pruned weights, "weight_orig" times "weight_mask", and weights beside a mask of their own shape."""
+    """Pruned weights, "weight_orig" times "weight_mask", and weights beside a mask of their own shape.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight_orig": Held((4, 3), "F32"), "fc.weight_mask": Held((4, 3), "F32")}
+    >>> [(formed.name, formed.note) for formed in masked(Source(tensors, lambda name: None)).formed]
+    [('fc.weight', 'weight_orig times weight_mask')]
+    """
     findings = Findings()
     for name, tensor in source.tensors.items():
         if len(tensor.shape) < 2 or source.code(name) not in FLOATS:
@@ -39,7 +45,13 @@ def masked(source: Source) -> Findings:
 
 # -- the old weight_norm and spectral_norm ----------------------------------------------------------------------
 def normalised(source: Source) -> Findings:
-    """The old forms of weight_norm and spectral_norm; their "weight_v" are a tensor like the weight and a vector."""
+    """The old forms of weight_norm and spectral_norm; their "weight_v" are a tensor like the weight and a vector.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight_g": Held((4, 1), "F32"), "fc.weight_v": Held((4, 3), "F32")}
+    >>> [(formed.name, formed.note) for formed in normalised(Source(tensors, lambda name: None)).formed]
+    [('fc.weight', 'weight_norm: weight_v times weight_g over its length')]
+    """
     findings = Findings()
     for name, tensor in source.tensors.items():
         if source.code(name) not in FLOATS:

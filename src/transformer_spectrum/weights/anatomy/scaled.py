@@ -23,7 +23,13 @@ _OF_ACTIVATIONS = re.compile(r"input|act|output|(^|[._])[qkv]_scale")
 
 
 def scaled(source: Source) -> Findings:
-    """Every eight-bit weight, formed with its scale or left out."""
+    """Every eight-bit weight, formed with its scale or left out.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight": Held((4, 3), "I8"), "fc.weight_scale": Held((4, 1), "F32")}
+    >>> scaled(Source(tensors, lambda name: None)).formed[0].note
+    '8-bit integers times weight_scale'
+    """
     findings, modules = Findings(), defaultdict(list)
     for name in source.tensors:
         modules[split(name)[0]].append(name)

@@ -15,7 +15,7 @@ from transformer_spectrum.weights.matrices.matrix import Matrix
 
 
 @dataclass(frozen=True)
-class Row:
+class StepRecord:
     """One recorded step.
 
     Attributes:
@@ -57,7 +57,7 @@ class Candidate:
 
 
 @dataclass
-class Journal:
+class TrainingState:
     """Everything that a training has to remember besides the searcher's state.
 
     Attributes:
@@ -76,7 +76,7 @@ class Journal:
     best: Tensor
     best_step: int = 0
     candidate: Candidate | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[StepRecord] = field(default_factory=list)
     snapshots: dict[int, Tensor] = field(default_factory=dict)
     stop_reason: str = ""
     stop_cause: StopCause | None = None
@@ -92,7 +92,7 @@ class Journal:
         """The lowest validation loss so far; infinite before the first step."""
         return min((row.validation_loss for row in self.rows), default=math.inf)
 
-    def add(self, row: Row, weights: Tensor, snapshot: bool) -> None:
+    def add(self, row: StepRecord, weights: Tensor, snapshot: bool) -> None:
         """Records a step; an equal validation loss is no better one."""
         if row.validation_loss < self.best_loss:
             self.best, self.best_step = weights, row.step
