@@ -83,10 +83,10 @@ def analyze(
             or is negative, shapes that do not fit, shuffles out of range or of what has no entries.
         TypeError: something else.
 
-    >>> found = analyze([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
-    >>> found
+    >>> measurement = analyze([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
+    >>> measurement
     Measurement(26 metrics of 1 matrix; .table() shows them)
-    >>> found.values["stable_rank"], found.reason("ks_alpha", 0, 0)
+    >>> measurement.values["stable_rank"], measurement.reason("ks_alpha", 0, 0)
     (array([[1.5625]]), 'fewer positive eigenvalues than the tail needs')
     """
     if shuffles < 0 or 0 < shuffles < DRAWS_MINIMUM:
@@ -106,30 +106,30 @@ def analyze(
                 f'shuffle; transformer_spectrum.load("{place}") gives the model of its best weights, which has'
             )
     if shuffles and (shapes is not None or isinstance(of, TrainingRun | History)):
-        given = "a training's record" if isinstance(of, TrainingRun | History) else "singular values"
+        source = "a training's record" if isinstance(of, TrainingRun | History) else "singular values"
         raise InputError(
-            f"shuffles = {shuffles} with {given}: only entries can be shuffled; give the matrix or the model"
+            f"shuffles = {shuffles} with {source}: only entries can be shuffled; give the matrix or the model"
         )
-    values, what, shuffled = _spectra_of(of, shapes, shuffles, seed)
+    values, places, shuffled = _spectra_of(of, shapes, shuffles, seed)
     if estimators is None:
         estimators = _own_estimators(of)
     try:
-        found = analysis.analyze(values, what["shapes"], estimators)
+        metrics = analysis.analyze(values, places["shapes"], estimators)
     except ValueError as error:
         raise InputError(str(error)) from None
-    nulls = _nulls(found, shuffled, what["shapes"], estimators) if shuffles else None
-    return Measurement(found.values, found.codes, **what, nulls=nulls)
+    nulls = _nulls(metrics, shuffled, places["shapes"], estimators) if shuffles else None
+    return Measurement(metrics.values, metrics.codes, **places, nulls=nulls)
 
 
 def _nulls(
-    found: Analysis, shuffled: Sequence[np.ndarray], shapes: np.ndarray, estimators: Estimators
+    metrics: Analysis, shuffled: Sequence[np.ndarray], shapes: np.ndarray, estimators: Estimators
 ) -> dict[str, NullComparison]:
     """Each metric of M matrices beside those of their shuffles, (D, r) of each matrix."""
     from transformer_spectrum.spectra.nulls import compare
 
     drawn = [analysis.analyze(draws[:, None], shapes[i : i + 1], estimators) for i, draws in enumerate(shuffled)]
     return {
-        metric: compare(found.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
+        metric: compare(metrics.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
         for metric in METRICS
     }
 
@@ -173,13 +173,13 @@ def _spectra_of(of: Any, shapes: Any, shuffles: int, seed: int) -> tuple[np.ndar
         raise InputError(f"shapes = {shapes}: matrices of these have other than {values.shape[2]} singular values")
     count = len(sizes)
     names = np.array([f"matrix_{i}" for i in range(count)])
-    what = {"steps": np.arange(len(values)), "names": names, "families": np.full(count, ""), "shapes": sizes}
-    return values, what, []
+    places = {"steps": np.arange(len(values)), "names": names, "families": np.full(count, ""), "shapes": sizes}
+    return values, places, []
 
 
 def _of_history(history: History) -> tuple[np.ndarray, dict[str, Any]]:
-    what = {name: getattr(history, name) for name in ("steps", "names", "families", "shapes")}
-    return history.singular_values, what
+    places = {name: getattr(history, name) for name in ("steps", "names", "families", "shapes")}
+    return history.singular_values, places
 
 
 def _of_one_matrix(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[str, Any], list[np.ndarray]]:
@@ -196,9 +196,9 @@ def _of_one_matrix(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[
             "axes, or singular values (S, M, R) and their shapes"
         )
     values = spectra(entries, "the matrix")
-    what = {"names": np.array(["matrix_0"]), "families": np.array([""]), "shapes": np.array([entries.shape])}
+    places = {"names": np.array(["matrix_0"]), "families": np.array([""]), "shapes": np.array([entries.shape])}
     shuffled = _draw(shuffles, seed)("matrix_0", entries)
-    return values[None, None], {"steps": np.zeros(1, dtype=int), **what}, [shuffled]
+    return values[None, None], {"steps": np.zeros(1, dtype=int), **places}, [shuffled]
 
 
 def _draw(shuffles: int, seed: int) -> Draw:
@@ -226,7 +226,7 @@ def _of_matrices(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[st
     names = np.array([decomposed.matrix.name for decomposed in matrices])
     families = np.array([decomposed.matrix.family.label for decomposed in matrices])
     notes = np.array([decomposed.matrix.note for decomposed in matrices])
-    about = {"names": names, "families": families, "shapes": shapes, "notes": notes}
+    identity = {"names": names, "families": families, "shapes": shapes, "notes": notes}
     beside = {"left_out": extraction.left_out, "remarks": tuple(extraction.remarks)}
-    what = {"steps": np.zeros(1, dtype=int), **about, **beside}
-    return values, what, [decomposed.shuffled for decomposed in matrices]
+    places = {"steps": np.zeros(1, dtype=int), **identity, **beside}
+    return values, places, [decomposed.shuffled for decomposed in matrices]

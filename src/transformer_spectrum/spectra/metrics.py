@@ -35,7 +35,7 @@ class RankDecay(NamedTuple):
     standard_error: PerSpectrum
 
 
-def checked_spectra(values: Shaped[np.ndarray, ...], name: str = "singular values") -> Float[np.ndarray, ...]:
+def checked_spectra(values: Shaped[np.ndarray, "*shape"], name: str = "singular values") -> Float[np.ndarray, "*shape"]:
     """The spectra as float64.
 
     Raises:

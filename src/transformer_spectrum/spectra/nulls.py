@@ -209,6 +209,6 @@ def without_null(values: Values) -> NullComparison:
     return NullComparison(nothing, nothing, nothing, nothing, np.full(np.shape(values), NO_DRAWS))
 
 
-def _divided(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _divided(numerator: Values, denominator: Values, where: np.ndarray | np.bool_) -> np.ndarray:
     """Quotient; NaN elsewhere."""
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=where)

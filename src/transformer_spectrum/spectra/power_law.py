@@ -10,10 +10,10 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from transformer_spectrum.spectra.metrics import checked_spectra
-from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra
+from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra, Values
 from transformer_spectrum.spectra.xmin_scan import scan
 
 Distance = Literal["two_sided", "powerlaw"]
@@ -83,7 +83,7 @@ def hill_alpha(eigenvalues: Spectra, k: int) -> PerSpectrum:
     return 1.0 + k / total
 
 
-def hill_standard_error(alpha: PerSpectrum | float, k: Integer[np.ndarray, ...] | int) -> PerSpectrum:
+def hill_standard_error(alpha: PerSpectrum | float, k: Values | int) -> PerSpectrum:
     """Of Hill's estimate for a given k: (alpha - 1) / sqrt(k).
 
     Args:

@@ -148,11 +148,11 @@ def _dimensions(shape: Shape) -> tuple[int, int]:
     return max(rows, columns), min(rows, columns)
 
 
-def _edge(large: np.ndarray | int, small: np.ndarray | int, sign: int) -> np.ndarray:
+def _edge(large: Values | int, small: Values | int, sign: int) -> Values:
     return (np.sqrt(large) + sign * np.sqrt(small)) ** 2
 
 
-def _cdf(unit: np.ndarray, large: np.ndarray | int, small: np.ndarray | int) -> np.ndarray:
+def _cdf(unit: Values, large: Values | int, small: Values | int) -> Values:
     """Cdf of eigenvalues of entries of variance 1; the dimensions may differ from spectrum to spectrum."""
     lower, upper = _edge(large, small, -1), _edge(large, small, +1)
     from_left, from_right = np.maximum(unit - lower, 0.0), np.maximum(upper - unit, 0.0)
@@ -161,7 +161,7 @@ def _cdf(unit: np.ndarray, large: np.ndarray | int, small: np.ndarray | int) -> 
     return _cdf_at(sine, cosine, np.arctan2(sine, cosine), small / large)
 
 
-def _cdf_at(sine: np.ndarray, cosine: np.ndarray, half: np.ndarray, y: np.ndarray | float) -> np.ndarray:
+def _cdf_at(sine: Values, cosine: Values, half: Values, y: Values | float) -> Values:
     """Cdf from sine and cosine of t / 2, and t / 2; see `mp_cdf`."""
     root = np.sqrt(y)
     steep = np.arctan2((1 + root) * sine, (1 - root) * cosine)

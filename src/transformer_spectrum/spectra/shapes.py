@@ -19,5 +19,5 @@ else:
     """One number for each spectrum; of a single spectrum numpy may make a scalar."""
     FlagPerSpectrum = Bool[np.ndarray, "*batch"] | np.bool_
     """Yes or no for each spectrum."""
-    Values = Real[np.ndarray, "*shape"] | np.integer | np.floating
+    Values = Real[np.ndarray, "..."] | np.integer | np.floating | float | int
     """Numbers of any shape, for functions that work elementwise."""

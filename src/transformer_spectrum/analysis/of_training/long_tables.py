@@ -97,7 +97,7 @@ def _history_of(optimizer: str, summary: Summary) -> dict[str, Any]:
     family_of = {matrix: label for label, members in summary.families.items() for matrix in members.tolist()}
     missing = np.full((steps, matrices), "", dtype=object)
     lacking: np.ndarray = np.logical_or.reduce([analysis.codes[metric] > 0 for metric in METRICS])
-    for position, matrix in np.argwhere(lacking):
+    for position, matrix in np.argwhere(lacking).tolist():
         missing[position, matrix] = analysis.missing(position, matrix)
     return {
         "optimizer": optimizer,
