@@ -14,7 +14,7 @@ from trainings import (  # noqa: F401
 )
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.run import read_run
 
 
 @pytest.fixture(scope="session")

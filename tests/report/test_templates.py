@@ -9,15 +9,17 @@ import yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
-from transformer_spectrum import vocabulary
 from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.report.dvc_plots.__main__ import contents
-from transformer_spectrum.report.dvc_plots.pieces import (
-    METRICS,
-    OPTIMIZER_COLOURS,
-    OPTIMIZERS,
-    REVISION_COLOURS,
+from transformer_spectrum.report.page import vega
+from transformer_spectrum.vocabulary import (
+    EVOLUTION_METRICS,
+    NAMES,
+    REVISION_SHADES,
+    SHADES,
+    family_words,
+    metric_words,
 )
 from transformer_spectrum.weights.matrices.families import BLOCKS
 
@@ -35,8 +37,8 @@ TEMPLATES = {
 LINES = [name for name in TEMPLATES if name not in ("heatmap", "parameters")]
 WIDTHS = (390, 820, 1400)
 DRAWN = "document.documentElement.dataset.drawn"
-LIGHT, DARK = ([pair[i] for pair in OPTIMIZER_COLOURS] for i in (0, 1))
-LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_COLOURS] for i in (0, 1))
+LIGHT, DARK = ([pair[i] for pair in (SHADES[name] for name in NAMES)] for i in (0, 1))
+LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_SHADES] for i in (0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def rows(histories, summarized, forecast):
         "forecasts": list(cells(plot_tables.forecasts(forecast))),
         "live": [
             (step, value / (step + 1), f"{name}/plots/metrics/{metric}.tsv::{metric}")
-            for name in OPTIMIZERS
+            for name in NAMES
             for value, metric in enumerate(("validation_loss", "stable_rank", "distance"), start=1)
             for step in range(9)
         ],
@@ -106,6 +108,7 @@ def test_the_committed_files_are_what_the_package_makes(pytestconfig):
     assert {path.name for path in folder.iterdir()} == set(made)
     for name, text in made.items():
         assert (folder / name).read_text(encoding="utf-8") == text, f"{name} is old: make templates"
+    assert vega.BUNDLE.read_text(encoding="utf-8") == vega.bundle(), "vega.js is old: make templates"
 
 
 def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_draws_soon(pytestconfig):
@@ -123,8 +126,7 @@ def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_
         assert 0 < rows <= plot_tables.ROWS_AT_MOST
 
 
-def test_colours_of_optimizers_are_those_of_the_png_figures():
-    assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == vocabulary.COLOURS
+def test_no_revision_has_the_colour_of_an_optimizer():
     assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
 
 
@@ -211,8 +213,8 @@ def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(pag
     lacking = {("encoder_self_attention", "spectral_norm"), ("readout", "ks_alpha"), ("embedding", "stable_rank")}
     kept = [row for row in rows["evolution"] if (row[family], row[metric]) not in lacking]
     monkeypatch.setitem(rows, "evolution", kept)
-    words = {name: name.replace("_", " ").replace(" attention", "-attention") for name in BLOCKS}
-    titles = {name: title.split("\n")[0] for name, title in METRICS.items()}
+    words = {name: family_words(name) for name in BLOCKS}
+    titles = {name: metric_words(name) for name in EVOLUTION_METRICS}
     expected = {(words[row[family]], titles[row[metric]]) for row in kept}
     columns = [words[name] for name in BLOCKS if words[name] in {column for column, _ in expected}]
     with page(["A"], names=["evolution"]) as shown:
@@ -326,7 +328,7 @@ def test_singular_values_are_drawn_over_the_initial_ones_unless_asked_for(page, 
     for optimizer, step, _, rank, value, initial in kept:
         last[optimizer, step, rank] = value / initial
     seen = {(row["optimizer"], row["step"], row["rank"]): row["height"] for row in drawn}
-    assert len(seen) >= len(OPTIMIZERS)
+    assert len(seen) >= len(NAMES)
     for key, height in seen.items():
         assert height == pytest.approx(last[key], rel=1e-6)
 

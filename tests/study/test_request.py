@@ -37,7 +37,7 @@ HARMLESS = {
     "vocabulary",
 }
 """What they compute is in a request as parameters, or is no number at all."""
-OF_PICTURES = ("data/series", "report/figures", "report/page", "vocabulary.py")
+OF_PICTURES = ("report/figures", "report/pictures", "vocabulary.py")
 EVERY_TRAINING = [name for optimizer in code.OPTIMIZERS for name in code.of_training(optimizer)]
 
 

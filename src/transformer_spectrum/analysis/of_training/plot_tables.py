@@ -13,17 +13,8 @@ from transformer_spectrum.analysis.of_training.rows import stacked
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.thinning import early, evenly
 from transformer_spectrum.training.records.history import History
+from transformer_spectrum.vocabulary import EVOLUTION_METRICS, HEAT_METRICS
 
-EVOLUTION_METRICS = (
-    "spectral_entropy",
-    "stable_rank",
-    "spectral_norm",
-    "alpha_exponent",
-    "mp_spikes",
-    "hill_alpha",
-    "ks_alpha",
-)
-HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 ROWS_AT_MOST = 5_000  # two revisions of a plot stay within the 10,000 rows that a browser draws in a second
 
 SPECTRA_EVOLUTION = (

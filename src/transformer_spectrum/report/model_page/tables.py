@@ -12,6 +12,7 @@ import numpy as np
 from transformer_spectrum.analysis.of_checkpoint.classes import classes
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, MeasuredMatrix
 from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.vocabulary import metric_words
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
@@ -39,7 +40,7 @@ HEADER = (
     "D",
     "tail",
     *NULL_COLUMNS,
-    "spikes",
+    metric_words("mp_spikes"),
 )
 BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
@@ -87,6 +88,11 @@ def aligned(
         width: that the lines should keep to; columns.
         words: titles of the columns that go to the left.
         spare: title of the column that is left out first where the table is too wide.
+
+    >>> print(*aligned(("matrix", "alpha"), [("encoder.0.query", "3.5")], 80, ("matrix",), "matrix"), sep="\\n")
+    matrix           alpha
+    ----------------------
+    encoder.0.query    3.5
     """
     columns = [list(column) for column in zip(titles, *rows, strict=True)]
     widths = [max(map(len, column)) for column in columns]
@@ -108,7 +114,11 @@ def aligned(
 
 
 def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
-    """A line for each reason, with the number that stands for it in the cells."""
+    """A line for each reason, with the number that stands for it in the cells.
+
+    >>> footnote_lines({"zero matrix": 1})
+    ['–1: zero matrix']
+    """
     return [f"–{number}: {reason}" for reason, number in footnotes.items()]
 
 
@@ -130,7 +140,7 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
     def missing(reason: str) -> str:
         return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
 
-    def shown(metric: str, digits: str) -> str:
+    def cell(metric: str, digits: str) -> str:
         if metric in bounds:
             return bounds[metric].replace(" ", "")
         return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
@@ -150,14 +160,14 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
         matrix.matrix.name,
         "×".join(map(str, matrix.matrix.shape)),
         matrix.matrix.family.label,
-        shown("stable_rank", ".2f"),
-        shown("spectral_entropy", ".2f"),
-        shown("ks_alpha", ".2f"),
-        shown("ks_alpha_se", ".2f"),
-        shown("ks_distance", ".3f"),
-        shown("ks_tail", ".0f"),
+        cell("stable_rank", ".2f"),
+        cell("spectral_entropy", ".2f"),
+        cell("ks_alpha", ".2f"),
+        cell("ks_alpha_se", ".2f"),
+        cell("ks_distance", ".3f"),
+        cell("ks_tail", ".0f"),
         *compared,
-        shown("mp_spikes", ".0f"),
+        cell("mp_spikes", ".0f"),
     )
 
 
@@ -249,7 +259,11 @@ def _cell(value: Any) -> float | str:
 
 
 def grouped(reasons: Mapping[str, str]) -> str:
-    """ "metric, metric: reason; metric: reason"."""
+    """ "metric, metric: reason; metric: reason".
+
+    >>> grouped({"ks_alpha": "no tail", "stable_rank": "", "ks_tail": "no tail"})
+    'ks_alpha, ks_tail: no tail'
+    """
     groups: dict[str, list[str]] = {}
     for metric, reason in reasons.items():
         if reason:

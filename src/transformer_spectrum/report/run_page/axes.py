@@ -8,10 +8,10 @@ from __future__ import annotations
 from transformer_spectrum.analysis.comparison import equal_axes
 from transformer_spectrum.analysis.comparison.equal_axes import Record, at_equal
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Run, numbers_of
-from transformer_spectrum.report.run_page.text import CHANGED, joined, number, shown_family, signed, words
-from transformer_spectrum.report.run_page.text import answer as page_answer
-from transformer_spectrum.vocabulary import display_name
+from transformer_spectrum.report.page.numbers import joined, number, signed
+from transformer_spectrum.report.run import MAIN_METRIC, Run
+from transformer_spectrum.report.run_page import text
+from transformer_spectrum.vocabulary import display_name, family_words
 
 AXES = {
     "step": ("steps", 0),
@@ -25,9 +25,9 @@ AXES = {
 def records(run: Run) -> dict[str, list[Record]]:
     """Those of each optimizer whose family has the metric at two steps at least, in order."""
     return equal_axes.records(
-        numbers_of(run.curves["spectra_evolution"]),
-        shown_family(run),
-        CHANGED,
+        run.curves["spectra_evolution"],
+        run.main_family,
+        MAIN_METRIC,
         {optimizer: training.distances for optimizer, training in run.trainings.items()},
         {optimizer: training.validation_losses for optimizer, training in run.trainings.items()},
     )
@@ -40,21 +40,21 @@ def table(run: Run) -> Table | None:
         return None
     rows = []
     for axis, (title, digits) in AXES.items():
-        reached, there = at_equal(axis, histories)
+        reached, matches = at_equal(axis, histories)
         cells = (
-            f"{signed(record.change, 2)} (at {number(getattr(record, axis), digits)})" for record in there.values()
+            f"{signed(record.change, 2)} (at {number(getattr(record, axis), digits)})" for record in matches.values()
         )
         rows.append((f"{title}: {number(reached, digits)}", *cells))
     caption = (
-        f"Change of the mean stable rank of the {words(shown_family(run))} matrices where all optimizers have reached "
-        "the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
+        f"Change of the mean {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all optimizers "
+        "have reached the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
     )
     return Table(caption, ("held equal", *map(display_name, histories)), tuple(rows))
 
 
 def answer(run: Run) -> list[str]:
     """What came out, and what becomes of it where something else than the last step is held equal."""
-    return [*page_answer(run), *filter(None, [sentence(run)])]
+    return [*text.answer(run), *filter(None, [sentence(run)])]
 
 
 def sentence(run: Run) -> str:
@@ -66,9 +66,9 @@ def sentence(run: Run) -> str:
     for axis, (title, _) in AXES.items():
         axes_of.setdefault(display_name(equal_axes.furthest(axis, histories)), []).append(title)
     order = joined([f"under {optimizer} at equal {joined(axes)}" for optimizer, axes in axes_of.items()])
-    reached, there = at_equal("validation_loss", histories)
-    changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in there.items()])
+    reached, matches = at_equal("validation_loss", histories)
+    changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in matches.items()])
     return (
-        f"The stable rank of the {words(shown_family(run))} matrices moved furthest {order}. At a validation loss of "
-        f"{number(reached)}, which all reach, the change was {changes}."
+        f"The {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices moved furthest {order}. At a "
+        f"validation loss of {number(reached)}, which all reach, the change was {changes}."
     )

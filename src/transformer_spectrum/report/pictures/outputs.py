@@ -12,9 +12,17 @@ from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES, l
 from transformer_spectrum.analysis.of_training.plot_tables import plot_tables
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.report.figures import outcome, style
-from transformer_spectrum.report.figures import spectra as figures
-from transformer_spectrum.report.page.caption import Caption
+from transformer_spectrum.report.figures.caption import Caption
+from transformer_spectrum.report.pictures import (
+    esd,
+    evolution,
+    forecasts,
+    heatmap,
+    loss,
+    overview,
+    singular_values,
+    style,
+)
 from transformer_spectrum.runtime.files import atomic_together, write_csv, write_json, write_table
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.vocabulary import STANDIN
@@ -42,14 +50,14 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             # The last column lets our templates say STAND-IN DATA.
             write_csv(folder / f"{name}.csv", (*table.columns, "standin"), cells(table.assign(standin=mark)))
         drawings = {
-            "spectra_evolution": partial(figures.evolution, summaries),
-            "spectra_by_budget": partial(figures.evolution, summaries, budget=True),
-            "heatmap": partial(figures.heatmap, summaries),
-            "singular_values": partial(figures.singular_value_curves, summaries),
-            "esd": partial(figures.esd, summaries),
-            "loss": partial(outcome.loss_curves, summaries),
-            "forecasts": partial(outcome.forecasts, forecast),
-            "overview": partial(outcome.overview, summaries),
+            "spectra_evolution": partial(evolution.draw, summaries),
+            "spectra_by_budget": partial(evolution.draw, summaries, budget=True),
+            "heatmap": partial(heatmap.draw, summaries),
+            "singular_values": partial(singular_values.draw, summaries),
+            "esd": partial(esd.draw, summaries),
+            "loss": partial(loss.draw, summaries),
+            "forecasts": partial(forecasts.draw, forecast),
+            "overview": partial(overview.draw, summaries),
         }
         with Progress("figures", len(drawings), unit="figure") as progress:
             for count, (name, draw) in enumerate(drawings.items(), start=1):

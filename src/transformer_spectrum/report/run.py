@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,23 +12,34 @@ import pandas as pd
 
 from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.report.page.caption import Caption, caption_of
+from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.report.figures.caption import Caption, caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
 
-OPTIMIZERS = ("adam", "es", "ga")  # fixed: what an earlier run left behind must not come in
 CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
 MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
 """Of them, those that a legal training may have nothing for, as where every weight is 0."""
+TEXT = (
+    "optimizer",
+    "family",
+    "metric",
+    "matrix",
+    "entity",
+    "series",
+    "split",
+    "objective",
+    "standin",
+)
+"""Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
 
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
 
-Rows = list[dict[str, str]]
-WORDS = ("optimizer", "family", "metric", "matrix", "entity", "series", "split", "objective", "standin")
-COUNTS = ("step", "evaluations", "row", "rank", "window", "feature", "time")
-"""Columns of the tables in plots/ that hold text, and those that hold whole numbers."""
+MAIN_METRIC = "stable_rank"
+"""The metric of the answer."""
+MAIN_FAMILY = "feed_forward"
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Training:
 
     Attributes:
         scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
-        about: models/<optimizer>/run.json.
+        settings: models/<optimizer>/run.json.
         circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
         initial_loss: validation loss of the initial weights; None where it is not finite.
         last_step: the last recorded one.
@@ -49,7 +59,7 @@ class Training:
     """
 
     scores: Mapping[str, Any]
-    about: Mapping[str, Any]
+    settings: Mapping[str, Any]
     circumstances: Mapping[str, Any]
     initial_loss: float | None
     last_step: int
@@ -76,7 +86,7 @@ class Run:
     Attributes:
         trainings: optimizer -> its training.
         shifts: every metric that has a value at both ends.
-        curves: name -> the rows of plots/<name>.csv.
+        curves: name -> plots/<name>.csv.
         tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
         spectra: metrics/spectra.json.
         data: metrics/data.json.
@@ -87,7 +97,7 @@ class Run:
     caption: Caption
     trainings: Mapping[str, Training]
     shifts: tuple[Shift, ...]
-    curves: Mapping[str, Rows]
+    curves: Mapping[str, pd.DataFrame]
     tails: pd.DataFrame
     spectra: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -96,12 +106,22 @@ class Run:
     def shift(self, optimizer: str, family: str, metric: str) -> Shift | None:
         """That change; None where the metric has no value."""
         wanted = (optimizer, family, metric)
-        return next((one for one in self.shifts if (one.optimizer, one.family, one.metric) == wanted), None)
+        return next((shift for shift in self.shifts if (shift.optimizer, shift.family, shift.metric) == wanted), None)
 
     @property
     def families(self) -> list[str]:
         """Labels of the families, from the input to the output of the model as the tables have them."""
-        return list(dict.fromkeys(one.family for one in self.shifts))
+        return list(dict.fromkeys(shift.family for shift in self.shifts))
+
+    @property
+    def main_family(self) -> str:
+        """The family of the answer: feed-forward, or where there is none the one whose stable rank moved furthest."""
+        if MAIN_FAMILY in self.families:
+            return MAIN_FAMILY
+        ranks = [shift for shift in self.shifts if shift.metric == MAIN_METRIC]
+        if not ranks:
+            return self.families[0]
+        return max(ranks, key=lambda shift: abs(shift.z or 0.0)).family
 
 
 def read_run(params: Params, root: Path = Path()) -> Run:
@@ -115,13 +135,13 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     """
     provenance = read_json(root / "data/processed/provenance.json")
     curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
-    if not curves["esd"] and any(float(row["value"]) > 0 for row in curves["singular_values"]):
+    if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
         raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
     return Run(
         params=params,
         caption=caption_of(params, bool(provenance["standin"])),
         trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
-        shifts=shifts(numbers_of(curves["spectra_evolution"])),
+        shifts=shifts(curves["spectra_evolution"]),
         curves=curves,
         tails=read_parquet(root / "metrics/spectra_tails.parquet"),
         spectra=read_json(root / "metrics/spectra.json"),
@@ -130,48 +150,58 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     )
 
 
-def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) -> Rows:
-    """The rows of a CSV with a header.
+def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) -> pd.DataFrame:
+    """A CSV with a header: text in the columns of `TEXT`, numbers in the others.
 
     Args:
         path: of the CSV.
         delimiter: between its cells.
         may_be_empty: whether the header alone is enough.
     Raises:
-        InputError: the file is missing or has no row.
+        InputError: the file is missing, no CSV, or has no row.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        header = pd.read_csv(io.StringIO(text), sep=delimiter, nrows=0).columns
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep=delimiter,
+            dtype=dict.fromkeys(header.intersection(TEXT), str),
+            keep_default_na=False,  # an entity may be called NA
+            na_values={name: ["", "nan"] for name in header.difference(TEXT)},
+        )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
-    table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    rows = list(table)
-    if not rows and not (may_be_empty and table.fieldnames):
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)") from None
+    except pd.errors.ParserError as error:
+        raise InputError(f"{path}: not a readable table ({error}); run dvc repro") from None
+    if table.empty and not may_be_empty:
         raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
-    return rows
+    return table
 
 
-def _training(root: Path, optimizer: str, loss: Rows) -> Training:
+def _training(root: Path, optimizer: str, losses: pd.DataFrame) -> Training:
     folder = root / "metrics" / optimizer
-    about = read_json(root / "models" / optimizer / "run.json")
-    mine = [row for row in loss if row["optimizer"] == optimizer]
-    if not mine:
+    settings = read_json(root / "models" / optimizer / "run.json")
+    mine = losses[losses["optimizer"] == optimizer]
+    if mine.empty:
         raise InputError(f"{root / 'plots/loss.csv'}: has no loss of {optimizer}; run dvc repro")
-    start = [float(row["loss"]) for row in mine if row["step"] == "0" and row["split"] == "validation"]
+    start = mine.loc[(mine["step"] == 0) & (mine["split"] == "validation"), "loss"]
     scores = read_json(folder / "scores.json")
     lacking = [name for name in SCORES if name not in scores]
     if lacking:
         raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
-    seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t")[-1]
+    seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t").iloc[-1]
     return Training(
         scores=scores,
-        about=about,
+        settings=settings,
         circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
-        initial_loss=start[0] if start else None,
+        initial_loss=float(start.iloc[0]) if len(start) else None,
         last_step=int(seconds["step"]),
-        evaluations=max(int(row["evaluations"]) for row in mine),
+        evaluations=int(mine["evaluations"].max()),
         seconds=float(seconds["seconds"]),
         distances=_curve(folder, "distance"),
         validation_losses=_curve(folder, "validation_loss"),
@@ -180,14 +210,5 @@ def _training(root: Path, optimizer: str, loss: Rows) -> Training:
 
 def _curve(folder: Path, name: str) -> dict[int, float]:
     """A scalar of every step, as DVCLive has written it."""
-    rows = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
-    return {int(row["step"]): float(row[name]) for row in rows}
-
-
-def numbers_of(rows: Rows) -> pd.DataFrame:
-    """The rows of a CSV as a table, with numbers where a column has them; NaN where one is missing."""
-    table = pd.DataFrame(rows)
-    for name in table.columns.difference(WORDS):
-        table[name] = [float(cell) if cell else float("nan") for cell in table[name]]
-    whole = table.columns.intersection(COUNTS)
-    return table.astype(dict.fromkeys(whole, int))
+    table = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
+    return dict(zip(table["step"].tolist(), table[name].tolist(), strict=True))

@@ -19,9 +19,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 
-from transformer_spectrum.report.page.caption import Caption
+from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.runtime.files import atomic_path
-from transformer_spectrum.vocabulary import NULL_COLOUR, NULL_LABEL, STANDIN, WARNING_COLOUR, colour_of, display_name
+from transformer_spectrum.vocabulary import (
+    BAND_LABEL,
+    NULL_COLOUR,
+    NULL_LABEL,
+    STANDIN,
+    STANDIN_MEANING,
+    WARNING_COLOUR,
+    colour_of,
+    display_name,
+)
 
 STEP_COLOURS = "viridis_r"
 
@@ -52,20 +61,34 @@ STYLE = {
 
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
-    """Our settings and matplotlib's defaults, whatever the user's matplotlibrc says."""
+    """Our settings and matplotlib's defaults, whatever the user's matplotlibrc says.
+
+    >>> with house_style():
+    ...     matplotlib.rcParams["font.size"]
+    9.0
+    """
     with matplotlib.style.context(["default", STYLE]):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of its own, in inches, that no global state knows of."""
+    """An empty figure of its own, in inches, that no global state knows of.
+
+    >>> new_figure(4, 3).get_size_inches().tolist()
+    [4.0, 3.0]
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def finish(figure: Figure, title: str, caption: Caption, note: str = "") -> Figure:
-    """Writes the title on top and, at the bottom, the note and the caption, with the stand-in's warning in red."""
+    """Writes the title on top and, at the bottom, the note and the caption, with the stand-in's warning in red.
+
+    >>> caption = Caption("covid", "cases", "mae", "", "scaled units", 1, standin=True)
+    >>> [text.get_text() for text in finish(new_figure(4, 3), "A title", caption).texts][-1]
+    'STAND-IN DATA: simulated, no real series'
+    """
     width, height = figure.get_size_inches()
     lines = note.count("\n") + 1 if note else 0
     bottom, top = (0.30 + 0.19 * lines) / height, 0.34 / height
@@ -78,7 +101,7 @@ def finish(figure: Figure, title: str, caption: Caption, note: str = "") -> Figu
     if caption.standin:
         loud = {"ha": "right", "color": WARNING_COLOUR, "fontweight": "bold"}
         figure.text(right, 1 - 0.1 / height, STANDIN, va="top", fontsize=12, **loud)
-        figure.text(right, 0.08 / height, f"{STANDIN}: simulated, no real series", **small, **loud)
+        figure.text(right, 0.08 / height, f"{STANDIN}: {STANDIN_MEANING}", **small, **loud)
     return figure
 
 
@@ -96,30 +119,41 @@ def save(figure: Figure, path: str | Path) -> None:
         few.save(temporary, format="PNG", optimize=True, dpi=dpi)
 
 
-def family_title(family: str, count: int, shape: Sequence[int]) -> str:
-    """Two lines: the words, then how many matrices of which shape."""
-    size = f"{max(shape)}×{min(shape)}"
-    words = family.removesuffix(f"_{max(shape)}x{min(shape)}").replace("_", " ").replace(" attention", "-attention")
-    return f"{words}\n{count} {'matrix' if count == 1 else 'matrices'}, {size}"
-
-
 def null_line() -> dict[str, Any]:
-    """The look of the initial weights: nothing else is dashed."""
+    """The look of the initial weights: nothing else is dashed.
+
+    >>> null_line()["linestyle"]
+    (0, (4, 2.5))
+    """
     return {"color": NULL_COLOUR, "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
 
 def null_handle() -> Line2D:
-    """The legend's entry of the null."""
+    """The legend's entry of the null.
+
+    >>> null_handle().get_label()
+    'initial weights (null)'
+    """
     return Line2D([], [], label=NULL_LABEL, **null_line())
 
 
 def band_handle() -> Patch:
-    """The legend's entry of the null's band."""
-    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label="null, ± 2 sd of shuffles")
+    """The legend's entry of the null's band.
+
+    >>> band_handle().get_label()
+    'null, ± 2 sd of shuffles'
+    """
+    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label=BAND_LABEL)
 
 
 def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> None:
-    """One legend for the whole figure, in the title's line."""
+    """One legend for the whole figure, in the title's line.
+
+    >>> figure = new_figure(6, 3)
+    >>> legend_above(figure, ["adam", "es"], null_handle())
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['Adam', 'ES', 'initial weights (null)']
+    """
     width, height = figure.get_size_inches()
     handles = [Line2D([], [], label=display_name(name), linewidth=2.2, color=colour_of(name)) for name in optimizers]
     figure.legend(
@@ -132,7 +166,13 @@ def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> N
 
 
 def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
-    """A line, and a dot where a value has no neighbour, so that a history of one step is seen too."""
+    """A line, and a dot where a value has no neighbour, so that a history of one step is seen too.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> draw_curve(axes, np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, np.nan, 2.0, 2.5]))
+    >>> [line.get_xdata().tolist() for line in axes.lines]
+    [[0.0, 1.0, 2.0, 3.0], [0.0]]
+    """
     drawn = np.isfinite(x) & np.isfinite(y)
     alone = drawn & ~np.append(drawn[1:], False) & ~np.append(False, drawn[:-1])
     axes.plot(x, y, **look)
@@ -143,7 +183,13 @@ def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
 
 
 def show_constants(axes: Axes) -> None:
-    """Widens a vertical axis that would show nothing but rounding."""
+    """Widens a vertical axis that would show nothing but rounding.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> axes.set_ylim(3.0, 3.0 + 1e-9) and show_constants(axes)
+    >>> tuple(round(float(limit), 6) for limit in axes.get_ylim())
+    (1.5, 4.5)
+    """
     low, high = axes.get_ylim()
     if high - low < 1e-6 * max(abs(low), abs(high)):
         axes.set_ylim(low - 0.5 * max(1.0, abs(low)), high + 0.5 * max(1.0, abs(high)))
@@ -153,6 +199,12 @@ def log_axes(axes: Axes, which: str = "xy") -> None:
     """Logarithmic axes with at least three plain labels, few powers of ten over long ranges; an axis's label says so.
 
     An axis on which nothing is positive stays linear.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> _ = axes.plot([1, 100], [0, 1]), axes.set_xlabel("evaluations")
+    >>> log_axes(axes, "x")
+    >>> axes.get_xscale(), axes.get_xlabel()
+    ('log', 'evaluations (log)')
     """
     for name in which:
         axis = getattr(axes, f"{name}axis")
@@ -177,7 +229,11 @@ MANTISSAS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5
 
 
 def log_ticks(low: float, high: float) -> np.ndarray | None:
-    """Three round numbers or more between the two, both positive; None where powers of ten are enough."""
+    """Three round numbers or more between the two, both positive; None where powers of ten are enough.
+
+    >>> log_ticks(1.0, 12.0).tolist(), log_ticks(1.0, 1e6)
+    ([1.0, 3.0, 10.0], None)
+    """
     if np.log10(high / low) >= 3:
         return None
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
@@ -196,6 +252,9 @@ def log_label(value: float, span: float) -> str:
     Args:
         value: positive.
         span: the largest number on the axis over the smallest, > 1.
+
+    >>> log_label(3.0, 10.0), log_label(3e6, 100.0)
+    ('3', '$3\\\\times10^{6}$')
     """
     digits = max(2, int(np.ceil(-np.log10(max(span - 1, 1e-12)))) + 3)
     if 1e-4 <= value < 1e5 or digits > 4:
