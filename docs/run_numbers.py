@@ -152,7 +152,7 @@ def numbers() -> str:
 
 {last_steps()}
 
-Change of the mean stable rank of the feed-forward matrices ({start:.2f} at the start) where all three have reached the same:
+Change of the mean stable rank of the feed-forward matrices, {start:.2f} at the start, where all three reach the same:
 
 {equal()}"""
 

@@ -1,6 +1,13 @@
-// Search where pages are opened as files: a browser refuses `new Worker` for file:, so the worker's script runs in a
-// hidden frame. The theme's search asks whether there is an IFrameWorker; it would otherwise be fetched from a CDN.
+// The theme's search runs in a Worker. There, a word that begins with a dash means "without it", and two dashes are an
+// error; here, they begin an option's name.
+const plain = message =>
+  typeof message.data === "string"
+    ? {...message, data: message.data.replace(/(?<=^|\s)[-+]+|[-+]+(?=[\s*]|$)/g, "")}
+    : message;
+
 if (location.protocol === "file:") {
+  // A browser refuses a Worker for file:, so its script runs in a hidden frame. The theme asks for an IFrameWorker, and
+  // the plugin `offline` would fetch one from a CDN.
   window.IFrameWorker = class extends EventTarget {
     constructor(url) {
       super();
@@ -14,9 +21,13 @@ if (location.protocol === "file:") {
       this.ready = new Promise(loaded => { script.onload = loaded; });
       frame.contentDocument.body.append(script);
     }
-    postMessage(data) {
-      this.ready.then(() => this.inside.dispatchEvent(new MessageEvent("message", {data})));
+    postMessage(message) {
+      this.ready.then(() => this.inside.dispatchEvent(new MessageEvent("message", {data: plain(message)})));
     }
   };
   window.Worker = window.IFrameWorker;
+} else {
+  window.Worker = class extends Worker {
+    postMessage(message) { super.postMessage(plain(message)); }
+  };
 }

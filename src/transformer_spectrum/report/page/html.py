@@ -69,7 +69,7 @@ def document(title: str, body: str, *, style: str = "", scripts: Iterable[str] =
         title: of the page; plain text.
         body: HTML.
         style: CSS after the common one.
-        scripts: whole <script> elements for the end of the body.
+        scripts: whole `<script>` elements for the end of the body.
         theme: the page has a switch of its own between light and dark.
     """
     head = (
