@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from run_numbers import numbers, renewed
+
 from transformer_spectrum.cli.main import COMMANDS, main
 from transformer_spectrum.cli.overrides import overrides
 from transformer_spectrum.config.load import parameter_names
@@ -107,7 +107,7 @@ def where_equal(axis):
     if axis == "validation loss":
         reached = max(min(record[axis] for record in history) for history in histories.values())
         return reached, {
-            name: [record for record in history if record[axis] <= reached][0] for name, history in histories.items()
+            name: next(record for record in history if record[axis] <= reached) for name, history in histories.items()
         }
     reached = min(max(record[axis] for record in history) for history in histories.values())
     return reached, {
@@ -178,12 +178,13 @@ def test_what_it_says_of_them_in_words_is_so():
     assert all(scores[name]["best_validation_loss"] < feed_forward(name)[0]["validation loss"] for name in OPTIMIZERS)
     assert min(OPTIMIZERS, key=lambda name: scores[name]["best_validation_loss"]) == "adam"
     others = [scores[name]["evaluations"] for name in ("es", "ga")]
-    assert all(0.25 < scores["adam"]["evaluations"] / evaluations < 0.4 for evaluations in others)  # "a third"
+    assert 3 * scores["adam"]["evaluations"] < min(others)
     assert scores["adam"]["free_running"]["mae"] < 0.9 * context  # "clearly"
-    assert all(abs(scores[name]["free_running"]["mae"] / context - 1) < 0.05 for name in ("es", "ga"))  # "about as good"
+    assert all(abs(scores[name]["free_running"]["mae"] / context - 1) < 0.05 for name in ("es", "ga"))
     for axis, test in (("steps", max), ("evaluations", max), ("distance", max), ("validation loss", min)):
         _, records = where_equal(axis)
-        assert test(records, key=lambda name: abs(records[name]["change"])) == "adam", axis  # noqa: B023
+        assert test(records, key=lambda name: abs(records[name]["change"])) == "adam", axis
+    assert records["adam"]["steps"] <= 1  # of the last axis, the loss: "within its first epoch"
 
 
 def test_adam_beats_persistence_free_running_in_the_committed_run():
