@@ -23,6 +23,7 @@ PACKAGE = ROOT / "src/transformer_spectrum"
 MARK = re.compile(r"<!-- generated: (\w+) -->")
 WIDTH = "96"
 """Columns of the commands' help."""
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 
 OUTSIDE = {"CONTRIBUTING.md": "contributing.md", "benchmarks/RESULTS.md": "benchmarks.md"}
 """Page of the repository -> its name in the site; links to it are turned."""
@@ -38,14 +39,15 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
-    """Fills in what is generated, and turns links that leave docs/."""
+    """Fills in what is generated, turns links that leave docs/, and lets each picture be opened by itself."""
     if page.file.src_uri.startswith("api/"):
         page.meta.setdefault("search", {"boost": 0.5})  # what a reader looks for stands before what a module says
     markdown = MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
     up = "../" * page.file.src_uri.count("/")
     for source, name in OUTSIDE.items():
         markdown = markdown.replace(f"]({up}../{source}", f"]({up}{name}")
-    return markdown.replace(f"]({up}../plots/", f"]({up}plots/")
+    markdown = markdown.replace(f"]({up}../plots/", f"]({up}plots/")
+    return IMAGE.sub(r"[\g<0>](\1)", markdown)
 
 
 def readme_part(name: str) -> str:
