@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.run_page.axes import AXES, Record, at_equal
 from transformer_spectrum.vocabulary import display_name
 
@@ -20,7 +21,6 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BEGIN = "<!-- numbers of the committed run: python docs/run_numbers.py --write -->"
 END = "<!-- end of the numbers -->"
-OPTIMIZERS = ("adam", "es", "ga")
 FAMILY, METRIC = "feed_forward", "stable_rank"
 BASELINES = {
     "persistence": "persistence",

@@ -13,7 +13,7 @@ from mkdocs.config import load_config
 
 from transformer_spectrum.cli.main import COMMANDS, parser
 from transformer_spectrum.cli.parameters import parameter_table
-from transformer_spectrum.config.load import parameter_names
+from transformer_spectrum.config.load import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -70,7 +70,7 @@ def test_the_table_has_every_parameter_with_its_committed_value(monkeypatch):
     monkeypatch.chdir(ROOT)
     table, values = hooks.GENERATED["parameters"](), yaml.safe_load((ROOT / "params.yaml").read_text())
     assert table == parameter_table()
-    for name, field in parameter_names():
+    for name, field in PARAMETERS.items():
         row = next(line for line in table.splitlines() if line.startswith(f"| `{name}` |"))
         assert row.endswith(f"| {field.description} |")
         value = values
@@ -130,6 +130,19 @@ def test_the_rooms_stand_in_the_order_of_the_layers():
     assert [
         name for row in re.findall(r"^\| (`.*?) \|", architecture, re.M) for name in row[1:-1].split("`, `")
     ] == order
+
+
+def test_every_file_that_a_run_is_said_to_write_is_an_output_of_a_stage():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    outputs = [path for stage in stages for output in stage["outs"] for path in output]
+    files = first_cells(PAGES["reference/files.md"])
+    assert len(files) == 10
+    for path in files:
+        place = path.replace("*", "adam")
+        assert any(f"{place}/".startswith(f"{output}/") for output in outputs), path
+    for path in outputs:
+        if path.startswith("metrics/spectra"):
+            assert path in files
 
 
 def test_every_stage_is_in_the_graph():
