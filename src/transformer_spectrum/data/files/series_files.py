@@ -1,4 +1,4 @@
-"""Files of series that users bring: .npy, .npz, .csv and .parquet, in the layouts that README.md shows."""
+"""Files of series that users bring: .npy, .npz, .csv and .parquet, in the layouts that docs/howto/data.md shows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
 
     .npy: (series, steps) or (series, steps, features). .npz: the same as `series`, or the only array in it, and
     optionally `entities` (series,). .csv and .parquet: long, with a column that tells the series apart, perhaps one of
-    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See README.md.
+    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See
+    docs/howto/data.md.
 
     Args:
         path: the file.
