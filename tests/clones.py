@@ -101,7 +101,7 @@ class Clone:
 
 
 def variables(nursery: Nursery) -> dict[str, str]:
-    """Of a process in a clone: the mirror as it is here, none of git's or DVC's, a Python first on PATH that is quick."""
+    """Of a process in a clone: the mirror as it is here, none of git's or DVC's, a quick Python first on PATH."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("DVC", "GIT_"))},
         "PATH": nursery.on_path(),

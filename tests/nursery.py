@@ -2,8 +2,8 @@
 
 So one process a test session imports everything, computes nothing, and forks a child for every command: a process like
 any other, with its own folder, environment and exit code, to be killed like any other. What `dvc` starts itself, the
-stages of a pipeline, comes to it by a `python` on PATH that hands them over (`Nursery.on_path`). A folder that has another
-code than ours in src, as that of an experiment can have, gets a new interpreter that reads it.
+stages of a pipeline, comes to it by a `python` on PATH that hands them over (`Nursery.on_path`). Where the code in
+src is not ours, as an experiment's can be, a new interpreter reads it.
 """
 
 import json
@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 300
+SECONDS = 900
 """After so long a command that has not ended is killed, and its test fails."""
 
 SERVER = """
 import json, os, resource, runpy, select, signal, socket, sys, traceback
 from pathlib import Path
 import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.status, dvc.repo.reproduce, dvc.stage.run
-import matplotlib.backends.backend_agg, torch._dynamo
+import matplotlib.backends.backend_agg, matplotlib.layout_engine, torch._dynamo
 import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.standin
 import transformer_spectrum.data.prepare
 import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run_page.inputs
@@ -35,6 +35,9 @@ import transformer_spectrum.analysis.of_training.details
 import transformer_spectrum.report.figures.spectra, transformer_spectrum.report.figures.outcome
 import transformer_spectrum.training.train
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
+# Half of the time of `spectra` is to find room for labels on pictures that nobody looks at in a test of pipelines; how
+# pictures look is tested in tests/report.
+matplotlib.layout_engine.ConstrainedLayoutEngine.execute = lambda engine, figure: None
 
 
 def code(source):
@@ -63,9 +66,9 @@ def run(order):
     there = Path("src").resolve()
     if there.is_dir() and there != SOURCE and code(there) != OURS:
         os.execv(sys.executable, [sys.executable, *order["command"]])
-    if program == "-m":
-        sys.argv = arguments
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    if program == "-c":
+        sys.argv = order["command"][:1] + arguments[1:]
+        exec(arguments[0], {"__name__": "__main__"})
     else:
         sys.argv = order["command"]
         runpy.run_path(program, run_name="__main__")
@@ -156,15 +159,19 @@ class Nursery:
         self.process: subprocess.Popen | None = None
         self.socket = Path(tempfile.mkdtemp(prefix="nursery")) / "socket"  # whose path may not be longer than 107 bytes
 
-    def on_path(self) -> str:
-        """A PATH on which `python` has the nursery run stages, as long as the nursery lives."""
+    def python(self) -> Path:
+        """A `python` that has the nursery run stages, as long as the nursery lives."""
         self.begin()
-        commands = self.folder / "bin"
-        if not commands.exists():
-            commands.mkdir()
-            (commands / "python").write_text(CLIENT.format(python=sys.executable, address=str(self.socket)))
-            (commands / "python").chmod(0o755)
-        return os.pathsep.join((str(commands), str(Path(sys.executable).parent), os.environ["PATH"]))
+        path = self.folder / "bin/python"
+        if not path.exists():
+            path.parent.mkdir()
+            path.write_text(CLIENT.format(python=sys.executable, address=str(self.socket)))
+            path.chmod(0o755)
+        return path
+
+    def on_path(self) -> str:
+        """A PATH on which that one is found first, and the commands of our environment behind it."""
+        return os.pathsep.join((str(self.python().parent), str(Path(sys.executable).parent), os.environ["PATH"]))
 
     def begin(self) -> None:
         if self.process is None:
@@ -190,7 +197,7 @@ class Nursery:
         """Forks a child.
 
         Args:
-            command: a Python script, or dvc, and its arguments.
+            command: a Python script, -c and a program, or dvc; and its arguments.
             folder: where it runs.
             environment: all of its variables; ours by default.
             largest_file: bytes at which a file counts as a full disk.
