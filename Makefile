@@ -42,7 +42,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict $$(git ls-files params.yaml dvc.yaml config studies)
+	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml')
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests

@@ -202,12 +202,12 @@ def test_diversity_is_the_mean_standard_deviation(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["sphere", "rastrigin", "rosenbrock"])
-def test_it_gets_as_far_as_pymoos_algorithm_in_as_many_evaluations(name):
+def test_it_gets_as_far_as_pymoos_algorithm_in_as_many_evaluations(name, Quadratic):
     size, popsize, generations = 10, 40, 100
     problem = get_problem(name, n_var=size)
     width = float(problem.xu[0] - problem.xl[0])
 
-    class Known:
+    class Known(Quadratic):
         def batch(self, generator):
             return None
 

@@ -204,6 +204,7 @@ def test_a_generation_without_one_finite_loss_ends_the_search_with_a_reason(name
     assert len(steps) == 2
     assert math.isnan(steps[1].loss)
     assert steps[1].evaluations == 1 + SEARCHERS[name].popsize
+    assert steps[1].stop_cause == "diverged"
     assert "diverged in generation 1" in steps[1].stop_reason
 
 
@@ -215,13 +216,14 @@ def test_a_flat_loss_ends_the_search_with_a_reason(name, Quadratic):
 
     steps = run(name, Flat())
     assert len(steps) == 11
+    assert steps[-1].stop_cause == "stagnated"
     assert "one and the same loss for 10 generations" in steps[-1].stop_reason
-    assert not any(step.stop_reason for step in steps[:-1])
+    assert not any(step.stop_reason or step.stop_cause for step in steps[:-1])
 
 
 @every_method
 def test_a_search_that_reaches_its_last_step_gives_no_reason_of_its_own(name, Quadratic):
-    assert run(name, Quadratic(10.0))[-1].stop_reason == ""
+    assert run(name, Quadratic(10.0))[-1].stop_cause is None
 
 
 @every_population

@@ -75,11 +75,24 @@ def test_every_other_parameter_is_read_by_some_stage(pipeline):
     assert unread == idle
 
 
-def test_a_changed_part_of_the_report_concerns_the_report_alone(pipeline):
-    for name in ("page.css", "text.py"):
-        with (pipeline.root / "src/transformer_spectrum/report/run_page" / name).open("a") as stream:
+@pytest.mark.parametrize(
+    ("names", "stages"),
+    [
+        (("report/run_page/page.css", "report/run_page/text.py"), {"report"}),
+        (("report/figures/outcome.py", "spectra/power_law.py", "analysis/of_training/summary.py"), {"spectra"}),
+        (("optimizers/gradient/adam.py",), {"train-adam"}),
+        (("optimizers/evolution/sep_cma.py",), {"train-es"}),
+        (("optimizers/ga.py",), {"train-ga"}),
+        (("training/loop.py", "models/transformer.py"), TRAININGS),
+        (("data/describe/describe.py", "data/files/columns.py"), {"prepare"}),
+        (("study/tune.py", "analysis/loading.py", "weights/anatomy/parts.py", "tracking/recorder.py"), set()),
+    ],
+)
+def test_changed_code_concerns_only_the_stages_that_run_it(pipeline, names, stages):
+    for name in names:
+        with (pipeline.root / "src/transformer_spectrum" / name).open("a") as stream:
             stream.write("\n")
-    assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == {"report"}
+    assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == stages
 
 
 def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):

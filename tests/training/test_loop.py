@@ -8,7 +8,7 @@ import torch
 
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.transformer import Transformer
-from transformer_spectrum.optimizers.contract import Step
+from transformer_spectrum.optimizers.contract import Step, StopCause
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.training.loop import Budget, fit
 from transformer_spectrum.training.records.history import History
@@ -54,11 +54,12 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss():
 def test_it_ends_after_patience_steps_without_a_better_validation_loss():
     result = run([5] * 20, [5, 3, 4, 4, 3] + [9] * 20)
     assert result.history.steps.tolist() == [0, 1, 2, 3, 4]
-    assert result.stop_reason == "no better validation loss for 3 steps"
+    assert (result.stop_cause, result.stop_reason) == ("patience", "no better validation loss for 3 steps")
 
 
 def test_it_ends_when_the_searcher_is_through():
-    assert run([5, 4, 3], [5, 4, 3]).stop_reason == "all 2 steps done"
+    result = run([5, 4, 3], [5, 4, 3])
+    assert (result.stop_cause, result.stop_reason) == ("finished", "all 2 steps done")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -67,6 +68,7 @@ def test_divergence_ends_it_with_a_reason_and_keeps_what_came_before(value, wher
     losses, validation = [5.0, 4, 3, 2], [5.0, 4, 3, 2]
     (losses if where == "loss" else validation)[2] = value
     result = run(losses, validation)
+    assert result.stop_cause == "diverged"
     assert result.stop_reason.startswith("diverged at step 2")
     assert result.history.steps.tolist() == [0, 1]
     assert torch.equal(result.last, WEIGHTS + 1)
@@ -135,6 +137,7 @@ def test_a_matrix_that_starts_as_zero_has_no_relative_distance():
 def test_a_budget_of_evaluations_ends_it_after_the_first_step_that_reaches_it(evaluations, last):
     result = run([5] * 9, range(9, 0, -1), budget=Budget(evaluations=evaluations))
     assert result.history.steps.tolist() == list(range(last + 1))
+    assert result.stop_cause == "evaluations"
     assert result.stop_reason == f"budget.evaluations = {evaluations} spent"
 
 
@@ -143,12 +146,18 @@ def test_a_budget_of_seconds_ends_it_after_the_first_step_that_reaches_it(monkey
     monkeypatch.setattr("transformer_spectrum.training.loop.time.monotonic", lambda: float(next(clock)))
     result = run([5] * 9, range(9, 0, -1), budget=Budget(seconds=2.5))
     assert result.history.seconds.tolist() == [1, 2, 3]
+    assert result.stop_cause == "seconds"
     assert result.stop_reason == "budget.seconds = 2.5 spent"
 
 
 def test_a_searcher_may_end_it_with_a_reason_of_its_own():
-    result = run([5] * 9, range(9, 0, -1), extra={2: {"stop_reason": "sigma fell below 1e-9"}})
+    result = run(
+        [5] * 9,
+        range(9, 0, -1),
+        extra={2: {"stop_reason": "sigma fell below 1e-9", "stop_cause": StopCause("stagnated")}},
+    )
     assert result.history.steps.tolist() == [0, 1, 2]
+    assert result.stop_cause == "stagnated"
     assert result.stop_reason == "sigma fell below 1e-9"
 
 

@@ -98,7 +98,7 @@ def assert_same(one, other):
     assert all(torch.equal(one.snapshots[step], other.snapshots[step]) for step in one.snapshots)
     assert torch.equal(one.candidate.weights, other.candidate.weights)
     assert dataclasses.replace(one.candidate, weights=None) == dataclasses.replace(other.candidate, weights=None)
-    assert one.stop_reason == other.stop_reason
+    assert (one.stop_cause, one.stop_reason) == (other.stop_cause, other.stop_reason)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Float
 from scipy import special
 
+Values = Float[np.ndarray, "*shape"] | np.floating
+"""float64 of one shape; a scalar where that is ()."""
 LARGEST_Q = 1e30  # from here on q is taken as inf: they differ by R / (2 q) relatively
 STIRLING_FROM = 16.0  # the series of log gamma below is exact to 1e-17 from here on
 NEWTON_STEPS = 60
@@ -42,7 +45,7 @@ def log_gamma_ratio(q: float, d: float, rest: float) -> float:
     return (rest - 0.5) * math.log1p(-d / q) + d + _stirling_rest(rest) - _stirling_rest(q)
 
 
-def log_fall(log_r: np.ndarray, a: float, q: float) -> np.ndarray:
+def log_fall(log_r: Values, a: float, q: float) -> Values:
     """How far the density of log R has fallen below its leading power r^a: (a + q) log(1 + r/q), r for q = inf.
 
     Args:
@@ -63,7 +66,7 @@ def log_slope(a: float, q: float) -> float:
     return log_gamma_ratio(q, -a, q + a) - math.lgamma(1 + a)
 
 
-def tails(log_r: np.ndarray, a: float, q: float) -> tuple[np.ndarray, np.ndarray]:
+def tails(log_r: Values, a: float, q: float) -> tuple[Values, Values]:
     """P(R < r) and P(R > r), both with full relative accuracy.
 
     Args:
@@ -91,7 +94,7 @@ def tails(log_r: np.ndarray, a: float, q: float) -> tuple[np.ndarray, np.ndarray
     return np.where(near, start, inner), np.where(near, 1 - start, outer)
 
 
-def root_quantile(inner: np.ndarray, outer: np.ndarray, a: float, q: float) -> np.ndarray:
+def root_quantile(inner: Values, outer: Values, a: float, q: float) -> Values:
     """The r^a with P(R < r) = inner and P(R > r) = outer; the smaller decides, down to 1e-290.
 
     Args:
@@ -119,7 +122,7 @@ def root_quantile(inner: np.ndarray, outer: np.ndarray, a: float, q: float) -> n
         return np.where(goal > -np.inf, np.exp(a * log_r), np.where(low, 0.0, np.inf))
 
 
-def _proposed(inner: np.ndarray, outer: np.ndarray, a: float, q: float) -> np.ndarray:
+def _proposed(inner: Values, outer: Values, a: float, q: float) -> Values:
     """The log r of scipy's inverses, which fail here and there, and of leading powers where they give nothing."""
     low = inner < outer
     power = (np.log(inner) - log_slope(a, q)) / a

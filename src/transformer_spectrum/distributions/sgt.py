@@ -19,15 +19,17 @@ Source: Theodossiou (1998), Management Science 44(12); the options as in Davis (
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Shaped
 
 from transformer_spectrum.distributions.gamma_ratio import (
     LARGEST_Q,
+    Values,
     log_fall,
     log_gamma_ratio,
     log_slope,
@@ -35,6 +37,9 @@ from transformer_spectrum.distributions.gamma_ratio import (
     tails,
 )
 from transformer_spectrum.runtime.errors import InputError
+
+Numbers = float | np.number | Sequence[float] | Shaped[np.ndarray, "*shape"]
+"""Real numbers of any shape."""
 
 LARGEST_LOG = 690.0  # e^690 still leaves float64 a margin for a product
 LARGEST_SHAPE = 1e9  # of p and 1/q, so that neither p log |z| nor log(probability)/q overflows
@@ -145,33 +150,33 @@ class SGT:
 
     # --- density, distribution function and quantiles
 
-    def log_power(self, x: ArrayLike) -> np.ndarray:
+    def log_power(self, x: Numbers) -> Values:
         """log r, the scaled distance from the mode to the power p, logged; -inf at the mode."""
         z = np.asarray(x, dtype=np.float64) - self.mode
         with np.errstate(divide="ignore"):
             return self.p * (np.log(np.abs(z)) - self.log_scale - np.log1p(np.where(z < 0, -self.lam, self.lam)))
 
-    def logpdf(self, x: ArrayLike) -> np.ndarray:
+    def logpdf(self, x: Numbers) -> Values:
         """log f(x); nats, shape of x."""
         return self.log_normaliser - log_fall(self.log_power(x), 1 / self.p, self.q)
 
-    def pdf(self, x: ArrayLike) -> np.ndarray:
+    def pdf(self, x: Numbers) -> Values:
         """f(x); per unit of x, shape of x."""
         return np.exp(self.logpdf(x))
 
-    def cdf(self, x: ArrayLike) -> np.ndarray:
+    def cdf(self, x: Numbers) -> Values:
         """P(X <= x) in [0, 1], shape of x; relatively accurate in the lower tail."""
         inner, outer = tails(self.log_power(x), 1 / self.p, self.q)
         below = (1 - self.lam) / 2
         return np.where(np.asarray(x) > self.mode, below + (1 + self.lam) / 2 * inner, below * outer)[()]
 
-    def sf(self, x: ArrayLike) -> np.ndarray:
+    def sf(self, x: Numbers) -> Values:
         """P(X > x) in [0, 1], shape of x; relatively accurate in the upper tail."""
         inner, outer = tails(self.log_power(x), 1 / self.p, self.q)
         share = (1 + self.lam) / 2
         return np.where(np.asarray(x) > self.mode, share * outer, share + (1 - self.lam) / 2 * inner)[()]
 
-    def _quantile(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    def _quantile(self, lower: Values, upper: Values) -> Values:
         below, share = (1 - self.lam) / 2, (1 + self.lam) / 2
         left = lower < below
         # P(R > r) of the side that holds x, and its complement, each from the smaller of lower and upper
@@ -182,7 +187,7 @@ class SGT:
         with np.errstate(over="ignore"):
             return (self.mode + self.scale * side * distance)[()]
 
-    def ppf(self, probability: ArrayLike) -> np.ndarray:
+    def ppf(self, probability: Numbers) -> Values:
         """The x with P(X <= x) = probability; -inf at 0, inf at 1; units and shape of x.
 
         Raises:
@@ -191,7 +196,7 @@ class SGT:
         lower = _probability(probability)
         return self._quantile(lower, 1 - lower)
 
-    def isf(self, probability: ArrayLike) -> np.ndarray:
+    def isf(self, probability: Numbers) -> Values:
         """The x with P(X > x) = probability: the upper tail beyond what 1 - probability can say; as ppf."""
         upper = _probability(probability)
         return self._quantile(1 - upper, upper)
@@ -254,7 +259,7 @@ class SGT:
         return (fourth - 4 * mean * third + 6 * mean**2 * variance + 3 * mean**4) / variance**2
 
 
-def _probability(values: ArrayLike) -> np.ndarray:
+def _probability(values: Numbers) -> Values:
     values = np.asarray(values, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("probabilities must be in [0, 1]")

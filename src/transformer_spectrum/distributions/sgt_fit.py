@@ -13,10 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.distributions.sgt import SGT, Numbers
 
 FEWEST = 20  # points; on fewer, five parameters say nothing
 IQR_OF_NORMAL = 1.3489795003921634
@@ -103,7 +102,7 @@ def _climb(x: np.ndarray, p: float, q: float, bounds: np.ndarray) -> tuple[float
     return -float(found.fun) * x.size, found.x
 
 
-def fit_sgt(x: ArrayLike, p: float | None = None) -> SGTFit:
+def fit_sgt(x: Numbers, p: float | None = None) -> SGTFit:
     """The SGT that maximises sum log f(x_i), with sigma, lam, p and q inside their bounds.
 
     Args:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,21 @@ BACKWARD_COST = 2
 
 State = Mapping[str, Tensor]
 """All that a searcher needs to go on, as plain tensors: they can be kept in a file that is read without pickle."""
+
+
+class StopCause(StrEnum):
+    """Why a training ends, as a field for programs; `stop_reason` beside it is the sentence for people.
+
+    >>> StopCause("diverged") is StopCause.DIVERGED
+    True
+    """
+
+    FINISHED = "finished"  # all steps are done
+    PATIENCE = "patience"  # no better validation loss for so many steps
+    EVALUATIONS = "evaluations"  # budget.evaluations is spent
+    SECONDS = "seconds"  # budget.seconds is spent
+    DIVERGED = "diverged"  # a loss is not finite
+    STAGNATED = "stagnated"  # the search can learn nothing any more
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class Step:
         candidate: (n,) the best candidate of the generation, where that is not `weights` itself.
         candidate_loss: its loss on the generation's batch.
         stop_reason: why the search ends with this step of its own accord, one sentence; empty while it goes on.
+        stop_cause: the kind of reason; None while it goes on.
         state: gives what `Searcher.steps` takes to go on after this step; to be called before the next step is
             asked for. The generator's own state is the caller's to keep.
     """
@@ -45,9 +62,11 @@ class Step:
     candidate: Tensor | None = None
     candidate_loss: float | None = None
     stop_reason: str = ""
+    stop_cause: StopCause | None = None
     state: Callable[[], State] = dict
 
 
+@runtime_checkable
 class Population(Protocol):
     """M weight vectors that need not exist all at once."""
 
@@ -58,6 +77,7 @@ class Population(Protocol):
         """(stop - start, size) of them; the same whenever asked, from any thread."""
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss over weight vectors of length `size`, estimated on batches."""
 
@@ -76,6 +96,7 @@ class Objective(Protocol):
         """(size,) -> mean loss on one batch and its gradient (size,)."""
 
 
+@runtime_checkable
 class Searcher(Protocol):
     """A search method; its settings are its fields."""
 

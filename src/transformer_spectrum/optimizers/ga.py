@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, State, Step, first_step
+from transformer_spectrum.optimizers.contract import Objective, State, Step, StopCause, first_step
 from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverged, flat, ranked
 
 BLOCK = 2**18  # numbers bred at a time: 1 MiB
@@ -166,13 +166,23 @@ class GA:
                 yield diverged(generation, evaluations, population[0].clone())
                 return
             still = flat(still, losses)
-            reason = ""
+            reason, cause = "", None
             if still >= FLAT_GENERATIONS:
                 reason = f"stagnated: all members have had one and the same loss for {still} generations"
+                cause = StopCause.STAGNATED
             median = float(losses[torch.isfinite(losses)].median())
             scalars = {"median_loss": median, "diversity": diversity(population)}
             loss = float(losses[best])
-            yield Step(generation, evaluations, loss, population[best].clone(), scalars, stop_reason=reason, state=kept)
+            yield Step(
+                generation,
+                evaluations,
+                loss,
+                population[best].clone(),
+                scalars,
+                stop_reason=reason,
+                stop_cause=cause,
+                state=kept,
+            )
             if reason:
                 return
 

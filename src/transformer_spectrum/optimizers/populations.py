@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Step
+from transformer_spectrum.optimizers.contract import Step, StopCause
 
 FLAT_GENERATIONS = 10
 
@@ -31,4 +31,5 @@ def diverged(generation: int, evaluations: int, weights: Tensor) -> Step:
         math.nan,
         weights,
         stop_reason=f"diverged in generation {generation}: no candidate has a finite loss",
+        stop_cause=StopCause.DIVERGED,
     )

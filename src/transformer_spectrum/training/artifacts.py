@@ -115,6 +115,7 @@ def write_results(
         "best_step": history.best_step,
         "best_validation_loss": best_loss,
         "stop_reason": result.stop_reason,
+        "stop_cause": result.stop_cause,
         "evaluations": int(history.evaluations[-1]),
         **test,
         "missing": reasons,
@@ -124,6 +125,7 @@ def write_results(
     about = {
         "optimizer": optimizer,
         "stop_reason": result.stop_reason,
+        "stop_cause": result.stop_cause,
         "best_step": history.best_step,
         "device": str(where),
         "threads": params.threads,

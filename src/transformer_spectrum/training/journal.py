@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.weights.matrices.matrix import MatrixSpec
 
@@ -67,6 +68,7 @@ class Journal:
         rows: one a step, in order.
         snapshots: step -> (n,) weights, in order.
         stop_reason: one sentence; empty while the training goes on.
+        stop_cause: its kind; None while the training goes on.
         resumed_at: the steps behind which a new process has gone on.
     """
 
@@ -77,6 +79,7 @@ class Journal:
     rows: list[Row] = field(default_factory=list)
     snapshots: dict[int, Tensor] = field(default_factory=dict)
     stop_reason: str = ""
+    stop_cause: StopCause | None = None
     resumed_at: list[int] = field(default_factory=list)
 
     @property

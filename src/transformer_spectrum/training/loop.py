@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.optimizers.contract import Objective, Searcher, Step
+from transformer_spectrum.optimizers.contract import Objective, Searcher, Step, StopCause
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.interruption import Interruption
 from transformer_spectrum.training.journal import Candidate, Journal, Row
@@ -33,13 +33,13 @@ class Budget:
     evaluations: int | None = None
     seconds: float | None = None
 
-    def spent(self, row: Row) -> str:
-        """Which limit is reached, one sentence; empty while none is."""
+    def spent(self, row: Row) -> tuple[StopCause | None, str]:
+        """Which limit is reached, and one sentence about it; None and nothing while none is."""
         if self.evaluations is not None and row.evaluations >= self.evaluations:
-            return f"budget.evaluations = {self.evaluations} spent"
+            return StopCause.EVALUATIONS, f"budget.evaluations = {self.evaluations} spent"
         if self.seconds is not None and row.seconds >= self.seconds:
-            return f"budget.seconds = {self.seconds:g} spent"
-        return ""
+            return StopCause.SECONDS, f"budget.seconds = {self.seconds:g} spent"
+        return None, ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Fit:
         last: (n,) weights of the last step.
         snapshots: step -> (n,) weights at steps 0, 1, every so many, and the last.
         stop_reason: why it ended, one sentence.
+        stop_cause: the kind of reason.
         candidate: the best single candidate of the run, where the searcher offers any.
         resumed_at: the steps behind which a new process has gone on.
     """
@@ -61,6 +62,7 @@ class Fit:
     last: Tensor
     snapshots: dict[int, Tensor]
     stop_reason: str
+    stop_cause: StopCause
     candidate: Candidate | None
     resumed_at: list[int]
 
@@ -130,11 +132,12 @@ def fit(
     began = time.monotonic() - journal.seconds
     start = _Start(weights, layout, matrices)
     # A training that has ended was killed while its results were being written.
-    steps = iter(()) if journal.stop_reason else searcher.steps(objective, weights, generator, state)
+    steps = iter(()) if journal.stop_cause else searcher.steps(objective, weights, generator, state)
     for step in steps:
         validation = _validation_loss(step, validate)
         if not math.isfinite(validation):
             why = step.stop_reason or "the loss is not finite"
+            journal.stop_cause = StopCause.DIVERGED
             journal.stop_reason = f"diverged at step {step.index}: {why}; the steps before it are kept"
             break
         row = Row(
@@ -150,7 +153,7 @@ def fit(
         )
         journal.add(row, step.weights, snapshot=step.index in (0, 1) or step.index % snapshot_every == 0)
         journal.offer(step.candidate, step.index, step.candidate_loss)
-        journal.stop_reason = _stop_reason(step, row, journal, patience, budget or Budget())
+        journal.stop_cause, journal.stop_reason = _stop(step, row, journal, patience, budget or Budget())
         observe(row)
         # Asked once: a signal that comes while the step is being saved is heeded after the next.
         stop = interruption is not None and interruption.number != 0
@@ -158,7 +161,7 @@ def fit(
             checkpoint.save(journal, step.state, generator, always=stop)
         if interruption is not None and stop:
             interruption.check()
-        if journal.stop_reason:
+        if journal.stop_cause:
             break
     last = journal.rows[-1].step
     return Fit(
@@ -167,6 +170,7 @@ def fit(
         last=journal.last,
         snapshots={**journal.snapshots, last: journal.last},
         stop_reason=journal.stop_reason or f"all {last} steps done",
+        stop_cause=journal.stop_cause or StopCause.FINISHED,
         candidate=journal.candidate,
         resumed_at=journal.resumed_at,
     )
@@ -188,10 +192,10 @@ def _validation_loss(step: Step, validate: Callable[[Tensor], float]) -> float:
     return validation
 
 
-def _stop_reason(step: Step, row: Row, journal: Journal, patience: int, budget: Budget) -> str:
-    """Why the training ends behind this step; empty while it goes on."""
-    if step.stop_reason:
-        return step.stop_reason
+def _stop(step: Step, row: Row, journal: Journal, patience: int, budget: Budget) -> tuple[StopCause | None, str]:
+    """Why the training ends behind this step; None and nothing while it goes on."""
+    if step.stop_cause:
+        return step.stop_cause, step.stop_reason
     if step.index - journal.best_step >= patience:
-        return f"no better validation loss for {patience} steps"
+        return StopCause.PATIENCE, f"no better validation loss for {patience} steps"
     return budget.spent(row)

@@ -37,7 +37,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import State
+from transformer_spectrum.optimizers.contract import State, StopCause
 from transformer_spectrum.runtime.files import atomic_path
 from transformer_spectrum.training.journal import Candidate, Journal, Row
 
@@ -123,6 +123,7 @@ class Checkpoint:
             rows=rows,
             snapshots={step: one.to(weights) for step, one in zip(kept, flat, strict=True)},
             stop_reason=about["stop_reason"],
+            stop_cause=about["stop_cause"] and StopCause(about["stop_cause"]),
             resumed_at=about["resumed_at"],
         )
 
@@ -181,6 +182,7 @@ class Checkpoint:
             "best_step": journal.best_step,
             "candidate": candidate and {"step": candidate.step, "loss": candidate.loss},
             "stop_reason": journal.stop_reason,
+            "stop_cause": journal.stop_cause,
             "resumed_at": journal.resumed_at,
             "devices": {name: str(value.device) for name, value in state.items()},
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ COLUMNS = 16384  # few enough that some rows of a block stay in a core's cache b
 ROWS = 8  # drawn anew at a time
 
 
+@runtime_checkable
 class Perturbations(Protocol):
     """M directions of length n."""
 

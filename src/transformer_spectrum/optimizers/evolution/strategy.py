@@ -12,15 +12,16 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, first_step
+from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, StopCause, first_step
 from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverged, flat, ranked
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """A search distribution between two generations.
 
@@ -129,7 +130,10 @@ class EvolutionStrategy(abc.ABC):
             evaluations += 1
             reason = _ended(search, mean, still)
             scalars = {"sigma": search.sigma, "best_candidate_loss": float(losses[best])}
-            yield Step(generation, evaluations, loss, mean, scalars, candidate, float(losses[best]), reason, kept)
+            cause = StopCause.STAGNATED if reason else None
+            yield Step(
+                generation, evaluations, loss, mean, scalars, candidate, float(losses[best]), reason, cause, kept
+            )
             if reason:
                 return
 
