@@ -52,6 +52,11 @@ listener.bind(sys.argv[2])
 listener.listen()
 
 
+def has_other_code(folder):
+    source = (folder / "src").resolve()
+    return source.is_dir() and source != SOURCE and code(source) != OURS
+
+
 def run(order):
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -63,8 +68,7 @@ def run(order):
         from dvc.cli import main
         sys.argv = order["command"]
         return main(arguments)
-    there = Path("src").resolve()
-    if there.is_dir() and there != SOURCE and code(there) != OURS:
+    if has_other_code(Path.cwd()):
         os.execv(sys.executable, [sys.executable, *order["command"]])
     if program == "-c":
         sys.argv = order["command"][:1] + arguments[1:]
@@ -115,8 +119,10 @@ def answer_client():
     text, files, _, _ = socket.recv_fds(client, 1 << 16, 3)
     while not text.endswith(b"\\n"):
         text += client.recv(1 << 16)
-    child = fork(json.loads(text), dict(enumerate(files)), lambda code: client.sendall(b"%d" % code))
-    clients.append(child)
+    order, child = json.loads(text), 0  # it is to run the command itself
+    if not has_other_code(Path(order["folder"])):
+        child = fork(order, dict(enumerate(files)), lambda code: client.sendall(b"%d" % code))
+        clients.append(child)
     client.sendall(b"%d\\n" % child)
     for file in files:
         os.close(file)
@@ -142,6 +148,8 @@ socket.send_fds(server, [order[:1]], [0, 1, 2])
 server.sendall(order[1:] + b"\\n")
 answers = server.makefile()
 child = int(answers.readline())
+if not child:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: os.kill(child, number))
 code = answers.read()
