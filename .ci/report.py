@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformer_spectrum.config.load import parameter_names
+from transformer_spectrum.config.load import PARAMETERS
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
 from transformer_spectrum.runtime.ownership import RECORD, is_own, write_record
 
@@ -42,12 +42,11 @@ def overrides(text: str) -> list[str]:
         words = [word for word in shlex.split(text) if word not in ("-S", "--set-param")]
     except ValueError as error:
         raise InputError(f"OVERRIDES = {text!r}: {error}") from None
-    known = {name for name, _ in parameter_names()}
     for word in words:
         name, equals, _ = word.partition("=")
         if not equals:
             raise InputError(f"OVERRIDES: {word!r} is not parameter=value")
-        if name not in known:
+        if name not in PARAMETERS:
             raise InputError(f"OVERRIDES: {name!r} is no parameter of params.yaml")
     return words
 

@@ -20,7 +20,7 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training import build
 from transformer_spectrum.training.loop import Budget, fit
-from transformer_spectrum.training.train import read_windows
+from transformer_spectrum.training.setup import read_windows
 
 OPTIMIZERS = ("adam", "es", "ga")
 

@@ -43,7 +43,8 @@ from transformer_spectrum.spectra.analysis import Estimators, analyze
 from transformer_spectrum.spectra.power_law import clauset_fit, hill_count
 from transformer_spectrum.training import build
 from transformer_spectrum.training.objective import WindowObjective
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values, spectrum
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix, singular_values, spectrum
 
 SAMPLE = 0.02  # seconds: quick functions are repeated to fill it
 TRAINING_WINDOWS = 700  # of the default data set: 1000 series less 15 % for validation and 15 % for the test
@@ -176,7 +177,7 @@ def _plain(matrix: np.ndarray, estimators: Estimators) -> dict[str, float]:
 
 
 # -- whole analysis --------------------------------------------------------------------------------------------
-def weight_sets(params: Params, quick: bool) -> Iterator[tuple[str, list[MatrixSpec], dict[str, torch.Tensor], int]]:
+def weight_sets(params: Params, quick: bool) -> Iterator[tuple[str, list[Matrix], dict[str, torch.Tensor], int]]:
     """Name, matrices, weights in float32, and rounds."""
     model = build.model(params, 1)
     shapes = [spec.shape for spec in model.matrices()]
@@ -190,9 +191,9 @@ def weight_sets(params: Params, quick: bool) -> Iterator[tuple[str, list[MatrixS
     yield f"default transformer, {len(shapes)} matrices", model.matrices(), weights, 5 if quick else 15
 
 
-def noise(shapes: list[tuple[int, int]]) -> tuple[list[MatrixSpec], dict[str, torch.Tensor]]:
+def noise(shapes: list[tuple[int, int]]) -> tuple[list[Matrix], dict[str, torch.Tensor]]:
     generator = torch.Generator().manual_seed(1)
-    specs = [MatrixSpec(f"noise.{i}", "noise", f"noise.{i}", None, shape) for i, shape in enumerate(shapes)]
+    specs = [Matrix(f"noise.{i}", Family("noise"), f"noise.{i}", shape) for i, shape in enumerate(shapes)]
     return specs, {spec.name: torch.randn(spec.shape, generator=generator) / spec.shape[0] ** 0.5 for spec in specs}
 
 
@@ -206,7 +207,7 @@ def whole_analysis(params: Params, estimators: Estimators, quick: bool) -> str:
 
 
 def _whole_row(
-    name: str, specs: list[MatrixSpec], weights: dict[str, torch.Tensor], rounds: int, estimators: Estimators
+    name: str, specs: list[Matrix], weights: dict[str, torch.Tensor], rounds: int, estimators: Estimators
 ) -> list[str]:
     matrices = [spec.of(weights) for spec in specs]
     shapes = np.array([spec.shape for spec in specs])

@@ -1,8 +1,9 @@
 """Stage fetch-covid: daily COVID-19 cases by country, from a mirror, upstream, or as a marked stand-in."""
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.data.fetch.raw import fetch_covid
+from transformer_spectrum.data.fetch.exports import fetch_covid
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
@@ -10,5 +11,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("fetch-covid"):
+    with one_line_errors("fetch-covid"), to_stderr():
         main()

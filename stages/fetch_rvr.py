@@ -5,8 +5,9 @@ Without a source within reach, real data are kept, also those that `download-rvr
 """
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.data.fetch.raw import fetch_rvr
+from transformer_spectrum.data.fetch.exports import fetch_rvr
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
@@ -14,5 +15,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("fetch-rvr"):
+    with one_line_errors("fetch-rvr"), to_stderr():
         main()

@@ -5,6 +5,7 @@ from pathlib import Path
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
@@ -18,5 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("prepare"):
+    with one_line_errors("prepare"), to_stderr():
         main()

@@ -7,6 +7,7 @@ from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.report.run_page.tables import PARAMETERS, parameter_rows
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.files import atomic_folder, write_csv, write_text
+from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
@@ -18,5 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("report"):
+    with one_line_errors("report"), to_stderr():
         main()

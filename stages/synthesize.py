@@ -3,6 +3,7 @@
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
@@ -10,5 +11,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("synthesize"):
+    with one_line_errors("synthesize"), to_stderr():
         main()

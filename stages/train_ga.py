@@ -5,6 +5,7 @@ from pathlib import Path
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime import run_cache
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.tracking.recorder import carry_over_of_others
 from transformer_spectrum.training.train import train
 
@@ -26,5 +27,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("train-ga"):
+    with one_line_errors("train-ga"), to_stderr():
         main()

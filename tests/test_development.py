@@ -1,9 +1,12 @@
 """What CONTRIBUTING.md and `make help` promise to whoever changes the code."""
 
+import ast
 import re
 import shutil
 import subprocess
 import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,10 @@ CORE = (
     "weights",
     "analysis",
 )
+VAGUE = set(
+    "one,found,part,about,known,kept,shown,what,other,thing,some,done,made,given,here,there,this".split(",")  # noqa: SIM905
+)
+"""CONTRIBUTING.md says what to write instead."""
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
 
 
@@ -82,3 +89,50 @@ def test_contributing_names_what_is_there():
     tests = "\n".join(path.read_text() for path in tracked("tests/*.py"))
     for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, name
+
+
+def bound_names(tree: ast.AST) -> Iterator[str]:
+    """Names of variables, loop targets, parameters and attributes that the code binds."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def test_names_say_what_they_hold():
+    vague: dict[str, list[str]] = {}
+    lines = 0
+    for path in tracked("src/*.py", "stages/*.py"):
+        text = path.read_text()
+        lines += text.count("\n")
+        names = [name for name in bound_names(ast.parse(text)) if name in VAGUE]
+        if names:
+            vague[str(path.relative_to(ROOT))] = names
+    per_thousand = 1000 * sum(map(len, vague.values())) / lines
+    assert per_thousand < 3, vague
+
+
+def test_what_counts_as_a_name_is_what_is_bound():
+    code = "def f(one, *found):\n    self.part = about = [x for known in y]\n    return kept, what.shown\n"
+    assert sorted(set(bound_names(ast.parse(code))) & VAGUE) == ["about", "found", "known", "one", "part"]
+
+
+def test_no_two_classes_of_the_package_have_one_name():
+    places = defaultdict(list)
+    for path in tracked("src/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_no_module_prints_to_standard_error_but_the_programs():
+    """Library code logs: only a program knows where that should go."""
+    programs = ("cli/", "runtime/errors.py", "runtime/log.py", "runtime/progress.py")
+    package = ROOT / "src/transformer_spectrum"
+    printing = [path for path in tracked("src/*.py") if "file=sys.stderr" in path.read_text()]
+    names = [str(path.relative_to(package)) for path in printing]
+    assert [name for name in names if not name.startswith(programs) and not name.endswith("__main__.py")] == []

@@ -21,3 +21,12 @@ def colour_of(optimizer: str) -> str:
 def display_name(optimizer: str) -> str:
     """adam -> Adam, es -> ES, ga -> GA."""
     return {"adam": "Adam", "es": "ES", "ga": "GA"}.get(optimizer, optimizer)
+
+
+def command_of(optimizer: str) -> str:
+    """The command that trains by an optimizer.
+
+    >>> command_of("adam"), command_of("es")
+    ('train', 'train-es')
+    """
+    return {"adam": "train"}.get(optimizer, f"train-{optimizer}")

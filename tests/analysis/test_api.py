@@ -18,7 +18,7 @@ import transformer_spectrum as ts
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.cli.analyze import ESTIMATORS
 from transformer_spectrum.config.load import Params, parse_params
-from transformer_spectrum.data.windows.windows import SPLITS, Windows, pack
+from transformer_spectrum.data.windows.arrays import SPLITS, Windows, pack
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_arrays, write_json
 from transformer_spectrum.spectra import metrics

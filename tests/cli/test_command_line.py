@@ -71,7 +71,7 @@ def test_the_options_of_the_trainings_are_those_that_were_promised():
 def test_every_option_of_a_training_arrives_at_its_parameter(optimizer, tmp_path, monkeypatch, capsys):
     import yaml
 
-    from transformer_spectrum.config.resolve import flat
+    from transformer_spectrum.config.tree import flatten
 
     monkeypatch.chdir(tmp_path)
     command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
@@ -84,7 +84,7 @@ def test_every_option_of_a_training_arrives_at_its_parameter(optimizer, tmp_path
         words += [spelled.partition("/")[0], texts.setdefault(name, "6")]
     main([command, *words, "--print-config"])
     printed = capsys.readouterr().out
-    values = dict(flat(yaml.safe_load(printed), "printed"))
+    values = flatten(yaml.safe_load(printed))
     for spelled, name in table.items():
         value = ",".join(values[name]) if name == "data.file.value_columns" else values[name]
         assert str(value).removesuffix(".0") == texts[name]

@@ -13,6 +13,7 @@ from transformer_spectrum.cli.main import main
 from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.series import covid, rvr
+from transformer_spectrum.data.series.aggregates import is_sum_of_jurisdictions
 from transformer_spectrum.data.series.covid import read_covid, trailing_mean
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256
@@ -149,7 +150,7 @@ def test_processed_hospitals_are_one_column_of_every_state(mirror):
         main(["process-rvr", "-i", "rvr.csv", "-o", f"{column}.parquet", "--column", column])
         files[column] = read_series_file(f"{column}.parquet")
     assert {one.entity for one in files["beds"].series} >= rvr.STATES
-    assert not any(rvr.is_aggregate(one.entity) for one in files["beds"].series)
+    assert not any(is_sum_of_jurisdictions(one.entity) for one in files["beds"].series)
     assert not np.array_equal(files["beds"].series[0].values, files["influenza"].series[0].values)
     settings = read_json("influenza.parquet.provenance.json")["settings"]
     assert settings == {"column": "total_admissions_all_influenza_confirmed_past_7days"}

@@ -14,7 +14,8 @@ from transformer_spectrum.cli.options import COLUMNS
 from transformer_spectrum.config.resolve import Asked, resolve
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.prepare import prepare
-from transformer_spectrum.data.windows.windows import SPLITS, make_windows, pack
+from transformer_spectrum.data.windows.arrays import SPLITS, pack
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 
@@ -102,11 +103,12 @@ def test_a_wide_table_with_its_year_and_a_dated_one_have_the_windows_of_the_long
     assert description["series"]["usable"] == len(NAMES)
 
 
-def test_gaps_are_counted_and_windows_with_them_dropped(tmp_path, capsys):
+def test_gaps_are_counted_and_windows_with_them_dropped(tmp_path, caplog):
+    caplog.set_level("INFO", "transformer_spectrum")
     frame = table(YEARS.year, "Entity", "Year", "cases")
     _, description, provenance = prepared(tmp_path / "holes", frame[frame.Year != 1990])
     assert provenance["columns"]["gaps"] == len(NAMES)
-    assert f"gaps: {len(NAMES)} of {60 * len(NAMES)} steps have no row" in capsys.readouterr().err
+    assert f"gaps: {len(NAMES)} of {60 * len(NAMES)} steps have no row" in caplog.text
     train = description["train"]
     assert (train["cut"], train["dropped_missing_values"], train["windows"]) == (16, 8, 8)
 

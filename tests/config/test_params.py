@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformer_spectrum.config.load import load_params, parameter_names, parse_params
+from transformer_spectrum.config.load import PARAMETERS, load_params, parse_params
+from transformer_spectrum.config.tree import get, path, put
 from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -19,18 +20,14 @@ TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 def changed(name: str, value: Any, tree: dict = TREE) -> dict:
     tree = copy.deepcopy(tree)
-    block = tree
-    *path, last = name.split(".")
-    for key in path:
-        block = block[key]
-    block[last] = value
+    put(tree, name, value)
     return tree
 
 
 def outside() -> list[tuple[str, float]]:
     """For every bound of every parameter a value just outside it."""
     cases = []
-    for name, field in parameter_names():
+    for name, field in PARAMETERS.items():
         step = 1 if "int" in str(field.annotation) else 1e-6
         for rule in field.metadata:
             if isinstance(rule, annotated_types.Ge):
@@ -61,25 +58,22 @@ def test_a_value_outside_its_range_is_an_error_that_names_it(name, value):
     assert "must" in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "field"), list(parameter_names()))
+@pytest.mark.parametrize(("name", "field"), list(PARAMETERS.items()))
 def test_a_value_of_the_wrong_type_is_an_error_that_names_it(name, field):
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
         parse_params(changed(name, {"a": 1}))
 
 
-@pytest.mark.parametrize(("name", "field"), list(parameter_names()))
+@pytest.mark.parametrize(("name", "field"), list(PARAMETERS.items()))
 def test_a_missing_parameter_is_an_error_that_names_it(name, field):
     tree = copy.deepcopy(TREE)
-    block = tree
-    *path, last = name.split(".")
-    for key in path:
-        block = block[key]
-    del block[last]
+    *sections, last = path(name)
+    del (get(tree, ".".join(sections)) if sections else tree)[last]
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
         parse_params(tree)
 
 
-@pytest.mark.parametrize(("name", "field"), list(parameter_names()))
+@pytest.mark.parametrize(("name", "field"), list(PARAMETERS.items()))
 def test_every_parameter_is_described_and_commented(name, field):
     assert field.description
     last = name.split(".")[-1]
@@ -148,7 +142,7 @@ def test_a_missing_file_is_an_error(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-LEAVES = [name for name, _ in parameter_names()]
+LEAVES = list(PARAMETERS)
 
 
 @given(st.sampled_from(LEAVES), st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5))

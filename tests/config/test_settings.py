@@ -8,7 +8,8 @@ import yaml
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.config.aliases import KEYS
 from transformer_spectrum.config.load import load_params, parse_params
-from transformer_spectrum.config.resolve import Asked, flat, nested, resolve, without_effect
+from transformer_spectrum.config.resolve import Asked, resolve, without_effect
+from transformer_spectrum.config.tree import flatten, get, nest
 from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ def quiet(line: str) -> None:
 
 
 def value(settings, name):
-    return dict(flat(settings.params.model_dump(), "params"))[name]
+    return get(settings.params, name)
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +83,6 @@ def test_what_is_printed_is_a_params_yaml_with_the_same_values():
     assert parse_params(yaml.safe_load(settings.text())) == settings.params
     assert "q: .inf" in settings.text()
     assert "# flag --sgt-q" in settings.text()
-
-
-def test_flat_and_nested_are_inverse():
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert nested(dict(flat(tree, "x"))) == tree
 
 
 @pytest.mark.parametrize(
@@ -174,9 +170,9 @@ def another(field_value):
 def test_every_key_of_a_config_arrives_at_its_parameter_and_nowhere_else(key):
     plain = resolve(Asked({}), quiet)
     new = another(value(plain, KEYS[key]))
-    Path("c.yaml").write_text(yaml.safe_dump(nested({key: new})))
+    Path("c.yaml").write_text(yaml.safe_dump(nest({key: new})))
     settings = resolve(Asked({}, config="c.yaml"), quiet)
-    before, after = (dict(flat(one.params.model_dump(), "x")) for one in (plain, settings))
+    before, after = (flatten(resolved.params.model_dump()) for resolved in (plain, settings))
     assert after[KEYS[key]] == new
     assert settings.origins[KEYS[key]] == f"config c.yaml: {key}"
     follows = {"data.sequence_length": "data.synthetic.length", "es.learning_rate": "es.algorithm"}.get(key)

@@ -9,7 +9,7 @@ import yaml
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.schema import DataParams
 from transformer_spectrum.data.series.catalogue import CATALOGUE
-from transformer_spectrum.data.windows.windows import make_windows
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.files import read_json
 
 MADE = [name for name, data_set in CATALOGUE.items() if data_set.stage]

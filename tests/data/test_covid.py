@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer_spectrum.data.series import covid
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.covid import (
     check_covid_complete,
     covid_series,
-    is_aggregate,
     read_covid,
     reports_weekly,
     trailing_mean,
@@ -182,6 +182,11 @@ def test_weekly_reporting_is_about_one_day_with_cases_a_week(pattern, weekly):
     assert reports_weekly(np.concatenate([np.ones(300), values[-182:]])) is weekly
 
 
+@pytest.mark.parametrize(("distance", "reports", "weekly"), [(6, 8, True), (5, 8, False), (7, 8, True), (7, 7, False)])
+def test_eight_reports_six_days_apart_are_the_fewest_that_count_as_weekly(distance, reports, weekly):
+    assert reports_weekly(np.array([70.0, *[0.0] * (distance - 1)] * reports)) is weekly
+
+
 def test_few_cases_are_not_weekly_reports():
     assert not reports_weekly(np.array([1.0, *[0.0] * 20] * 3))
 
@@ -208,8 +213,8 @@ def test_no_country_at_all_is_an_error(countries):
 
 def test_sums_of_countries_are_told_from_countries():
     sums = ["World", "Africa", "Oceania", "European Union", "European Union (27)", "High income", "Asia excl. China"]
-    assert all(map(is_aggregate, [*sums, "Lower middle income", "High-income countries"]))
-    assert not any(map(is_aggregate, ["South Africa", "Malta", "United States", "Central African Republic"]))
+    assert all(map(is_sum_of_countries, [*sums, "International", "Lower middle income", "High-income countries"]))
+    assert not any(map(is_sum_of_countries, ["South Africa", "Malta", "United States", "Central African Republic"]))
 
 
 @pytest.fixture(scope="module")

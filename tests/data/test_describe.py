@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.data.describe.describe import describe, hill_index, kappa, skewness
+from transformer_spectrum.data.describe.description import describe
+from transformer_spectrum.data.describe.tails import hill_index, kappa, skewness
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.distributions.sgt_fit import fit_sgt
 
 
 def generator():
@@ -60,6 +62,30 @@ def test_a_tail_that_cannot_be_measured_is_refused(x):
         hill_index(x, 0.1)
 
 
+def test_the_fewest_sums_and_the_shortest_tail_are_enough():
+    values = generator().standard_t(3, size=120)
+    assert np.isfinite(kappa(values, 4, generator()))  # 30 sums
+    with pytest.raises(ValueError, match="119 values make 29 sums of 4, fewer than 30"):
+        kappa(values[:-1], 4, generator())
+    largest = np.sort(np.abs(values))[::-1]
+    assert hill_index(values, 5 / 120) == pytest.approx(5 / np.log(largest[:5] / largest[5]).sum())
+    with pytest.raises(ValueError, match="fewer than 5"):
+        hill_index(values, 4 / 120)
+
+
+def test_sums_that_spread_no_wider_than_values_have_no_kappa():
+    # Signs of which half are minus: E|sum of 2| = 2 * 29/59 < 1 = E|value|.
+    values = np.tile([-1.0, 1.0], 30)
+    for seed in range(50):
+        sums = np.abs(np.random.default_rng(seed).permutation(values).reshape(30, 2).sum(axis=1)).mean()
+        if 0 < sums <= 1:
+            with pytest.raises(ValueError, match="no wider"):
+                kappa(values, 2, np.random.default_rng(seed))
+        else:
+            expected = 2 - np.log(2) / np.log(sums)
+            assert kappa(values, 2, np.random.default_rng(seed)) == pytest.approx(expected)
+
+
 def described(windows):
     return describe(windows, hill_fraction=0.05, fit_points=5000, generator=generator())
 
@@ -83,6 +109,16 @@ def test_a_trend_in_the_windows_changes_no_measure_of_the_increments():
     assert plain["skewness_of_increments"] == pytest.approx(stats.skew(increments), rel=1e-5)
     largest = np.sort(np.abs(increments - increments.mean()))[::-1][: len(increments) // 20 + 1]
     assert plain["hill_index"] == pytest.approx(1 / np.log(largest[:-1] / largest[-1]).mean(), rel=1e-5)
+
+
+def test_the_log_likelihood_is_that_of_a_point_under_the_fitted_distribution():
+    walks = generator().standard_t(4, size=(20, 100, 1)).cumsum(axis=1)
+    increments = np.diff(walks, axis=1).ravel()
+    increments = (increments - increments.mean()) / increments.std()
+    fit = fit_sgt(increments, 2.0)
+    values = described(walks)["sgt_p2"]
+    assert values["log_likelihood"] == pytest.approx(fit.sgt.logpdf(increments).mean(), rel=1e-5)
+    assert (values["p"], values["q"], values["lam"]) == pytest.approx((2.0, fit.sgt.q, fit.sgt.lam), rel=1e-5)
 
 
 def test_windows_without_tails_say_so_instead_of_giving_nan():

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.data.series import rvr
-from transformer_spectrum.data.series.rvr import check_rvr_complete, is_aggregate, read_rvr, rvr_series
+from transformer_spectrum.data.series.aggregates import is_sum_of_jurisdictions
+from transformer_spectrum.data.series.rvr import check_rvr_complete, read_rvr, rvr_series
 from transformer_spectrum.runtime.errors import InputError
 
 BEDS, FLU = "average_inpatient_beds_occupied", "total_admissions_all_influenza_confirmed_past_7days"
@@ -181,8 +182,8 @@ def test_an_unknown_or_empty_column_is_an_error(read):
 
 
 def test_sums_of_jurisdictions_are_told_from_jurisdictions():
-    assert all(map(is_aggregate, ["US", "USA", "Region 1", "Region 10"]))
-    assert not any(map(is_aggregate, ["UT", "RI", "DC", "PR", "VI"]))
+    assert all(map(is_sum_of_jurisdictions, ["US", "USA", "Region 1", "Region 10"]))
+    assert not any(map(is_sum_of_jurisdictions, ["UT", "RI", "DC", "PR", "VI"]))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_the_snapshot_has_every_jurisdiction_and_no_sum(real, column, count, sho
     assert len(series) == count
     assert min(len(one.values) for one in series) == shortest
     assert {one.entity for one in series} >= rvr.STATES | {"PR"}
-    assert not any(is_aggregate(one.entity) for one in series)
+    assert not any(is_sum_of_jurisdictions(one.entity) for one in series)
     assert report["aggregates_dropped"]["count"] == 11
 
 

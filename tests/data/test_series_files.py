@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.data.files.series_files import DAYS, Axis, SeriesFile, read_series_file, write_series_file
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 NAN = np.nan

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import socket
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
 
 from transformer_spectrum.data.fetch import downloads
-from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE, Export, fetch
+from transformer_spectrum.data.fetch.sources import KEPT_NOTE, MIRROR_VARIABLE, Export, fetch
 from transformer_spectrum.runtime.errors import InputError
 
 NAME = "toy.csv"
@@ -52,8 +55,13 @@ def simulate_toy(path: Path, generator: np.random.Generator) -> None:
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(downloads, "PAUSES", (0.01, 0.01))
+def every_line(caplog):
+    caplog.set_level(logging.INFO, "transformer_spectrum")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 
 @pytest.fixture
@@ -124,11 +132,11 @@ def test_a_passing_fault_is_tried_again(site, old, fault):
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(500, 3), (503, 3), (404, 1), (403, 1), (410, 1)])
-def test_a_server_that_refuses_is_passed_over(site, old, capsys, status, attempts):
+def test_a_server_that_refuses_is_passed_over(site, old, caplog, status, attempts):
     about = run(toy(site.put("/upstream.csv", {"status": status})), old)
     assert about["source"] == "standin"
     assert len(site.requests) == attempts
-    assert f"{NAME}: upstream not within reach: HTTP {status}" in capsys.readouterr().err
+    assert f"{NAME}: upstream not within reach: HTTP {status}" in caplog.text
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -153,7 +161,14 @@ def test_a_broken_file_in_a_mirror_folder_is_an_error_too(site, old, mirror_fold
     assert site.requests == []
 
 
-@pytest.mark.parametrize(("answer", "rule"), [(b'"count"\n"4"\n', "has 3 rows, but count.* 4"), (b"<html>", "number")])
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        (b'"count"\n"4"\n', "has 3 rows, but count.* 4"),
+        (b'"count"\n"2"\n', "has 3 rows, but count.* 2"),
+        (b"<html>", "number"),
+    ],
+)
 def test_a_row_count_that_does_not_agree_is_an_error(site, old, answer, rule):
     count = site.put("/count.csv", {"body": answer})
     with pytest.raises(InputError, match=rule):
@@ -214,11 +229,11 @@ def test_an_empty_environment_variable_is_not_set(old, closed_url, mirror_folder
         ("{closed}", "refused"),
     ],
 )
-def test_a_mirror_without_the_file_is_passed_over_with_a_line(site, closed_url, old, tmp_path, capsys, mirror, reason):
+def test_a_mirror_without_the_file_is_passed_over_with_a_line(site, closed_url, old, tmp_path, caplog, mirror, reason):
     mirror = mirror.format(tmp=tmp_path, site=site.url, closed=closed_url)
     about = run(toy(site.put("/upstream.csv", GOOD)), old, mirror=mirror)
     assert about["source"] == "upstream"
-    lines = capsys.readouterr().err.splitlines()
+    lines = caplog.messages
     assert sum(line.startswith(f"{NAME}: mirror not within reach:") and reason in line for line in lines) == 1
 
 
@@ -244,12 +259,12 @@ def test_an_upstream_address_that_is_no_url_is_an_error(old, url):
     assert untouched(old)
 
 
-def test_with_nothing_within_reach_a_stand_in_is_simulated_and_marked(closed_url, old, tmp_path, capsys):
+def test_with_nothing_within_reach_a_stand_in_is_simulated_and_marked(closed_url, old, tmp_path, caplog):
     about = run(toy(closed_url), old, mirror=tmp_path, seed=7)
     assert about["standin"] is True
     assert (about["source"], about["seed"], about["rows"]) == ("standin", 7, 2)
     assert str(tmp_path) not in (old / "provenance.json").read_text()
-    lines = [line for line in capsys.readouterr().err.splitlines() if "STAND-IN" in line]
+    lines = [line for line in caplog.messages if "STAND-IN" in line]
     assert lines == [
         f"{NAME}: STAND-IN, not data: 2 rows simulated with data.standin_seed = 7, as no source is within reach; "
         "when one is: dvc repro -f -s fetch-toy"
@@ -276,7 +291,7 @@ def put_real(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("place", ["the folder itself", "the second folder", "an earlier folder"])
-def test_a_stand_in_never_takes_the_place_of_real_data(closed_url, old, tmp_path, capsys, place):
+def test_a_stand_in_never_takes_the_place_of_real_data(closed_url, old, tmp_path, caplog, place):
     folders, earlier = [old, tmp_path / "raw/second"], tmp_path / "raw/earlier"
     real = put_real({"the folder itself": old, "the second folder": folders[1]}.get(place, earlier))
     for _ in range(2):  # and it says so once, however often
@@ -285,9 +300,11 @@ def test_a_stand_in_never_takes_the_place_of_real_data(closed_url, old, tmp_path
         )
         assert [(folder / "series.csv").read_bytes() for folder in folders] == [real, real]
         assert (about["source"], about["standin"]) == ("upstream", False)
-        assert [note for note in about["notes"] if "Kept from an earlier fetch" in note] == about["notes"][1:]
+        assert about["notes"] == ["A toy.", KEPT_NOTE]
         assert json.loads((folders[1] / "provenance.json").read_text()) == about
-        assert "KEPT the 2 rows" in capsys.readouterr().err
+        assert about["kept"] is True
+        assert sum("KEPT the 2 rows" in line for line in caplog.messages) == 1
+        caplog.clear()
 
 
 def test_real_data_give_way_to_what_a_source_delivers(site, old):
@@ -364,12 +381,12 @@ def test_a_copy_known_by_its_checksum_carries_its_remark(site, old):
     assert "Known." in run(toy(site.put("/upstream.csv", GOOD), remarks=remarks), old)["notes"]
 
 
-def test_passwords_in_addresses_are_not_shown(site, old, capsys):
+def test_passwords_in_addresses_are_not_shown(site, old, caplog):
     site.put("/upstream.csv", GOOD)
     with_password = site.url.replace("//", "//user:password@")
     about = run(toy(f"{with_password}/upstream.csv"), old, mirror=f"{with_password}/none")
     assert about["location"] == f"{site.url}/upstream.csv"
-    assert "password" not in capsys.readouterr().err
+    assert "password" not in caplog.text
 
 
 class Terminal(io.StringIO):
@@ -377,13 +394,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_progress_bar_is_for_terminals_only(site, tmp_path, monkeypatch):
+def test_the_progress_bar_is_for_terminals_only(site, tmp_path, monkeypatch, caplog):
     export = toy(site.put("/upstream.csv", GOOD))
     for stream, drawn in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
+        caplog.clear()
         run(export, tmp_path / "out")
         assert ("B/s" in stream.getvalue()) is drawn
-        assert f"{NAME}: trying upstream {site.url}" in stream.getvalue()
+        assert f"{NAME}: trying upstream {site.url}/upstream.csv" in caplog.messages
 
 
 def test_an_unknown_host_is_not_asked_again(old, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.signal import find_peaks
 
+from transformer_spectrum.data.fetch import standin
 from transformer_spectrum.data.fetch.standin import GENERATION_WEIGHTS, renew, simulate_covid, simulate_rvr
 from transformer_spectrum.data.series import rvr
 from transformer_spectrum.data.series.covid import check_covid_complete, covid_series, read_covid, trailing_mean
@@ -66,6 +67,21 @@ def test_simulated_cases_come_in_several_waves(cases):
     waves = [len(find_peaks(one.values[:, 0], prominence=0.15 * one.values.max(), distance=30)[0]) for one in series]
     assert np.median(waves) >= 3
     assert min(waves) >= 1
+
+
+def test_a_weekly_report_stands_on_the_last_day_of_its_week():
+    cases = np.arange(20)
+    standin._weekly(cases, 3)
+    weeks = {9: 3 + 4 + 5 + 6 + 7 + 8 + 9, 16: 10 + 11 + 12 + 13 + 14 + 15 + 16, 19: 17 + 18 + 19}
+    assert cases.tolist() == [0, 1, 2, *(weeks.get(day, 0) for day in range(3, 20))]
+
+
+def test_fewest_cases_are_reported_on_sundays_and_most_at_the_beginning_of_the_week(cases):
+    daily = cases.loc["2020-08-01":"2022-03-01", "World"]  # before anyone reports weekly
+    by_weekday = daily.groupby(daily.index.day_of_week).mean()
+    assert by_weekday.idxmin() == 6
+    assert by_weekday.nsmallest(2).index.tolist() == [6, 5]
+    assert by_weekday.idxmax() in (0, 1)
 
 
 def test_simulated_cases_have_the_quirks_of_the_real_ones(cases):

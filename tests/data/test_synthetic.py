@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transformer_spectrum.data.synthesis.synthetic import smooth, smoothing_kernel, synthesize
+from transformer_spectrum.data.synthesis.smoothed_noise import smooth, smoothing_kernel, synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.errors import InputError
 

@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer_spectrum.data.series.series import Series
-from transformer_spectrum.data.windows.windows import SPLITS, make_windows, pack, scale_by_context, unpack
+from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.windows.arrays import SPLITS, pack, unpack
+from transformer_spectrum.data.windows.cutting import cut as pieces_of
+from transformer_spectrum.data.windows.cutting import make_windows
+from transformer_spectrum.data.windows.dropping import usable_windows
+from transformer_spectrum.data.windows.scaling import scale_by_context
+from transformer_spectrum.data.windows.splitting import split_entities, split_times
 from transformer_spectrum.runtime.errors import InputError
 
 
@@ -126,6 +131,73 @@ def test_each_split_gets_its_own_share_of_the_time_and_the_test_split_the_latest
     windows, _ = cut(series(3, 200), by="time", validation=0.1, test=0.3)  # ten blocks of 20 steps
     starts = {name: sorted(set(windows[name].start.tolist())) for name in SPLITS}
     assert starts == {"train": [0, 20, 40, 60, 80, 100], "validation": [120], "test": [140, 160, 180]}
+
+
+@pytest.mark.parametrize(
+    ("count", "validation", "test", "sizes"),
+    [
+        (7, 0.25, 0.4, (2, 2, 3)),  # 1.75 and 2.8, rounded
+        (10, 0.04, 0.04, (8, 1, 1)),  # at least one
+        (5, 0.9, 0.9, (1, 1, 3)),  # and one for each of the others
+        (3, 0.1, 0.1, (1, 1, 1)),
+        (10, 0.3, 0.1, (6, 3, 1)),
+    ],
+)
+def test_shares_are_rounded_and_leave_something_for_every_split(count, validation, test, sizes):
+    members = split_entities(count, validation, test, np.random.default_rng(0))
+    assert tuple(len(members[name]) for name in SPLITS) == sizes
+    assert sorted(np.concatenate(list(members.values())).tolist()) == list(range(count))
+    assert all(numbers.tolist() == sorted(numbers.tolist()) for numbers in members.values())
+    spans = split_times(7, 7 + 10 * count + 4, 10, validation, test)
+    assert tuple((end - begin) // 10 for begin, end in spans.values()) == sizes
+    assert [*spans["train"], *spans["validation"], *spans["test"]] == sorted(
+        [7, 7 + 10 * count + 4] + 2 * [spans["validation"][0], spans["test"][0]]
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 3, 20, None])
+def test_every_start_that_fits_into_a_series_gives_a_window(stride):
+    windows, counts = cut(series(5, 71, start=100), stride=stride)
+    starts = list(range(100, 152, stride or 20))  # the last window may end with the series
+    assert sorted(set(windows["train"].start.tolist())) == starts
+    assert counts["train"]["cut"] == 3 * len(starts)
+    assert windows["train"].context.shape[1:] == (15, 1)
+    assert windows["train"].target.shape[1:] == (5, 1)
+
+
+def test_series_that_begin_and_end_elsewhere_are_cut_on_one_axis():
+    early, late = series(1, 60, start=0)[0], series(1, 60, start=40)[0]
+    windows, _ = cut([early, late], by="time", validation=0.2, test=0.2)  # blocks of 20: [0, 60), [60, 80), [80, 100)
+    assert windows["train"].start.tolist() == [0, 20, 40, 40]
+    assert windows["validation"].start.tolist() == [60]
+    assert windows["test"].start.tolist() == [80]
+    assert [start for start, _ in pieces_of(late, 0, 75, 20, 5)] == [40, 45, 50, 55]
+    np.testing.assert_array_equal(pieces_of(late, 0, 75, 20, 5)[1][1], late.values[5:25])
+
+
+@pytest.mark.parametrize(("scaling", "location", "scale"), [("standard", 4.0, 3.0), ("robust", 3.5, 2.96522)])
+def test_location_and_scale_are_those_of_the_context_by_their_formulas(scaling, location, scale):
+    # Mean 4, population variance 9; median 3.5, quartiles 1.75 and 5.75 by linear interpolation, 4 / 1.34898.
+    steps = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 8.0, 50.0]).reshape(1, 9, 1)
+    measured = scale_by_context(steps, 8, scaling)
+    assert measured[0].item() == pytest.approx(location)
+    assert measured[1].item() == pytest.approx(scale, rel=1e-5)
+
+
+def test_a_window_with_one_constant_feature_among_others_is_dropped():
+    walks = series(3, 20)
+    two = [(one.entity, 0, np.concatenate([one.values, one.values[::-1]], axis=1)) for one in walks]
+    two[0][2][:15, 1] = 7.3  # constant in its context, and not behind it
+    two[1][2][:12, 0] = 7.3  # no interquartile range
+    windows, counts = usable_windows(two, 15, "robust")
+    assert windows.entity.tolist() == ["s2"]
+    assert (counts["dropped_constant"], counts["dropped_zero_scale"], counts["windows"]) == (1, 1, 1)
+
+
+def test_equal_values_that_leave_rounding_noise_have_a_scale_of_zero():
+    steps = np.full((1, 40, 1), 0.1)
+    assert steps[:, :30].std(axis=1).item() > 0
+    assert scale_by_context(steps, 30, "standard")[1].item() == 0
 
 
 def test_constant_contexts_are_dropped_and_counted():

@@ -228,7 +228,7 @@ def test_the_transformer_names_every_weight_matrix_once():
         for part in ("query", "key", "value", "output"):
             assert f"encoder.{i}.self_attention.{part}" in names
             assert f"decoder.{i}.cross_attention.{part}" in names
-    families = {spec.family for spec in model.matrices()}
+    families = {spec.family.label for spec in model.matrices()}
     assert families == {
         "embedding",
         "encoder_self_attention",

@@ -18,9 +18,9 @@ from transformer_spectrum.optimizers.evolution.cma_es import CMA
 from transformer_spectrum.optimizers.evolution.openai_es import OpenAIES
 from transformer_spectrum.optimizers.evolution.sep_cma import SepCMA
 from transformer_spectrum.optimizers.evolution.snes import SNES
+from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.adam import Adam
-from transformer_spectrum.training.build import EVOLUTION_STRATEGIES
 
 SIZE = 10
 SEARCHERS = {
@@ -42,10 +42,10 @@ CHOSEN |= {"generations": 80, "popsize": 16, "sigma": 0.2}
 
 def strategy(name):
     """What es.algorithm = name makes, with the other parameters as committed."""
-    return EVOLUTION_STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), SimpleNamespace(size=SIZE, shapes=()))
+    return STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), SimpleNamespace(size=SIZE, shapes=()))
 
 
-OTHERS = [name for name in EVOLUTION_STRATEGIES if name not in SEARCHERS]
+OTHERS = [name for name in STRATEGIES if name not in SEARCHERS]
 SEARCHERS |= {name: strategy(name) for name in OTHERS}
 METHODS = ["adam", "cma", "sep_cma", "openai", "openai low rank", "snes", "ga", *OTHERS]  # no variants of another
 every = pytest.mark.parametrize("name", SEARCHERS)
@@ -61,9 +61,9 @@ def run(name, objective, seed=0, weights=None, most=None):
 
 
 def test_every_strategy_that_can_be_asked_for_is_made_and_passes_the_contract():
-    assert set(get_args(ESParams.model_fields["algorithm"].annotation)) == set(EVOLUTION_STRATEGIES)
-    assert set(EVOLUTION_STRATEGIES) <= set(METHODS)
-    for name in EVOLUTION_STRATEGIES:
+    assert set(get_args(ESParams.model_fields["algorithm"].annotation)) == set(STRATEGIES)
+    assert set(STRATEGIES) <= set(METHODS)
+    for name in STRATEGIES:
         assert isinstance(strategy(name), type(SEARCHERS[name]))
 
 

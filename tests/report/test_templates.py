@@ -13,12 +13,12 @@ from transformer_spectrum import vocabulary
 from transformer_spectrum.analysis.of_training import tables
 from transformer_spectrum.report.dvc_plots.__main__ import contents
 from transformer_spectrum.report.dvc_plots.pieces import (
-    FAMILIES,
     METRICS,
     OPTIMIZER_COLOURS,
     OPTIMIZERS,
     REVISION_COLOURS,
 )
+from transformer_spectrum.weights.matrices.families import BLOCKS
 
 TEMPLATES = {
     "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
@@ -210,10 +210,10 @@ def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(pag
     lacking = {("encoder_self_attention", "spectral_norm"), ("readout", "ks_alpha"), ("embedding", "stable_rank")}
     kept = [row for row in rows["evolution"] if (row[family], row[metric]) not in lacking]
     monkeypatch.setitem(rows, "evolution", kept)
-    words = {name: name.replace("_", " ").replace(" attention", "-attention") for name in FAMILIES}
+    words = {name: name.replace("_", " ").replace(" attention", "-attention") for name in BLOCKS}
     titles = {name: title.split("\n")[0] for name, title in METRICS.items()}
     expected = {(words[row[family]], titles[row[metric]]) for row in kept}
-    columns = [words[name] for name in FAMILIES if words[name] in {column for column, _ in expected}]
+    columns = [words[name] for name in BLOCKS if words[name] in {column for column, _ in expected}]
     with page(["A"], names=["evolution"]) as shown:
         found = shown.driver.evaluate(PANELS, [columns, list(titles.values())])
     assert {tuple(panel) for panel in found} == expected

@@ -13,7 +13,7 @@ import yaml
 import transformer_spectrum as ts
 from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.training.artifacts import forecasts
-from transformer_spectrum.training.train import read_windows
+from transformer_spectrum.training.setup import read_windows
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

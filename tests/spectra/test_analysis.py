@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer_spectrum.spectra import analysis, metrics, power_law
-from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze, shape_classes
+from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
 from transformer_spectrum.spectra.metrics import alpha_exponent, spectral_entropy, stable_rank
 from transformer_spectrum.spectra.power_law import clauset_fit, hill_alpha
 from transformer_spectrum.spectra.random_matrix import fit_bulk
@@ -192,20 +192,6 @@ def test_every_spectrum_has_a_value_or_a_reason(values, wider):
         value, reason = result.values[name][0, 0], result.reason(name, 0, 0)
         assert math.isfinite(value) == (reason == ""), (name, value, reason)
         assert math.isnan(value) == (reason != ""), (name, value, reason)
-
-
-def test_families_are_split_by_shape_but_not_by_transposition():
-    families = np.array(["readout", "feed_forward", "feed_forward", "embedding", "embedding", "other", "embedding"])
-    shapes = np.array([(1, 64), (128, 64), (64, 128), (64, 12), (64, 1), (5, 5), (12, 64)])
-    classes = {label: members.tolist() for label, members in shape_classes(families, shapes).items()}
-    assert classes == {
-        "feed_forward": [1, 2],
-        "embedding_64x12": [3, 6],
-        "embedding_64x1": [4],
-        "readout": [0],
-        "other": [5],
-    }
-    assert list(classes) == ["feed_forward", "embedding_64x12", "embedding_64x1", "readout", "other"]
 
 
 def test_a_mean_covers_the_matrices_that_have_a_value_and_counts_the_others():

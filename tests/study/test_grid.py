@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.config.resolve import assigned, nested
+from transformer_spectrum.config.resolve import assigned
+from transformer_spectrum.config.tree import nest
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study import grid as grids
 
@@ -79,7 +80,7 @@ def test_more_runs_only_add_cells_behind_the_others(write_grid, base):
 
 def test_later_parameters_win_over_earlier_ones(write_grid, base, smoke):
     path = write_grid(set={"model": {"embed_dim": 32}, "adam": {"epochs": 7}})
-    cell = cells_of(path, base, overlay=smoke, settings=nested(assigned(["adam.epochs=9", "seed=40"])))[0]
+    cell = cells_of(path, base, overlay=smoke, settings=nest(assigned(["adam.epochs=9", "seed=40"])))[0]
     assert cell.params.model.embed_dim == 16  # of the overlay
     assert cell.params.adam.epochs == 9
     assert cell.params.data.synthetic.series == 30  # of the data set, against 60 in the overlay
@@ -142,7 +143,7 @@ def test_a_rule_that_only_one_cell_breaks_is_found_before_anything_runs(write_gr
 )
 def test_a_bad_setting_is_one_line(write_grid, base, items, words):
     with pytest.raises(InputError, match=re.escape(words)):
-        cells_of(write_grid(), base, settings=nested(assigned(items)))
+        cells_of(write_grid(), base, settings=nest(assigned(items)))
 
 
 def test_an_unknown_grid_is_named_with_a_guess(monkeypatch):

@@ -20,6 +20,7 @@ HARMLESS = {
     "config.packaged",
     "config.resolve",
     "config.schema",
+    "runtime.addresses",
     "runtime.code",
     "runtime.errors",
     "runtime.files",
@@ -57,8 +58,8 @@ def cell(write_grid, base):
 @pytest.mark.parametrize(
     ("entries", "sources", "harmless"),
     [
-        (("data.fetch.raw", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
-        (("training.train",), EVERY_TRAINING, {"data.series.series", "spectra.metrics"}),  # the bar shows a metric
+        (("data.fetch.exports", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
+        (("training.train",), EVERY_TRAINING, {"data.series.entity_series", "spectra.metrics"}),  # of the bar
         (("study.measurement",), (*code.SPECTRA, "study/measurement.py"), set()),
     ],
 )

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from transformer_spectrum.cli.main import main
-from transformer_spectrum.data.windows.windows import ARRAYS, unpack
+from transformer_spectrum.data.windows.arrays import ARRAYS, unpack
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.files import read_arrays

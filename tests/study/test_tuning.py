@@ -12,8 +12,9 @@ import yaml
 from transformer_spectrum.cli.overrides import overrides
 from transformer_spectrum.cli.tune import WINDOWS, add, overlay, run, table
 from transformer_spectrum.config.load import parse_params
-from transformer_spectrum.data.series.series import Series
-from transformer_spectrum.data.windows.windows import make_windows, pack
+from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.windows.arrays import pack
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
 from transformer_spectrum.runtime.files import write_arrays, write_json
 from transformer_spectrum.study.tune import (

@@ -18,13 +18,14 @@ import pytest
 import yaml
 
 from transformer_spectrum.config.load import parse_params
+from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.tracking import delivery, mlflow_run
 from transformer_spectrum.tracking.delivery import Delivery
-from transformer_spectrum.tracking.mlflow_run import Tracking, leaves
+from transformer_spectrum.tracking.mlflow_run import Tracking
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.tracking.recorder import Recorder
@@ -212,7 +213,9 @@ def test_a_server_gives_back_parameters_curves_weights_and_spectra_of_a_training
     run = runs_at(server, client)[0]
     assert run.info.status == "FINISHED"
 
-    expected = {name: str(value) for name, value in leaves(params.model_dump(mode="json", exclude={"tracking"}))}
+    expected = {
+        name: str(value) for name, value in flatten(params.model_dump(mode="json", exclude={"tracking"})).items()
+    }
     assert len(expected) > 90
     assert run.data.params.keys() == expected.keys()
     assert float(run.data.params["loss.q"]) == params.loss.q

@@ -10,7 +10,7 @@ import yaml
 from scipy import stats
 
 from transformer_spectrum.config.load import Params, parse_params
-from transformer_spectrum.data.windows.windows import Windows
+from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer

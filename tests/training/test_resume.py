@@ -22,14 +22,18 @@ from transformer_spectrum.runtime.code import PACKAGE
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.training import resume as module
-from transformer_spectrum.training.journal import Journal, Row
+from transformer_spectrum.training.fingerprint import fingerprint
 from transformer_spectrum.training.loop import Budget, fit
-from transformer_spectrum.training.resume import Checkpoint, difference
-from transformer_spectrum.training.train import fingerprint
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.training.resume import ResumeFiles, difference
+from transformer_spectrum.training.state import StepRecord, TrainingState
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 LAYOUT = Layout(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)))
-MATRICES = [MatrixSpec("first", "up", "0.weight", None, (4, 3)), MatrixSpec("second", "down", "1.weight", None, (2, 4))]
+MATRICES = [
+    Matrix("first", Family("up"), "0.weight", (4, 3)),
+    Matrix("second", Family("down"), "1.weight", (2, 4)),
+]
 WEIGHTS = torch.linspace(-1, 1, LAYOUT.size)
 STEPS = 9
 
@@ -70,7 +74,7 @@ class Wanderer:
 
 def run(folder=None, said=None, fingerprint=None, searcher=None, **changes):
     torch.manual_seed(5)
-    checkpoint = folder and Checkpoint(
+    resume_files = folder and ResumeFiles(
         folder, fingerprint or {"loss": {"q": 5.0}}, [].append if said is None else said.append
     )
     return fit(
@@ -82,7 +86,7 @@ def run(folder=None, said=None, fingerprint=None, searcher=None, **changes):
         validate=lambda weights: float(torch.sin(9 * weights).sum()),
         snapshot_every=3,
         generator=torch.Generator().manual_seed(3),
-        checkpoint=checkpoint,
+        resume_files=resume_files,
         **{"patience": 99, **changes},
     )
 
@@ -196,15 +200,15 @@ def test_what_was_not_saved_is_computed_again_to_the_same_bits(tmp_path, whole, 
 def test_saving_takes_no_more_than_its_share_of_the_time(tmp_path, monkeypatch, cost, saves):
     now, done = [0.0], []
 
-    def write(self, journal, state, generator):
+    def write(self, training, state, generator):
         now[0] += cost
         done.append(now[0])
 
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(Checkpoint, "_write", write)
-    checkpoint = Checkpoint(tmp_path, {})
+    monkeypatch.setattr(ResumeFiles, "_write", write)
+    resume_files = ResumeFiles(tmp_path, {})
     for _ in range(41):
-        checkpoint.save(None, dict, None)
+        resume_files.save(None, dict, None)
         now[0] += 0.5  # a step
     assert len(done) == saves
     assert (len(done) - 1) * cost <= module.SHARE * now[0]  # the first is what finds out the cost
@@ -353,11 +357,11 @@ def test_a_state_comes_back_exactly_whatever_its_tensors_are(tmp_path):
         "none": torch.empty(0, 7),
     }
     numbers = np.arange(6, dtype=np.float32)
-    journal = Journal(WEIGHTS, WEIGHTS)
-    journal.add(Row(0, 1, 0.1, 0.2, 0.3, 0.0, {}, numbers[:2], numbers.reshape(2, 3)), WEIGHTS, snapshot=True)
-    checkpoint = Checkpoint(tmp_path / "resume", {})
-    checkpoint.save(journal, lambda: state, torch.Generator())
-    _, again = Checkpoint(tmp_path / "resume", {}).load(WEIGHTS, torch.Generator())
+    training = TrainingState(WEIGHTS, WEIGHTS)
+    training.add(StepRecord(0, 1, 0.1, 0.2, 0.3, 0.0, {}, numbers[:2], numbers.reshape(2, 3)), WEIGHTS, snapshot=True)
+    resume_files = ResumeFiles(tmp_path / "resume", {})
+    resume_files.save(training, lambda: state, torch.Generator())
+    _, again = ResumeFiles(tmp_path / "resume", {}).load(WEIGHTS, torch.Generator())
     assert again.keys() == state.keys()
     for name, value in state.items():
         assert again[name].dtype == value.dtype
@@ -369,9 +373,9 @@ def test_a_state_comes_back_exactly_whatever_its_tensors_are(tmp_path):
 def test_nothing_is_left_when_the_files_are_removed(tmp_path, every_step):
     for name in ("adam", "es"):
         stop(tmp_path / ".resume" / name, 3)
-    Checkpoint(tmp_path / ".resume/adam", {}).remove()
+    ResumeFiles(tmp_path / ".resume/adam", {}).remove()
     assert [path.name for path in (tmp_path / ".resume").iterdir()] == ["es"]
-    Checkpoint(tmp_path / ".resume/es", {}).remove()
+    ResumeFiles(tmp_path / ".resume/es", {}).remove()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from transformer_spectrum.weights.anatomy.families import family_of
-from transformer_spectrum.weights.anatomy.heads import heads
-from transformer_spectrum.weights.anatomy.parts import dissect
+from transformer_spectrum.weights.anatomy.dissection import dissect
+from transformer_spectrum.weights.anatomy.fused import key_heads
+from transformer_spectrum.weights.anatomy.habits import family_of
+from transformer_spectrum.weights.matrices.heads import heads
 
 NAMES = {
     "encoder.layer.0.attention.self.query.weight": "query",
@@ -55,18 +56,18 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "family"), NAMES.items())
 def test_names_of_well_known_models_tell_the_family(name, family):
-    assert family_of(name) == family
+    assert family_of(name).label == family
 
 
 def test_a_w1_beside_a_w3_is_a_gate_and_without_one_it_is_not():
     name = "layers.0.feed_forward.w1.weight"
-    assert family_of(name, [name, "layers.0.feed_forward.w3.weight"]) == "feed_forward_gate"
-    assert family_of(name, [name, "layers.0.feed_forward.w2.weight"]) == "feed_forward_up"
+    assert family_of(name, [name, "layers.0.feed_forward.w3.weight"]).label == "feed_forward_gate"
+    assert family_of(name, [name, "layers.0.feed_forward.w2.weight"]).label == "feed_forward_up"
 
 
-def parts_of(tensors, config=None, metadata=None):
+def matrices_of(tensors, config=None, metadata=None):
     anatomy = dissect({name: tuple(tensor.shape) for name, tensor in tensors.items()}, config or {}, metadata)
-    return anatomy, {part.name: part.of(tensors[part.tensor]) for part in anatomy.parts}
+    return anatomy, {matrix.name: matrix.within(tensors[matrix.tensor]) for matrix in anatomy.matrices}
 
 
 def test_multihead_attention_is_cut_where_torch_cuts_it():
@@ -74,7 +75,7 @@ def test_multihead_attention_is_cut_where_torch_cuts_it():
     torch.manual_seed(0)
     module = nn.MultiheadAttention(6, 2, batch_first=True)
     x = torch.randn(1, 5, 6)
-    _, found = parts_of({f"attn.{name}": tensor for name, tensor in module.state_dict().items()})
+    _, found = matrices_of({f"attn.{name}": tensor for name, tensor in module.state_dict().items()})
     query, key, value = (x @ found[f"attn.in_proj.{role}"].T for role in ("query", "key", "value"))
     split = [tensor.unflatten(-1, (2, 3)).transpose(1, 2) for tensor in (query, key, value)]
     mixed = nn.functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
@@ -86,7 +87,7 @@ def test_lstm_gates_are_cut_where_torch_cuts_them():
     torch.manual_seed(0)
     module = nn.LSTM(3, 4, bias=False)
     x, h, c = torch.randn(1, 1, 3), torch.randn(1, 1, 4), torch.randn(1, 1, 4)
-    _, found = parts_of({f"rnn.{name}": tensor for name, tensor in module.state_dict().items()})
+    _, found = matrices_of({f"rnn.{name}": tensor for name, tensor in module.state_dict().items()})
     names = ("input_gate", "forget_gate", "cell_gate", "output_gate")
     i, f, g, o = (x @ found[f"rnn.ih_l0.{name}"].T + h @ found[f"rnn.hh_l0.{name}"].T for name in names)
     cell = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -97,16 +98,16 @@ def test_lstm_gates_are_cut_where_torch_cuts_them():
     ("module", "gates"), [(nn.GRU(3, 4), 3), (nn.RNN(3, 4), 1), (nn.LSTM(3, 4, proj_size=2), 4), (nn.LSTMCell(3, 4), 4)]
 )
 def test_every_recurrent_module_has_its_gates(module, gates):
-    anatomy, found = parts_of(module.state_dict())
-    inputs = [part for part in anatomy.parts if part.family == "recurrent_input"]
+    anatomy, found = matrices_of(module.state_dict())
+    inputs = [matrix for matrix in anatomy.matrices if matrix.family.label == "recurrent_input"]
     assert len(inputs) == gates
-    assert {tuple(found[part.name].shape) for part in inputs} == {(4, 3)}
+    assert {tuple(found[matrix.name].shape) for matrix in inputs} == {(4, 3)}
 
 
 def test_the_lstm_of_this_project_has_its_gates():
     tensors = {"encoder.0.input.weight": torch.randn(16, 3), "encoder.0.state.weight": torch.randn(16, 4)}
-    anatomy, found = parts_of(tensors)
-    assert [part.family for part in anatomy.parts] == ["recurrent_input"] * 4 + ["recurrent_state"] * 4
+    anatomy, found = matrices_of(tensors)
+    assert [matrix.family.label for matrix in anatomy.matrices] == ["recurrent_input"] * 4 + ["recurrent_state"] * 4
     assert torch.equal(found["encoder.0.state.forget_gate"], tensors["encoder.0.state.weight"][4:8])
 
 
@@ -162,7 +163,7 @@ SIZES = {"num_attention_heads": HEADS, "hidden_size": HEADS * WIDTH}
 )
 def test_fused_tensors_are_cut_by_the_layout_that_the_configuration_states(kind, name, config):
     fused, expected = fused_by(kind)
-    _, found = parts_of({f"{name}.weight": fused}, config)
+    _, found = matrices_of({f"{name}.weight": fused}, config)
     for role, tensor in zip(("query", "key", "value"), expected, strict=True):
         assert torch.equal(found[f"{name}.{role}"], tensor)
 
@@ -178,21 +179,21 @@ def test_fused_tensors_are_cut_by_the_layout_that_the_configuration_states(kind,
     ],
 )
 def test_a_fused_tensor_of_unknown_layout_stays_in_one_piece_and_says_so(name, config):
-    anatomy, found = parts_of({f"{name}.weight": torch.randn(36, 12)}, config)
+    anatomy, found = matrices_of({f"{name}.weight": torch.randn(36, 12)}, config)
     assert list(found) == [name]
     assert name in anatomy.notes[0]
     assert "left in one piece" in anatomy.notes[0]
 
 
 def test_a_mamba_in_proj_is_no_attention():
-    anatomy, found = parts_of({"layers.0.mixer.in_proj.weight": torch.randn(36, 12)}, {"model_type": "mamba"})
+    anatomy, found = matrices_of({"layers.0.mixer.in_proj.weight": torch.randn(36, 12)}, {"model_type": "mamba"})
     assert list(found) == ["layers.0.mixer.in_proj"]
     assert anatomy.notes == []
 
 
 def test_the_qkv_of_timm_is_known_by_the_proj_beside_it():
     tensors = {"blocks.0.attn.qkv.weight": torch.randn(36, 12), "blocks.0.attn.proj.weight": torch.randn(12, 12)}
-    _, found = parts_of(tensors)
+    _, found = matrices_of(tensors)
     assert torch.equal(found["blocks.0.attn.qkv.key"], tensors["blocks.0.attn.qkv.weight"][12:24])
 
 
@@ -204,16 +205,16 @@ def test_conv1d_and_linear_give_the_same_matrices(config):
         "h.0.mlp.c_fc.weight": torch.randn(24, 6),
         "h.0.mlp.c_proj.weight": torch.randn(6, 24),
     }
-    _, straight = parts_of(linear)
-    anatomy, turned = parts_of({name: tensor.T.contiguous() for name, tensor in linear.items()}, config)
+    _, straight = matrices_of(linear)
+    anatomy, turned = matrices_of({name: tensor.T.contiguous() for name, tensor in linear.items()}, config)
     assert straight.keys() == turned.keys()
     for name, matrix in straight.items():
         assert torch.equal(matrix, turned[name])
-    assert all("transposed" in part.note for part in anatomy.parts)
+    assert all("transposed" in matrix.note for matrix in anatomy.matrices)
 
 
 def test_the_causal_mask_that_gpt2_stores_is_no_matrix():
-    anatomy, found = parts_of({"h.0.attn.bias": torch.ones(1, 1, 8, 8), "h.0.attn.c_proj.weight": torch.ones(8, 8)})
+    anatomy, found = matrices_of({"h.0.attn.bias": torch.ones(1, 1, 8, 8), "h.0.attn.c_proj.weight": torch.ones(8, 8)})
     assert list(found) == ["h.0.attn.c_proj"]
     assert anatomy.skipped[0].reason == "a bias or a mask by its name"
 
@@ -228,7 +229,7 @@ def test_convolutions_are_flattened_and_vectors_counted():
         "cls_token": torch.randn(1, 1, 4),
         "scale": torch.tensor(1.0),
     }
-    anatomy, found = parts_of(tensors)
+    anatomy, found = matrices_of(tensors)
     assert {name: tuple(matrix.shape) for name, matrix in found.items()} == {
         "conv": (4, 12),
         "one": (1, 12),
@@ -241,9 +242,9 @@ def test_convolutions_are_flattened_and_vectors_counted():
 
 def test_experts_and_recorded_steps_are_stacks_of_matrices():
     stack = torch.randn(2, 6, 4)
-    _, found = parts_of({"layers.0.mlp.experts.down_proj": stack})
+    _, found = matrices_of({"layers.0.mlp.experts.down_proj": stack})
     assert torch.equal(found["layers.0.mlp.experts.down_proj.expert_1"], stack[1])
-    _, found = parts_of({"encoder.0.self_attention.query": stack}, metadata={"run": '{"steps": [0, 20]}'})
+    _, found = matrices_of({"encoder.0.self_attention.query": stack}, metadata={"run": '{"steps": [0, 20]}'})
     assert torch.equal(found["encoder.0.self_attention.query@20"], stack[1])
 
 
@@ -251,8 +252,11 @@ def test_heads_are_rows_of_their_matrix_and_keys_have_as_many_as_the_configurati
     query, key = torch.randn(12, 5), torch.randn(6, 5)
     tensors = {"layers.0.self_attn.q_proj.weight": query, "layers.0.self_attn.k_proj.weight": key}
     config = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 12}
-    anatomy, _ = parts_of(tensors, config)
-    found = {part.name: part.of(tensors[part.tensor]) for part in heads(anatomy.parts, 4, config)}
+    anatomy, _ = matrices_of(tensors, config)
+    found = {
+        matrix.name: matrix.within(tensors[matrix.tensor])
+        for matrix in heads(anatomy.matrices, 4, key_heads(4, config))
+    }
     assert torch.equal(torch.cat([found[f"layers.0.self_attn.q_proj.head_{i}"] for i in range(4)]), query)
     assert torch.equal(torch.cat([found[f"layers.0.self_attn.k_proj.head_{i}"] for i in range(2)]), key)
 
@@ -262,10 +266,9 @@ def test_heads_are_rows_of_their_matrix_and_keys_have_as_many_as_the_configurati
     [
         ("q_proj", 5, {}, "no multiple of 5"),
         ("q_proj", 3, {"num_attention_heads": 4, "hidden_size": 12}, "config.json says 4"),
-        ("fc1", 4, {}, "no queries"),
     ],
 )
 def test_heads_that_do_not_fit_are_refused(name, count, config, rule):
-    anatomy, _ = parts_of({f"layers.0.self_attn.{name}.weight": torch.randn(12, 5)}, config)
+    anatomy, _ = matrices_of({f"layers.0.self_attn.{name}.weight": torch.randn(12, 5)}, config)
     with pytest.raises(ValueError, match=rule):
-        heads(anatomy.parts, count, config)
+        heads(anatomy.matrices, count, key_heads(count, config))

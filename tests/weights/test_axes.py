@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from transformer_spectrum.weights.anatomy.parts import dissect
+from transformer_spectrum.weights.anatomy.dissection import dissect
 
 
 def taken(tensors, config=None):
-    """The anatomy, and every part's matrix by name; each has the shape that it states."""
+    """The anatomy, and every matrix by name; each has the shape that it states."""
     anatomy = dissect({name: tuple(tensor.shape) for name, tensor in tensors.items()}, config or {})
-    found = {part.name: part.of(tensors[part.tensor]) for part in anatomy.parts}
-    assert [tuple(matrix.shape) for matrix in found.values()] == [part.shape for part in anatomy.parts]
+    found = {matrix.name: matrix.within(tensors[matrix.tensor]) for matrix in anatomy.matrices}
+    assert [tuple(matrix.shape) for matrix in found.values()] == [matrix.shape for matrix in anatomy.matrices]
     return anatomy, found
 
 
@@ -40,8 +40,8 @@ def test_projections_with_heads_as_an_axis_are_the_matrix_of_a_linear(names, que
     heads = torch.einsum(f"nd,{query_axes}->nhk", X, tensors[names[0]])
     torch.testing.assert_close(linear(X, query), heads.flatten(1))
     torch.testing.assert_close(linear(heads.flatten(1), output), torch.einsum("nhk,hkd->nd", heads, tensors[names[1]]))
-    assert [part.family for part in anatomy.parts] == ["query", "attention_output"]
-    assert all("heads as an axis" in part.note for part in anatomy.parts)
+    assert [matrix.family.label for matrix in anatomy.matrices] == ["query", "attention_output"]
+    assert all("heads as an axis" in matrix.note for matrix in anatomy.matrices)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_stack_of_heads_is_cut_where_its_width_is_not_known_and_left_out_where
     square = torch.randn(4, 16, 16)
     anatomy, found = taken({"attn.q_proj": square})
     assert torch.equal(found["attn.q_proj.head_2"], square[2])
-    assert {part.family for part in anatomy.parts} == {"query_head"}
+    assert {matrix.family.label for matrix in anatomy.matrices} == {"query_head"}
     anatomy, found = taken({"attn.q_proj": torch.randn(5, 17, 23)})
     assert found == {}
     assert "which axis is the model's width is not certain" in anatomy.skipped[0].reason
@@ -81,7 +81,7 @@ def test_a_transposed_convolution_is_outputs_times_inputs(groups):
     expected = layer(x[None, :, None])[0, :, 0] - layer.bias
     inputs = x.unflatten(0, (groups, -1)).repeat_interleave(12 // groups, 0)  # those of each output's group
     torch.testing.assert_close((found["up"] * inputs).sum(1), expected)
-    assert "transposed convolution by its bias" in anatomy.parts[0].note
+    assert "transposed convolution by its bias" in anatomy.matrices[0].note
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_kernel_that_nothing_tells_the_outputs_of_says_so(shapes, certain):
 def test_a_convolution_that_may_be_transposed_says_so(name, size):
     anatomy, _ = taken({f"{name}.weight": torch.randn(8, 8, size, size), f"{name}.bias": torch.ones(8)})
     assert "may be read wrongly" in anatomy.notes[0]
-    assert "a transposed convolution would have them second" in anatomy.parts[0].note
+    assert "a transposed convolution would have them second" in anatomy.matrices[0].note
 
 
 def test_three_axes_with_a_bias_as_long_as_the_last_are_no_kernel():
@@ -150,7 +150,7 @@ def test_one_output_and_one_input_are_kernels_too():
     }
     anatomy, found = taken(tensors)
     assert {name: tuple(matrix.shape) for name, matrix in found.items()} == {"conv_post": (1, 224), "dw": (9, 9)}
-    assert "depthwise" in anatomy.parts[1].note
+    assert "depthwise" in anatomy.matrices[1].note
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_convolution_inside_one_expert_is_no_stack_of_experts(name):
     for beside in ({}, {name.replace("weight", "bias"): torch.ones(64)}):
         anatomy, found = taken({name: kernel, **beside})
         assert torch.equal(found[name.removesuffix(".weight")], kernel.flatten(1))
-        assert anatomy.parts[0].family == "convolution"
+        assert anatomy.matrices[0].family.label == "convolution"
 
 
 EXPERTS, INNER = 3, 10
@@ -188,7 +188,7 @@ def test_gate_and_up_of_every_expert_are_cut_as_the_model_cuts_them(layout, conf
     for i in range(EXPERTS):
         assert torch.equal(found[f"l.experts.gate_up_proj.expert_{i}.gate"], gate[i].T)
         assert torch.equal(found[f"l.experts.gate_up_proj.expert_{i}.up"], up[i].T)
-    families = {part.family for part in anatomy.parts}
+    families = {matrix.family.label for matrix in anatomy.matrices}
     assert families == {"feed_forward_gate", "feed_forward_up", "feed_forward_down"}
 
 
@@ -264,8 +264,8 @@ def test_what_stays_doubtful_is_one_piece_with_a_note(name, shape):
     beside = {"b.bias": torch.ones(shape[0])} if name == "b.weight" else {}
     anatomy, found = taken({name: torch.randn(shape), **beside})
     assert len(found) == 1
-    assert anatomy.parts[0].family == "other"
-    assert "certain" in anatomy.parts[0].note
+    assert anatomy.matrices[0].family.label == "other"
+    assert "certain" in anatomy.matrices[0].note
     assert name in anatomy.notes[0]
     assert "may be read wrongly" in anatomy.notes[0]
 
@@ -299,7 +299,7 @@ def test_queries_keys_and_values_along_a_first_axis_are_cut():
     fused = torch.randn(3, 8, 8)
     anatomy, found = taken({"attn.qkv": fused})
     assert torch.equal(found["attn.qkv.value"], fused[2])
-    assert [part.family for part in anatomy.parts] == ["query", "key", "value"]
+    assert [matrix.family.label for matrix in anatomy.matrices] == ["query", "key", "value"]
 
 
 @pytest.mark.parametrize("name", ["attn.qkv.kernel", "attn.qkv"])

@@ -7,7 +7,7 @@ import torch
 
 from transformer_spectrum.weights.anatomy.buffers import buffer_by_name
 from transformer_spectrum.weights.anatomy.constructed import constructed
-from transformer_spectrum.weights.anatomy.parts import dissect
+from transformer_spectrum.weights.anatomy.dissection import dissect
 
 NAMES = {
     "layers.0.self_attn.rotary_emb.cos_cached": "rotary",
@@ -43,7 +43,7 @@ NAMES = {
 def test_names_that_no_weight_bears_tell_the_reason(name, reason):
     assert reason in buffer_by_name(name)
     anatomy = dissect({name: (12, 12), "fc.weight": (12, 12)}, {})
-    assert [part.name for part in anatomy.parts] == ["fc"]
+    assert [matrix.name for matrix in anatomy.matrices] == ["fc"]
 
 
 @pytest.mark.parametrize(

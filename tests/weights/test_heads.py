@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from transformer_spectrum.cli.main import main
 from transformer_spectrum.models import transformer
 from transformer_spectrum.models.transformer import Transformer
-from transformer_spectrum.weights.matrices.heads import head_specs
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.heads import heads
+from transformer_spectrum.weights.matrices.matrix import Cut, Matrix, singular_values
 
 HEADS, WIDTH = 4, 12
 ATTENTIONS = ("encoder.0.self_attention", "decoder.0.self_attention", "decoder.0.cross_attention")  # as they run
-PARTS = ("query", "key", "value")
+PROJECTIONS = ("query", "key", "value")
 
 
 def model() -> Transformer:
@@ -51,21 +54,21 @@ def attend(monkeypatch):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("part", PARTS)
-def test_zeroing_a_heads_rows_silences_that_head_alone(attend, attention, part):
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_zeroing_a_heads_rows_silences_that_head_alone(attend, attention, projection):
     forecaster = model()
-    specs = {spec.name: spec for spec in head_specs(forecaster.matrices(), HEADS)}
+    specs = {spec.name: spec for spec in heads(forecaster.matrices(), HEADS)}
     before = attend(forecaster)
     position = ATTENTIONS.index(attention)
     for head in range(HEADS):
         changed = model()
         with torch.no_grad():
-            specs[f"{attention}.{part}.head_{head}"].of(dict(changed.named_parameters())).zero_()
+            specs[f"{attention}.{projection}.head_{head}"].of(dict(changed.named_parameters())).zero_()
         after = attend(changed)
         assert len(after) == len(before) == len(ATTENTIONS)
-        for name, old, new in zip(PARTS, before[position], after[position], strict=True):
+        for name, old, new in zip(PROJECTIONS, before[position], after[position], strict=True):
             for h in range(HEADS):
-                if (name, h) == (part, head):
+                if (name, h) == (projection, head):
                     assert (new[:, h] == 0).all()  # the initial biases are zero
                     assert (old[:, h] != 0).any()
                 else:
@@ -75,13 +78,13 @@ def test_zeroing_a_heads_rows_silences_that_head_alone(attend, attention, part):
 def test_heads_are_named_after_their_projection_and_tile_it():
     forecaster = model()
     whole = {spec.name: spec for spec in forecaster.matrices()}
-    specs = head_specs(forecaster.matrices(), HEADS)
-    assert len(specs) == len(ATTENTIONS) * len(PARTS) * HEADS
+    specs = heads(forecaster.matrices(), HEADS)
+    assert len(specs) == len(ATTENTIONS) * len(PROJECTIONS) * HEADS
     assert [spec.name for spec in specs[:2]] == [
         "encoder.0.self_attention.query.head_0",
         "encoder.0.self_attention.query.head_1",
     ]
-    assert {spec.family for spec in specs} == {
+    assert {spec.family.label for spec in specs} == {
         "encoder_self_attention_head",
         "decoder_self_attention_head",
         "decoder_cross_attention_head",
@@ -97,35 +100,43 @@ def test_heads_are_named_after_their_projection_and_tile_it():
 def test_spectra_of_heads_carry_the_energy_of_the_projection():
     forecaster = model()
     weights = dict(forecaster.named_parameters())
-    energy = (singular_values(weights, head_specs(forecaster.matrices(), HEADS)).astype(float) ** 2).sum(axis=1)
-    for spec, heads in zip(
-        [spec for spec in forecaster.matrices() if spec.name.rpartition(".")[2] in PARTS],
+    energy = (singular_values(weights, heads(forecaster.matrices(), HEADS)).astype(float) ** 2).sum(axis=1)
+    for spec, energies in zip(
+        [spec for spec in forecaster.matrices() if spec.name.rpartition(".")[2] in PROJECTIONS],
         energy.reshape(-1, HEADS),
         strict=True,
     ):
-        assert heads.sum() == pytest.approx(float((spec.of(weights).detach().double() ** 2).sum()), rel=1e-5)
+        assert energies.sum() == pytest.approx(float((spec.of(weights).detach().double() ** 2).sum()), rel=1e-5)
 
 
 def test_a_head_of_a_slice_lies_inside_the_slice():
-    fused = MatrixSpec("layer.attention.key", "encoder_attention", "in_proj_weight", (8, 16), (8, 5))
+    fused = Matrix("layer.attention.key", Family("key"), "in_proj_weight", (8, 5), cut=Cut(1, 8, 16))
     weights = {"in_proj_weight": torch.arange(24.0)[:, None].expand(24, 5)}
-    specs = head_specs([fused], 2)
-    assert [spec.rows for spec in specs] == [(8, 12), (12, 16)]
+    specs = heads([fused], 2)
+    np.testing.assert_array_equal(specs[0].of(weights)[:, 0], [8, 9, 10, 11])
     np.testing.assert_array_equal(specs[1].of(weights)[:, 0], [12, 13, 14, 15])
 
 
 def test_other_matrices_are_left_out_and_one_head_is_the_whole():
-    others = [spec for spec in model().matrices() if spec.name.rpartition(".")[2] not in PARTS]
-    others.append(MatrixSpec("key", "embedding", "key.weight", None, (8, 8)))  # named so, but no attention
-    assert head_specs(others, 3) == []
+    others = [spec for spec in model().matrices() if spec.name.rpartition(".")[2] not in PROJECTIONS]
+    others.append(Matrix("key", Family("embedding", "embedding"), "key.weight", (8, 8)))  # named so, but no attention
+    assert heads(others, 3) == []
     weights = dict(model().named_parameters())
-    whole = [spec for spec in model().matrices() if spec.name.rpartition(".")[2] in PARTS]
-    for spec, head in zip(whole, head_specs(whole, 1), strict=True):
+    whole = [spec for spec in model().matrices() if spec.name.rpartition(".")[2] in PROJECTIONS]
+    for spec, head in zip(whole, heads(whole, 1), strict=True):
         assert torch.equal(spec.of(weights), head.of(weights))
 
 
 def test_heads_must_divide_the_rows():
-    with pytest.raises(ValueError, match=r"heads = 5 with 12 rows of encoder\.0\.self_attention\.query"):
-        head_specs(model().matrices(), 5)
+    with pytest.raises(ValueError, match=r"5 heads: encoder\.0\.self_attention\.query has 12 rows, no multiple of 5"):
+        heads(model().matrices(), 5)
     with pytest.raises(ValueError, match="heads = 0"):
-        head_specs(model().matrices(), 0)
+        heads(model().matrices(), 0)
+
+
+def test_a_checkpoint_without_projections_has_no_heads_to_measure(tmp_path, capsys):
+    save_file({"layers.0.mlp.fc1.weight": torch.randn(12, 12)}, tmp_path / "a.safetensors")
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(tmp_path / "a.safetensors"), "--heads", "4"])
+    assert ended.value.code == 2
+    assert "a.safetensors: 4 heads: no queries, keys or values found by their names" in capsys.readouterr().err

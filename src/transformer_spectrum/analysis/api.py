@@ -55,7 +55,7 @@ def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
             return {matrix.part.name: matrix.singular_values for matrix in examination.matrices}
         of = load(Path(of)) if isinstance(source, Run) else source
     if holds_matrices(of):
-        return {matrix.name: matrix.singular_values for matrix in matrices_of(of).matrices}
+        return {decomposed.matrix.name: decomposed.singular_values for decomposed in matrices_of(of).matrices}
     return spectra(numbers(of, "the matrix"), "the matrix")
 
 
@@ -219,14 +219,14 @@ def _of_matrices(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[st
 
     extraction = matrices_of(of, _draw(shuffles, seed))
     matrices = extraction.matrices
-    shapes = np.array([matrix.shape for matrix in matrices])
+    shapes = np.array([decomposed.matrix.shape for decomposed in matrices])
     values = np.full((1, len(matrices), shapes.min(axis=1).max()), np.nan)
-    for i, matrix in enumerate(matrices):
-        values[0, i, : shapes[i].min()] = matrix.singular_values
-    names, families, notes = (
-        np.array([getattr(matrix, name) for matrix in matrices]) for name in ("name", "family", "note")
-    )
+    for i, decomposed in enumerate(matrices):
+        values[0, i, : shapes[i].min()] = decomposed.singular_values
+    names = np.array([decomposed.matrix.name for decomposed in matrices])
+    families = np.array([decomposed.matrix.family.label for decomposed in matrices])
+    notes = np.array([decomposed.matrix.note for decomposed in matrices])
     about = {"names": names, "families": families, "shapes": shapes, "notes": notes}
     beside = {"left_out": extraction.left_out, "remarks": tuple(extraction.remarks)}
     what = {"steps": np.zeros(1, dtype=int), **about, **beside}
-    return values, what, [matrix.shuffled for matrix in matrices]
+    return values, what, [decomposed.shuffled for decomposed in matrices]

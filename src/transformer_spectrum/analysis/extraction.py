@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,35 +16,29 @@ from transformer_spectrum.analysis.loading import Trained
 from transformer_spectrum.models.forecaster import Forecaster
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.weights.anatomy.constructed import constructed
+from transformer_spectrum.weights.anatomy.dissection import dissect
 from transformer_spectrum.weights.anatomy.effective import effective, is_weight, listed
 from transformer_spectrum.weights.anatomy.formed import NotFormedError
 from transformer_spectrum.weights.anatomy.live import LiveWeights, weights_of
-from transformer_spectrum.weights.anatomy.parts import Part, dissect
 from transformer_spectrum.weights.files import Stored, tensors_of
 from transformer_spectrum.weights.files.stored import stored
 from transformer_spectrum.weights.matrices.entries import dense, numbers, why_unreadable
-from transformer_spectrum.weights.matrices.matrix import spectrum
+from transformer_spectrum.weights.matrices.matrix import Matrix, spectrum
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """One matrix of weights.
+class Decomposed:
+    """One matrix of weights and its spectrum.
 
     Attributes:
-        name: such as "encoder.0.self_attention.query".
-        family: what it is for.
-        shape: rows and columns.
-        note: how it was taken from its tensor; empty where it is as stored.
+        matrix: what it is for, and how it was taken from its tensor.
         singular_values: (min(rows, columns),) float64, descending.
         shuffled: (D, min(rows, columns)) of the same entries in random places; D = 0 where no null was asked for.
     """
 
-    name: str
-    family: str
-    shape: tuple[int, int]
-    note: str
+    matrix: Matrix
     singular_values: np.ndarray
     shuffled: np.ndarray
 
@@ -68,7 +62,7 @@ class Extraction:
         remarks: what a reader of the results has to know beside, one sentence each.
     """
 
-    matrices: list[Matrix] = field(default_factory=list)
+    matrices: list[Decomposed] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -141,10 +135,7 @@ def _why(extraction: Extraction) -> str:
 def _of_forecaster(model: Forecaster, draw: Draw) -> Extraction:
     weights = dict(model.named_parameters())
     extraction = Extraction()
-    for spec in model.matrices():
-        entries = numbers(spec.of(weights), spec.name)
-        values = spectra(entries, spec.name)
-        extraction.matrices.append(Matrix(spec.name, spec.family, spec.shape, "", values, draw(spec.name, entries)))
+    extraction.matrices = [_decomposed(matrix, weights[matrix.tensor], "", draw) for matrix in model.matrices()]
     return extraction
 
 
@@ -185,10 +176,10 @@ def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None, draw: D
     anatomy = dissect(shapes, {}, kinds=None if live is None else live.kinds)
     extraction.left_out |= {skipped.name: skipped.reason for skipped in (*in_use.skipped, *anatomy.skipped)}
     extraction.remarks += [*in_use.notes, *anatomy.notes]
-    by_tensor: dict[str, list[Part]] = {}
-    for part in in_use.described(anatomy.parts):
-        by_tensor.setdefault(part.tensor, []).append(part)
-    for name, parts in by_tensor.items():
+    by_tensor: dict[str, list[Matrix]] = {}
+    for matrix in in_use.described(anatomy.matrices):
+        by_tensor.setdefault(matrix.tensor, []).append(matrix)
+    for name, matrices in by_tensor.items():
         try:
             tensor = in_use.read(name)
         except (InputError, NotFormedError) as error:
@@ -198,8 +189,8 @@ def _of_tensors(tensors: Mapping[str, Tensor], live: LiveWeights | None, draw: D
         if reason:
             extraction.left_out[name] = reason
             continue
-        made = "" if live is None else live.notes.get(name, "")
-        extraction.matrices += [_decomposed(part, tensor, made, draw) for part in parts]
+        formation = "" if live is None else live.notes.get(name, "")
+        extraction.matrices += [_decomposed(matrix, tensor, formation, draw) for matrix in matrices]
     return extraction
 
 
@@ -216,8 +207,8 @@ def _reason_against(name: str, tensor: Tensor, live: LiveWeights | None) -> str:
     return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
 
 
-def _decomposed(part: Part, tensor: Tensor, made: str, draw: Draw) -> Matrix:
-    entries = numbers(part.of(tensor), part.name)
-    values = spectra(entries, part.name)
-    note = "; ".join(text for text in (made, part.note) if text)
-    return Matrix(part.name, part.family, part.shape, note, values, draw(part.name, entries))
+def _decomposed(matrix: Matrix, tensor: Tensor, formation: str, draw: Draw) -> Decomposed:
+    entries = numbers(matrix.within(tensor), matrix.name)
+    values = spectra(entries, matrix.name)
+    note = "; ".join(text for text in (formation, matrix.note) if text)
+    return Decomposed(replace(matrix, note=note), values, draw(matrix.name, entries))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from transformer_spectrum.config.load import Params, load_params, parameter_names, parse_params
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import PARAMETERS, Params, load_params, parse_params
 from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
@@ -216,7 +217,7 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
     return params, {**about, **({"parameters_added_since": added} if added else {})}
 
 
-def _add_what_is_missing(tree: dict[str, Any]) -> list[str]:
+def _add_what_is_missing(content: dict[str, Any]) -> list[str]:
     """Gives parameters that this version knows and the training did not the committed values; returns their names.
 
     So weights stay readable when the package learns of new parameters. Those of the architecture are left missing,
@@ -224,14 +225,14 @@ def _add_what_is_missing(tree: dict[str, Any]) -> list[str]:
     """
     defaults = load_params(packaged("params.yaml")).model_dump(mode="json")
     added: list[str] = []
-    for name, _ in parameter_names():
-        *sections, last = name.split(".")
-        inside, default = tree, defaults
-        for section in sections:
-            inside, default = inside.setdefault(section, {}), default[section]
-            if not isinstance(inside, dict):
-                return added  # not parameters at all, as `parse_params` will say
-        if last not in inside and sections != ["model"]:
-            inside[last] = default[last]
-            added += [] if sections == ["tracking"] else [name]
+    present = tree.flatten(content, into=tree.sections(PARAMETERS))
+    for name in PARAMETERS:
+        section = tree.section(name)
+        if name in present or section == "model":
+            continue
+        try:
+            tree.put(content, name, tree.get(defaults, name))
+        except TypeError:
+            return added  # not parameters at all, as `parse_params` will say
+        added += [] if section == "tracking" else [name]
     return added

@@ -8,21 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from transformer_spectrum.cli.options import add_force
-from transformer_spectrum.config.help import entry
+from transformer_spectrum.cli.options import add_force, at_least
+from transformer_spectrum.config.help import default, entry
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from transformer_spectrum.spectra.analysis import Estimators
 
 ESTIMATORS = {
-    "hill_fraction": 0.25,
-    "min_tail": 8,
-    "ks_distance": "two_sided",
-    "window_first": 0.0,
-    "window_last": 0.5,
-    "edge_level": 0.99,
-}  # as in params.yaml, which `analyze` does not read: it runs anywhere
+    name: default(f"spectra.{name}")  # not params.yaml's of the current folder: `analyze` runs anywhere
+    for name in ("hill_fraction", "min_tail", "ks_distance", "window_first", "window_last", "edge_level")
+}
 LIKE = {"weightwatcher": {"min_tail": 2, "ks_distance": "powerlaw"}}  # what its conventions settle
 
 
@@ -51,18 +47,17 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--figures", type=int, default=24, metavar="N", help="matrices with pictures in index.html; %(default)s")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where large matrices are decomposed; %(default)s")
     add_force(command)
-    for name, default in ESTIMATORS.items():
-        what = entry(f"spectra.{name}")
-        rule = what.bounds or " / ".join(what.choices)
-        option, words = f"--{name.replace('_', '-')}", f"{what.description}; {rule}; {default}"
-        add(option, type=type(default), metavar="X", help=words.replace("%", "%%"))
+    for name, value in ESTIMATORS.items():
+        parameter = entry(f"spectra.{name}")
+        rule = parameter.bounds or " / ".join(parameter.choices)
+        option, words = f"--{name.replace('_', '-')}", f"{parameter.description}; {rule}; {value}"
+        add(option, type=type(value), metavar="X", help=words.replace("%", "%%"))
 
 
 def _estimators(chosen: argparse.Namespace) -> Estimators:
     """The settings of the estimators, by the rules of params.yaml."""
     from pydantic import TypeAdapter, ValidationError  # here, because `--help` needs no pydantic
 
-    from transformer_spectrum.cli.parameters import legal_range
     from transformer_spectrum.config.schema import SpectraParams
     from transformer_spectrum.spectra.analysis import Estimators
 
@@ -80,7 +75,7 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
         try:
             TypeAdapter(Annotated[field.annotation, field]).validate_python(getattr(chosen, name))
         except ValidationError:
-            rule = f"{legal_range(field)} and finite" if isinstance(ESTIMATORS[name], float) else legal_range(field)
+            rule = entry(f"spectra.{name}").rule + (" and finite" if isinstance(ESTIMATORS[name], float) else "")
             raise InputError(f"--{name.replace('_', '-')} = {getattr(chosen, name)}: must be {rule}") from None
     if chosen.window_first >= chosen.window_last:
         rule = f"--window-last = {chosen.window_last:g}: must be smaller"
@@ -101,9 +96,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.shuffles in (1, 2):
         raise InputError(f"--shuffles = {chosen.shuffles}: must be >= 3, or 0 for no null")
     for name, low in (("shuffles", 0), ("seed", 0), ("min_size", 2), ("figures", 0), ("heads", 1)):
-        value = getattr(chosen, name)
-        if value is not None and value < low:
-            raise InputError(f"--{name.replace('_', '-')} = {value}: must be >= {low}")
+        at_least(f"--{name.replace('_', '-')}", getattr(chosen, name), low)
     if chosen.like and chosen.heads is not None:
         raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
     settings = Settings(
@@ -124,16 +117,16 @@ def run(chosen: argparse.Namespace) -> None:
     path = weights_of(chosen.path)
     if path != Path(chosen.path):
         print(f"{chosen.path}: a training; measuring its best weights, {path}", file=sys.stderr)
-    found = examine(path, settings)
+    examination = examine(path, settings)
     if chosen.out:  # before the table, whose reader may close the pipe
-        outputs.write(found, chosen.out, chosen.figures, force=chosen.force)
+        outputs.write(examination, chosen.out, chosen.figures, force=chosen.force)
     table = weightwatcher if chosen.like else tables
-    print(table.text_report(found, shutil.get_terminal_size((160, 24)).columns))
+    print(table.text_report(examination, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
-    if found.not_finite:
-        names = ", ".join(found.not_finite[:3]) + (" and more" if len(found.not_finite) > 3 else "")
-        count = len(found.not_finite)
+    if examination.not_finite:
+        names = ", ".join(examination.not_finite[:3]) + (" and more" if len(examination.not_finite) > 3 else "")
+        count = len(examination.not_finite)
         tensors = "1 tensor is" if count == 1 else f"{count} tensors are"
         sys.stdout.flush()
         print(f"transformer-spectrum: failed: {tensors} not finite and left out: {names}", file=sys.stderr)

@@ -59,6 +59,9 @@ def read(lines: Sequence[str]) -> list[dict[str, str]]:
 
     Raises:
         InputError: it is not what DVC prints.
+
+    >>> read(["rev,loss.q", "main,3.0"])
+    [{'rev': 'main', 'loss.q': '3.0'}]
     """
     table = csv.DictReader(lines)
     if "rev" not in (table.fieldnames or []):  # DVC leaves out "Experiment" and "typ" where they say nothing
@@ -67,7 +70,11 @@ def read(lines: Sequence[str]) -> list[dict[str, str]]:
 
 
 def name(row: Mapping[str, str]) -> str:
-    """An experiment below the commit that it began from; its revision where it has no name."""
+    """An experiment below the commit that it began from; its revision where it has no name.
+
+    >>> name({"rev": "1a2b3c4", "typ": "branch_base", "Experiment": "odd-name"})
+    '└╴odd-name'
+    """
     return BRANCHES.get(row.get("typ", ""), "") + (row.get("Experiment") or row["rev"])
 
 
@@ -104,7 +111,11 @@ def _any(rows: Sequence[Mapping[str, str]], column: str) -> bool:
 
 
 def parameters(rows: Sequence[Mapping[str, str]]) -> list[Column]:
-    """The parameters in which the rows differ."""
+    """The parameters in which the rows differ.
+
+    >>> [column.title for column in parameters([{"loss.q": "3.0", "seed": "1"}, {"loss.q": "5.0", "seed": "1"}])]
+    ['loss.q']
+    """
     return [
         Column(column, [_parameter(row[column]) for row in rows], False)
         for column in rows[0]
@@ -113,17 +124,25 @@ def parameters(rows: Sequence[Mapping[str, str]]) -> list[Column]:
 
 
 def _on_two_lines(column: Column) -> Column:
-    section, dot, rest = column.title.partition(".")
-    return column._replace(title=f"{section}{dot}\n{rest}") if dot else column
+    return column._replace(title=column.title.replace(".", ".\n", 1))
 
 
 def turned(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
-    """A column for each row and a row for each column."""
+    """A column for each row and a row for each column.
+
+    >>> turned([Column("loss.q", ["3", "5"], False)], ["main", "exp"])
+    [Column(title='main', cells=['3'], right=False), Column(title='exp', cells=['5'], right=False)]
+    """
     return [Column(title, [column.cells[i] for column in columns], False) for i, title in enumerate(names)]
 
 
 def panels(columns: Sequence[Column], free: int) -> Iterator[list[Column]]:
-    """Columns in groups, each as wide as fits into so many characters; one that is wider stands alone."""
+    """Columns in groups, each as wide as fits into so many characters; one that is wider stands alone.
+
+    >>> columns = [Column(title, ["1"], True) for title in ("aaaa", "bb", "cccc")]
+    >>> [[column.title for column in group] for group in panels(columns, free=10)]
+    [['aaaa', 'bb'], ['cccc']]
+    """
     group: list[Column] = []
     for column in columns:
         if group and sum(GAP + member.width for member in (*group, column)) > free:

@@ -21,10 +21,10 @@ DATA, PROVENANCE = "series.csv", "provenance.json"
 FOLDER = "data/raw/covid"
 
 
-def add_download(command: argparse.ArgumentParser, what: str, default: str, table: dict[str, str]) -> None:
+def add_download(command: argparse.ArgumentParser, series: str, default: str, table: dict[str, str]) -> None:
     """The options of a download."""
     command.description = (
-        f"Fetches {what} from a mirror, else from upstream, else simulates a stand-in that is marked as one, checks "
+        f"Fetches {series} from a mirror, else from upstream, else simulates a stand-in that is marked as one, checks "
         "that it is whole, and writes it unchanged with its provenance."
     )
     out = "a folder that gets series.csv and provenance.json, or FILE.csv; %(default)s"
@@ -52,12 +52,12 @@ def download(
 
     params, out = resolve(asked(chosen, table)).params, chosen.out
     into = _into_file if out.suffix == ".csv" else _into_folder
-    about = into(chosen, lambda folder: fetch(params, folder), stages)
-    print(f"{out}: {about['rows']} rows, source: {about['source']}", file=sys.stderr)
-    if about["standin"]:
+    record = into(chosen, lambda folder: fetch(params, folder), stages)
+    print(f"{out}: {record['rows']} rows, source: {record['source']}", file=sys.stderr)
+    if record["standin"]:
         words = "a STAND-IN, simulated, not data; download again when a source is within reach"
         print(f"{out}: {words}", file=sys.stderr)
-    return about
+    return record
 
 
 def _into_file(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages: Sequence[Path]) -> dict[str, Any]:
@@ -73,11 +73,11 @@ def _into_file(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages
             shutil.copyfile(out, folder / DATA)
             shutil.copyfile(record_beside(out), folder / PROVENANCE)
         fetch(folder)
-        about = {name: value for name, value in read_json(folder / PROVENANCE).items() if name != "files"}
+        fields = {name: value for name, value in read_json(folder / PROVENANCE).items() if name != "files"}
         with atomic_together(record_beside(out), out) as (record, table):  # data without a record pass for a user's
             shutil.copyfile(folder / DATA, table)
-            write_record(record, about, {out: table})
-    return about
+            write_record(record, fields, {out: table})
+    return fields
 
 
 def _into_folder(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages: Sequence[Path]) -> dict[str, Any]:
@@ -115,6 +115,6 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from transformer_spectrum.data.fetch.raw import fetch_covid
+    from transformer_spectrum.data.fetch.exports import fetch_covid
 
     download(chosen, DOWNLOAD, fetch_covid, [Path(FOLDER)])

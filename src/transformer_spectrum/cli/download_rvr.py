@@ -18,10 +18,10 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from transformer_spectrum.data.fetch.raw import fetch_rvr
+    from transformer_spectrum.data.fetch.exports import fetch_rvr
 
-    about = download(chosen, DOWNLOAD, lambda params, folder: fetch_rvr(params, [folder]), OF_THE_STAGE)
-    if chosen.out == Path(FOLDER) and not about["standin"]:
+    record = download(chosen, DOWNLOAD, lambda params, folder: fetch_rvr(params, [folder]), OF_THE_STAGE)
+    if chosen.out == Path(FOLDER) and not record["standin"]:
         _hand_to_the_stage(Path(FOLDER))
 
 

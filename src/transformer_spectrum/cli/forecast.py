@@ -45,11 +45,11 @@ def _columns(chosen: argparse.Namespace, trained: Trained) -> ChosenColumns:
         values = None if listed is None else column_names(listed)
     except ValueError as error:
         raise InputError(f"--value-columns = {listed}: {error}") from None
-    given = ChosenColumns(time, entity, values)
+    named = ChosenColumns(time, entity, values)
     if chosen.dataset.suffix in (".npy", ".npz"):
-        return given
+        return named
     told = chosen_columns(trained.params)
-    return ChosenColumns(given.time or told.time, given.entity or told.entity, given.values or told.values)
+    return ChosenColumns(named.time or told.time, named.entity or told.entity, named.values or told.values)
 
 
 def _in_order_of_training(held: SeriesFile, trained: Trained, path: Path) -> SeriesFile:
@@ -68,7 +68,7 @@ def _in_order_of_training(held: SeriesFile, trained: Trained, path: Path) -> Ser
     order = [held.features.index(name) for name in names]
     if order != list(range(len(order))):
         print(f"{path}: features in the order of the training: {', '.join(names)}", file=sys.stderr)
-    series = [dataclasses.replace(one, values=one.values[:, order]) for one in held.series]
+    series = [dataclasses.replace(entity, values=entity.values[:, order]) for entity in held.series]
     return dataclasses.replace(held, series=series, features=tuple(names))
 
 
@@ -81,23 +81,23 @@ def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int]
         raise InputError(
             f"{path}: features: {len(held.features)} ({', '.join(held.features)}); the model has {features}"
         )
-    kept, ends, left_out = [], [], {}
-    for i, one in enumerate(held.series):
-        last = one.values[-length:]
+    positions, ends, left_out = [], [], {}
+    for position, series in enumerate(held.series):
+        last = series.values[-length:]
         if len(last) < length:
-            left_out[one.entity] = f"{len(last)} steps of the {length} that the model needs"
+            left_out[series.entity] = f"{len(last)} steps of the {length} that the model needs"
         elif not np.isfinite(last).all():
-            left_out[one.entity] = f"missing values in the last {length} steps"
+            left_out[series.entity] = f"missing values in the last {length} steps"
         elif (np.ptp(last, axis=0) == 0).any():
-            left_out[one.entity] = f"constant in the last {length} steps, which gives no scale"
+            left_out[series.entity] = f"constant in the last {length} steps, which gives no scale"
         else:
-            kept.append(i)
+            positions.append(position)
             ends.append(last)
     for entity, why in left_out.items():
         print(f"{path}: {entity} is left out: {why}", file=sys.stderr)
-    if not kept:
+    if not positions:
         raise InputError(f"{path}: no series can be forecast; {next(iter(left_out.values()))}")
-    return kept, np.stack(ends)
+    return positions, np.stack(ends)
 
 
 def _forecast(trained: Trained, context: np.ndarray) -> np.ndarray:
@@ -105,14 +105,14 @@ def _forecast(trained: Trained, context: np.ndarray) -> np.ndarray:
     import numpy as np
     import torch
 
-    from transformer_spectrum.data.windows.windows import scale_by_context
+    from transformer_spectrum.data.windows.scaling import scale_by_context
 
     location, scale = scale_by_context(context, context.shape[1], trained.params.data.scaling)
     if not (scale > 0).all():
         raise InputError("data.scaling = robust: a series has an interquartile range of 0, which gives no scale")
     scaled = torch.from_numpy(((context - location) / scale).astype(np.float32))
-    made = trained.model.forecast(scaled, trained.params.data.horizon).numpy().astype(np.float64)
-    return made * scale + location
+    forecasts = trained.model.forecast(scaled, trained.params.data.horizon).numpy().astype(np.float64)
+    return forecasts * scale + location
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -123,7 +123,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.analysis.loading import load
     from transformer_spectrum.data.files.series_files import check_suffix, read_series_file, write_series_file
-    from transformer_spectrum.data.series.series import Series
+    from transformer_spectrum.data.series.entity_series import Series
     from transformer_spectrum.runtime.files import atomic_together
     from transformer_spectrum.runtime.ownership import check_file, record_beside, write_record
 
@@ -137,27 +137,32 @@ def run(chosen: argparse.Namespace) -> None:
     trained = load(chosen.run / "model" if (chosen.run / "model").is_dir() else chosen.run)
     held = read_series_file(chosen.dataset, _columns(chosen, trained))
     held = _in_order_of_training(held, trained, chosen.dataset)
-    kept, context = _contexts(trained, held, chosen.dataset)
-    made = _forecast(trained, context)
-    series = [held.series[i] for i in kept]
-    follow = [Series(one.entity, one.start + len(one.values), values) for one, values in zip(series, made, strict=True)]
-    shown = {"context": context, "entities": [one.entity for one in series]}
-    with atomic_together(record, plot, chosen.out) as (about, picture, table):  # all three or none
+    positions, context = _contexts(trained, held, chosen.dataset)
+    forecasts = _forecast(trained, context)
+    series = [held.series[position] for position in positions]
+    follow = [
+        Series(past.entity, past.start + len(past.values), values)
+        for past, values in zip(series, forecasts, strict=True)
+    ]
+    picture_of = {"context": context, "entities": [past.entity for past in series]}
+    with atomic_together(record, plot, chosen.out) as (beside, picture, table):  # all three or none
         write_series_file(table, dataclasses.replace(held, series=follow, empty=()))
-        standin = _draw(trained, chosen.dataset, shown, made, picture)
-        fields = _about(trained, chosen, table, len(made), standin=standin)
-        write_record(about, fields, {chosen.out: table, plot: picture})
+        standin = _draw(trained, chosen.dataset, picture_of, forecasts, picture)
+        fields = _provenance(trained, chosen, table, len(forecasts), standin=standin)
+        write_record(beside, fields, {chosen.out: table, plot: picture})
     if held.reading is not None:
         print(f"{chosen.dataset}: {held.reading.line()}", file=sys.stderr)
-    print(f"{chosen.out}: {len(made)} series, {made.shape[1]} steps each; picture: {plot}", file=sys.stderr)
+    print(f"{chosen.out}: {len(forecasts)} series, {forecasts.shape[1]} steps each; picture: {plot}", file=sys.stderr)
 
 
-def _about(trained: Trained, chosen: argparse.Namespace, table: Path, count: int, *, standin: bool) -> dict[str, Any]:
+def _provenance(
+    trained: Trained, chosen: argparse.Namespace, table: Path, count: int, *, standin: bool
+) -> dict[str, Any]:
     """Where the forecasts come from, in the words of every other data set."""
     from transformer_spectrum.runtime.files import sha256
     from transformer_spectrum.runtime.provenance import describe_source
 
-    about = describe_source(
+    fields = describe_source(
         table,
         "forecast",
         f"forecasts of {chosen.dataset.name} by {trained.provenance['optimizer']}",
@@ -166,10 +171,10 @@ def _about(trained: Trained, chosen: argparse.Namespace, table: Path, count: int
         dataset={"name": chosen.dataset.name, "sha256": sha256(chosen.dataset)},
         weights={"name": trained.path.name, "sha256": sha256(trained.path)},
     )
-    return {**about, "standin": standin}
+    return {**fields, "standin": standin}
 
 
-def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray, plot: Path) -> bool:
+def _draw(trained: Trained, path: Path, past: dict[str, Any], forecasts: np.ndarray, plot: Path) -> bool:
     """Draws the picture; whether a stand-in has a part in it."""
     from transformer_spectrum.data.prepare import provenance_of_file
     from transformer_spectrum.report.figures import outcome, style
@@ -177,6 +182,6 @@ def _draw(trained: Trained, path: Path, shown: dict[str, Any], made: np.ndarray,
 
     standin = trained.provenance["data"]["standin"] or provenance_of_file(path, 0)["standin"]
     caption = dataclasses.replace(caption_of(trained.params, bool(standin)), dataset=path.name)
-    forecast = {**shown, "forecast": {trained.provenance["optimizer"]: made}}
-    style.save(outcome.forecasts(forecast, caption), plot)
+    table = {**past, "forecast": {trained.provenance["optimizer"]: forecasts}}
+    style.save(outcome.forecasts(table, caption), plot)
     return bool(standin)

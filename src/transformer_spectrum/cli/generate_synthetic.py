@@ -59,10 +59,10 @@ def run(chosen: argparse.Namespace) -> None:
         folder = Path(scratch) / "synthetic"
         draw_synthetic(params, folder)
         values = np.load(folder / "series.npy", allow_pickle=False)
-        about = read_json(folder / "provenance.json")
+        fields = read_json(folder / "provenance.json")
     with atomic_together(record_beside(chosen.out), chosen.out) as (record, table):
         write_series_file(table, of_array(values))
-        about |= {"sha256": sha256(table), "bytes": table.stat().st_size}
-        write_record(record, about, {chosen.out: table})
+        fields |= {"sha256": sha256(table), "bytes": table.stat().st_size}
+        write_record(record, fields, {chosen.out: table})
     count, length, features = values.shape
     print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)

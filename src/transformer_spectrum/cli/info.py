@@ -7,8 +7,7 @@ import os
 import platform
 from collections.abc import Iterator
 
-from transformer_spectrum.cli.options import MODEL, add_parameters, asked
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.cli.options import MODEL, add_parameters, asked, at_least
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -26,12 +25,12 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "transformer-spectrum", __version__
     yield from versions().items()
     yield "platform", platform.platform()
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield "cores", f"{here} of {os.cpu_count()} for this process, {torch.backends.cpu.get_cpu_capability()}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "cores", f"{cores} of {os.cpu_count()} for this process, {torch.backends.cpu.get_cpu_capability()}"
     yield "OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "not set")
     for i in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(i)
-        yield f"cuda:{i}", f"{about.name}, {about.total_memory / 2**30:.1f} GiB"
+        properties = torch.cuda.get_device_properties(i)
+        yield f"cuda:{i}", f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
     yield "cuda", f"{torch.version.cuda or 'not in this build'}, {torch.cuda.device_count()} devices"
     yield "mps", "yes" if torch.backends.mps.is_available() else "no"
 
@@ -45,8 +44,7 @@ def run(chosen: argparse.Namespace) -> None:
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.training import build
 
-    if chosen.features < 1:
-        raise InputError(f"--features = {chosen.features}: must be >= 1")
+    at_least("--features", chosen.features, 1)
     params = resolve(asked(chosen, {**MODEL, "--device": "device"})).params
     forecaster = build.model(params, chosen.features)
     lines = list(_machine())

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from transformer_spectrum.cli.options import OneLineParser
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
 
 PROG = "transformer-spectrum"
 COMMANDS = {
@@ -39,7 +40,11 @@ COMMANDS = {
 
 
 def parser(*named: str) -> argparse.ArgumentParser:
-    """The command line; only the commands `named` know their arguments, because the others' modules take time."""
+    """The command line; only the commands `named` know their arguments, because the others' modules take time.
+
+    >>> parser("train").parse_args(["train", "--sgt-q", "5"]).command
+    'train'
+    """
     whole = OneLineParser(
         prog=PROG, description=__doc__, epilog="Exit codes: 0, 1 failed, 2 bad input, 130 interrupted."
     )
@@ -81,10 +86,10 @@ def _run(chosen: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command. Exit codes: 0, 1 failed, 2 bad input, 130 interrupted; errors take one line."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    named = next((word for word in given if not word.startswith("-")), "")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    named = next((word for word in words if not word.startswith("-")), "")
     whole = parser(named)
-    chosen = whole.parse_args(given)
+    chosen = whole.parse_args(words)
     if chosen.version:
         from transformer_spectrum import __version__
 
@@ -93,5 +98,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.command is None:
         whole.error("name a command")
     chosen.whole_parser = lambda: parser(*COMMANDS)  # for `completion`
-    with one_line_errors(PROG):
+    with one_line_errors(PROG), to_stderr():
         _run(chosen)

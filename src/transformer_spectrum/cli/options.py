@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.help import Entry, entry
 from transformer_spectrum.runtime.errors import InputError
 
@@ -95,7 +96,7 @@ class OneLineParser(argparse.ArgumentParser):
         options = {text: text for action in self._actions for text in action.option_strings if text.startswith("--")}
         for action in self._actions:
             if action.option_strings and "." in action.dest:
-                options.setdefault(f"--{action.dest.rpartition('.')[2].replace('_', '-')}", action.option_strings[-1])
+                options.setdefault(f"--{tree.path(action.dest)[-1].replace('_', '-')}", action.option_strings[-1])
         guesses = [
             options[near[0]]
             for word in unknown
@@ -145,22 +146,27 @@ _METAVARS = {"integer": "N", "number": "X", "boolean": "BOOL", "string": "TEXT",
 
 
 def escaped(text: str) -> str:
-    """For argparse, whose help text is a template."""
+    """For argparse, whose help text is a template.
+
+    >>> escaped("at most 50 %")
+    'at most 50 %%'
+    """
     return text.replace("%", "%%")
 
 
-def _settings(what: Entry) -> dict[str, Any]:
-    if what.choices:
-        return {"choices": what.choices}
-    return {"type": _TYPES[what.kind], "metavar": _METAVARS[what.kind]}
+def _settings(parameter: Entry) -> dict[str, Any]:
+    if parameter.choices:
+        return {"choices": parameter.choices}
+    return {"type": _TYPES[parameter.kind], "metavar": _METAVARS[parameter.kind]}
 
 
 def add_parameters(command: argparse.ArgumentParser, table: Mapping[str, str]) -> None:
     """An option for each entry of a table, such as "-m/--model": "model.type"."""
     group = command.add_argument_group("parameters", "not given: as in --config, else params.yaml, else the default")
     for spelled, name in table.items():
-        what = entry(name)
-        group.add_argument(*spelled.split("/"), dest=name, help=escaped(f"{what.text} [{name}]"), **_settings(what))
+        parameter = entry(name)
+        text = escaped(f"{parameter.text} [{name}]")
+        group.add_argument(*spelled.split("/"), dest=name, help=text, **_settings(parameter))
     group.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="any parameter, such as adam.schedule=cosine"
     )
@@ -175,9 +181,9 @@ def add_columns(command: argparse.ArgumentParser, default: str) -> None:
         default: words for what holds where one is not given.
     """
     for option, name in COLUMNS.items():
-        what = entry(name)
-        text = escaped(f"{what.description}; {default}")
-        command.add_argument(option, dest=name, metavar=_METAVARS[what.kind], help=text)
+        parameter = entry(name)
+        text = escaped(f"{parameter.description}; {default}")
+        command.add_argument(option, dest=name, metavar=_METAVARS[parameter.kind], help=text)
 
 
 def add_force(command: argparse.ArgumentParser) -> None:
@@ -204,6 +210,11 @@ def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | No
 
 
 def at_least(option: str, value: int | None, low: int) -> None:
-    """Raises InputError where a number is too small."""
+    """Raises InputError where a number is too small.
+
+    >>> at_least("--seed", -1, 0)
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --seed = -1: must be >= 0
+    """
     if value is not None and value < low:
         raise InputError(f"{option} = {value}: must be >= {low}")

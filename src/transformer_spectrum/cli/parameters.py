@@ -5,22 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-
-def legal_range(field: Any) -> str:
-    """The bounds or choices of a pydantic field, in words; empty where there are none."""
-    import annotated_types  # here, because `--help` needs no pydantic
-
-    rules = []
-    for rule in field.metadata:
-        for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
-            if isinstance(rule, getattr(annotated_types, name.capitalize())):
-                bound = getattr(rule, name)
-                if bound < 2**60:
-                    rules.append(f"{sign} {bound:g}")
-    choices = getattr(field.annotation, "__args__", ())
-    if choices and all(isinstance(choice, str) for choice in choices):
-        rules.append(" / ".join(choices))
-    return ", ".join(rules)
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.help import entry
 
 
 def _shown(name: str, value: Any) -> str:
@@ -34,17 +20,21 @@ def _shown(name: str, value: Any) -> str:
 
 
 def parameter_table() -> str:
-    """A Markdown table of every parameter: value (of params.yaml here, else of the package), legal range, meaning."""
-    from transformer_spectrum.config.load import parameter_names
+    """A Markdown table of every parameter: value (of params.yaml here, else of the package), legal range, meaning.
+
+    >>> parameter_table().splitlines()[0]
+    '| parameter | value | range | meaning |'
+    """
+    from transformer_spectrum.config.load import PARAMETERS  # here, because `--help` needs no pydantic
     from transformer_spectrum.config.resolve import Asked, resolve
 
     params = resolve(Asked({})).params
     rows = ["| parameter | value | range | meaning |", "|---|---|---|---|"]
-    for name, field in parameter_names():
-        value: Any = params
-        for part in name.split("."):
-            value = getattr(value, part)
-        rows.append(f"| `{name}` | {_shown(name, value)} | {legal_range(field)} | {field.description} |")
+    for name in PARAMETERS:
+        parameter = entry(name)
+        rows.append(
+            f"| `{name}` | {_shown(name, tree.get(params, name))} | {parameter.rule} | {parameter.description} |"
+        )
     return "\n".join(rows)
 
 

@@ -13,7 +13,7 @@ from transformer_spectrum.cli.options import add_force, add_parameters, asked, r
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from transformer_spectrum.data.series.series import Series
+    from transformer_spectrum.data.series.entity_series import Series
 
 OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
 PROCESSED = Path("data/series")  # no output of a stage, so that no stage takes it away
@@ -30,25 +30,25 @@ def add_processing(
         table: option -> parameter.
         out: words for the default of -o, where it depends on other options.
     """
-    given = "the folder or .csv that the download has written; %(default)s"
-    command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=given)
+    where = "the folder or .csv that the download has written; %(default)s"
+    command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=where)
     words = f"the series: .npz, .npy, .csv or .parquet; what was left out is in FILE.provenance.json; {out}"
     command.add_argument("-o", "--out", metavar="FILE", type=Path, help=words)
     add_parameters(command, table)
     add_force(command)
 
 
-def raw_file(given: Path) -> Path:
+def raw_file(path: Path) -> Path:
     """The CSV that was downloaded.
 
     Raises:
         InputError: it is not there.
     """
-    path = given / "series.csv" if given.is_dir() else given
-    if not path.is_file():
-        lack = f"holds no {path.name}" if given.is_dir() else "no such file"
-        raise InputError(f"--input = {given}: {lack}; download it first")
-    return path
+    raw = path / "series.csv" if path.is_dir() else path
+    if not raw.is_file():
+        lack = f"holds no {raw.name}" if path.is_dir() else "no such file"
+        raise InputError(f"--input = {path}: {lack}; download it first")
+    return raw
 
 
 def _records_of(raw: Path) -> tuple[Path, Path]:
@@ -62,10 +62,10 @@ def _provenance_of(raw: Path) -> dict[str, Any]:
 
     for path in _records_of(raw):
         if path.is_file():
-            about = read_json(path)
-            if about.get("sha256") != sha256(raw):
+            provenance = read_json(path)
+            if provenance.get("sha256") != sha256(raw):
                 raise InputError(f"{path}: is of other bytes than {raw}; download again")
-            return about
+            return provenance
     return describe_source(raw, "file", raw.name, rows=0)
 
 
@@ -92,24 +92,24 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
     from transformer_spectrum.runtime.ownership import record_beside, write_record
     from transformer_spectrum.runtime.provenance import describe_source
 
-    about = _provenance_of(raw)
-    origin = {name: about[name] for name in ("sha256", "location", "rows")}
+    provenance = _provenance_of(raw)
+    origin = {name: provenance[name] for name in ("sha256", "location", "rows")}
     with atomic_together(record_beside(out), out) as (record, table):
         write_series_file(table, SeriesFile(series, DAYS, ("value",), ()))
-        made = describe_source(
+        fields = describe_source(
             table,
-            about["source"],
-            about["location"],
-            rows=sum(len(one.values) for one in series),
-            notes=about["notes"],
+            provenance["source"],
+            provenance["location"],
+            rows=sum(len(entity.values) for entity in series),
+            notes=provenance["notes"],
             raw=origin,
             settings=settings,
             left_out=json.loads(json.dumps(left_out)),
         )
-        write_record(record, made, {out: table})
+        write_record(record, fields, {out: table})
     lacking = words_on(left_out)
-    print(f"{out}: {len(series)} series, source: {about['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
-    if about["standin"]:
+    print(f"{out}: {len(series)} series, source: {provenance['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
+    if provenance["standin"]:
         print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)
 
 

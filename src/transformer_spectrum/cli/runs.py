@@ -46,7 +46,7 @@ def _json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def _row(folder: RunFolder, about: dict[str, Any], root: Path) -> dict[str, Any]:
+def _row(folder: RunFolder, record: dict[str, Any], root: Path) -> dict[str, Any]:
     from transformer_spectrum.config.load import load_params
 
     params = load_params(folder.params)
@@ -55,8 +55,8 @@ def _row(folder: RunFolder, about: dict[str, Any], root: Path) -> dict[str, Any]
     return {
         "run": str(folder.path.relative_to(root)),
         "state": folder.state,
-        "optimizer": about["optimizer"],
-        "data": f"{Path(about['dataset']).name}{standin}",
+        "optimizer": record["optimizer"],
+        "data": f"{Path(record['dataset']).name}{standin}",
         "model": params.model.type,
         "loss": params.loss.type + (f" q={params.loss.q:g}" if params.loss.type == "sgt" else ""),
         "seed": params.seed,
@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.training.records.run_folder import list_runs
 
-    rows = [_row(folder, about, chosen.runs) for folder, about in list_runs(chosen.runs)]
+    rows = [_row(folder, record, chosen.runs) for folder, record in list_runs(chosen.runs)]
     if chosen.json:
         print(json.dumps(rows, indent=2))
         return

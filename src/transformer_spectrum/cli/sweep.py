@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformer_spectrum.cli.options import add_force
+from transformer_spectrum.cli.options import add_force, at_least
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,26 +52,29 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
     Raises:
         InputError: one of them, the grid or a parameter breaks a rule.
     """
-    from transformer_spectrum.config.load import read_tree
-    from transformer_spectrum.config.resolve import Asked, assigned, flat, nested, resolve
+    from transformer_spectrum.config import tree
+    from transformer_spectrum.config.load import parameters_in, read_tree
+    from transformer_spectrum.config.resolve import Asked, assigned, resolve
     from transformer_spectrum.study import grid as grids
 
     grid = grids.load_grid(chosen.grid)
+    overlay = {}
+    if chosen.overlay is not None:
+        overlay = tree.nest(parameters_in(read_tree(chosen.overlay), str(chosen.overlay)))
     return grid, grids.cells(
         grid,
         resolve(Asked({})).params,
         runs=chosen.runs,
         optimizers=None if chosen.optimizers is None else chosen.optimizers.split(","),
-        overlay=None if chosen.overlay is None else nested(dict(flat(read_tree(chosen.overlay), str(chosen.overlay)))),
-        settings=nested(assigned(chosen.set)),
+        overlay=overlay,
+        settings=tree.nest(assigned(chosen.set)),
     )
 
 
 def run(chosen: argparse.Namespace) -> None:
     """Ends with exit code 1 when a cell has failed or diverged."""
     grid, cells = asked(chosen)
-    if chosen.jobs is not None and chosen.jobs < 1:
-        raise InputError(f"--jobs = {chosen.jobs}: must be >= 1")
+    at_least("--jobs", chosen.jobs, 1)
     if chosen.cell is not None and not 0 <= chosen.cell < len(cells):
         raise InputError(f"--cell = {chosen.cell}: must be >= 0 and < {len(cells)}, the cells that are asked for")
     if chosen.dry_run:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from transformer_spectrum.cli.options import OF_OPTIMIZER, TRAINING, add_parameters, asked
 from transformer_spectrum.config.help import entry
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.vocabulary import command_of
 
 if TYPE_CHECKING:
     from transformer_spectrum.config.resolve import Settings
@@ -54,10 +55,9 @@ def _resumed(chosen: argparse.Namespace) -> RunFolder:
     from transformer_spectrum.training.records.run_folder import RunFolder
 
     folder = RunFolder(chosen.resume)
-    about = folder.read()
-    if about["optimizer"] != chosen.optimizer:
-        command = {"adam": "train"}.get(about["optimizer"], f"train-{about['optimizer']}")
-        raise InputError(f"--resume {chosen.resume}: trained by {about['optimizer']}; go on with {command}")
+    optimizer = folder.read()["optimizer"]
+    if optimizer != chosen.optimizer:
+        raise InputError(f"--resume {chosen.resume}: trained by {optimizer}; go on with {command_of(optimizer)}")
     if folder.state == "done":
         raise InputError(f"--resume {chosen.resume}: has ended; nothing is left to do")
     others = [name for name in TRAINING.values() if getattr(chosen, name) is not None]

@@ -8,9 +8,11 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transformer_spectrum.cli.options import COLUMNS, add_columns, add_force
+from transformer_spectrum.config import tree
+from transformer_spectrum.vocabulary import command_of
 
 if TYPE_CHECKING:
     from transformer_spectrum.config.resolve import Settings
@@ -34,24 +36,21 @@ def table(tuning: Tuning) -> str:
     )
 
 
-def overlay(tuning: Tuning, given: Sequence[str] = ()) -> str:
+def overlay(tuning: Tuning, words: Sequence[str] = ()) -> str:
     """The best values as an overlay on params.yaml, with how they were found in comments.
 
     Args:
         tuning: what was found.
-        given: further words of the command.
+        words: further ones of the command.
     """
     import yaml
 
     best, committed = tuning.best, tuning.committed
-    tree: dict[str, dict[str, Any]] = {"loss": {"type": tuning.loss}}
-    for name, value in best.values.items():
-        section, leaf = name.split(".")
-        tree.setdefault(section, {})[leaf] = value
+    content = tree.nest({"loss.type": tuning.loss, **best.values})
     pruned = sum(trial.pruned for trial in tuning.trials)
     settings = f"--trials {len(tuning.trials)} --evaluations {tuning.evaluations} --seed {tuning.seed}"
-    settings = " ".join((settings, *given))
-    shown = ", ".join(f"{name} {value!r}" for name, value in committed.values.items())
+    settings = " ".join((settings, *words))
+    trial_0 = ", ".join(f"{name} {value!r}" for name, value in committed.values.items())
     verdict = (
         "No trial did better than the committed values, which these are."
         if best.number == 0
@@ -63,9 +62,9 @@ def overlay(tuning: Tuning, given: Sequence[str] = ()) -> str:
         "(overshot by less than a step).",
         f"Trained on: {tuning.origin}.",
         verdict,
-        f"Committed values (trial 0): {committed.score:.6g} with {shown}.",
+        f"Committed values (trial 0): {committed.score:.6g} with {trial_0}.",
     ]
-    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(tree, sort_keys=False)
+    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(content, sort_keys=False)
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -123,7 +122,7 @@ def run(chosen: argparse.Namespace) -> None:
     with atomic_together(record_beside(out), out) as (record, text):
         write_text(text, overlay(tuning, [shlex.quote(word) for word in (*dataset, *assignments)]))
         write_record(record, {"made_by": "transformer-spectrum tune"}, {out: text})
-    command = f"transformer-spectrum {'train' if tuning.optimizer == 'adam' else f'train-{tuning.optimizer}'}"
+    command = f"transformer-spectrum {command_of(tuning.optimizer)}"
     how = f"make experiment OVERLAY={out}" if Path("dvc.yaml").is_file() else f"{command} --params {out}"
     print(f"{out}: try it with {how}")
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from transformer_spectrum.config.load import Params, first_complaint, parameter_names, read_tree
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import PARAMETERS, first_complaint, read_tree
 from transformer_spectrum.config.schema import Section
 from transformer_spectrum.runtime.errors import InputError
 
@@ -94,54 +95,32 @@ def _optional(field: FieldInfo) -> tuple[Any, Any]:
     return checked, Field(None, description=field.description)
 
 
-def _partial(section: type[BaseModel], name: str) -> type[Section]:
-    """A section of params.yaml in which nothing is required."""
-    fields: dict[str, Any] = {}
-    for key, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            fields[key] = (_partial(inner, f"{name}{key.title()}"), None)
-        else:
-            fields[key] = _optional(field)
-    return create_model(name, __base__=Section, __doc__="Any parameters, as in params.yaml.", **fields)
-
-
-def _nested(leaves: Mapping[str, Any], name: str) -> type[Section]:
-    """A model of dotted keys."""
-    fields: dict[str, Any] = {}
-    blocks: dict[str, dict[str, Any]] = {}
-    for key, field in leaves.items():
-        head, _, rest = key.partition(".")
-        if rest:
-            blocks.setdefault(head, {})[rest] = field
-        else:
-            fields[head] = field
-    fields |= {head: (_nested(inner, f"{name}{head.title()}"), None) for head, inner in blocks.items()}
-    return create_model(name, __base__=Section, __doc__=None, **fields)
+def _model(block: Mapping[str, Any], name: str, doc: str | None = None) -> type[Section]:
+    """The pydantic model of a tree whose leaves are definitions of fields; no section is required."""
+    definitions: dict[str, Any] = {
+        key: (_model(value, f"{name}{key.title()}", doc), None) if isinstance(value, dict) else value
+        for key, value in block.items()
+    }
+    return create_model(name, __base__=Section, __doc__=doc, **definitions)
 
 
 @functools.cache
 def config_model() -> type[Section]:
-    """The pydantic model of a whole config."""
-    known = dict(parameter_names())
-    leaves = {**OWN, **{key: _optional(known[name]) for key, name in KEYS.items()}}
-    leaves["parameters"] = (_partial(Params, "AnyParameters"), Field(None, description="any others, as in params.yaml"))
-    model = _nested(leaves, "Config")
+    """The pydantic model of a whole config.
+
+    >>> config_model().model_validate({"loss": {"sgt": {"q": 5.0}}}).loss.sgt.q
+    5.0
+    """
+    optional = {name: _optional(field) for name, field in PARAMETERS.items()}
+    any_parameters = _model(tree.nest(optional), "AnyParameters", "Any parameters, as in params.yaml.")
+    keys = {**OWN, **{key: optional[name] for key, name in KEYS.items()}}
+    keys["parameters"] = (any_parameters, Field(None, description="any others, as in params.yaml"))
+    model = _model(tree.nest(keys), "Config")
     model.__doc__ = "A training: keys of `transformer-spectrum train --config`."
     return model
 
 
-def _leaves(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of all that was given."""
-    for key in model.model_fields_set:
-        value = getattr(model, key)
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _tree(path: Path) -> Any:
+def _content(path: Path) -> Any:
     if path.suffix in (".yaml", ".yml"):
         return read_tree(path)
     if path.suffix != ".toml":
@@ -161,21 +140,21 @@ def read_config(path: str | Path) -> Config:
         InputError: the file is missing or malformed; an unknown key, with the one that may have been meant; a value
             out of range; two keys for one parameter.
     """
-    tree = _tree(Path(path))
-    if not isinstance(tree, dict):
+    content = _content(Path(path))
+    if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of keys such as seed, model, data, loss, training")
     try:
-        model = config_model().model_validate(tree)
+        model = config_model().model_validate(content)
     except ValidationError as error:
-        any_parameter = [f"parameters.{name}" for name, _ in parameter_names() if "parameters" in tree]
+        any_parameter = [f"parameters.{name}" for name in PARAMETERS if "parameters" in content]
         raise InputError(f"{path}: {first_complaint(error, [*OWN, *KEYS, *any_parameter], 'key')}") from None
-    given = dict(_leaves(model))
+    entries = tree.flatten(model.model_dump(exclude_unset=True))
     values: dict[str, tuple[Any, str]] = {}
-    for key, value in given.items():
+    for key, value in entries.items():
         if key in OWN:
             continue
         name = KEYS.get(key) or key.removeprefix("parameters.")
         if name in values:
             raise InputError(f"{path}: {values[name][1]} and {key} both set {name}; give one of them")
         values[name] = (value, key)
-    return Config(str(path), given.get("name"), given.get("data.dataset"), values)
+    return Config(str(path), entries.get("name"), entries.get("data.dataset"), values)

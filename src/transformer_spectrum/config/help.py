@@ -1,4 +1,4 @@
-"""What `--help` says of a parameter, from the JSON schema of params.yaml; pydantic starts too slowly."""
+"""What `--help` says of a parameter, from params.yaml and its JSON schema; pydantic starts too slowly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.packaged import packaged
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -32,6 +33,12 @@ class Entry:
     optional: bool
 
     @property
+    def rule(self) -> str:
+        """Bounds and choices, with mathematical signs; empty where there are none."""
+        signs = self.bounds.replace(">=", "≥").replace("<=", "≤")
+        return ", ".join(filter(None, (signs, " / ".join(self.choices))))
+
+    @property
     def text(self) -> str:
         """For `--help`."""
         rules = [self.bounds] if self.bounds else []
@@ -49,12 +56,42 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def entry(name: str) -> Entry:
-    """What is known of a parameter, by its dotted name; KeyError where there is none."""
+    """What is known of a parameter.
+
+    Args:
+        name: dotted.
+    Raises:
+        KeyError: there is none.
+
+    >>> entry("loss.q").bounds, entry("loss.type").choices
+    ('> 0', ('mse', 'mae', 'cauchy', 'sgt'))
+    """
     node: Mapping[str, Any] = _schema()
-    for part in name.split("."):
-        node = _resolved(node["properties"][part])
+    for key in tree.path(name):
+        node = _resolved(node["properties"][key])
     kinds = node.get("anyOf", [node])
     rules = next(kind for kind in kinds if kind["type"] != "null")
     bounds = [f"{sign} {rules[key]:g}" for key, sign in BOUNDS.items() if key in rules and rules[key] < 2**60]
     choices = tuple(rules.get("enum", ()))
     return Entry(node.get("description", ""), rules["type"], choices, ", ".join(bounds), len(kinds) > 1)
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    import yaml  # here, because the help of most commands needs none
+
+    return yaml.safe_load(packaged("params.yaml").read_text(encoding="utf-8"))
+
+
+def default(name: str) -> Any:
+    """The value that a parameter has where nobody sets it: that of the package's own params.yaml, unchecked.
+
+    Args:
+        name: dotted.
+    Raises:
+        KeyError: there is no such parameter.
+
+    >>> default("spectra.ks_distance")
+    'two_sided'
+    """
+    return tree.get(_defaults(), name)

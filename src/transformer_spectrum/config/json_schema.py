@@ -19,13 +19,13 @@ def _clean(node: Any) -> Any:
         return [_clean(item) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {}
+    cleaned = {}
     for key, value in node.items():
         if key == "properties" or key == "$defs":
-            kept[key] = {name: _clean(inner) for name, inner in value.items()}
+            cleaned[key] = {name: _clean(inner) for name, inner in value.items()}
         elif key not in ("title", "default"):
-            kept[RULES.get(key, key)] = _clean(value)
-    return kept
+            cleaned[RULES.get(key, key)] = _clean(value)
+    return cleaned
 
 
 def schema_text(which: str) -> str:
@@ -33,6 +33,9 @@ def schema_text(which: str) -> str:
 
     Args:
         which: "params" or "config".
+
+    >>> json.loads(schema_text("params"))["title"]
+    'params.yaml of transformer-spectrum'
     """
     model = Params if which == "params" else config_model()
     tree = _clean(model.model_json_schema())

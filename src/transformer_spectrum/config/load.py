@@ -5,14 +5,16 @@ There are no defaults in the code: a missing key is an error, so what ran is wha
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.schema import (
     AdamParams,
     BudgetParams,
@@ -51,7 +53,7 @@ class Params(Section):
     def __repr__(self) -> str:
         told = ("seed", self.seed), ("data.dataset", self.data.dataset), ("loss.type", self.loss.type)
         words = ", ".join(f"{name}={value!r}" for name, value in (*told, ("model.type", self.model.type)))
-        return f"Params({words}, ... {len(list(parameter_names()))} parameters; .model_dump() shows all)"
+        return f"Params({words}, ... {len(PARAMETERS)} parameters; .model_dump() shows all)"
 
     __str__ = __repr__
 
@@ -91,31 +93,34 @@ class Params(Section):
         return self
 
 
-def parameter_names(section: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, pydantic field) for every leaf of the schema, in order."""
-    for name, field in section.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from parameter_names(annotation, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field
+PARAMETERS: dict[str, FieldInfo] = tree.fields(Params)
+"""Dotted name -> field of every parameter, in the order of params.yaml."""
 
 
-def meant(name: str, known: Sequence[str]) -> str:
-    """Asks "; did you mean" the nearest of the `known` dotted names or of their sections; empty where none is near."""
-    sections = {known_name.rpartition(".")[0] for known_name in known} - {""}
-    near = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name, sections, n=1)
+def meant(name: str, names: Collection[str]) -> str:
+    """A question after the name that a wrong one may have been meant to be.
+
+    Args:
+        name: dotted, and wrong.
+        names: the legal dotted names; their sections are legal too.
+    Returns:
+        "; did you mean X?", or nothing where none is near.
+
+    >>> meant("loss.qq", ["loss.q", "loss.p", "seed"])
+    '; did you mean loss.q?'
+    """
+    near = get_close_matches(name, names, n=1) or get_close_matches(name, sorted(tree.sections(names)), n=1)
     if not near:  # the right name in the wrong section
-        last = {known_name.rpartition(".")[2]: known_name for known_name in reversed(known)}
-        near = [last[one] for one in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)]
+        last = {tree.path(legal)[-1]: legal for legal in reversed(list(names))}
+        near = [last[key] for key in get_close_matches(tree.path(name)[-1], last, n=1)]
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _sentence(error: Any, known: Sequence[str], noun: str) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+def _sentence(error: Any, names: Collection[str], noun: str) -> str:
+    name = ".".join(map(str, error["loc"]))
     kind = error["type"]
     if kind == "extra_forbidden":
-        return f"{name}: unknown {noun}{meant(name, known)}"
+        return f"{name}: unknown {noun}{meant(name, names)}"
     if kind == "missing":
         return f"{name}: missing; params.yaml must hold every parameter"
     if kind in ("model_type", "model_attributes_type"):
@@ -123,39 +128,69 @@ def _sentence(error: Any, known: Sequence[str], noun: str) -> str:
     rule = error["msg"].removeprefix("Value error, ")
     if not name:  # a rule across parameters names them itself
         return rule
-    if kind == "value_error" and rule.startswith(f"{name.split('.')[0]}."):
+    if kind == "value_error" and rule.startswith(f"{tree.path(name)[0]}."):
         return rule
     rule = rule.replace("Input should be", "must be")
     return f"{name} = {error['input']!r}: {rule}"
 
 
-def first_complaint(error: ValidationError, known: Sequence[str], noun: str = "parameter") -> str:
+def first_complaint(error: ValidationError, names: Collection[str], noun: str = "parameter") -> str:
     """One line: the first offending name, its value and the rule, and how many more there are.
 
     Args:
         error: of pydantic.
-        known: the legal dotted names, among which the one that was meant is looked for.
+        names: the legal dotted names, among which the one that was meant is looked for.
         noun: what one of them is called.
     """
-    found = error.errors(include_url=False)
     # An unknown key explains the missing one that it was meant to be, so it goes first.
-    found.sort(key=lambda item: item["type"] != "extra_forbidden")
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return _sentence(found[0], known, noun) + more
+    complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    return _sentence(complaints[0], names, noun) + more
 
 
-def parse_params(tree: Any, source: str = "params.yaml") -> Params:
+def parameters_in(content: Any, source: str) -> dict[str, Any]:
+    """Dotted name -> value of some parameters, such as those of an overlay; the values are not checked yet.
+
+    Args:
+        content: a tree.
+        source: what the errors call it.
+    Raises:
+        InputError: no tree, or a key that is no parameter.
+
+    >>> parameters_in({"loss": {"q": 3.0}}, "overlay.yaml")
+    {'loss.q': 3.0}
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: its content: must be a mapping of parameters")
+    sections = tree.sections(PARAMETERS)
+    values = tree.flatten(content, into=sections)
+    for name in values:
+        if name in sections:
+            raise InputError(f"{source}: {name}: must be a mapping of parameters")
+        if name not in PARAMETERS:
+            raise InputError(f"{source}: {name}: unknown parameter{meant(name, PARAMETERS)}")
+    return values
+
+
+def parse_params(content: Any, source: str = "params.yaml") -> Params:
     """Validates a tree of values.
 
+    Args:
+        content: every parameter, section by section.
+        source: what the error calls it where it is no tree.
     Raises:
         InputError: one line naming the first offending parameter, its value and the rule, and how many more.
+
+    >>> parse_params({"sed": 1})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: sed: unknown parameter; did you mean seed? (and ... more)
     """
-    if not isinstance(tree, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{source}: must be a mapping of parameters")
     try:
-        return Params.model_validate(tree)
+        return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError(first_complaint(error, [name for name, _ in parameter_names()])) from None
+        raise InputError(first_complaint(error, PARAMETERS)) from None
 
 
 def read_tree(path: str | Path) -> Any:
@@ -163,6 +198,10 @@ def read_tree(path: str | Path) -> Any:
 
     Raises:
         InputError: the file is missing or is not YAML.
+
+    >>> read_tree("nowhere.yaml")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: nowhere.yaml: no such file
     """
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -18,7 +18,11 @@ FILES = {
 
 
 def packaged(name: str) -> Path:
-    """The file of that name: the repository's where the package runs from one, else the copy made when it was built."""
+    """The file of that name: the repository's where the package runs from one, else the copy made when it was built.
+
+    >>> packaged("params.yaml").is_file()
+    True
+    """
     package = Path(__file__).resolve().parents[1]
     copy = package / "packaged" / name
     return copy if copy.is_file() else package.parents[1] / FILES[name]

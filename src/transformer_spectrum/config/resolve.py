@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import logging
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import gcd
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.aliases import Config, read_config
 from transformer_spectrum.config.help import entry
-from transformer_spectrum.config.load import Params, meant, parameter_names, parse_params, read_tree
+from transformer_spectrum.config.load import PARAMETERS, Params, meant, parameters_in, parse_params, read_tree
 from transformer_spectrum.config.packaged import packaged
-from transformer_spectrum.config.schema import SGTParams
+from transformer_spectrum.config.schema import OPTIMIZERS, SGTParams
 from transformer_spectrum.runtime.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT, FILE = "default", "params.yaml"
 WITH_LEARNING_RATE = ("openai", "snes")
@@ -48,12 +52,14 @@ class Settings:
     Attributes:
         params: checked.
         origins: parameter -> where its value came from, a few words.
+        asked: the parameters that a flag, --set or the config gives.
         config: None where there is none.
         data: the file of series, where data.dataset = file because one was named.
     """
 
     params: Params
     origins: Mapping[str, str]
+    asked: Collection[str]
     config: Config | None
     data: str | None = None
 
@@ -67,9 +73,9 @@ def _scalar(value: Any) -> str:
     return yaml.safe_dump(plain, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
 
 
-def _annotated(tree: Mapping[str, Any], origins: Mapping[str, str], prefix: str = "") -> Iterator[str]:
+def _annotated(block: Mapping[str, Any], origins: Mapping[str, str], prefix: str = "") -> Iterator[str]:
     indent = "  " * prefix.count(".")
-    for key, value in tree.items():
+    for key, value in block.items():
         if isinstance(value, dict):
             yield f"{indent}{key}:\n"
             yield from _annotated(value, origins, f"{prefix}{key}.")
@@ -77,51 +83,22 @@ def _annotated(tree: Mapping[str, Any], origins: Mapping[str, str], prefix: str 
             yield f"{f'{indent}{key}: {_scalar(value)}':<36}  # {origins[prefix + key]}\n"
 
 
-def flat(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every leaf of a tree of parameters.
-
-    Raises:
-        InputError: a key that is no parameter.
-    """
-    if not isinstance(tree, dict):
-        raise InputError(f"{source}: {prefix.rstrip('.') or 'its content'}: must be a mapping of parameters")
-    known = [name for name, _ in parameter_names()]
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if name in known:
-            yield name, value
-        elif any(one.startswith(f"{name}.") for one in known):
-            yield from flat(value, source, f"{name}.")
-        else:
-            raise InputError(f"{source}: {name}: unknown parameter{meant(name, known)}")
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flat`."""
-    tree: dict[str, Any] = {}
-    for name, value in values.items():
-        *path, last = name.split(".")
-        block = tree
-        for part in path:
-            block = block.setdefault(part, {})
-        block[last] = value
-    return tree
-
-
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:
     """["adam.epochs=3", ...], as --set takes them -> {"adam.epochs": 3}; values are read as in YAML.
 
     Raises:
         InputError: one is not of that form, or names no parameter.
+
+    >>> assigned(["adam.epochs=3", "loss.q=.inf"])
+    {'adam.epochs': 3, 'loss.q': inf}
     """
-    known = [name for name, _ in parameter_names()]
     values = {}
     for text in assignments:
         name, sign, value = text.partition("=")
         if not sign:
             raise InputError(f"--set {text}: must be key=value, such as --set adam.schedule=cosine")
-        if name not in known:
-            raise InputError(f"--set {text}: {name}: unknown parameter{meant(name, known)}")
+        if name not in PARAMETERS:
+            raise InputError(f"--set {text}: {name}: unknown parameter{meant(name, PARAMETERS)}")
         try:
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -129,20 +106,37 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def resolve(asked: Asked, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> Settings:
+def assignment(name: str, value: Any) -> str:
+    """The inverse of `assigned`, one at a time, as `dvc exp run -S` takes it: Hydra's grammar, which JSON is part of.
+
+    >>> assignment("loss.q", float("inf")), assignment("es.learning_rate", None)
+    ('loss.q=inf', 'es.learning_rate=null')
+    """
+    infinite = isinstance(value, float) and math.isinf(value)
+    return f"{name}={'inf' if infinite else json.dumps(list(value) if isinstance(value, tuple) else value)}"
+
+
+def resolve(asked: Asked, say: Callable[[str], None] = logger.info) -> Settings:
     """Puts the parameters together.
 
     A parameter that nobody has asked for may have to follow one that somebody has, such as model.patch_length, which
     must divide context and horizon; that is said, and is its origin.
 
+    Args:
+        asked: by the command line.
+        say: is told in a line what was taken or set that nobody has asked for.
     Raises:
         InputError: a file is missing or malformed, an unknown name, a value out of range; with the origin.
+
+    >>> settings = resolve(Asked({"loss.q": (5.0, "--sgt-q")}))
+    >>> settings.params.loss.q, settings.origins["loss.q"]
+    (5.0, 'flag --sgt-q')
     """
-    values = dict(flat(read_tree(packaged("params.yaml")), "the packaged params.yaml"))
+    values = parameters_in(read_tree(packaged("params.yaml")), "the packaged params.yaml")
     origins = dict.fromkeys(values, DEFAULT)
     path = Path(asked.params or FILE)
     if asked.params or path.is_file():
-        own = dict(flat(read_tree(path), str(path)))
+        own = parameters_in(read_tree(path), str(path))
         missing = [name for name in values if name not in own]
         if missing:
             few = ", ".join(missing) if len(missing) <= 6 else f"{len(missing)} parameters, {missing[0]} among them"
@@ -168,33 +162,33 @@ def resolve(asked: Asked, say: Callable[[str], None] = lambda line: print(line, 
         say(f"{name} = {_scalar(value)} instead of {_scalar(values[name])}: {why}")
         values[name], origins[name] = value, why
     try:
-        return Settings(parse_params(nested(values), "the parameters"), origins, config, data)
+        return Settings(parse_params(tree.nest(values), "the parameters"), origins, chosen.keys(), config, data)
     except InputError as error:
         named = [name for name in chosen if name in str(error)]
         where = f" ({'; '.join(f'{name} by {origins[name]}' for name in named)})" if named else ""
         raise InputError(f"{error}{where}") from None
 
 
-def _data_set(given: str) -> tuple[str, str | None]:
+def _data_set(asked: str) -> tuple[str, str | None]:
     """What --dataset means: the value of data.dataset, and the file where it is one."""
     choices = entry("data.dataset").choices
-    return (given, None) if given in choices and given != "file" else ("file", given)
+    return (asked, None) if asked in choices and asked != "file" else ("file", asked)
 
 
 def _following(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """(parameter, value, reason) of what nobody has asked for and has to follow what somebody has."""
     window = {}
-    for part in ("sequence_length", "output_length"):
-        general, own = f"data.{part}", f"data.{values['data.dataset']}.{part}"
-        window[part] = values[general]
+    for key in ("sequence_length", "output_length"):
+        general, own = f"data.{key}", f"data.{values['data.dataset']}.{key}"
+        window[key] = values[general]
         if values.get(own) is not None and general in chosen and own not in chosen:
             yield own, None, f"{general} is given"  # which would have no effect otherwise
         elif values.get(own) is not None:
-            window[part] = values[own]
+            window[key] = values[own]
     length, horizon, patch = window["sequence_length"], window["output_length"], values["model.patch_length"]
     asked = {"data.sequence_length", "data.output_length"} & set(chosen)
     if asked and all(isinstance(number, int) and number > 0 for number in (length, horizon, patch)):
-        common = gcd(length - horizon, horizon)
+        common = math.gcd(length - horizon, horizon)
         if length > horizon and common % patch and "model.patch_length" not in chosen:
             largest = max(size for size in range(1, patch + 1) if common % size == 0)
             why = f"must divide a context of {length - horizon} and a horizon of {horizon}"
@@ -211,12 +205,15 @@ def _following(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator
 
 
 def without_effect(settings: Settings, optimizer: str) -> list[str]:
-    """Parameters that somebody has asked for and that a training by this optimizer does not read."""
-    loss, model = settings.params.loss.type, settings.params.model.type
-    idle = [f"{name}." for name in ("adam", "es", "ga") if name != optimizer]
-    idle += [] if loss == "sgt" else [f"loss.{name}" for name in SGTParams.model_fields]
-    idle += [] if loss == "cauchy" else ["loss.gamma"]
-    idle += [] if settings.params.data.dataset == "file" else ["data.file."]
-    idle += ["model.heads", "model.feedforward_dim"] if model == "lstm" else []
-    asked = [name for name, origin in settings.origins.items() if origin.startswith(("flag", "config"))]
-    return [name for name in asked if any(name == one or (one[-1] == "." and name.startswith(one)) for one in idle)]
+    """Parameters that somebody has asked for and that a training by this optimizer does not read.
+
+    >>> without_effect(resolve(Asked({}, ("loss.type=mse", "loss.q=5"))), "adam")
+    ['loss.q']
+    """
+    loss, architecture = settings.params.loss.type, settings.params.model.type
+    idle = {name for name in OPTIMIZERS if name != optimizer}
+    idle |= {"data.file"} if settings.params.data.dataset != "file" else set()
+    idle |= {f"loss.{key}" for key in SGTParams.model_fields} if loss != "sgt" else set()
+    idle |= {"loss.gamma"} if loss != "cauchy" else set()
+    idle |= {"model.heads", "model.feedforward_dim"} if architecture == "lstm" else set()
+    return [name for name in settings.origins if name in settings.asked and {name, *tree.sections([name])} & idle]

@@ -1,4 +1,7 @@
-"""The sections of params.yaml: every knob declared once, with its meaning, unit and legal range."""
+"""The sections of params.yaml: every knob declared once, with its meaning, unit and legal range.
+
+One concept, and therefore one long module: whoever looks for a knob, its default's bounds or its rule looks here.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,9 @@ def column_names(value: Any) -> Any:
 
     Raises:
         ValueError: anything else.
+
+    >>> column_names('beds, "flu, new"')
+    ('beds', 'flu, new')
     """
     if isinstance(value, str):
         value = [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
@@ -52,6 +58,9 @@ def column_names(value: Any) -> Any:
         raise ValueError("must be names between commas, or a list of them")
     return tuple(value)
 
+
+OPTIMIZERS = ("adam", "es", "ga")
+"""What a network can be trained by, each with a section of its own: the only list of them."""
 
 Real = Annotated[float, BeforeValidator(_finite)]
 Extended = Annotated[float, BeforeValidator(_number)]
@@ -82,7 +91,13 @@ class SGTParams(Section):
 
 
 def check_sgt_domain(block: Any, where: str) -> None:
-    """Raises ValueError, naming both values, where centring or variance scaling has no meaning."""
+    """Raises ValueError, naming both values, where centring or variance scaling has no meaning.
+
+    >>> block = SGTParams(mu=0.0, sigma=1.0, lam=0.0, p=2.0, q=0.5, centred=True, unit_variance=False)
+    >>> check_sgt_domain(block, "loss")
+    Traceback (most recent call last):
+    ValueError: loss.q = 0.5 with loss.p = 2: the SGT mean needs p*q > 1
+    """
     for flag, least, word in ((block.unit_variance, 2, "variance"), (block.centred, 1, "mean")):
         if flag and not block.p * block.q > least:
             raise ValueError(

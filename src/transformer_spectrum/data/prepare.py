@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ import numpy as np
 
 from transformer_spectrum import scores
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.describe.describe import describe
+from transformer_spectrum.data.describe.description import describe
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.files.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
 from transformer_spectrum.data.series.catalogue import CATALOGUE
 from transformer_spectrum.data.series.csv_text import left_out, shortened
-from transformer_spectrum.data.series.series import Series
-from transformer_spectrum.data.windows.windows import Windows, make_windows, pack
+from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.windows.arrays import Windows, pack
+from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import describe_source
 from transformer_spectrum.runtime.seeds import numpy_generator
+
+logger = logging.getLogger(__name__)
 
 
 def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
@@ -41,7 +44,15 @@ def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]
 
 
 def baseline_scores(windows: Windows, season: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """Scores of the forecasts that need no model, and reasons for those that are missing."""
+    """Scores of the forecasts that need no model, and reasons for those that are missing.
+
+    >>> context, target = np.arange(4.0).reshape(1, 4, 1), np.array([4.0, 5.0]).reshape(1, 2, 1)
+    >>> zeros = np.zeros((1, 1, 1))
+    >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE"]), np.array([0]))
+    >>> values, reasons = baseline_scores(windows, season=2)
+    >>> values["persistence"]["mae"]  # 3 for 4 and 5
+    1.5
+    """
     horizon = windows.target.shape[1]
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -75,12 +86,11 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     provenance = read_json(raw / "provenance.json")
     if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
         stage = CATALOGUE[data.dataset].stage
-        print(
-            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}",
-            file=sys.stderr,
+        logger.warning(
+            f"prepare: {raw} is a STAND-IN though a mirror is named; to fetch from it: dvc repro -f -s {stage}"
         )
     if lacking := left_out(report):
-        print(f"prepare: {data.dataset}: {lacking}", file=sys.stderr)
+        logger.warning(f"prepare: {data.dataset}: {lacking}")
     write_windows(params, series, report, provenance, processed, metrics)
 
 
@@ -92,32 +102,33 @@ def chosen_columns(params: Params) -> ChosenColumns:
 
 def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
     """A user's file: says as what its columns were taken, and records it."""
-    held = read_series_file(path, chosen_columns(params))
-    report: dict[str, Any] = {"empty": list(held.empty), "features": list(held.features)}
-    provenance = provenance_of_file(path, len(held.series))
-    if held.reading is not None:
-        report["columns"] = held.reading.record()
-        provenance = {**provenance, "columns": held.reading.record()}
+    content = read_series_file(path, chosen_columns(params))
+    report: dict[str, Any] = {"empty": list(content.empty), "features": list(content.features)}
+    provenance = provenance_of_file(path, len(content.series))
+    if content.reading is not None:
+        report["columns"] = content.reading.record()
+        provenance = {**provenance, "columns": content.reading.record()}
     try:
-        write_windows(params, held.series, report, provenance, processed, metrics)
+        write_windows(params, content.series, report, provenance, processed, metrics)
     except InputError as error:
-        raise InputError(f"{path}: {error}{_why_few_windows(held)}") from None
-    if held.reading is not None:
-        print(f"{path}: {held.reading.line()}", file=sys.stderr)
+        raise InputError(f"{path}: {error}{_why_few_windows(content)}") from None
+    if content.reading is not None:
+        logger.info(f"{path}: {content.reading.line()}")
 
 
-def _why_few_windows(held: SeriesFile) -> str:
+def _why_few_windows(content: SeriesFile) -> str:
     """What of a file keeps windows from being cut."""
-    reasons = [] if held.reading is None else [held.reading.line()]
-    runs = [_longest_run(np.isfinite(one.values).all(axis=1)) for one in held.series]
-    if min(runs) < max(len(one.values) for one in held.series):
+    reasons = [] if content.reading is None else [content.reading.line()]
+    runs = [_longest_run(np.isfinite(entity_series.values).all(axis=1)) for entity_series in content.series]
+    if min(runs) < max(len(entity_series.values) for entity_series in content.series):
         reasons.append(f"the longest run without a missing value has {max(runs)} steps")
     ranges = [
-        np.nanmax(one.values, axis=0, initial=-np.inf) - np.nanmin(one.values, axis=0, initial=np.inf)
-        for one in held.series
+        np.nanmax(entity_series.values, axis=0, initial=-np.inf)
+        - np.nanmin(entity_series.values, axis=0, initial=np.inf)
+        for entity_series in content.series
     ]
-    flat = [name for i, name in enumerate(held.features) if all(extent[i] <= 0 for extent in ranges)]
-    if flat and len(held.features) > len(flat):
+    flat = [name for i, name in enumerate(content.features) if all(extent[i] <= 0 for extent in ranges)]
+    if flat and len(content.features) > len(flat):
         reasons.append(f"{shortened(flat)} never changes within a series; leave it out by --value-columns")
     return "".join(f"; {reason}" for reason in reasons)
 
@@ -132,10 +143,10 @@ def _file_in(raw: Path) -> Path:
     """The file itself, or the only one of the right kind in its folder."""
     if not raw.is_dir():
         return raw
-    found = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
-    if len(found) != 1:
-        raise InputError(f"{raw}: {len(found)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
-    return found[0]
+    files = sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES)
+    if len(files) != 1:
+        raise InputError(f"{raw}: {len(files)} files of series; data.dataset = file needs one, {', '.join(SUFFIXES)}")
+    return files[0]
 
 
 def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
@@ -143,16 +154,21 @@ def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
 
     Raises:
         InputError: what lies beside it is of other bytes, so a stand-in could pass as data.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+    ...     provenance_of_file(Path(file.name), series=3)["standin"]
+    False
     """
     beside = path.with_name(f"{path.name}.provenance.json")
     if not beside.is_file():
         return describe_source(path, "file", path.name, rows=series)
-    about = read_json(beside)
-    if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+    record = read_json(beside)
+    if not isinstance(record, dict) or record.get("sha256") != sha256(path):
         raise InputError(
             f"{beside}: is of other bytes than {path}; make the file again, or remove this one if it is yours"
         )
-    return about
+    return record
 
 
 def write_windows(
@@ -180,14 +196,14 @@ def write_windows(
     reasons: dict[str, str] = {}
     for name, windows in splits.items():
         whole = np.concatenate([windows.context, windows.target], axis=1).astype(np.float64)
-        one = describe(
+        tails = describe(
             whole,
             hill_fraction=data.describe.hill_fraction,
             fit_points=data.describe.fit_points,
             generator=numpy_generator(params.seed, f"describe {name}"),
         )
-        reasons.update({f"{name}.{key}": reason for key, reason in one.pop("reasons", {}).items()})
-        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **one}
+        reasons.update({f"{name}.{key}": reason for key, reason in tails.pop("reasons", {}).items()})
+        described[name] = {**counts[name], "entities": len(set(windows.entity.tolist())), **tails}
     baselines, missing = baseline_scores(splits["test"], data.chosen.season)
     reasons.update({f"baselines.{key}": reason for key, reason in missing.items()})
     own = ("windows.npz", "provenance.json")

@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 Weights = Mapping[str, Tensor]
 
@@ -86,7 +86,7 @@ class Forecaster(nn.Module, ABC):
         """Numbers that `predict` holds at once for a window of so many steps, at most; without autograd."""
 
     @abstractmethod
-    def matrices(self) -> list[MatrixSpec]:
+    def matrices(self) -> list[Matrix]:
         """The weight matrices whose spectra are analysed, in a fixed order."""
 
     # -- for users -----------------------------------------------------------------------------------------

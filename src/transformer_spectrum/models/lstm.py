@@ -7,14 +7,15 @@ because a population of networks has to run at once.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from transformer_spectrum.models.forecaster import Forecaster, Weights, affine, linear
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.families import GATES, of_forecaster
+from transformer_spectrum.weights.matrices.matrix import Cut, Matrix
 
-GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
 State = tuple[Tensor, Tensor]
 
 
@@ -107,17 +108,16 @@ class LSTM(Forecaster):
         # What drives the four gates, the layer's input, its outputs before and after they are stacked; and the states.
         return max(context, horizon) // self.patch_length * 9 * self.hidden
 
-    def matrices(self) -> list[MatrixSpec]:
-        specs = []
-        for name, parameter in self.named_parameters():
+    def matrices(self) -> list[Matrix]:
+        matrices = []
+        for tensor, parameter in self.named_parameters():
             if parameter.ndim != 2:
                 continue
-            if name == "readout.weight":
-                specs.append(MatrixSpec("readout", "readout", name, None, (parameter.shape[0], parameter.shape[1])))
-                continue
-            side = name.split(".")[0]
-            for g, gate in enumerate(GATES):
-                rows = (g * self.hidden, (g + 1) * self.hidden)
-                shape = (self.hidden, parameter.shape[1])
-                specs.append(MatrixSpec(f"{name.removesuffix('.weight')}.{gate}", f"{side}_gates", name, rows, shape))
-        return specs
+            name, (rows, columns) = tensor.removesuffix(".weight"), parameter.shape
+            whole = Matrix(name, of_forecaster(name), tensor, (rows, columns))
+            matrices += [whole] if name == "readout" else [self._gate(whole, g) for g in range(len(GATES))]
+        return matrices
+
+    def _gate(self, whole: Matrix, gate: int) -> Matrix:
+        rows = Cut(1, gate * self.hidden, (gate + 1) * self.hidden)
+        return replace(whole, name=f"{whole.name}.{GATES[gate]}", shape=(self.hidden, whole.shape[1]), cut=rows)

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from transformer_spectrum.models.attention import attention
 from transformer_spectrum.models.forecaster import Forecaster, Weights, add_linear, linear
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.families import of_forecaster
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 PROJECTIONS = ("query", "key", "value", "output")
 
@@ -220,16 +221,10 @@ class Transformer(Forecaster):
         # A token, its query, key, value, mixture, output and norm; some stay while the feed-forward block is computed.
         return (context + horizon) // self.patch_length * (7 * self.embed_dim + self.feedforward_dim)
 
-    def matrices(self) -> list[MatrixSpec]:
-        specs = []
-        for name, parameter in self.named_parameters():
-            if parameter.ndim != 2:
-                continue
-            parts = name.split(".")
-            if parts[0] in ("encoder", "decoder"):
-                family = parts[2] if parts[2] == "feed_forward" else f"{parts[0]}_{parts[2]}"
-            else:
-                family = "readout" if parts[0] == "readout" else "embedding"
-            rows, columns = parameter.shape
-            specs.append(MatrixSpec(name.removesuffix(".weight"), family, name, None, (rows, columns)))
-        return specs
+    def matrices(self) -> list[Matrix]:
+        matrices = []
+        for tensor, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                name, (rows, columns) = tensor.removesuffix(".weight"), parameter.shape
+                matrices.append(Matrix(name, of_forecaster(name), tensor, (rows, columns)))
+        return matrices

@@ -24,6 +24,9 @@ def circumstances(code: Path = Path(__file__).parent) -> dict[str, Any]:
         A JSON-able record: "begun" (UTC), "commit" (null where there is none), "changed" (paths that decide a result
         and are not as the commit has them), "experiment" (of DVC; null outside of one), "machine", and "unknown", name
         -> reason for what is null though it might be known.
+
+    >>> sorted(circumstances())
+    ['begun', 'changed', 'commit', 'experiment', 'machine', 'unknown']
     """
     commit, changed, reason = _revision(code)
     return {

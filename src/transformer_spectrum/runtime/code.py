@@ -36,6 +36,9 @@ def checksums(code: Sequence[str], package: Path = PACKAGE) -> dict[str, str]:
     Args:
         code: rooms, parts of rooms and modules, relative to the package.
         package: folder of the package, ours or one of another commit.
+
+    >>> list(checksums(["losses.py", "distributions/sgt.py"]))
+    ['distributions/sgt.py', 'losses.py']
     """
     listed = [path for name in code for path in (package / name, *(package / name).rglob("*.py"))]
     return {str(path.relative_to(package)): sha256(path)[:12] for path in sorted(set(listed)) if path.is_file()}

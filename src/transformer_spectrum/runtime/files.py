@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.replacement import (
-    atomic_folder,
-    atomic_path,
-    atomic_together,
-    carry_over,
-    link_or_copy,
-)
+from transformer_spectrum.runtime.hard_links import carry_over, link_or_copy
+from transformer_spectrum.runtime.replacement import atomic_folder, atomic_path, atomic_together
 
 __all__ = (
     "atomic_folder",
@@ -45,7 +40,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes strict JSON atomically: a NaN or an infinity is refused (say why instead)."""
+    """Writes strict JSON atomically: a NaN or an infinity is refused (say why instead).
+
+    >>> write_json("never.json", {"alpha": float("nan")})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: Out of range float values are not JSON compliant...
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -54,6 +54,10 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         InputError: the file is missing or is not JSON.
+
+    >>> read_json("nowhere.json")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: nowhere.json: no such file; run the stage that writes it (dvc repro)
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -64,7 +68,14 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV atomically; floats keep 7 significant digits."""
+    """Writes a CSV atomically; floats keep 7 significant digits.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_csv(f"{folder}/a.csv", ("step", "alpha"), [(0, 2 / 3)])
+    ...     Path(folder, "a.csv").read_text()
+    'step,alpha\\n0,0.6666667\\n'
+    """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -83,6 +94,12 @@ def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
 
     Raises:
         InputError: the file is missing, corrupt, or lacks one of `names`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_arrays(f"{folder}/a.npz", {"steps": np.arange(3), "losses": np.ones(3)})
+    ...     read_arrays(f"{folder}/a.npz", ["steps"])
+    {'steps': array([0, 1, 2])}
     """
     try:
         with np.load(path, allow_pickle=False) as archive:

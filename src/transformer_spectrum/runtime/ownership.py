@@ -23,7 +23,11 @@ FORCE = "name another, or pass --force to write over it"
 
 
 def record_beside(path: Path) -> Path:
-    """The record of a single file: FILE.provenance.json."""
+    """The record of a single file: FILE.provenance.json.
+
+    >>> record_beside(Path("series/covid.csv")).name
+    'covid.csv.provenance.json'
+    """
     return path.with_name(f"{path.name}.{RECORD}")
 
 
@@ -58,6 +62,17 @@ def is_own(path: Path, record: Path | None = None) -> bool:
     Args:
         path: the file.
         record: where the command keeps the checksum; None: beside it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     for text in ("ours", "changed since"):
+    ...         _ = path.write_text(text)
+    ...         if text == "ours":
+    ...             write_record(record_beside(path), {}, [path])
+    ...         print(is_own(path))
+    True
+    False
     """
     if path.is_symlink() or not path.is_file():
         return False
@@ -101,15 +116,15 @@ def check_file(
 
 def check_no_input(option: str, path: Path, inputs: Iterable[Path], record: Path | None = None) -> None:
     """Raises InputError where a path is an input, another's file in an input's folder, or a folder around one."""
-    there = path.resolve()
-    for given in inputs:
-        source = given.resolve()
-        if there == source or (path.exists() and given.exists() and path.samefile(given)):
-            raise InputError(f"{option} = {path}: is an input of this command ({given}), which is never written over")
-        if source in there.parents and os.path.lexists(path) and not (is_own(path, record) or read_record(path)):
-            raise InputError(f"{option} = {path}: lies in an input of this command ({given}), never written over")
-        if there in source.parents:
-            raise InputError(f"{option} = {path}: holds an input of this command ({given}), which is never replaced")
+    target = path.resolve()
+    for named in inputs:
+        source = named.resolve()
+        if target == source or (path.exists() and named.exists() and path.samefile(named)):
+            raise InputError(f"{option} = {path}: is an input of this command ({named}), which is never written over")
+        if source in target.parents and os.path.lexists(path) and not (is_own(path, record) or read_record(path)):
+            raise InputError(f"{option} = {path}: lies in an input of this command ({named}), never written over")
+        if target in source.parents:
+            raise InputError(f"{option} = {path}: holds an input of this command ({named}), which is never replaced")
 
 
 def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
@@ -120,12 +135,12 @@ def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
         path: what is to be written.
         but: outputs that may be written, because the command writes what the stage would.
     """
-    there = path.resolve()
+    target = path.resolve()
     allowed = {allowed_path.resolve() for allowed_path in but}
-    for stage, out in stage_outputs(there):
-        if out in allowed or not (out == there or out in there.parents or there in out.parents):
+    for stage, out in stage_outputs(target):
+        if out in allowed or not (out == target or out in target.parents or target in out.parents):
             continue
-        name = os.path.relpath(out, _checkout_of(there))
+        name = os.path.relpath(out, _checkout_of(target))
         raise InputError(
             f"{option} = {path}: the DVC stage {stage} makes {name}, and dvc repro would replace what lies there; "
             "name another place"

@@ -7,15 +7,32 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from transformer_spectrum.runtime.files import sha256
+from transformer_spectrum.runtime.files import read_json, sha256
 
 Source = Literal["upstream", "mirror", "standin", "synthetic", "file", "forecast"]
 PACKAGES = ("numpy", "scipy", "pandas", "torch", "cma", "dvc", "dvclive")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
+    """Versions of Python and of the packages that decide the numbers.
+
+    >>> list(versions())[:4]
+    ['python', 'numpy', 'scipy', 'pandas']
+    """
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def is_standin(folder: Path) -> bool:
+    """Whether the series in a folder are simulated in the place of real ones; False where no provenance.json says so.
+
+    Raises:
+        InputError: that file is damaged.
+
+    >>> is_standin(Path("nowhere"))
+    False
+    """
+    record = folder / "provenance.json"
+    return record.is_file() and bool(read_json(record).get("standin"))
 
 
 def describe_source(

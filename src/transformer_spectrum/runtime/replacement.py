@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from transformer_spectrum.runtime.hard_links import carry_over
+
 VANISHED = "vanished while it was being written: something else has removed it"
 MARK, OLD = "unfinished-", ".old"
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
@@ -186,8 +188,8 @@ def _errors_name(aside: _Aside) -> Iterator[None]:
     except OSError as error:
         inside = str(error.filename or aside.temporary)
         if error.filename2 is None and inside.startswith(str(aside.temporary)):
-            there = str(aside.path) + inside.removeprefix(str(aside.temporary))
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), there) from error
+            asked = str(aside.path) + inside.removeprefix(str(aside.temporary))
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), asked) from error
         raise
 
 
@@ -199,6 +201,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path: the file to write; missing parent folders are made.
     Raises:
         OSError: the disk is full or the folder is not writable; `path` is then what it was before.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(f"{folder}/a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...         print(Path(folder, "a.txt").exists())
+    ...     print(Path(folder, "a.txt").read_text())
+    False
+    whole
     """
     if Path(path).absolute() in _Aside.open:  # itself a temporary one, of a file that others belong to
         yield Path(path)
@@ -293,29 +303,3 @@ def new_folder(parent: str | Path, names: Iterable[str], fill: Callable[[Path], 
         for path in (parent, parent.parent):
             with contextlib.suppress(OSError):  # something is in it
                 path.rmdir()
-
-
-def carry_over(old: Path, new: Path, own: Collection[str]) -> None:
-    """Puts what the old folder holds of others into the new one too: by hard links, so that no byte is at risk.
-
-    Args:
-        old: a folder.
-        new: another; what it has already stays as it is.
-        own: names directly in `old` that need not be carried over.
-    """
-    for path in old.iterdir():
-        there = new / path.name
-        if path.name in own or os.path.lexists(there):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, there, symlinks=True, copy_function=link_or_copy)
-        else:
-            link_or_copy(path, there)
-
-
-def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Another name of the same file, or a copy where the file system has no hard links; a symbolic link stays one."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from transformer_spectrum.runtime.files import atomic_folder
+
+logger = logging.getLogger(__name__)
 
 Stage = Any  # dvc.stage.Stage; DVC has no types
 
@@ -35,6 +37,9 @@ def once(compute: Callable[[], None], carry: Callable[[Path, Path], None] = lamb
         compute: writes every output of the stage.
         carry: (old folder, new folder) -> None; puts what others have put into an output that is a folder into the
             new one.
+
+    >>> once(lambda: print("computed"))
+    computed
     """
     name = os.environ.get(STAGE_VARIABLE)
     if not name:
@@ -55,12 +60,12 @@ def once(compute: Callable[[], None], carry: Callable[[Path, Path], None] = lamb
 
 
 @contextlib.contextmanager
-def _no_more_than_a_line(name: str, done: str) -> Iterator[None]:
+def _no_more_than_a_line(name: str, verb: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # DVC's are many, and none of them is a reason to lose a training
         words = " ".join(f"{type(error).__name__} {error}".split())
-        print(f"{name}: DVC's run cache could not be {done}: {words}", file=sys.stderr)
+        logger.warning(f"{name}: DVC's run cache could not be {verb}: {words}")
 
 
 def _stage(name: str) -> Stage:
@@ -118,7 +123,7 @@ def _restore(stage: Stage, carry: Callable[[Path, Path], None]) -> bool:
                 _copy(Path(out.cache.oid_to_path(digest)), folders[folder].joinpath(*key), digest)
             if is_folder and folder.is_dir():
                 carry(folder, folders[folder])
-    print(f"{stage.addressing}: taken from DVC's run cache, as the same was computed before", file=sys.stderr)
+    logger.info(f"{stage.addressing}: taken from DVC's run cache, as the same was computed before")
     return True
 
 
@@ -126,8 +131,8 @@ def _copy(source: Path, target: Path, digest: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     with target.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != digest:
+        content = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if content != digest:
         raise ValueError(f"{source} is damaged")
 
 
@@ -135,9 +140,7 @@ def _enter(stage: Stage, key: str) -> None:
     """Enters what the stage has written, unless what it read has changed meanwhile."""
     stage.save_deps()
     if _key(stage) != key:
-        print(
-            f"{stage.addressing}: a dependency has changed meanwhile; not entered in DVC's run cache", file=sys.stderr
-        )
+        logger.warning(f"{stage.addressing}: a dependency has changed meanwhile; not entered in DVC's run cache")
         return
     stage.save_outs()
     stage.repo.stage_cache.save(stage)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
+from transformer_spectrum.weights.matrices.shapes import by_shape
 
 METRICS = (
     "spectral_entropy",
@@ -36,16 +37,6 @@ METRICS = (
     "mp_spikes",
     "mp_soft_rank",
     "mp_distance",
-)
-FAMILIES = (
-    "encoder_self_attention",
-    "decoder_self_attention",
-    "decoder_cross_attention",
-    "feed_forward",
-    "encoder_gates",
-    "decoder_gates",
-    "embedding",
-    "readout",
 )
 
 COMPUTED = ""
@@ -134,31 +125,6 @@ class Analysis:
         return "; ".join(f"{count} of {len(members)}: {name}" for name, count in named)
 
 
-def shape_classes(families: np.ndarray, shapes: np.ndarray) -> dict[str, np.ndarray]:
-    """Matrices that may be averaged: one family and one shape up to transposition.
-
-    Estimates of the tail depend on the aspect ratio, so no mean crosses it.
-
-    Args:
-        families: (M,) names.
-        shapes: (M, 2) rows and columns.
-    Returns:
-        Label -> positions, families in the order of FAMILIES. The label is the family's name, followed by
-        "_<larger>x<smaller>" where the family has more than one shape.
-    """
-    families, sizes = np.asarray(families), -np.sort(-np.asarray(shapes), axis=1)
-    known = [name for name in FAMILIES if name in families]
-    others = [name for name in dict.fromkeys(families.tolist()) if name not in FAMILIES]
-    classes = {}
-    for family in known + others:
-        members = np.flatnonzero(families == family)
-        distinct = np.unique(sizes[members], axis=0)[::-1]
-        for size in distinct:
-            label = family if len(distinct) == 1 else f"{family}_{size[0]}x{size[1]}"
-            classes[label] = members[(sizes[members] == size).all(axis=1)]
-    return classes
-
-
 def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimators) -> Analysis:
     """All of METRICS for every matrix at every step, in one batch a shape.
 
@@ -184,11 +150,9 @@ def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimat
     positions = singular_values.shape[:2]
     values = {name: np.full(positions, np.nan) for name in METRICS}
     codes = {name: np.zeros(positions, dtype=np.uint8) for name in METRICS}
-    sizes = -np.sort(-shapes, axis=1)  # no metric tells a matrix from its transpose
-    for size in np.unique(sizes, axis=0):
-        members = np.flatnonzero((sizes == size).all(axis=1))
+    for size, members in by_shape(shapes.tolist()).items():  # no metric tells a matrix from its transpose
         spectra = -np.sort(-singular_values[:, members, : size[1]], axis=-1).reshape(-1, size[1])
-        for names, why, results in _measure(spectra, (int(size[0]), int(size[1])), estimators):
+        for names, why, results in _measure(spectra, size, estimators):
             why = why.reshape(-1, len(members))
             for name, result in zip(names, results, strict=True):
                 values[name][:, members] = result.reshape(why.shape)

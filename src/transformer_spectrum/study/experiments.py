@@ -8,6 +8,7 @@ ends with the checksum of its request, so that another request has another name 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import subprocess
@@ -15,12 +16,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from transformer_spectrum.config.load import read_tree
-from transformer_spectrum.config.resolve import flat
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import parameters_in, read_tree
+from transformer_spectrum.config.resolve import assignment
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study.grid import Cell, Grid
@@ -28,6 +29,8 @@ from transformer_spectrum.study.processes import single_threaded
 from transformer_spectrum.study.request import Request, digest
 from transformer_spectrum.study.store import Store, fault
 from transformer_spectrum.study.verification import Unverified, asked, collect, git
+
+logger = logging.getLogger(__name__)
 
 POLL, STATUS = 2.0, 20.0
 """Seconds between two looks at the experiments, and between two questions to DVC's queue, which answers slowly."""
@@ -56,8 +59,8 @@ def run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> tuple[dic
         for cell in cells
         if fault(store.training(cell), requests[cell.place])
     }
-    done = len(cells) - len(missing)
-    print(f"sweep {grid.name}: {len(cells)} cells, {done} of them done before, {jobs} at once by DVC", file=sys.stderr)
+    ready = len(cells) - len(missing)
+    logger.info(f"sweep {grid.name}: {len(cells)} cells, {ready} of them done before, {jobs} at once by DVC")
     watch = _Watch(missing, requests, store)
     watch.look()
     if watch.missing:
@@ -78,13 +81,13 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def commits() -> dict[str, list[str]]:
     """Name of an experiment -> its commits, one for each commit that it was started from."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for line in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().splitlines():
         commit, reference = line.split(" ", 1)
         parts = reference.split("/")
         if len(parts) == 5:  # refs/exps/ab/cdef.../NAME; DVC keeps others of its own
-            found.setdefault(parts[4], []).append(commit)
-    return found
+            by_name.setdefault(parts[4], []).append(commit)
+    return by_name
 
 
 def tasks() -> tuple[dict[str, str], int]:
@@ -97,15 +100,19 @@ def tasks() -> tuple[dict[str, str], int]:
     workers = re.search(r"Worker status: (\d+) active, (\d+) idle", ended.stdout)
     if ended.returncode or workers is None:
         raise InputError(f"dvc queue status: {_last_line(ended.stderr)}")
-    found: dict[str, str] = {}
+    latest: dict[str, str] = {}
     order = ("Failed", "Success", "Running", "Queued")  # a name that was queued again has several
     for name, status in TASK.findall(ended.stdout):
-        found[name] = max(found.get(name, status), status, key=order.index)
-    return found, max(sum(map(int, workers.groups())), living_workers())
+        latest[name] = max(latest.get(name, status), status, key=order.index)
+    return latest, max(sum(map(int, workers.groups())), living_workers())
 
 
 def living_workers(folder: Path = WORKERS) -> int:
-    """How many of DVC's workers are processes that live: on a busy machine they answer the queue too late."""
+    """How many of DVC's workers are processes that live: on a busy machine they answer the queue too late.
+
+    >>> living_workers(Path("nowhere"))
+    0
+    """
     count = 0
     for path in folder.glob("dvc-exp-worker-*.json"):
         try:
@@ -119,29 +126,24 @@ def living_workers(folder: Path = WORKERS) -> int:
 
 def overrides(cell: Cell) -> list[str]:
     """The parameters of the cell that are not those of params.yaml, as `dvc exp run -S` takes them."""
-    there = {name: _hydra(value) for name, value in flat(read_tree("params.yaml"), "params.yaml")}
-    wanted = {name: _hydra(value) for name, value in flat(cell.params.model_dump(), "the cell")}
-    return [f"{name}={value}" for name, value in wanted.items() if there.get(name) != value]
-
-
-def _hydra(value: Any) -> str:
-    if isinstance(value, float) and math.isinf(value):
-        return "inf"
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    committed = parameters_in(read_tree("params.yaml"), "params.yaml")
+    as_committed = {assignment(name, value) for name, value in committed.items()}
+    wanted = (assignment(name, value) for name, value in tree.flatten(cell.params.model_dump()).items())
+    return [words for words in wanted if words not in as_committed]
 
 
 def _queue(missing: Mapping[str, Cell]) -> None:
     """Queues what is not waiting or being computed already."""
-    found, workers = tasks()
-    dead = [name for name in missing if found.get(name) == "Running" and not workers]
+    statuses, workers = tasks()
+    dead = [name for name in missing if statuses.get(name) == "Running" and not workers]
     if dead:  # their workers were killed; DVC learns it by this
         command("queue", "kill", "--force", *dead)
-    there = commits()
-    broken = [name for name in missing if name in there]
+    finished = commits()
+    broken = [name for name in missing if name in finished]
     if broken:  # of the same request, and not what it should be
         command("exp", "remove", *broken)
     todo = {
-        name: cell for name, cell in missing.items() if found.get(name) not in ("Queued", "Running") or name in dead
+        name: cell for name, cell in missing.items() if statuses.get(name) not in ("Queued", "Running") or name in dead
     }
     if not todo:
         return
@@ -156,10 +158,10 @@ def _queue(missing: Mapping[str, Cell]) -> None:
 
 def _cancel(missing: Mapping[str, Cell]) -> None:
     """Ends what is running for us and forgets what is waiting; other people's experiments stay."""
-    print("sweep: taking what is left out of DVC's queue", file=sys.stderr, flush=True)
-    found, _ = tasks()
+    logger.info("sweep: taking what is left out of DVC's queue")
+    statuses, _ = tasks()
     for status, words in (("Queued", ("queue", "remove")), ("Running", ("queue", "kill", "--force"))):
-        if names := [name for name in missing if found.get(name) == status]:
+        if names := [name for name in missing if statuses.get(name) == status]:
             command(*words, *names)
 
 
@@ -184,9 +186,9 @@ class _Watch:
 
     def look(self) -> None:
         """Collects what is there, each commit once."""
-        there = commits()
+        finished = commits()
         for name, cell in list(self.missing.items()):
-            for commit in there.get(name, []):
+            for commit in finished.get(name, []):
                 if commit in self._judged:
                     continue
                 self._judged.add(commit)
@@ -209,20 +211,20 @@ class _Watch:
                 if not self.missing:
                     return
                 if time.monotonic() - asked_at >= STATUS:
-                    found, workers = tasks()
+                    statuses, workers = tasks()
                     self.look()  # what was ready when the queue was asked is there now
-                    waiting = [name for name in self.missing if found.get(name) in ("Queued", "Running")]
+                    waiting = [name for name in self.missing if statuses.get(name) in ("Queued", "Running")]
                     if not waiting or (not workers and starts > RESTARTS):
                         break
                     if not workers:
-                        if not any(found.get(name) == "Queued" for name in self.missing):
+                        if not any(statuses.get(name) == "Queued" for name in self.missing):
                             break
                         self._start(jobs)
                         starts += 1
                     asked_at = time.monotonic()
                 time.sleep(POLL)
         for name in self.missing:
-            self.reasons[name] = self._reason(name, found.get(name, "gone"))
+            self.reasons[name] = self._reason(name, statuses.get(name, "gone"))
 
     def _start(self, jobs: int) -> None:
         single_threaded()  # for the workers, which inherit it

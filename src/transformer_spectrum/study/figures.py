@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.figures.style import family_title, house_style, new_figure, null_line, save
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.spectra.analysis import METRICS
-from transformer_spectrum.study.grid import OPTIMIZERS, Cell, Grid
+from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.store import fault, own_names, write_record
 from transformer_spectrum.vocabulary import NULL_COLOUR, NULL_LABEL, STANDIN, WARNING_COLOUR, display_name
 
@@ -43,7 +44,11 @@ MARKERS = {"adam": "o", "es": "s", "ga": "^"}
 
 
 def colours_of(losses: Sequence[str]) -> dict[str, str]:
-    """Loss -> colour; losses of other names than ours get the others, in the order of the grid."""
+    """Loss -> colour; losses of other names than ours get the others, in the order of the grid.
+
+    >>> colours_of(["mse", "mine"])
+    {'mse': '#E69F00', 'mine': '#7f7f7f'}
+    """
     others = [name for name in losses if name not in LOSS_COLOURS]
     extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
     return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
@@ -61,6 +66,9 @@ def chosen_metrics(text: str | None) -> tuple[str, ...]:
 
     Raises:
         InputError: one of them has no figure.
+
+    >>> chosen_metrics("stable_rank,ks_alpha"), chosen_metrics("none")
+    (('stable_rank', 'ks_alpha'), ())
     """
     if text is None:
         return SHOWN
@@ -100,9 +108,9 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
         Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress,
     ):
         for number, metric in enumerate(metrics, start=1):
-            shown = last[(last["metric"] == metric) & last["value"].notna()]
-            if len(shown):
-                save(by_loss(grid, metric, shown), inside / f"{metric}.png")
+            rows = last[(last["metric"] == metric) & last["value"].notna()]
+            if len(rows):
+                save(by_loss(grid, metric, rows), inside / f"{metric}.png")
             progress.update(number)
         write_record(inside, request, {})
 
@@ -127,8 +135,8 @@ def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(datasets), len(families), sharex=True, squeeze=False)
         for row, dataset in enumerate(datasets):
             for column, label in enumerate(families.index):
-                part = last[(last["dataset"] == dataset) & (last["family"] == label)]
-                _panel(axes[row, column], part, losses, optimizers, colours)
+                own = last[(last["dataset"] == dataset) & (last["family"] == label)]
+                _panel(axes[row, column], own, losses, optimizers, colours)
                 if row == 0:
                     size = [int(families.loc[label, side]) for side in ("larger", "smaller")]
                     axes[row, column].set_title(family_title(label, int(families.loc[label, "matrices"]), size))
@@ -139,11 +147,11 @@ def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
 
 
 def _panel(
-    axes: Axes, part: pd.DataFrame, losses: Sequence[str], optimizers: Sequence[str], colours: Mapping[str, str]
+    axes: Axes, rows: pd.DataFrame, losses: Sequence[str], optimizers: Sequence[str], colours: Mapping[str, str]
 ) -> None:
     spread = 0.7 / len(optimizers)
     for index, optimizer in enumerate(optimizers):
-        own = part[part["optimizer"] == optimizer]
+        own = rows[rows["optimizer"] == optimizer]
         means = own.groupby("loss", observed=True)["value"].mean()
         for names, values, look in (
             (own["loss"].tolist(), own["value"], {"s": 9, "alpha": 0.45, "linewidths": 0}),
@@ -151,7 +159,7 @@ def _panel(
         ):
             at = [losses.index(name) + spread * (index - (len(optimizers) - 1) / 2) for name in names]
             axes.scatter(at, values, c=[colours[name] for name in names], marker=MARKERS[optimizer], zorder=3, **look)
-    seeds = part.drop_duplicates("seed")
+    seeds = rows.drop_duplicates("seed")
     null, deviation = seeds["null"].mean(), seeds["null_sd"].mean()
     if np.isfinite(null):
         axes.axhline(null, zorder=1, **null_line())

@@ -23,20 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.config.load import Params, parse_params, read_tree
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import Params, parameters_in, parse_params, read_tree
 from transformer_spectrum.config.packaged import FILES, packaged
-from transformer_spectrum.config.resolve import flat, nested
+from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.config.tree import Tree
 from transformer_spectrum.runtime.errors import InputError
 
 FOLDER = Path("studies")
-OPTIMIZERS = ("adam", "es", "ga")
 KEYS = ("title", "optimizers", "set", "datasets", "losses")
 OF_DATASET = ("data", "model")
-OF_LOSS = ("loss", "adam", "es", "ga")
+OF_LOSS = ("loss", *OPTIMIZERS)
 NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")  # becomes part of folders and of experiments' names
 ONE_THREAD: Mapping[str, Any] = {"threads": 1, "training": {"workers": 1}}
-
-Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -93,19 +92,12 @@ class Cell:
         return f"{self.study}-{self.dataset}-{self.loss}-{self.optimizer}-s{self.seed}"
 
 
-def merged(tree: Tree, *overlays: Tree) -> dict[str, Any]:
-    """The tree with the overlays' leaves in the place of its own, the last overlay's first of all."""
-    result = dict(tree)
-    for overlay in overlays:
-        for key, value in overlay.items():
-            inside = result.get(key)
-            both = isinstance(inside, Mapping) and isinstance(value, Mapping)
-            result[key] = merged(inside, value) if both else value
-    return result
-
-
 def named_grids() -> dict[str, Path]:
-    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here."""
+    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here.
+
+    >>> {"covid", "rvr", "synthetic"} <= named_grids().keys()
+    True
+    """
     own = {path.stem: path for path in FOLDER.glob("*.yaml")}
     return {Path(name).stem: packaged(name) for name in FILES if name.startswith("studies/")} | own
 
@@ -115,6 +107,9 @@ def find_grid(name: str) -> Path:
 
     Raises:
         InputError: there is none.
+
+    >>> find_grid("synthetic").name
+    'synthetic.yaml'
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -132,12 +127,16 @@ def load_grid(name: str) -> Grid:
 
     Raises:
         InputError: one line naming the file, what is wrong in it, and the rule.
+
+    >>> grid = load_grid("synthetic")
+    >>> grid.optimizers, list(grid.datasets)
+    (('adam', 'es', 'ga'), ['narrow', 'wide', 'narrow_smooth', 'wide_smooth'])
     """
     path = find_grid(name)
-    tree = read_tree(path)
-    if not isinstance(tree, dict):
+    content = read_tree(path)
+    if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping with {', '.join(KEYS)}")
-    for key in tree:
+    for key in content:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, n=1)
             raise InputError(f"{path}: {key}: unknown key" + (f"; did you mean {near[0]}?" if near else ""))
@@ -146,28 +145,31 @@ def load_grid(name: str) -> Grid:
     return Grid(
         name=path.stem,
         source=str(path),
-        title=str(tree.get("title", path.stem)),
-        optimizers=check_optimizers(tree.get("optimizers", list(OPTIMIZERS)), f"{path}: optimizers"),
-        shared=_block(tree.get("set", {}), f"{path}: set", None),
-        datasets=_named(tree, "datasets", str(path), OF_DATASET),
-        losses=_named(tree, "losses", str(path), OF_LOSS),
+        title=str(content.get("title", path.stem)),
+        optimizers=check_optimizers(content.get("optimizers", list(OPTIMIZERS)), f"{path}: optimizers"),
+        shared=_block(content.get("set", {}), f"{path}: set", None),
+        datasets=_named(content, "datasets", str(path), OF_DATASET),
+        losses=_named(content, "losses", str(path), OF_LOSS),
     )
 
 
-def check_optimizers(names: Any, what: str) -> tuple[str, ...]:
+def check_optimizers(names: Any, label: str) -> tuple[str, ...]:
     """The optimizers, if each is one and named once.
 
     Raises:
-        InputError: they are not; starts with `what`.
+        InputError: they are not; starts with `label`.
+
+    >>> check_optimizers(["adam", "ga"], "--optimizers")
+    ('adam', 'ga')
     """
     legal = isinstance(names, list | tuple) and names and all(name in OPTIMIZERS for name in names)
     if not legal or len(set(names)) < len(names):
-        raise InputError(f"{what} = {names}: must be some of {', '.join(OPTIMIZERS)}, each once")
+        raise InputError(f"{label} = {names}: must be some of {', '.join(OPTIMIZERS)}, each once")
     return tuple(names)
 
 
-def _named(tree: Tree, key: str, source: str, sections: Sequence[str]) -> dict[str, Tree]:
-    blocks = tree.get(key)
+def _named(content: Tree, key: str, source: str, sections: Sequence[str]) -> dict[str, Tree]:
+    blocks = content.get(key)
     if not isinstance(blocks, dict) or not blocks:
         raise InputError(f"{source}: {key}: must map at least one name to its parameters")
     for name in blocks:
@@ -185,7 +187,7 @@ def _block(block: Any, where: str, sections: Sequence[str] | None) -> Tree:
             raise InputError(f"{where}: {section}: must be one of {', '.join(sections)}")
         if section == "seed":
             raise InputError(f"{where}: seed: is params.yaml's, or --set seed=S; run i has seed + i")
-    return nested(dict(flat(block, where)))
+    return tree.nest(parameters_in(block, where))
 
 
 def cells(
@@ -211,17 +213,21 @@ def cells(
         settings: parameters that no data set or loss may set as well.
     Raises:
         InputError: a parameter of some cell breaks a rule; names the file, the data set and the loss.
+
+    >>> base = parse_params(read_tree(packaged("params.yaml")))
+    >>> [cell.place for cell in cells(load_grid("synthetic"), base, runs=1)[:2]]
+    ['narrow/sgt_wide/adam/seed_1', 'narrow/sgt_wide/es/seed_1']
     """
     if runs < 1:
         raise InputError(f"--runs = {runs}: must be >= 1")
     settings = settings or {}
     _check_settings(grid, settings)
-    tree = merged(base.model_dump(), grid.shared, overlay or {}, settings, ONE_THREAD)
+    shared = tree.merge(base.model_dump(), grid.shared, overlay or {}, settings, ONE_THREAD)
     parsed: dict[tuple[str, str], Params] = {}
     for dataset, of_dataset in grid.datasets.items():
         for loss, of_loss in grid.losses.items():
             try:
-                parsed[dataset, loss] = parse_params(merged(tree, of_dataset, of_loss))
+                parsed[dataset, loss] = parse_params(tree.merge(shared, of_dataset, of_loss))
             except InputError as error:
                 raise InputError(f"{grid.source}: data set {dataset}, loss {loss}: {error}") from None
             if parsed[dataset, loss].data.dataset == "file":
@@ -244,10 +250,10 @@ def cells(
 
 
 def _check_settings(grid: Grid, settings: Tree) -> None:
-    asked = {name for name, _ in flat(settings, "--set")}
+    asked = tree.flatten(settings).keys()
     for kind, blocks in (("data set", grid.datasets), ("loss", grid.losses)):
         for owner, block in blocks.items():
-            for name, _ in flat(block, grid.source):
+            for name in tree.flatten(block):
                 if name in asked:
                     raise InputError(
                         f"--set {name}: {kind} {owner} of {grid.source} sets it, so it would have no effect"
@@ -260,9 +266,9 @@ def _check_distinct(grid: Grid, parsed: Mapping[tuple[str, str], Params]) -> Non
         ("data sets", {name: parsed[name, first_loss] for name in grid.datasets}, OF_DATASET),
         ("losses", {name: parsed[first_dataset, name] for name in grid.losses}, OF_LOSS),
     )
-    for words, found, sections in sides:
+    for words, named, sections in sides:
         seen: dict[str, str] = {}
-        for name, params in found.items():
+        for name, params in named.items():
             content = params.model_dump_json(include=set(sections))
             if content in seen:
                 raise InputError(f"{grid.source}: {words} {seen[content]} and {name}: the same parameters")

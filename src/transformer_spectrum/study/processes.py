@@ -6,6 +6,7 @@ milliseconds. A process whose parent is gone ends itself.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from transformer_spectrum.runtime.errors import one_line_errors
+from transformer_spectrum.runtime.log import to_stderr
+
+logger = logging.getLogger(__name__)
 
 PRELOADED = ["transformer_spectrum.study.work", "dvc.repo", "scmrepo.git", "torch._dynamo", "cma.sigma_adaptation"]
 """The last four are imported late, by DVCLive, torch's Adam and cma: once here instead of in every process."""
@@ -107,7 +111,7 @@ def _work(environment: dict[str, str], task: Task) -> None:
     with task.log.open("w") as stream:
         for descriptor in (1, 2):
             os.dup2(stream.fileno(), descriptor)
-    with one_line_errors("sweep"):
+    with one_line_errors("sweep"), to_stderr():
         task.function(*task.arguments)
     sys.stdout.flush()
 
@@ -136,7 +140,7 @@ def _stop(processes: list[BaseProcess]) -> None:
         for process in processes:
             process.terminate()
         if processes:
-            print("sweep: ending the steps that are being computed; again to end at once", file=sys.stderr, flush=True)
+            logger.info("sweep: ending the steps that are being computed; again to end at once")
         for process in processes:
             process.join(PATIENCE / len(processes))
     finally:

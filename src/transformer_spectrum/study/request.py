@@ -11,7 +11,7 @@ from typing import Any
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.runtime import code
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.training.train import deciding
+from transformer_spectrum.training.fingerprint import deciding
 
 DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
 
@@ -21,8 +21,8 @@ Request = dict[str, Any]
 def _data(params: Params) -> dict[str, Any]:
     """All about the chosen data set, nothing about the others."""
     dataset = params.data.dataset
-    kept = {dataset, "rvr"} if dataset.startswith("rvr") else {dataset}
-    return params.data.model_dump(mode="json", exclude=set(DATASETS) - kept)
+    own = {dataset, "rvr"} if dataset.startswith("rvr") else {dataset}
+    return params.data.model_dump(mode="json", exclude=set(DATASETS) - own)
 
 
 def raw_request(params: Params) -> Request:
@@ -81,5 +81,9 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
 
 
 def digest(request: Request) -> str:
-    """Eight hexadecimal digits that tell requests apart."""
+    """Eight hexadecimal digits that tell requests apart.
+
+    >>> digest({"optimizer": "adam", "seed": 1}) == digest({"seed": 1, "optimizer": "adam"})
+    True
+    """
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]

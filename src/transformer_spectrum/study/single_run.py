@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +20,16 @@ from transformer_spectrum.report.figures.outputs import write_outputs
 from transformer_spectrum.report.page.caption import caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json, write_text
-from transformer_spectrum.runtime.provenance import versions
+from transformer_spectrum.runtime.provenance import is_standin, versions
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.run_folder import RunFolder, new_run
-from transformer_spectrum.training.train import read_windows, train
+from transformer_spectrum.training.setup import read_windows
+from transformer_spectrum.training.train import train
+from transformer_spectrum.vocabulary import command_of
+
+logger = logging.getLogger(__name__)
 
 RAW = Path("data/raw")
 
@@ -47,7 +51,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
         prepare_windows(settings, folder.data, folder.description)
         check_startable(settings.params, optimizer, folder.data / "windows.npz")
         write_text(folder.params, settings.text())
-        about = {
+        record = {
             "name": name,
             "optimizer": optimizer,
             "dataset": settings.data or settings.params.data.dataset,
@@ -55,7 +59,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
             "ended": None,
             "versions": versions(),
         }
-        write_json(folder.about, about)
+        write_json(folder.about, record)
 
     return new_run(root, name, fill)
 
@@ -111,12 +115,7 @@ def _raw_folder(dataset: str) -> Path:
     raw, downloaded = RAW / dataset, RAW / "rvr"
     if not dataset.startswith("rvr_") or not downloaded.is_dir():
         return raw
-    return downloaded if not raw.is_dir() or (_is_standin(raw) and not _is_standin(downloaded)) else raw
-
-
-def _is_standin(raw: Path) -> bool:
-    record = raw / "provenance.json"
-    return record.is_file() and bool(read_json(record).get("standin"))
+    return downloaded if not raw.is_dir() or (is_standin(raw) and not is_standin(downloaded)) else raw
 
 
 def carry_out(folder: RunFolder) -> None:
@@ -129,45 +128,45 @@ def carry_out(folder: RunFolder) -> None:
         SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
         KeyboardInterrupt: the figures are not drawn yet.
     """
-    about = folder.read()
+    record = folder.read()
     with folder.at_work():
         try:
-            trained = _train(folder, about)
-            _draw(folder, about, anew=trained)
+            trained = _train(folder, record)
+            _draw(folder, record, anew=trained)
         except SystemExit as ended:
             if isinstance(ended.code, int) and ended.code > 128:
-                _say_how_it_goes_on(folder, about["optimizer"])
+                _say_how_it_goes_on(folder, record["optimizer"])
             raise
         except KeyboardInterrupt:
-            _say_how_it_goes_on(folder, about["optimizer"])
+            _say_how_it_goes_on(folder, record["optimizer"])
             raise
         folder.end()
 
 
-def _train(folder: RunFolder, about: Mapping[str, Any]) -> bool:
+def _train(folder: RunFolder, record: Mapping[str, Any]) -> bool:
     """Trains, or goes on training, unless that is done; whether anything was to do."""
     if folder.is_trained:
         shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
         return False
     train(
         load_params(folder.params),
-        about["optimizer"],
+        record["optimizer"],
         data=folder.data / "windows.npz",
         models=folder.model,
         metrics=folder.metrics,
         provenance=folder.data / "provenance.json",
         resume=folder.resume,
-        name=about["name"],
+        name=record["name"],
     )
     return True
 
 
-def _draw(folder: RunFolder, about: Mapping[str, Any], *, anew: bool) -> None:
+def _draw(folder: RunFolder, record: Mapping[str, Any], *, anew: bool) -> None:
     """Tables and figures, unless they are there, and MLflow's copy of the figures."""
-    params, optimizer = load_params(folder.params), about["optimizer"]
+    params, optimizer = load_params(folder.params), record["optimizer"]
     if anew or not folder.figures.is_dir():
         caption = caption_of(params, bool(read_json(folder.data / "provenance.json")["standin"]))
-        caption = dataclasses.replace(caption, dataset=Path(about["dataset"]).name)
+        caption = dataclasses.replace(caption, dataset=Path(record["dataset"]).name)
         write_outputs(params, {optimizer: folder.model}, caption, plots=folder.figures, metrics=folder.spectra)
     if params.tracking.mlflow is not None:
         undelivered = attach_spectra(
@@ -175,7 +174,7 @@ def _draw(folder: RunFolder, about: Mapping[str, Any], *, anew: bool) -> None:
             {optimizer: folder.model},
             folder.figures,
             folder.spectra,
-            lambda line: print(line, file=sys.stderr),
+            logger.info,
         )
         path = folder.metrics / "scores.json"
         scores = {name: value for name, value in read_json(path).items() if name != "mlflow_spectra"}
@@ -184,5 +183,4 @@ def _draw(folder: RunFolder, about: Mapping[str, Any], *, anew: bool) -> None:
 
 
 def _say_how_it_goes_on(folder: RunFolder, optimizer: str) -> None:
-    command = {"adam": "train"}.get(optimizer, f"train-{optimizer}")
-    print(f"go on with: transformer-spectrum {command} --resume {folder.path}", file=sys.stderr)
+    logger.info(f"go on with: transformer-spectrum {command_of(optimizer)} --resume {folder.path}")

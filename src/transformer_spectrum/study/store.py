@@ -142,13 +142,13 @@ def fault(folder: Path, request: Request) -> str:
         return "missing"
     try:
         record = read_json(folder / RECORD)
-        found, files = record["request"], record["files"]
+        earlier, files = record["request"], record["files"]
     except (InputError, KeyError, TypeError):
         return f"{folder / RECORD} is damaged"
-    if found != request:
-        return f"of another request: {difference(found, request)}"
-    there = checksums(folder)  # what somebody else has put there does not matter
-    if names := sorted(name for name in files if there.get(name) != files[name]):
+    if earlier != request:
+        return f"of another request: {difference(earlier, request)}"
+    sums = checksums(folder)  # what somebody else has put there does not matter
+    if names := sorted(name for name in files if sums.get(name) != files[name]):
         return f"{folder / names[0]} is not what was written"
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,8 @@ from transformer_spectrum.study.processes import Task
 from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
 from transformer_spectrum.study.table import write_cells, write_table
+
+logger = logging.getLogger(__name__)
 
 Backend = Literal["processes", "dvc"]
 Failures = dict[str, str]
@@ -90,8 +92,8 @@ def _run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures
     requests = {cell.place: work.asked_training(store, cell) for cell in cells if cell.place not in failures}
     ready = [cell for cell in cells if cell.place in requests]
     todo = [cell for cell in ready if not work.is_done(store, cell, requests[cell.place])]
-    done = len(ready) - len(todo)
-    print(f"sweep {grid.name}: {len(cells)} cells, {done} of them done before, {jobs} at once", file=sys.stderr)
+    before = len(ready) - len(todo)
+    logger.info(f"sweep {grid.name}: {len(cells)} cells, {before} of them done before, {jobs} at once")
     return failures | _complete(f"sweep {grid.name}", todo, requests, store, jobs)
 
 
@@ -108,7 +110,7 @@ def _run_experiments(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int)
 def _say_standins(study: str, datasets: Collection[str]) -> None:
     if datasets:
         words = "a STAND-IN, simulated, not data; name a mirror or run it again when upstream is within reach"
-        print(f"sweep {study}: {', '.join(sorted(datasets))}: {words}", file=sys.stderr, flush=True)
+        logger.warning(f"sweep {study}: {', '.join(sorted(datasets))}: {words}")
 
 
 def _complete(title: str, cells: Sequence[Cell], requests: Mapping[str, Request], store: Store, jobs: int) -> Failures:
@@ -142,9 +144,9 @@ def _prepare(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Fail
     ]
     failed |= _all(f"sweep {grid.name}: windows", "data set", tasks, jobs)
     for cell in cells:
-        for what in (cell.dataset, f"{cell.dataset}/seed_{cell.seed}"):
-            if what in failed:
-                failures[cell.place] = f"no data: {failed[what]}"
+        for task in (cell.dataset, f"{cell.dataset}/seed_{cell.seed}"):
+            if task in failed:
+                failures[cell.place] = f"no data: {failed[task]}"
     return failures
 
 
@@ -160,7 +162,7 @@ def _all(title: str, unit: str, tasks: Sequence[Task], jobs: int) -> Failures:
             ended.append(task.name)
             if reason:
                 failures[task.name] = reason
-                print(f"{title}: {task.name} failed: {reason} ({task.log})", file=sys.stderr, flush=True)
+                logger.warning(f"{title}: {task.name} failed: {reason} ({task.log})")
             progress.update(len(ended), failed=len(failures))
 
         progress.update(0)
@@ -177,18 +179,19 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
         for cell in cells
         if cell.place not in failures and read_record(store.training(cell))["outcome"]["diverged"]
     }
-    done = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
+    usable = [cell for cell in cells if cell.place not in failures and cell.place not in diverged]
     names = ("table.csv", work.FAMILIES, "cells.csv")
     with atomic_together(*(store.root / name for name in names)) as (matrices, families, table):  # of the same cells
-        write_table(done, store, work.MATRICES, matrices)
-        write_table(done, store, work.FAMILIES, families)
+        write_table(usable, store, work.MATRICES, matrices)
+        write_table(usable, store, work.FAMILIES, families)
         counts = write_cells(cells, store, failures, table)
     store.claim()
-    write_figures(grid, done, store.root / work.FAMILIES, store.root / "figures", metrics)
+    write_figures(grid, usable, store.root / work.FAMILIES, store.root / "figures", metrics)
     bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "diverged") if counts[status])
-    print(
-        f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}",
-        file=sys.stderr,
+    logger.info(
+        f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}"
     )
-    _say_standins(grid.name, {cell.dataset for cell in done if read_record(store.training(cell))["outcome"]["standin"]})
+    _say_standins(
+        grid.name, {cell.dataset for cell in usable if read_record(store.training(cell))["outcome"]["standin"]}
+    )
     return not bad

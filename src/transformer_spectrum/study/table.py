@@ -53,20 +53,20 @@ def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]
     return counts
 
 
-def write_table(cells: Sequence[Cell], store: Store, part: str, path: Path) -> None:
+def write_table(cells: Sequence[Cell], store: Store, table: str, path: Path) -> None:
     """Writes the spectra of the cells one behind the other.
 
     Args:
         cells: those that are done, in order; what else lies in the folder does not come in.
         store: the study's folder.
-        part: file of each cell's spectra: `work.MATRICES` or `work.FAMILIES`.
+        table: file of each cell's spectra: `work.MATRICES` or `work.FAMILIES`.
         path: the CSV file.
     """
-    header = (",".join({MATRICES: COLUMNS, FAMILIES: FAMILY_COLUMNS}[part]) + "\n").encode()
+    header = (",".join({MATRICES: COLUMNS, FAMILIES: FAMILY_COLUMNS}[table]) + "\n").encode()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(header)
         for cell in cells:
-            with (store.spectra(cell) / part).open("rb") as one:
-                if one.readline() != header:
-                    raise ValueError(f"{one.name}: another header than {header.decode().strip()}")
-                shutil.copyfileobj(one, stream)
+            with (store.spectra(cell) / table).open("rb") as rows:
+                if rows.readline() != header:
+                    raise ValueError(f"{rows.name}: another header than {header.decode().strip()}")
+                shutil.copyfileobj(rows, stream)

@@ -8,26 +8,25 @@ Source: Bergstra et al. (2011), Algorithms for Hyper-Parameter Optimization, Neu
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parse_params
-from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
-from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.optimizers.contract import BACKWARD_COST
+from transformer_spectrum.optimizers.evolution.strategies import learning_rate
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import read_arrays, sha256
+from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training import build
-from transformer_spectrum.training.journal import Row
-from transformer_spectrum.training.loop import Budget, fit
+from transformer_spectrum.training.loop import Budget
+from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
+from transformer_spectrum.training.state import StepRecord
 
 SHARE = 0.25
 """Of a full training's evaluations: what a trial may spend when nothing else is asked for."""
@@ -101,15 +100,14 @@ class Tuning:
 
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew."""
-    tree = params.model_dump()
-    for name, value in values.items():
-        *parts, last = name.split(".")
-        block = tree
-        for part in parts:
-            block = block[part]
-        block[last] = value
-    return parse_params(tree)
+    """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> with_values(load_params(packaged("params.yaml")), {"loss.q": 5.0}).loss.q
+    5.0
+    """
+    return parse_params(tree.merge(params.model_dump(), tree.nest(values)))
 
 
 def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float]]:
@@ -125,16 +123,15 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
     ranges = dict(RANGES[optimizer])
     if optimizer == "es" and params.es.algorithm in ES_LEARNING_RATES:
         ranges["es.learning_rate"] = ES_LEARNING_RATES[params.es.algorithm]
-    found = {}
+    searched = {}
     for name, (low, high) in ranges.items():
-        section, leaf = name.split(".")
         own = name == "es.learning_rate"
-        committed = build.es_learning_rate(params.es) if own else getattr(getattr(params, section), leaf)
+        committed = learning_rate(params.es.algorithm, params.es.learning_rate) if own else tree.get(params, name)
         if committed is not None and committed > 0:
-            found[name] = (min(low, committed), committed, max(high, committed))
-    if not found:
+            searched[name] = (min(low, committed), committed, max(high, committed))
+    if not searched:
         raise InputError(f"{' and '.join(ranges)} = 0: switched off, so there is nothing to tune")
-    return found
+    return searched
 
 
 def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int, int]:
@@ -144,6 +141,12 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
         params: all parameters.
         optimizer: adam, es or ga.
         windows: those to train on; count.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
+    >>> step_evaluations(params, "adam", windows=100)  # 7 batches, forwards and backwards
+    (21, 60)
     """
     if optimizer == "adam":
         batches = math.ceil(windows / params.training.batch_size)
@@ -161,11 +164,11 @@ def trial_budget(params: Params, optimizer: str, windows: int) -> int:
 
 
 def _read(params: Params, path: Path) -> dict[str, Windows]:
-    splits = unpack(read_arrays(path, ARRAYS))
-    there = splits["train"].context.shape[1], splits["train"].target.shape[1]
-    if there != (params.data.context, params.data.horizon):
+    splits = read_windows(path)
+    lengths = splits["train"].context.shape[1], splits["train"].target.shape[1]
+    if lengths != (params.data.context, params.data.horizon):
         raise InputError(
-            f"{path}: windows of {there[0]} + {there[1]} steps, but params.yaml asks for {params.data.context} + "
+            f"{path}: windows of {lengths[0]} + {lengths[1]} steps, but params.yaml asks for {params.data.context} + "
             f"{params.data.horizon}; run the stage that writes them (dvc repro prepare)"
         )
     return splits
@@ -173,35 +176,17 @@ def _read(params: Params, path: Path) -> dict[str, Windows]:
 
 def _trainer(
     params: Params, optimizer: str, splits: Mapping[str, Windows], evaluations: int
-) -> Callable[[Mapping[str, float], Callable[[Row], None]], str]:
+) -> Callable[[Mapping[str, float], Callable[[StepRecord], None]], str]:
     """A function that trains shortly with the given values, tells each step, and returns why it ended."""
-    where = build.device(params.device)
-    torch.set_num_threads(params.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.set_deterministic_debug_mode("error" if where.type == "cpu" else "warn")
-    forecaster = build.model(params, splits["train"].context.shape[-1]).to(where)
-    layout, matrices = Layout(forecaster), forecaster.matrices()
-    weights = build.initial_weights(params, forecaster, layout)
-    objective = build.objective(params, forecaster, layout, splits["train"])
-    validation = build.objective(params, forecaster, layout, splits["validation"])
+    make_deterministic(params, optimizer)
+    setup = Setup.of(params, splits)
 
-    def train(values: Mapping[str, float], observe: Callable[[Row], None]) -> str:
-        searcher, most, patience = build.searcher(with_values(params, values), optimizer, layout)
-        # The pipeline's own seeds: trial 0 is the training of the pipeline, cut short.
-        torch.manual_seed(torch_generator(params.seed, f"{optimizer} dropout").initial_seed())
-        return fit(
-            searcher,
-            objective,
-            weights,
-            layout=layout,
-            matrices=matrices,
-            validate=validation.total,
-            patience=patience,
-            snapshot_every=most + 1,  # none between the first steps and the last
-            generator=torch_generator(params.seed, f"{optimizer} search"),
-            budget=Budget(evaluations),
-            observe=observe,
-        ).stop_reason
+    def train(values: Mapping[str, float], observe: Callable[[StepRecord], None]) -> str:
+        # The pipeline's own set-up and seeds: trial 0 is the training of the pipeline, cut short.
+        search = build.searcher(with_values(params, values), optimizer, setup.layout)
+        none_between = search.steps + 1  # the first steps and the last
+        result = setup.fit(optimizer, search, snapshot_every=none_between, budget=Budget(evaluations), observe=observe)
+        return result.stop_reason
 
     return train
 
@@ -236,13 +221,13 @@ def tune(
     train = _trainer(params, optimizer, splits, budget)
     steps = math.ceil(budget / step_evaluations(params, optimizer, count)[0])
     study = _study(searched, steps, seed)
-    done: list[Trial] = []
+    ended: list[Trial] = []
     with Progress(f"tune {optimizer}", trials) as progress:
         for _ in range(trials):
-            done.append(_run(study, searched, train, budget))
-            best = min(trial.score for trial in done if not trial.pruned)
-            progress.update(len(done), validation=done[-1].score, best=best)
-    ranked = sorted(done, key=lambda trial: (trial.pruned, trial.score, trial.number))
+            ended.append(_run(study, searched, train, budget))
+            best = min(trial.score for trial in ended if not trial.pruned)
+            progress.update(len(ended), validation=ended[-1].score, best=best)
+    ranked = sorted(ended, key=lambda trial: (trial.pruned, trial.score, trial.number))
     origin = f"{params.data.dataset} data ({data.name} {sha256(data)[:12]}), {params.model.type}"
     return Tuning(optimizer, params.loss.type, budget, seed, origin, ranked)
 
@@ -261,29 +246,29 @@ def _study(searched: Mapping[str, tuple[float, float, float]], steps: int, seed:
 def _run(
     study: optuna.Study,
     searched: Mapping[str, tuple[float, float, float]],
-    train: Callable[[Mapping[str, float], Callable[[Row], None]], str],
+    train: Callable[[Mapping[str, float], Callable[[StepRecord], None]], str],
     budget: int,
 ) -> Trial:
     trial = study.ask()
     asked = {name: trial.suggest_float(name, low, high, log=True) for name, (low, _, high) in searched.items()}
     # The overlay must hold what was trained, and the first trial what is committed, digit by digit.
     values = {name: value if trial.number == 0 else float(f"{value:.{DIGITS}g}") for name, value in asked.items()}
-    rows: list[Row] = []
+    records: list[StepRecord] = []
 
-    def observe(row: Row) -> None:
-        rows.append(row)
-        trial.report(row.validation_loss, row.step)
-        if row.evaluations < budget and trial.should_prune():
+    def observe(record: StepRecord) -> None:
+        records.append(record)
+        trial.report(record.validation_loss, record.step)
+        if record.evaluations < budget and trial.should_prune():
             raise optuna.TrialPruned
 
     pruned = False
     try:
         ended = train(values, observe)
     except optuna.TrialPruned:
-        pruned, ended = True, f"pruned at step {rows[-1].step}"
-    score = min(row.validation_loss for row in rows)
+        pruned, ended = True, f"pruned at step {records[-1].step}"
+    score = min(record.validation_loss for record in records)
     if pruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:
         study.tell(trial, score)
-    return Trial(trial.number, values, score, rows[-1].evaluations, rows[-1].step, pruned, ended)
+    return Trial(trial.number, values, score, records[-1].evaluations, records[-1].step, pruned, ended)

@@ -23,6 +23,7 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from safetensors import SafetensorError, safe_open
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import parse_params
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.errors import InputError
@@ -31,8 +32,8 @@ from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request, training_request, windows_request
 from transformer_spectrum.study.store import own_names, write_record
 from transformer_spectrum.study.work import keep, outcome
+from transformer_spectrum.training.fingerprint import deciding
 from transformer_spectrum.training.resume import difference
-from transformer_spectrum.training.train import deciding
 
 PACKAGE = "src/transformer_spectrum"
 WINDOWS = ("data/processed/windows.npz", "data/processed/provenance.json")
@@ -88,17 +89,15 @@ def collect(cell: Cell, request: Request, commit: str, folder: Path) -> None:
 def _check_request(cell: Cell, request: Request, commit: str) -> None:
     """By the parameters and the code in the commit."""
     try:
-        tree = yaml.safe_load(git("show", f"{commit}:params.yaml"))
-        params = parse_params(tree, "its params.yaml")
+        params = parse_params(yaml.safe_load(git("show", f"{commit}:params.yaml")), "its params.yaml")
         package = git("rev-parse", f"{commit}:{PACKAGE}").decode().strip()
     except (InputError, yaml.YAMLError) as error:
         raise Unverified(f"its commit cannot be read: {error}") from None
-    found = dataclasses.replace(cell, params=params, seed=params.seed)
-    made = {"backend": "dvc", **training_request(found, windows_request(params, {}))}
-    for block in (made, made["windows"]):
+    committed = asked(dataclasses.replace(cell, params=params, seed=params.seed))
+    for block in (committed, committed["windows"]):
         block["code"] = _code(package, tuple(block["code"]))
-    if made != request:
-        raise Unverified(f"of another request: {difference(made, request)}")
+    if committed != request:
+        raise Unverified(f"of another request: {difference(committed, request)}")
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,35 +110,40 @@ def _code_of_tree(package: str) -> dict[str, str]:
 
 
 def _code(package: str, modules: tuple[str, ...]) -> dict[str, str]:
-    there = _code_of_tree(package)
-    return {name: there[name] for name in modules if name in there}
+    sums = _code_of_tree(package)
+    return {name: sums[name] for name in modules if name in sums}
 
 
 def _check_lock(cell: Cell, commit: str) -> None:
     """By dvc.lock, written when a stage has ended well: it must be of the commit's own parameters and files."""
     stage = f"train-{cell.optimizer}"
     try:
-        tree = yaml.safe_load(git("show", f"{commit}:params.yaml"))
+        params = yaml.safe_load(git("show", f"{commit}:params.yaml"))
         stages = yaml.safe_load(git("show", f"{commit}:dvc.lock"))["stages"]
         lock, windows = stages[stage], {out["path"]: out["md5"] for out in stages["prepare"]["outs"]}
     except (InputError, yaml.YAMLError, KeyError, TypeError) as error:
         raise Unverified(f"its dvc.lock has no {stage}: {error}") from None
     for name, value in lock["params"]["params.yaml"].items():
-        held = tree
-        for key in name.split("."):
-            held = held.get(key) if isinstance(held, dict) else None
-        if held != value:
+        if _value(params, name) != value:
             raise Unverified(f"{stage} in its dvc.lock ran with another {name}")
     for dependency in lock["deps"]:
         path, md5 = dependency["path"], dependency["md5"]
         if path in WINDOWS:
-            there = windows.get(path)
+            committed = windows.get(path)
         elif md5.endswith(".dir"):
             continue  # of code; its modules' checksums are in the request
         else:
-            there = hashlib.md5(git("show", f"{commit}:{path}"), usedforsecurity=False).hexdigest()
-        if there != md5:
+            committed = hashlib.md5(git("show", f"{commit}:{path}"), usedforsecurity=False).hexdigest()
+        if committed != md5:
             raise Unverified(f"{stage} in its dvc.lock ran with another {path}")
+
+
+def _value(params: Any, name: str) -> Any:
+    """Of a parameter or a section; None where there is none."""
+    try:
+        return tree.get(params, name)
+    except KeyError:
+        return None
 
 
 def _get(commit: str, path: str, folder: Path) -> None:
@@ -162,19 +166,19 @@ def _file_system(commit: str) -> Any:
 
 
 def _walk(fs: Any, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for entry in fs.ls(path, detail=True):
-        found += _walk(fs, entry["name"]) if entry["type"] == "directory" else [entry]
-    return found
+        entries += _walk(fs, entry["name"]) if entry["type"] == "directory" else [entry]
+    return entries
 
 
 def _check_weights(cell: Cell, request: Request, models: Path) -> None:
     """By what the weights say of themselves."""
     try:
         with safe_open(models / "best.safetensors", framework="numpy") as file:
-            about: Mapping[str, Any] = json.loads(file.metadata()["run"])
-        made = deciding(about["params"], cell.optimizer)
+            provenance: Mapping[str, Any] = json.loads(file.metadata()["run"])
+        params = deciding(provenance["params"], cell.optimizer)
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unverified(f"its weights cannot be read: {error}") from None
-    if about.get("optimizer") != cell.optimizer or made != request["params"]:
-        raise Unverified(f"its weights are of another training: {difference(made, request['params'])}")
+    if provenance.get("optimizer") != cell.optimizer or params != request["params"]:
+        raise Unverified(f"its weights are of another training: {difference(params, request['params'])}")

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.data.fetch.raw import fetch_covid, fetch_rvr
+from transformer_spectrum.data.fetch.exports import fetch_covid, fetch_rvr
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.optimizers.contract import StopCause
+from transformer_spectrum.runtime import provenance
 from transformer_spectrum.runtime.files import atomic_folder, read_json, write_csv
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.measurement import (
@@ -49,8 +51,7 @@ def raw_fault(store: Store, cell: Cell) -> str:
 
 def is_standin(store: Store, cell: Cell) -> bool:
     """Whether the raw series that were fetched for the cell are simulated in the place of real ones."""
-    path = store.raw(cell) / RAW / "provenance.json"
-    return path.is_file() and bool(read_json(path)["standin"])
+    return provenance.is_standin(store.raw(cell) / RAW)
 
 
 def fetch(store: Store, cell: Cell) -> None:
@@ -174,6 +175,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "teacher_forced_mae": scores["teacher_forced"].get("mae"),
         "free_running_mae": scores["free_running"].get("mae"),
         "standin": bool(scores["standin_data"]),
+        "stop_cause": scores["stop_cause"],
         "stop_reason": scores["stop_reason"],
-        "diverged": scores["stop_reason"].startswith("diverged"),
+        "diverged": scores["stop_cause"] == StopCause.DIVERGED,
     }

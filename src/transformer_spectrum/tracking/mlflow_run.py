@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_spectrum.config import tree
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256, write_json
 from transformer_spectrum.tracking.delivery import Delivery
@@ -160,7 +161,7 @@ class MLflowRun:
                 client.set_terminated(run.info.run_id, "KILLED")
             run = client.create_run(experiment_of(client, self.address), run_name=self.tracking.name)
             write_json(memory, {"run": run.info.run_id, "training": self.tracking.training})
-        params = {name: _text(value) for name, value in leaves(self.tracking.params)}
+        params = {name: _text(value) for name, value in tree.flatten(self.tracking.params).items()}
         missing = [Param(name, text) for name, text in params.items() if name not in known]
         # MLflow's own tags, those of its columns: user, source, commit.
         tags = {**resolve_tags(), **self.tracking.tags}
@@ -173,15 +174,6 @@ def waiting(address: str, say: Callable[[str], None]) -> Callable[[float], None]
     return lambda patience: say(
         f"waiting for MLflow at {named(address)}, until nothing comes through for {patience:g} s"
     )
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, value)."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _text(value: Any) -> str:

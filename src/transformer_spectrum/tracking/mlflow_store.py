@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from transformer_spectrum.runtime.addresses import without_password
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,6 +112,4 @@ def experiment_of(client: MlflowClient, address: str) -> str:
 
 def named(address: str) -> str:
     """The address without user name and password, for messages."""
-    from transformer_spectrum.data.fetch.downloads import shown  # here, because it imports a client for HTTP
-
-    return shown(address)
+    return without_password(address)

@@ -20,13 +20,14 @@ from typing import Any
 
 from dvclive.live import Live
 
+from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.runtime.circumstances import circumstances
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import carry_over, read_json, write_json
 from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.runtime.replacement import VANISHED
 from transformer_spectrum.tracking.folders import belong_together
-from transformer_spectrum.tracking.mlflow_run import MLflowRun, Tracking, leaves
+from transformer_spectrum.tracking.mlflow_run import MLflowRun, Tracking
 
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
@@ -170,7 +171,7 @@ class Recorder:
         self._ended = True
         if self._run is not None:
             curves = self.live.summary
-            numbers = {n: x for n, x in leaves(scores) if isinstance(x, int | float) and n not in curves}
+            numbers = {n: x for n, x in flatten(scores).items() if isinstance(x, int | float) and n not in curves}
             self._run.step(self.live.step, numbers, final=True)
 
     def keep(self, models: Path) -> None:

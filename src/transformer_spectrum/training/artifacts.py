@@ -14,7 +14,7 @@ from torch import Tensor
 
 from transformer_spectrum import scores
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.windows.windows import Windows
+from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import versions

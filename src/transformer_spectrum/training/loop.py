@@ -15,10 +15,10 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.contract import Objective, Searcher, Step, StopCause
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.interruption import Interruption
-from transformer_spectrum.training.journal import Candidate, Journal, Row
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.training.resume import Checkpoint
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values
+from transformer_spectrum.training.resume import ResumeFiles
+from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
+from transformer_spectrum.weights.matrices.matrix import Matrix, singular_values
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Budget:
     evaluations: int | None = None
     seconds: float | None = None
 
-    def spent(self, row: Row) -> tuple[StopCause | None, str]:
+    def spent(self, record: StepRecord) -> tuple[StopCause | None, str]:
         """Which limit is reached, and one sentence about it; None and nothing while none is."""
-        if self.evaluations is not None and row.evaluations >= self.evaluations:
+        if self.evaluations is not None and record.evaluations >= self.evaluations:
             return StopCause.EVALUATIONS, f"budget.evaluations = {self.evaluations} spent"
-        if self.seconds is not None and row.seconds >= self.seconds:
+        if self.seconds is not None and record.seconds >= self.seconds:
             return StopCause.SECONDS, f"budget.seconds = {self.seconds:g} spent"
         return None, ""
 
@@ -70,7 +70,7 @@ class Fit:
 class _Start:
     """The initial weights, and how far others are from them."""
 
-    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[MatrixSpec]) -> None:
+    def __init__(self, weights: Tensor, layout: Layout, matrices: Sequence[Matrix]) -> None:
         self.weights, self.layout, self.matrices = weights, layout, matrices
         self.norms = self._norms(weights)
 
@@ -92,14 +92,14 @@ def fit(
     weights: Tensor,
     *,
     layout: Layout,
-    matrices: Sequence[MatrixSpec],
+    matrices: Sequence[Matrix],
     validate: Callable[[Tensor], float],
     patience: int,
     snapshot_every: int,
     generator: torch.Generator,
     budget: Budget | None = None,
-    observe: Callable[[Row], None] = lambda row: None,
-    checkpoint: Checkpoint | None = None,
+    observe: Callable[[StepRecord], None] = lambda record: None,
+    resume_files: ResumeFiles | None = None,
     interruption: Interruption | None = None,
 ) -> Fit:
     """Runs `searcher` from `weights` until it is through, stops improving, has spent its budget, or diverges.
@@ -116,7 +116,7 @@ def fit(
         generator: drives batches and search.
         budget: limits that are none of the searcher's.
         observe: called after every recorded step; in a resumed training first with all steps of before, in order.
-        checkpoint: where the training is kept, and gone on from.
+        resume_files: where the training is kept, and gone on from.
         interruption: heeded after every step, once that is kept.
     Returns:
         The weights and the history; at least step 0 is recorded. The same bits, seconds excepted, however often
@@ -125,22 +125,22 @@ def fit(
         InputError: the loss of the initial weights is not finite.
         Interrupted: see `interruption`.
     """
-    kept = checkpoint and checkpoint.load(weights, generator)
-    journal, state = kept or (Journal(weights, weights), None)
-    for row in journal.rows:
-        observe(row)
-    began = time.monotonic() - journal.seconds
+    saved = resume_files and resume_files.load(weights, generator)
+    training, state = saved or (TrainingState(weights, weights), None)
+    for record in training.rows:
+        observe(record)
+    began = time.monotonic() - training.seconds
     start = _Start(weights, layout, matrices)
     # A training that has ended was killed while its results were being written.
-    steps = iter(()) if journal.stop_cause else searcher.steps(objective, weights, generator, state)
+    steps = iter(()) if training.stop_cause else searcher.steps(objective, weights, generator, state)
     for step in steps:
         validation = _validation_loss(step, validate)
         if not math.isfinite(validation):
             why = step.stop_reason or "the loss is not finite"
-            journal.stop_cause = StopCause.DIVERGED
-            journal.stop_reason = f"diverged at step {step.index}: {why}; the steps before it are kept"
+            training.stop_cause = StopCause.DIVERGED
+            training.stop_reason = f"diverged at step {step.index}: {why}; the steps before it are kept"
             break
-        row = Row(
+        record = StepRecord(
             step=step.index,
             evaluations=step.evaluations,
             loss=step.loss,
@@ -151,28 +151,28 @@ def fit(
             singular_values=singular_values(layout.views(step.weights), matrices),
             seconds=time.monotonic() - began,
         )
-        journal.add(row, step.weights, snapshot=step.index in (0, 1) or step.index % snapshot_every == 0)
-        journal.offer(step.candidate, step.index, step.candidate_loss)
-        journal.stop_cause, journal.stop_reason = _stop(step, row, journal, patience, budget or Budget())
-        observe(row)
+        training.add(record, step.weights, snapshot=step.index in (0, 1) or step.index % snapshot_every == 0)
+        training.offer(step.candidate, step.index, step.candidate_loss)
+        training.stop_cause, training.stop_reason = _stop(step, record, training, patience, budget or Budget())
+        observe(record)
         # Asked once: a signal that comes while the step is being saved is heeded after the next.
         stop = interruption is not None and interruption.number != 0
-        if checkpoint is not None:
-            checkpoint.save(journal, step.state, generator, always=stop)
+        if resume_files is not None:
+            resume_files.save(training, step.state, generator, always=stop)
         if interruption is not None and stop:
             interruption.check()
-        if journal.stop_cause:
+        if training.stop_cause:
             break
-    last = journal.rows[-1].step
+    last = training.rows[-1].step
     return Fit(
-        history=journal.history(matrices),
-        best=journal.best,
-        last=journal.last,
-        snapshots={**journal.snapshots, last: journal.last},
-        stop_reason=journal.stop_reason or f"all {last} steps done",
-        stop_cause=journal.stop_cause or StopCause.FINISHED,
-        candidate=journal.candidate,
-        resumed_at=journal.resumed_at,
+        history=training.history(matrices),
+        best=training.best,
+        last=training.last,
+        snapshots={**training.snapshots, last: training.last},
+        stop_reason=training.stop_reason or f"all {last} steps done",
+        stop_cause=training.stop_cause or StopCause.FINISHED,
+        candidate=training.candidate,
+        resumed_at=training.resumed_at,
     )
 
 
@@ -192,10 +192,12 @@ def _validation_loss(step: Step, validate: Callable[[Tensor], float]) -> float:
     return validation
 
 
-def _stop(step: Step, row: Row, journal: Journal, patience: int, budget: Budget) -> tuple[StopCause | None, str]:
+def _stop(
+    step: Step, record: StepRecord, training: TrainingState, patience: int, budget: Budget
+) -> tuple[StopCause | None, str]:
     """Why the training ends behind this step; None and nothing while it goes on."""
     if step.stop_cause:
         return step.stop_cause, step.stop_reason
-    if step.index - journal.best_step >= patience:
+    if step.index - training.best_step >= patience:
         return StopCause.PATIENCE, f"no better validation loss for {patience} steps"
-    return budget.spent(row)
+    return budget.spent(record)

@@ -39,12 +39,12 @@ from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import State, StopCause
 from transformer_spectrum.runtime.files import atomic_path
-from transformer_spectrum.training.journal import Candidate, Journal, Row
+from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
 SHARE = 0.05
 
 
-class Checkpoint:
+class ResumeFiles:
     """The resume files of one training.
 
     Args:
@@ -68,7 +68,7 @@ class Checkpoint:
         self._ended, self._cost = -math.inf, 0.0
         self._failed = False
 
-    def load(self, weights: Tensor, generator: torch.Generator) -> tuple[Journal, State] | None:
+    def load(self, weights: Tensor, generator: torch.Generator) -> tuple[TrainingState, State] | None:
         """What was saved last, with all random generators set back to it; None where there is nothing to go on from.
 
         Args:
@@ -88,20 +88,20 @@ class Checkpoint:
                     return None
                 # Cloned, because kernels may round otherwise in memory that is aligned otherwise.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            journal = self._journal(about, tensors, weights)
+            training = self._training(about, tensors, weights)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             self.say(f"{self.folder} is damaged ({' '.join(str(error).split())}), so training starts anew")
             self.remove()
             return None
         for leftover in self.folder.glob(f".{self.state.name}.*"):
             leftover.unlink()
-        self._counts, self.saved = about["counts"], journal.rows[-1].step
-        journal.resumed_at.append(self.saved)
+        self._counts, self.saved = about["counts"], training.rows[-1].step
+        training.resumed_at.append(self.saved)
         self.say(f"going on behind step {self.saved}")
         _set_generators({name: tensors[name] for name in tensors if name.startswith("random.")}, generator, weights)
-        return journal, {name: tensors[f"state.{name}"].to(device) for name, device in about["devices"].items()}
+        return training, {name: tensors[f"state.{name}"].to(device) for name, device in about["devices"].items()}
 
-    def _journal(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> Journal:
+    def _training(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> TrainingState:
         counts = about["counts"]
         with self.rows.open("rb") as stream:
             rows = [_row(line) for line in stream.read(counts["bytes"]).splitlines()]
@@ -115,7 +115,7 @@ class Checkpoint:
                     raise ValueError(f"fewer than {len(kept)} snapshots")
         candidate = about["candidate"]
         last = tensors["last"].to(weights)
-        return Journal(
+        return TrainingState(
             last=last,
             best=tensors["best"].to(weights) if "best" in tensors else last,
             best_step=about["best_step"],
@@ -128,14 +128,14 @@ class Checkpoint:
         )
 
     def save(
-        self, journal: Journal, state: Callable[[], State], generator: torch.Generator, *, always: bool = False
+        self, training: TrainingState, state: Callable[[], State], generator: torch.Generator, *, always: bool = False
     ) -> None:
-        """Saves the journal's last step, when it is time to; see the module.
+        """Saves the training's last step, when it is time to; see the module.
 
         A disk that does not take it is reported once and ends nothing.
 
         Args:
-            journal: with at least one row.
+            training: with at least one row.
             state: gives the searcher's after that step.
             generator: the search's, as it is after that step.
             always: whatever it costs.
@@ -144,7 +144,7 @@ class Checkpoint:
         if not always and began - self._ended < self._cost / SHARE:
             return
         try:
-            self._write(journal, state(), generator)
+            self._write(training, state(), generator)
         except OSError as error:
             if not self._failed:
                 self.say(f"{self.folder} cannot be written ({error.strerror}): a stop would lose what is not in it")
@@ -152,38 +152,38 @@ class Checkpoint:
         self._ended = time.monotonic()
         self._cost = self._ended - began
 
-    def _write(self, journal: Journal, state: State, generator: torch.Generator) -> None:
+    def _write(self, training: TrainingState, state: State, generator: torch.Generator) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._is_there(journal.last.nbytes):
+        if not self._is_there(training.last.nbytes):
             self.say(f"{self.folder}: vanished while it was being written; all of it is written anew")
             self._counts = dict.fromkeys(self._counts, 0)
         counts = dict(self._counts)
-        lines = b"".join(_line(row) for row in journal.rows[counts["rows"] :])
+        lines = b"".join(_line(row) for row in training.rows[counts["rows"] :])
         _append(self.rows, counts["bytes"], [lines])
-        counts["rows"], counts["bytes"] = len(journal.rows), counts["bytes"] + len(lines)
-        snapshots = list(journal.snapshots.values())
+        counts["rows"], counts["bytes"] = len(training.rows), counts["bytes"] + len(lines)
+        snapshots = list(training.snapshots.values())
         if len(snapshots) > counts["snapshots"]:
-            size = journal.last.nbytes
+            size = training.last.nbytes
             added = (one.cpu().numpy().data for one in snapshots[counts["snapshots"] :])
             _append(self.snapshots, counts["snapshots"] * size, added)
             counts["snapshots"] = len(snapshots)
 
         tensors = {f"state.{name}": value for name, value in state.items()}
-        tensors |= {**_generators(generator, journal.last), "last": journal.last}
-        if journal.best_step != journal.rows[-1].step:
-            tensors["best"] = journal.best
-        candidate = journal.candidate
+        tensors |= {**_generators(generator, training.last), "last": training.last}
+        if training.best_step != training.rows[-1].step:
+            tensors["best"] = training.best
+        candidate = training.candidate
         if candidate is not None:
             tensors["candidate"] = candidate.weights
         about = {
             "fingerprint": self.fingerprint,
             "counts": counts,
-            "snapshots": list(journal.snapshots),
-            "best_step": journal.best_step,
+            "snapshots": list(training.snapshots),
+            "best_step": training.best_step,
             "candidate": candidate and {"step": candidate.step, "loss": candidate.loss},
-            "stop_reason": journal.stop_reason,
-            "stop_cause": journal.stop_cause,
-            "resumed_at": journal.resumed_at,
+            "stop_reason": training.stop_reason,
+            "stop_cause": training.stop_cause,
+            "resumed_at": training.resumed_at,
             "devices": {name: str(value.device) for name, value in state.items()},
         }
         with atomic_path(self.state) as temporary:
@@ -191,7 +191,7 @@ class Checkpoint:
                 save_file(_apart(tensors), temporary, {"about": json.dumps(about)})
             except SafetensorError as error:
                 raise OSError(errno.EIO, str(error), str(self.state)) from error
-        self._counts, self.saved = counts, journal.rows[-1].step
+        self._counts, self.saved = counts, training.rows[-1].step
 
     def _is_there(self, snapshot: int) -> bool:
         """Whether what was appended so far still is, of which a snapshot takes so many bytes."""
@@ -226,19 +226,19 @@ def _append(path: Path, at: int, parts: Iterable[bytes | memoryview]) -> None:
         os.fsync(stream.fileno())
 
 
-def _line(row: Row) -> bytes:
+def _line(row: StepRecord) -> bytes:
     fields = asdict(row)
     for name in ("distances", "singular_values"):
         fields[name] = base64.b64encode(fields[name].astype("<f4").tobytes()).decode()
     return json.dumps(fields).encode() + b"\n"  # repr of a float is exact
 
 
-def _row(line: bytes) -> Row:
+def _row(line: bytes) -> StepRecord:
     fields = json.loads(line)
     for name in ("distances", "singular_values"):
         fields[name] = np.frombuffer(base64.b64decode(fields[name]), "<f4").astype(np.float32)
     fields["singular_values"] = fields["singular_values"].reshape(len(fields["distances"]), -1)
-    return Row(**fields)
+    return StepRecord(**fields)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,76 +1,37 @@
-"""One training of the pipeline from its inputs to its outputs: windows in; weights, history, scores out."""
+"""One training from its inputs to its outputs: windows in; weights, history, scores out.
+
+Read on in this order: `setup` makes model and losses, `loop` trains, `artifacts` scores and writes what came of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.windows.windows import ARRAYS, Windows, unpack
-from transformer_spectrum.models.forecaster import Forecaster, Layout
-from transformer_spectrum.runtime import code
-from transformer_spectrum.runtime.files import read_arrays, read_json, sha256
+from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.runtime.provenance import versions
-from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
 from transformer_spectrum.tracking.mlflow_run import Tracking
 from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
 from transformer_spectrum.training.artifacts import write_results
-from transformer_spectrum.training.journal import Row
-from transformer_spectrum.training.loop import Budget, Fit, fit
-from transformer_spectrum.training.resume import Checkpoint
+from transformer_spectrum.training.fingerprint import fingerprint
+from transformer_spectrum.training.loop import Budget, Fit
+from transformer_spectrum.training.resume import ResumeFiles
+from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
+from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
 
-SECTIONS = ("seed", "device", "threads", "loss", "model", "training", "budget")
-"""Of the parameters that every training depends on; its optimizer's come on top."""
-RESOURCES = ("workers", "memory_mib")
-"""Of the section `training`: how fast, and in how much memory. Workers change no bit; memory changes last bits at most,
-and only where it holds a single candidate, which is computed as a plain network. Whoever has to change them must be
-able to go on with a training.
-"""
-
-
-def read_windows(path: str | Path) -> dict[str, Windows]:
-    """The splits that the prepare stage has written.
-
-    Raises:
-        InputError: the file is missing or corrupt.
-    """
-    return unpack(read_arrays(path, ARRAYS))
-
-
-def deciding(tree: Mapping[str, Any], optimizer: str) -> dict[str, Any]:
-    """Of a tree of all parameters, those that decide the result of a training by this optimizer."""
-    chosen = {name: tree[name] for name in (*SECTIONS, optimizer)}
-    return {**chosen, "training": {name: x for name, x in tree["training"].items() if name not in RESOURCES}}
-
-
-def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device) -> dict[str, Any]:
-    """All that decides a training's bits, so that resume files of another training are told apart.
-
-    Returns:
-        Parameters of the training, checksum of the windows, of each module of ours that the numbers depend on,
-        package versions, and the kind of processor.
-    """
-    cpu = torch.backends.cpu.get_cpu_capability()
-    return {
-        "params": deciding(params.model_dump(mode="json"), optimizer),
-        "data": sha256(data),
-        "code": code.checksums(code.of_training(optimizer)),
-        "versions": versions(),
-        "device": f"{device}, {torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu}",
-    }
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -105,42 +66,69 @@ def train(
         InputError: an input is missing or corrupt, or the device is not there.
         SystemExit: a signal has ended it; 128 + its number.
     """
-    torch.set_num_threads(params.threads)
-    splits = read_windows(data)
-    origin = read_json(provenance)
-    where = build.device(params.device)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    # Not every kernel of a GPU has a deterministic form; there torch warns instead of stopping.
-    if optimizer == "adam" and params.adam.compile:
-        torch.use_deterministic_algorithms(True, warn_only=where.type != "cpu")
-    else:  # the same switch without the compiler, whose import takes a second
-        torch.set_deterministic_debug_mode("error" if where.type == "cpu" else "warn")
-    forecaster = build.model(params, splits["train"].context.shape[-1]).to(where)
-    same = fingerprint(params, optimizer, data, where)
-    checkpoint = Checkpoint(resume, same, lambda line: _say(optimizer, line))
-    interruption, tracking = Interruption(), _tracking(params, optimizer, origin, same, resume, name)
+    splits, origin = read_windows(data), read_json(provenance)
+    make_deterministic(params, optimizer)
+    setup = Setup.of(params, splits)
+    identity = fingerprint(params, optimizer, data, build.device(params.device))
+    resume_files = ResumeFiles(resume, identity, lambda line: _say(optimizer, line))
+    interruption, mlflow = Interruption(), _mlflow(params, optimizer, origin, identity, resume, name)
     try:
-        with interruption, Recorder(metrics, tracking, models) as recorder:
+        with interruption, Recorder(metrics, mlflow, models) as recorder:
             with interruption.deferred():
-                result = _run(params, optimizer, forecaster, splits, recorder, checkpoint, interruption)
-            write_results(params, optimizer, forecaster, splits["test"], result, origin, recorder, models)
+                result = _fit(params, optimizer, setup, recorder, resume_files, interruption)
+            write_results(params, optimizer, setup.forecaster, splits["test"], result, origin, recorder, models)
     except Interrupted as signal:
-        reached = "before its first step was kept" if checkpoint.saved is None else f"at step {checkpoint.saved}"
+        reached = "before its first step was kept" if resume_files.saved is None else f"at step {resume_files.saved}"
         _say(optimizer, f"interrupted {reached}; run again to go on")
         raise SystemExit(128 + signal.number) from None
-    checkpoint.remove()
+    resume_files.remove()
     _say(optimizer, f"{result.stop_reason}; best step {result.history.best_step}")
 
 
-def _tracking(
+def _fit(
+    params: Params,
+    optimizer: str,
+    setup: Setup,
+    recorder: Recorder,
+    resume_files: ResumeFiles,
+    interruption: Interruption,
+) -> Fit:
+    width = params.model.embed_dim
+    square = [i for i, matrix in enumerate(setup.matrices) if matrix.shape == (width, width)]
+    search = build.searcher(params, optimizer, setup.layout)
+    with Progress(f"train {optimizer}", search.steps) as progress:
+
+        def observe(record: StepRecord) -> None:
+            entropy = float(np.mean(spectral_entropy(record.singular_values[square, :width])))
+            rank = float(np.mean(stable_rank(record.singular_values[square, :width])))
+            values = {"evaluations": record.evaluations, "seconds": record.seconds, "train_loss": record.loss}
+            values |= {"validation_loss": record.validation_loss, "distance": record.distance, **record.scalars}
+            recorder.step(record.step, {**values, "spectral_entropy": entropy, "stable_rank": rank})
+            if resume_files.saved is not None and record.step <= resume_files.saved:
+                progress.resume(record.step)
+            else:
+                progress.update(record.step, loss=record.loss, valid=record.validation_loss, stable_rank=rank)
+
+        return setup.fit(
+            optimizer,
+            search,
+            snapshot_every=params.training.snapshot_every,
+            budget=Budget(params.budget.evaluations, params.budget.seconds),
+            observe=observe,
+            resume_files=resume_files,
+            interruption=interruption,
+        )
+
+
+def _mlflow(
     params: Params,
     optimizer: str,
     origin: Mapping[str, Any],
-    same: Mapping[str, Any],
+    identity: Mapping[str, Any],
     resume: Path,
     name: str | None,
 ) -> Tracking | None:
-    """The training's MLflow run, where tracking.mlflow names a store; see `fingerprint` for `same`."""
+    """The training's MLflow run, where tracking.mlflow names a store; see `fingerprint` for `identity`."""
     address = params.tracking.mlflow
     if address is None:
         return None
@@ -151,7 +139,7 @@ def _tracking(
     return Tracking(
         address=address,
         name=name or f"{optimizer} {params.loss.type} {params.data.dataset} seed {params.seed}",
-        training=hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest(),
+        training=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
         params=params.model_dump(mode="json", exclude={"tracking"}),
         tags=tags,
         memory=resume.with_name(f"{resume.name}.mlflow.json"),
@@ -160,49 +148,4 @@ def _tracking(
 
 
 def _say(optimizer: str, line: str) -> None:
-    print(f"train {optimizer}: {line}", file=sys.stderr, flush=True)
-
-
-def _run(
-    params: Params,
-    optimizer: str,
-    forecaster: Forecaster,
-    splits: Mapping[str, Windows],
-    recorder: Recorder,
-    checkpoint: Checkpoint,
-    interruption: Interruption,
-) -> Fit:
-    layout, matrices, width = Layout(forecaster), forecaster.matrices(), params.model.embed_dim
-    square = [i for i, spec in enumerate(matrices) if spec.shape == (width, width)]
-    searcher, most, patience = build.searcher(params, optimizer, layout)
-    objective = build.objective(params, forecaster, layout, splits["train"])
-    validation = build.objective(params, forecaster, layout, splits["validation"])
-    torch.manual_seed(torch_generator(params.seed, f"{optimizer} dropout").initial_seed())
-    with Progress(f"train {optimizer}", most) as progress:
-
-        def observe(row: Row) -> None:
-            entropy = float(np.mean(spectral_entropy(row.singular_values[square, :width])))
-            rank = float(np.mean(stable_rank(row.singular_values[square, :width])))
-            values = {"evaluations": row.evaluations, "seconds": row.seconds, "train_loss": row.loss}
-            values |= {"validation_loss": row.validation_loss, "distance": row.distance, **row.scalars}
-            recorder.step(row.step, {**values, "spectral_entropy": entropy, "stable_rank": rank})
-            if checkpoint.saved is not None and row.step <= checkpoint.saved:
-                progress.resume(row.step)
-            else:
-                progress.update(row.step, loss=row.loss, valid=row.validation_loss, stable_rank=rank)
-
-        return fit(
-            searcher,
-            objective,
-            build.initial_weights(params, forecaster, layout),
-            layout=layout,
-            matrices=matrices,
-            validate=validation.total,
-            patience=patience,
-            snapshot_every=params.training.snapshot_every,
-            generator=torch_generator(params.seed, f"{optimizer} search"),
-            budget=Budget(params.budget.evaluations, params.budget.seconds),
-            observe=observe,
-            checkpoint=checkpoint,
-            interruption=interruption,
-        )
+    logger.info("train %s: %s", optimizer, line)

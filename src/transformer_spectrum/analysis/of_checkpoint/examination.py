@@ -25,14 +25,15 @@ from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
 from transformer_spectrum.spectra.weightwatcher import kernel_slices
 from transformer_spectrum.weights.anatomy.companions import companions
 from transformer_spectrum.weights.anatomy.constructed import constructed
+from transformer_spectrum.weights.anatomy.dissection import Anatomy, Skipped, dissect
 from transformer_spectrum.weights.anatomy.effective import Weights, effective, is_weight
 from transformer_spectrum.weights.anatomy.formed import NotFormedError
-from transformer_spectrum.weights.anatomy.heads import heads
-from transformer_spectrum.weights.anatomy.parts import Anatomy, Part, Skipped, dissect
+from transformer_spectrum.weights.anatomy.fused import key_heads
 from transformer_spectrum.weights.files import Checkpoint, open_checkpoint
 from transformer_spectrum.weights.matrices.entries import numbers
+from transformer_spectrum.weights.matrices.heads import heads
 from transformer_spectrum.weights.matrices.large import shuffled_in_pieces, spectrum_in_pieces
-from transformer_spectrum.weights.matrices.matrix import spectrum
+from transformer_spectrum.weights.matrices.matrix import Matrix, spectrum
 
 LARGE = 1 << 21  # entries above which one matrix at a time is decomposed in pieces, on the chosen device
 RANK_LIMIT = 16_384  # its Gram matrix takes 2 GiB, and the decomposition as much again
@@ -87,7 +88,7 @@ def examine(path: str | Path, settings: Settings) -> Examination:
     stored = in_use.tensors
     floating = {name: tensor.shape for name, tensor in stored.items() if is_weight(tensor)}
     anatomy = dissect(floating, checkpoint.config, checkpoint.metadata)
-    anatomy.parts = in_use.described(anatomy.parts)
+    anatomy.matrices = in_use.described(anatomy.matrices)
     parts, skipped = _chosen(anatomy, settings, checkpoint)
     skipped += in_use.skipped
     skipped += [
@@ -149,16 +150,19 @@ def _recorded(settings: Settings) -> dict[str, Any]:
     return {**{name: getattr(settings, name) for name in names}, **patterns}
 
 
-def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tuple[list[Part], list[Skipped]]:
+def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tuple[list[Matrix], list[Skipped]]:
     """The parts that pass the patterns and the sizes, with heads behind them, and what does not pass."""
-    parts = layers(anatomy.parts) if settings.like else anatomy.parts
+    parts = layers(anatomy.matrices) if settings.like else anatomy.matrices
     if settings.heads is not None:
         try:
-            every = {part.name: part for part in heads(parts, settings.heads, checkpoint.config)}
+            every = heads(parts, settings.heads, key_heads(settings.heads, checkpoint.config))
         except ValueError as error:
             raise InputError(f"{checkpoint.path}: {error}") from None
-        of_tensor: dict[str, list[Part]] = {}
-        for part in (*parts, *every.values()):  # heads beside their matrix: one reading serves both
+        if not every:
+            reason = f"{settings.heads} heads: no queries, keys or values found by their names"
+            raise InputError(f"{checkpoint.path}: {reason}")
+        of_tensor: dict[str, list[Matrix]] = {}
+        for part in (*parts, *every):  # heads beside their matrix: one reading serves both
             of_tensor.setdefault(part.tensor, []).append(part)
         parts = [part for group in of_tensor.values() for part in group]
     chosen, skipped = [], list(anatomy.skipped)
@@ -171,7 +175,7 @@ def _chosen(anatomy: Anatomy, settings: Settings, checkpoint: Checkpoint) -> tup
     return chosen, skipped
 
 
-def _reason_against(part: Part, settings: Settings) -> str:
+def _reason_against(part: Matrix, settings: Settings) -> str:
     def matches(patterns: tuple[str, ...]) -> bool:
         return any(fnmatch.fnmatchcase(part.name, pattern) for pattern in patterns)
 
@@ -212,7 +216,7 @@ def _not_finite(tensor: Tensor) -> str:
 
 
 def _measured(
-    in_use: Weights, parts: list[Part], settings: Settings, not_finite: list[Skipped], no_weights: list[Skipped]
+    in_use: Weights, parts: list[Matrix], settings: Settings, not_finite: list[Skipped], no_weights: list[Skipped]
 ) -> Iterator[Measured]:
     """Every part, those with entries seen before noted with the first of them.
 
@@ -245,7 +249,7 @@ def _measured(
                 found[first[key]] = replace(twin, same=(*twin.same, part.name))
             else:
                 first[key] = part.name
-                found[part.name] = measure(part, part.of(tensor), settings)
+                found[part.name] = measure(part, part.within(tensor), settings)
                 if settings.like and tensor.ndim == 4 and part.entries == tensor.numel():
                     found[part.name] = _with_slices(found[part.name], tensor)
             weights += part.entries
@@ -259,7 +263,7 @@ def _with_slices(measured: Measured, kernel: Tensor) -> Measured:
     return replace(measured, slices=slices, slice_shape=(kernel.shape[0], kernel.shape[1]))
 
 
-def measure(part: Part, matrix: Tensor, settings: Settings) -> Measured:
+def measure(part: Matrix, matrix: Tensor, settings: Settings) -> Measured:
     """One matrix and its shuffles.
 
     Args:

@@ -11,7 +11,8 @@ import numpy as np
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.bounds import bounds
 from transformer_spectrum.spectra.nulls import NullComparison
-from transformer_spectrum.weights.anatomy.parts import Part, Skipped
+from transformer_spectrum.weights.anatomy.dissection import Skipped
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 MADE_BY = "transformer-spectrum analyze"
 
@@ -33,7 +34,7 @@ class Measured:
         slice_shape: outputs and inputs of the kernel, where there are slices.
     """
 
-    part: Part
+    part: Matrix
     singular_values: np.ndarray
     shuffled: np.ndarray
     values: Mapping[str, float]

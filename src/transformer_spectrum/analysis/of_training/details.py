@@ -75,7 +75,9 @@ def _places(optimizer: str, summary: Summary, position: int) -> list[tuple[Any, 
     """PLACE of every matrix of the evidence at one of its steps."""
     step = summary.evidence.steps[position]
     evaluations = int(summary.history.evaluations[np.flatnonzero(summary.history.steps == step)[0]])
-    return [(optimizer, step, evaluations, spec.name, spec.family, *spec.shape) for spec in summary.evidence.specs]
+    return [
+        (optimizer, step, evaluations, spec.name, spec.family.label, *spec.shape) for spec in summary.evidence.specs
+    ]
 
 
 def spectra_nulls(summaries: Mapping[str, Summary]) -> Rows:

@@ -5,9 +5,8 @@ All of it is computed at the tracked steps, whose weights the trainings keep.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,8 +20,10 @@ from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
 from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
-from transformer_spectrum.weights.matrices.heads import head_specs
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, spectrum
+from transformer_spectrum.weights.matrices.families import of_forecaster
+from transformer_spectrum.weights.matrices.heads import heads as heads_of
+from transformer_spectrum.weights.matrices.matrix import Matrix, spectrum
+from transformer_spectrum.weights.matrices.shapes import by_shape
 
 ALTERNATIVES: tuple[tail_tests.Alternative, ...] = ("lognormal", "exponential", "truncated_power_law")
 NO_WINDOW = "no room for the submatrices"
@@ -59,7 +60,7 @@ class Evidence:
         tails: position -> M tails, for the first and the last of the steps.
     """
 
-    specs: tuple[MatrixSpec, ...]
+    specs: tuple[Matrix, ...]
     steps: tuple[int, ...]
     observed: Analysis
     initial: Analysis
@@ -102,7 +103,7 @@ def gather(
             f"{optimizer}: no weights kept at tracked step {lacking[0]}; spectra.tracked_every must be a multiple of "
             "training.snapshot_every"
         )
-    specs = matrix_specs(history, heads if settings.per_head else 0)
+    specs = recorded_matrices(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
     observed, shuffled, farms, farms_reason = [], [], [], []
     ends = list(dict.fromkeys((0, len(steps) - 1)))
@@ -157,18 +158,18 @@ def _at_a_glance(history: History, step: int, values: np.ndarray, shapes: np.nda
     return {"valid": float(history.validation_loss[at]), **ranks}
 
 
-def matrix_specs(history: History, heads: int) -> list[MatrixSpec]:
-    """The history's matrices, and behind them every head of Q, K and V where `heads` > 0."""
-    specs = [
-        MatrixSpec(name, family, name, None, (rows, columns))
+def recorded_matrices(history: History, heads: int) -> list[Matrix]:
+    """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0."""
+    matrices = [
+        Matrix(name, replace(of_forecaster(name), block=family), name, (rows, columns))
         for name, family, (rows, columns) in zip(
             history.names.tolist(), history.families.tolist(), history.shapes.tolist(), strict=True
         )
     ]
-    return specs + (head_specs(specs, heads) if heads else [])
+    return matrices + (heads_of(matrices, heads) if heads else [])
 
 
-def entries(snapshots: Snapshots, step: int, specs: Sequence[MatrixSpec]) -> list[np.ndarray]:
+def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np.ndarray]:
     """The matrices (rows, columns) at one of the kept steps.
 
     Raises:
@@ -178,8 +179,8 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[MatrixSpec]) -> lis
     whole = {name: stack[position] for name, stack in snapshots.weights.items()}
     matrices: list[np.ndarray] = []
     for spec in specs:
-        if spec.parameter not in whole:
-            raise InputError(f"{spec.parameter}: not among the kept weights; run dvc repro")
+        if spec.tensor not in whole:
+            raise InputError(f"{spec.tensor}: not among the kept weights; run dvc repro")
         matrix = spec.of(whole)
         if matrix.shape != spec.shape:
             raise InputError(f"{spec.name}: kept weights of shape {matrix.shape}, expected {spec.shape}; run dvc repro")
@@ -189,16 +190,9 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[MatrixSpec]) -> lis
     return matrices
 
 
-def _by_shape(matrices: Sequence[np.ndarray]) -> dict[tuple[int, int], list[int]]:
-    found: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, matrix in enumerate(matrices):
-        found[matrix.shape].append(i)
-    return found
-
-
 def _padded(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """(D, M, R): what `function` makes of each stack (m, rows, columns), (D, m, r), padded with NaN."""
-    classes = _by_shape(matrices)
+    classes = by_shape((matrix.shape for matrix in matrices), oriented=True)
     parts = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in classes.items()}
     draws = len(next(iter(parts.values())))
     values = np.full((draws, len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan)
@@ -223,7 +217,7 @@ def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.nd
     """(M,) alpha and (M,) reasons; the side must be the same for all, or they could not be compared."""
     alpha = np.full(len(matrices), np.nan)
     reason = np.full(len(matrices), NO_WINDOW, dtype="U64")
-    for shape, at in _by_shape(matrices).items():
+    for shape, at in by_shape((matrix.shape for matrix in matrices), oriented=True).items():
         if submatrices.window_shape(shape, side) is not None:
             found = submatrices.farms_alpha(np.stack([matrices[i] for i in at]), side=side)
             alpha[at], reason[at] = found.alpha, found.reason

@@ -10,10 +10,11 @@ import numpy as np
 from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze, shape_classes
+from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
 from transformer_spectrum.spectra.nulls import Null, family_null
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
+from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def summarize(
             initial=initial,
         )
         initial = evidence.initial
-        families = shape_classes(history.families, history.shapes)
+        families = shape_classes(history.families.tolist(), history.shapes.tolist())
         summaries[optimizer] = Summary(history, analysis, families, spectra, evidence)
     return summaries
 

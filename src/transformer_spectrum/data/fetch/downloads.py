@@ -1,54 +1,32 @@
-"""One file over HTTP: pooch does the work, this decides how long to wait, what to try again, and what went wrong."""
+"""One file over HTTP: pooch fetches it and tries again; this says how long to wait, when to give up, and why."""
 
 from __future__ import annotations
 
 import logging
 import queue
-import re
 import socket
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pooch
 import requests
 
+from transformer_spectrum.runtime.addresses import PORTS, without_password
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.progress import Progress
 
 CONNECT_SECONDS = 4.0  # to resolve the name and open a connection; all of a host's addresses together
 READ_SECONDS = 30.0  # without a single byte
-PAUSES = (0.5, 1.5)  # before the second and the third attempt; seconds
-PORTS = {"http": 80, "https": 443}
+ATTEMPTS = 3  # pooch waits 1 s before the second and 2 s before the third
 
 
 class Unreachable(Exception):
     """A source cannot be had; the message is the reason in a few words."""
 
-    def __init__(self, reason: str, *, transient: bool = False) -> None:
-        super().__init__(reason)
-        self.transient = transient
 
-
-class CutShort(InputError):
-    """A source has begun to deliver and did not finish."""
-
-    transient = True
-
-
-def is_url(address: str) -> bool:
-    """Whether `address` is an http(s) URL with a host and a usable port."""
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def shown(address: str) -> str:
-    """`address` without the user name and password that a URL may hold."""
-    return re.sub(r"//[^/@]*@", "//", address)
+class _Refused(requests.ConnectionError):
+    """Nobody listens there; a moment later somebody may."""
 
 
 def _knock(url: str) -> None:
@@ -58,11 +36,12 @@ def _knock(url: str) -> None:
     behind a firewall that answers nothing, it would be minutes.
 
     Raises:
-        Unreachable: no connection within CONNECT_SECONDS.
+        Unreachable: no connection within CONNECT_SECONDS, or an unknown host.
+        _Refused: a refused connection.
     """
     proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
-    parts = urlsplit(requests.utils.prepend_scheme_if_needed(proxy, "http") if proxy else url)
-    address = (parts.hostname, parts.port or PORTS.get(parts.scheme, 1080))
+    server = urlsplit(requests.utils.prepend_scheme_if_needed(proxy, "http") if proxy else url)
+    address = (server.hostname, server.port or PORTS.get(server.scheme, 1080))
     outcome: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     def connect() -> None:
@@ -79,24 +58,30 @@ def _knock(url: str) -> None:
         error = TimeoutError()
     if isinstance(error, TimeoutError):
         raise Unreachable(f"no connection within {CONNECT_SECONDS:g} s")
+    if isinstance(error, ConnectionRefusedError):
+        raise _Refused(error.strerror)
     if error is not None:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Unreachable(reason, transient=isinstance(error, ConnectionRefusedError))
+        raise Unreachable(getattr(error, "strerror", None) or str(error))
 
 
-def _explain(error: requests.RequestException, url: str) -> Exception:
-    if isinstance(error, requests.HTTPError):
-        status = error.response.status_code
-        return Unreachable(f"HTTP {status} {error.response.reason}", transient=status == 429 or status >= 500)
-    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-        return CutShort(f"{shown(url)}: the connection closed before the whole file had come; cut short")
-    if isinstance(error, requests.Timeout):
-        return Unreachable(f"no answer within {READ_SECONDS:g} s")
-    if isinstance(error, requests.exceptions.SSLError):
-        return Unreachable("no secure connection (TLS)")
-    if isinstance(error, requests.ConnectionError):
-        return Unreachable("the connection broke", transient=True)
-    return Unreachable(type(error).__name__)
+def _fault(error: requests.RequestException, url: str) -> tuple[Exception, bool]:
+    """What to say of an error, and whether another attempt may succeed."""
+    match error:
+        case requests.HTTPError(response=answer):
+            busy = answer.status_code == 429 or answer.status_code >= 500
+            return Unreachable(f"HTTP {answer.status_code} {answer.reason}"), busy
+        case requests.exceptions.ChunkedEncodingError() | requests.exceptions.ContentDecodingError():
+            words = "the connection closed before the whole file had come; cut short"
+            return InputError(f"{without_password(url)}: {words}"), True
+        case requests.Timeout():
+            return Unreachable(f"no answer within {READ_SECONDS:g} s"), False
+        case requests.exceptions.SSLError():
+            return Unreachable("no secure connection (TLS)"), False
+        case _Refused():
+            return Unreachable(str(error)), True
+        case requests.ConnectionError():
+            return Unreachable("the connection broke"), True
+    return Unreachable(type(error).__name__), False
 
 
 class _Bytes:
@@ -108,10 +93,9 @@ class _Bytes:
 
     def update(self, count: int) -> None:
         if self.progress is None:
-            self.progress = Progress(self.title, self.total, unit="B", ends=False)
-            self.progress.__enter__()
-        done = self.progress.step + count  # whole chunks, of which the last is shorter
-        self.progress.update(min(done, self.total) if self.total else done)
+            self.progress = Progress(self.title, self.total, unit="B", ends=False).__enter__()
+        step = self.progress.step + count  # whole chunks, of which the last is shorter
+        self.progress.update(min(step, self.total) if self.total else step)
 
     def reset(self) -> None:
         if self.progress is not None and self.total:
@@ -120,18 +104,6 @@ class _Bytes:
     def close(self) -> None:
         if self.progress is not None:
             self.progress.__exit__(None, None, None)
-
-
-def _attempt(url: str, path: Path) -> None:
-    _knock(url)
-    bar = _Bytes(path.name)
-    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=(CONNECT_SECONDS, READ_SECONDS))
-    try:
-        pooch.retrieve(url, known_hash=None, fname=path.name, path=path.parent, downloader=downloader)
-    except requests.RequestException as error:
-        raise _explain(error, url) from None
-    finally:
-        bar.close()
 
 
 def download(url: str, path: Path) -> None:
@@ -145,12 +117,26 @@ def download(url: str, path: Path) -> None:
         InputError: the file was cut short each time.
         OSError: the disk is full.
     """
-    pooch.get_logger().setLevel(logging.WARNING)  # it announces every download and its checksum
-    for pause in PAUSES:
+    pooch.get_logger().setLevel(logging.WARNING)  # it announces every download, its checksum and every attempt
+
+    def attempt(url: str, file: str, store: pooch.Pooch) -> None:
+        """Raises what pooch tries again, which is what requests raises, only where that may help."""
+        bar = _Bytes(path.name)
+        timeout = (CONNECT_SECONDS, READ_SECONDS)
         try:
-            return _attempt(url, path)
-        except (Unreachable, CutShort) as error:
-            if not error.transient:
+            _knock(url)
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=timeout)(url, file, store)
+        except requests.RequestException as error:
+            reason, may_pass = _fault(error, url)
+            if may_pass:
                 raise
-            time.sleep(pause)
-    return _attempt(url, path)
+            raise reason from None
+        finally:
+            bar.close()
+
+    registry, urls = {path.name: None}, {path.name: url}
+    store = pooch.create(path.parent, "", registry=registry, urls=urls, retry_if_failed=ATTEMPTS - 1)
+    try:
+        store.fetch(path.name, downloader=attempt)
+    except requests.RequestException as error:
+        raise _fault(error, url)[0] from None

@@ -1,6 +1,6 @@
 """Where raw data come from: a mirror, then upstream, then (if allowed) a simulated stand-in.
 
-A source out of reach is passed over with a line on standard error. A source that answers with a wrong or
+A source out of reach is passed over with a line in the log. A source that answers with a wrong or
 incomplete file ends the fetch: bad data are never quietly replaced, neither by the next source nor by a stand-in.
 A stand-in never takes the place of real data that lie there from an earlier fetch, and nothing takes the place of a
 file that no fetch has written. Nothing is put in place before it is whole, so whatever goes wrong leaves the old files
@@ -10,9 +10,9 @@ as they were.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +22,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.fetch.downloads import Unreachable, download, is_url, shown
+from transformer_spectrum.data.fetch.downloads import Unreachable, download
+from transformer_spectrum.runtime.addresses import is_url, without_password
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_json
 from transformer_spectrum.runtime.ownership import RECORD, check_replaceable, is_own
 from transformer_spectrum.runtime.provenance import describe_source
+
+logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
 DATA_FILE = "series.csv"
@@ -70,13 +73,15 @@ def _candidates(export: Export, mirror: str | None) -> Iterator[tuple[Literal["m
     if place and is_url(place):
         yield "mirror", f"{place.rstrip('/')}/{export.file_name}"
     elif place and "://" in place:
-        raise InputError(f"{name} = {shown(place)}: must be a folder or an http(s) URL")
+        raise InputError(f"{name} = {without_password(place)}: must be a folder or an http(s) URL")
     elif place:
         if not Path(place).expanduser().is_dir():
             raise InputError(f"{name} = {place}: no such folder")
         yield "mirror", str(Path(place).expanduser() / export.file_name)
     if not is_url(export.url):
-        raise InputError(f"{export.file_name}: upstream {shown(export.url)}: must be an http(s) URL with a host")
+        raise InputError(
+            f"{export.file_name}: upstream {without_password(export.url)}: must be an http(s) URL with a host"
+        )
     yield "upstream", export.url
 
 
@@ -129,27 +134,27 @@ def _obtain(export: Export, mirror: str | None, path: Path) -> tuple[dict[str, A
     Returns:
         The provenance record, or None when no source is within reach; and a sentence for each failure.
     """
-    tried: list[str] = []
+    failures: list[str] = []
     for source, address in _candidates(export, mirror):
-        place = f"{source} {shown(address).partition('?')[0]}"
+        place = f"{source} {without_password(address).partition('?')[0]}"
         label = f"{export.file_name} ({place})"
-        print(f"{export.file_name}: trying {place}", file=sys.stderr)
+        logger.info(f"{export.file_name}: trying {place}")
         try:
             counted = None
             if source == "upstream" and export.count_url:
                 counted = _count(export.count_url, label, path.with_suffix(".count"))
             _get(address, path)
         except Unreachable as error:
-            print(f"{export.file_name}: {source} not within reach: {error}", file=sys.stderr)
-            tried.append(f"{place}: {error}")
+            logger.warning(f"{export.file_name}: {source} not within reach: {error}")
+            failures.append(f"{place}: {error}")
             continue
         rows = _check(export, path, label, counted)
         remark = export.remarks.get(sha256(path))
         notes = [*export.notes, *([MIRROR_NOTE] if source == "mirror" else []), *([remark] if remark else [])]
-        location = export.file_name if source == "mirror" else shown(address)
-        print(f"{export.file_name}: {rows} rows from {source}", file=sys.stderr)
-        return describe_source(path, source, location, rows=rows, notes=notes), tried
-    return None, tried
+        location = export.file_name if source == "mirror" else without_password(address)
+        logger.info(f"{export.file_name}: {rows} rows from {source}")
+        return describe_source(path, source, location, rows=rows, notes=notes), failures
+    return None, failures
 
 
 def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
@@ -157,38 +162,36 @@ def _simulate(export: Export, path: Path, seed: int) -> dict[str, Any]:
     # The file's name gives each data set a stream of its own.
     export.simulate(path, np.random.default_rng([seed, zlib.crc32(export.file_name.encode())]))
     rows = _check(export, path, f"{export.file_name} (stand-in)", None)
-    print(
+    logger.warning(
         f"{export.file_name}: STAND-IN, not data: {rows} rows simulated with data.standin_seed = {seed}, as no source "
-        f"is within reach; when one is: dvc repro -f -s {export.stage}",
-        file=sys.stderr,
+        f"is within reach; when one is: dvc repro -f -s {export.stage}"
     )
     return describe_source(
         path, "standin", "simulated: stochastic renewal epidemics", rows=rows, notes=[STANDIN_NOTE], seed=seed
     )
 
 
-def _keep(export: Export, path: Path, folders: Iterable[Path], tried: Sequence[str]) -> dict[str, Any] | None:
+def _keep(export: Export, path: Path, folders: Iterable[Path], failures: Sequence[str]) -> dict[str, Any] | None:
     """Fills `path` with the real data that an earlier fetch has left in one of `folders`, and says so.
 
     Returns:
-        Their provenance record with what has become of them, or None where there are none.
+        Their provenance record, now with `kept`, or None where there are none.
     """
     for folder in folders:
-        source, record = folder / DATA_FILE, folder / RECORD
-        if not is_own(source, record):
+        source = folder / DATA_FILE
+        if not is_own(source, folder / RECORD):
             continue
-        about = read_json(record)
-        if about.get("standin") is not False:
+        record = read_json(folder / RECORD)
+        if record.get("standin") is not False:
             continue
         rows = _check(export, source, f"{export.file_name} ({folder})", None)
         shutil.copyfile(source, path)
-        print(
-            f"{export.file_name}: KEPT the {rows} rows in {folder}, real data from {about.get('source')}, as no source "
-            f"is within reach ({'; '.join(tried)}); no stand-in takes their place",
-            file=sys.stderr,
+        logger.warning(
+            f"{export.file_name}: KEPT the {rows} rows in {folder}, real data from {record.get('source')}, as no "
+            f"source is within reach ({'; '.join(failures)}); no stand-in takes their place"
         )
-        notes = [note for note in about.get("notes", []) if note != KEPT_NOTE]
-        return {**about, "notes": [*notes, KEPT_NOTE]}
+        notes = record.get("notes", [])
+        return {**record, "notes": notes if record.get("kept") else [*notes, KEPT_NOTE], "kept": True}
     return None
 
 
@@ -242,19 +245,19 @@ def fetch(
         check_replaceable(folder, DATA_FILE, hint)
     with (
         _errors_name(Path(folders[0]) / DATA_FILE),
-        atomic_together(folders=folders, own=(DATA_FILE, RECORD)) as made,
+        atomic_together(folders=folders, own=(DATA_FILE, RECORD)) as replacements,
     ):
-        path = made[0] / DATA_FILE
-        about, tried = _obtain(export, mirror, path)
-        if about is None and on_unreachable == "fail":
+        path = replacements[0] / DATA_FILE
+        record, failures = _obtain(export, mirror, path)
+        if record is None and on_unreachable == "fail":
             raise InputError(
-                f"data.on_unreachable = fail: no source of {export.file_name} is within reach ({'; '.join(tried)})"
+                f"data.on_unreachable = fail: no source of {export.file_name} is within reach ({'; '.join(failures)})"
             )
-        about = about or _keep(export, path, [Path(folder) for folder in (*folders, *earlier)], tried)
-        about = about or _simulate(export, path, standin_seed)
-        for folder in made:
-            if folder != made[0]:
+        record = record or _keep(export, path, [Path(folder) for folder in (*folders, *earlier)], failures)
+        record = record or _simulate(export, path, standin_seed)
+        for folder in replacements:
+            if folder != replacements[0]:
                 shutil.copyfile(path, folder / DATA_FILE)
             _settle(folder / DATA_FILE)
-            write_json(folder / RECORD, about)
-    return about
+            write_json(folder / RECORD, record)
+    return record

@@ -71,6 +71,12 @@ def renew(
         generator: of all draws.
     Returns:
         (T, E) new infections; whole numbers, at most the population each day.
+
+    >>> ones = np.ones((30, 1))
+    >>> generator, people = np.random.default_rng(0), np.array([1e6])
+    >>> infections = renew(1.5 * ones, 0 * ones, people, imports=10 * ones, caution=0.0, generator=generator)
+    >>> infections.shape, bool(infections[-1, 0] > 10 * infections[0, 0])  # R = 1.5: it grows
+    ((30, 1), True)
     """
     length, width = reproduction.shape
     memory = len(GENERATION_WEIGHTS)
@@ -114,19 +120,19 @@ def simulate_covid(path: Path, generator: np.random.Generator, *, countries: Seq
     length, width = len(COVID_DAYS), len(names)
     population = np.exp(generator.normal(np.log(8e6), 1.0, width)).round()
     transmissibility, loss = _variants(length, width, 5, generator)
-    reproduction = 1.9 * transmissibility * _season(COVID_DAYS, 0.2) * _drift(length, width, 0.2, 40, generator)
+    reproduction = 1.9 * transmissibility * _season(COVID_DAYS, 0.2) * _drift(length, width, 0.2, 40.0, generator)
     arrived = np.arange(length)[:, np.newaxis] >= generator.integers(2, 60, width)
     infections = renew(reproduction, loss, population, arrived * population * 2e-7, 120.0, generator)
-    share = np.minimum(0.3 * _drift(length, width, 0.3, 90, generator), 0.9)
+    share = np.minimum(0.3 * _drift(length, width, 0.3, 90.0, generator), 0.9)
     weekday = WEEKDAYS[(COVID_DAYS.astype(int) + 3) % 7][:, np.newaxis] ** generator.uniform(0.3, 2.0, width)
     cases = generator.poisson(infections * share * weekday * generator.gamma(60, 1 / 60, (length, width)))
     for column in np.flatnonzero(generator.random(width) < 0.25):
         _weekly(cases[:, column], int(generator.integers(length - 300, length - 200)))
-    known = np.cumsum(cases, axis=0) > 0
+    begun = np.cumsum(cases, axis=0) > 0
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["date", "World", *names])
-        for day, row, seen in zip(COVID_DAYS, cases, known, strict=True):
+        for day, row, seen in zip(COVID_DAYS, cases, begun, strict=True):
             cells = [f"{value:.1f}" if is_known else "" for value, is_known in zip(row, seen, strict=True)]
             writer.writerow([str(day), f"{row.sum():.1f}", *cells])
 
@@ -135,13 +141,13 @@ def _beds(days: np.ndarray, population: np.ndarray, generator: np.random.Generat
     """(T, E) occupied beds each day: the ordinary use of capacity and an epidemic's patients on top."""
     length, width = len(days), len(population)
     transmissibility, loss = _variants(length, width, 6, generator)
-    reproduction = 1.6 * transmissibility * _season(days, 0.2) * _drift(length, width, 0.1, 30, generator)
+    reproduction = 1.6 * transmissibility * _season(days, 0.2) * _drift(length, width, 0.1, 30.0, generator)
     infections = renew(reproduction, loss, population, np.ones((length, 1)) * population * 1e-6, 200.0, generator)
     patients = np.zeros((length, width))
     staying = np.zeros(width)
     for day, admitted in enumerate(generator.binomial(infections.astype(np.int64), 0.02)):
         patients[day] = staying = staying * (1 - 1 / 8) + admitted  # 8 days on average
-    ordinary = population * generator.uniform(1.6e-3, 2.4e-3, width) * _drift(length, width, 0.03, 60, generator)
+    ordinary = population * generator.uniform(1.6e-3, 2.4e-3, width) * _drift(length, width, 0.03, 60.0, generator)
     weekday = np.where((days.astype(int) + 3) % 7 >= 5, 0.96, 1.0)[:, np.newaxis]
     return ordinary * weekday * generator.normal(1, 0.005, (length, width)) + patients
 
@@ -151,7 +157,7 @@ def _flu(days: np.ndarray, population: np.ndarray, generator: np.random.Generato
     length, width = len(days), len(population)
     winter = (days.astype("datetime64[M]") - np.datetime64("2020-07")).astype(int) // 12
     severity = np.concatenate([[0.6], generator.uniform(0.92, 1.12, winter.max())])[np.maximum(winter, 0)]
-    reproduction = 1.12 * severity[:, np.newaxis] * _season(days, 0.3) * _drift(length, width, 0.05, 30, generator)
+    reproduction = 1.12 * severity[:, np.newaxis] * _season(days, 0.3) * _drift(length, width, 0.05, 30.0, generator)
     loss = np.full((length, width), 1 / 250)
     infections = renew(reproduction, loss, population, np.ones((length, 1)) * population * 2e-6, 100.0, generator)
     return generator.binomial(infections.astype(np.int64), 0.002).astype(np.float64)

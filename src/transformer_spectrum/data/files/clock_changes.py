@@ -24,6 +24,11 @@ def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | 
         blocks: of each series, nanoseconds since 1970 by the clock on the wall, in the order of the rows.
     Returns:
         The zone, and nanoseconds since 1970 UTC; None where no zone explains a missing or a repeated hour.
+
+    >>> hours = pd.date_range("2022-03-26", "2022-03-28", freq="h", tz="Europe/Berlin").tz_localize(None).as_unit("ns")
+    >>> zone, (instants,) = instants_of([hours.asi8])
+    >>> zone, set(np.diff(instants).tolist())
+    ('Europe/Berlin', {3600000000000})
     """
     unit = fixed_axis(np.concatenate(list(blocks))).unit
     if 24 * 3_600_000_000_000 % unit or unit > 3_600_000_000_000:
@@ -39,13 +44,13 @@ def instants_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | 
             alone = _instants(longest, zone)
             if not repeated and skipped(fixed_axis(alone), [alone])[0] >= within:
                 continue
-            made = [_instants(block, zone) for block in blocks]
+            instants = [_instants(block, zone) for block in blocks]
         except ValueError:  # a time that the zone's clock skips, or repeats where the rows do not
             continue
-        axis = fixed_axis(np.concatenate(made))
-        steady = all(len(np.unique(block)) == len(block) for block in made)
-        if steady and axis.unit == unit and (repeated or skipped(axis, made)[0] < lost):
-            return zone, made
+        axis = fixed_axis(np.concatenate(instants))
+        steady = all(len(np.unique(block)) == len(block) for block in instants)
+        if steady and axis.unit == unit and (repeated or skipped(axis, instants)[0] < lost):
+            return zone, instants
     return None
 
 
@@ -61,6 +66,11 @@ def days_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None
         blocks: of each series, nanoseconds since 1970 UTC.
     Returns:
         The zone, and nanoseconds since 1970 by its clock; None where no zone does it.
+
+    >>> midnights = pd.date_range("2022-03-26", "2022-03-28", tz="Europe/Berlin").tz_convert("UTC").tz_localize(None)
+    >>> zone, (walls,) = days_of([midnights.as_unit("ns").asi8])
+    >>> zone, set(np.diff(walls).tolist())
+    ('Europe/Berlin', {86400000000000})
     """
     for zone in ZONES:
         first = _wall(blocks[0], zone) % NANOSECONDS_A_DAY
@@ -73,7 +83,11 @@ def days_of(blocks: Sequence[np.ndarray]) -> tuple[str, list[np.ndarray]] | None
 
 
 def zone_of(walls: np.ndarray, instants: np.ndarray) -> str | None:
-    """The first zone whose clock shows so much at some instants, nanoseconds since 1970 both; None where none does."""
+    """The first zone whose clock shows so much at some instants, nanoseconds since 1970 both; None where none does.
+
+    >>> zone_of(np.array([3_600_000_000_000]), np.array([0]))  # an hour ahead in January 1970, as in Berlin
+    'Europe/Berlin'
+    """
     return next((zone for zone in ZONES if (_wall(instants, zone) == walls).all()), None)
 
 
@@ -82,7 +96,11 @@ def _wall(block: np.ndarray, zone: str) -> np.ndarray:
 
 
 def midnight(zone: str) -> Notation:
-    """Writes days of a zone as instants in UTC."""
+    """Writes days of a zone as instants in UTC.
+
+    >>> midnight("Europe/Berlin").write(NANOSECONDS_A_DAY)
+    '1970-01-01T23:00:00+00:00'
+    """
 
     def write(value: int) -> str:
         return pd.Timestamp(value).tz_localize(zone).tz_convert("UTC").isoformat()
@@ -91,7 +109,11 @@ def midnight(zone: str) -> Notation:
 
 
 def local(zone: str) -> Notation:
-    """Writes instants as the zone's clock shows them."""
+    """Writes instants as the zone's clock shows them.
+
+    >>> local("Europe/Berlin").write(0)
+    '1970-01-01T01:00:00'
+    """
 
     def write(value: int) -> str:
         return pd.Timestamp(value, tz="UTC").tz_convert(zone).tz_localize(None).isoformat()
@@ -105,6 +127,9 @@ def with_offset(zone: str | None, offset: int | None) -> Notation:
     Args:
         zone: that decides the offset; None = none is known.
         offset: nanoseconds, where it is always the same; else UTC.
+
+    >>> with_offset(None, 3_600_000_000_000).write(0), with_offset("America/New_York", None).write(0)
+    ('1970-01-01T01:00:00+01:00', '1969-12-31T19:00:00-05:00')
     """
     fixed = pd.Timedelta(offset or 0).to_pytimedelta()
 

@@ -56,43 +56,74 @@ UNITS = _set("utc gmt cet local s ms us ns sec secs unix iso ad ce bce")
 
 
 def joined(name: str) -> str:
-    """A name without signs, case and units: "Time [s]" and "time" -> "time"."""
-    parts = words(name)
-    return "".join(part for part in parts if part not in UNITS) or "".join(parts)
+    """A name without signs, case and units: "Time [s]" and "time" -> "time".
+
+    >>> [joined(name) for name in ("Time [s]", "time", "reportDate")]
+    ['time', 'time', 'reportdate']
+    """
+    return "".join(word for word in words(name) if word not in UNITS) or "".join(words(name))
 
 
 def part_of_date(name: str) -> str | None:
-    """The key of `PARTS` that a name stands for."""
-    return next((part for part, names in PARTS.items() if joined(name) in names), None)
+    """The key of `PARTS` that a name stands for.
+
+    >>> part_of_date("Monat"), part_of_date("month"), part_of_date("price")
+    ('month', 'month', None)
+    """
+    return next((component for component, names in PARTS.items() if joined(name) in names), None)
 
 
 def named_as_time(name: str) -> bool:
-    """Whether the whole name says that a column is time or a part of it."""
+    """Whether the whole name says that a column is time or a part of it.
+
+    >>> [name for name in ("Date", "year", "t", "price") if named_as_time(name)]
+    ['Date', 'year']
+    """
     return joined(name) in CLOCKS or part_of_date(name) is not None
 
 
 def mentions_date(name: str) -> bool:
-    """Whether a word at an end of the name says that a column may be a date, as in "Order Date"."""
-    parts = words(name)
-    return bool(parts) and not {parts[0], parts[-1]}.isdisjoint(DATE_WORDS)
+    """Whether a word at an end of the name says that a column may be a date, as in "Order Date".
+
+    >>> mentions_date("Order Date"), mentions_date("date of birth"), mentions_date("updated by date rule")
+    (True, True, False)
+    """
+    name_words = words(name)
+    return bool(name_words) and not {name_words[0], name_words[-1]}.isdisjoint(DATE_WORDS)
 
 
 def named_as_counter(name: str) -> bool:
-    """Whether a name is used for counts of rows or steps, but for values too."""
+    """Whether a name is used for counts of rows or steps, but for values too.
+
+    >>> [name for name in ("t", "Unnamed: 0", "seconds", "price") if named_as_counter(name)]
+    ['t', 'Unnamed: 0', 'seconds']
+    """
     return joined(name) in COUNTERS or numbers_rows(name)
 
 
 def numbers_rows(name: str) -> bool:
-    """Whether a name is that of an index or of a key of rows, never of a measurement."""
+    """Whether a name is that of an index or of a key of rows, never of a measurement.
+
+    >>> [name for name in ("index", "Unnamed: 0", "t") if numbers_rows(name)]
+    ['index', 'Unnamed: 0']
+    """
     return joined(name) in ROW_NUMBERS or joined(name).startswith("unnamed")
 
 
 def named_as_entity(name: str) -> bool:
-    """Whether a name is usual for what tells series apart."""
+    """Whether a name is usual for what tells series apart.
+
+    >>> [name for name in ("country", "storeName", "price") if named_as_entity(name)]
+    ['country', 'storeName']
+    """
     return name.lower() in ENTITY or bool(set(words(name)) & ENTITY_WORDS)
 
 
 def named_as_identifier(name: str) -> bool:
-    """Whether a name is usual for numbers that are no measurements."""
-    parts = words(name)
-    return named_as_entity(name) or (bool(parts) and parts[-1] in IDENTIFIERS)
+    """Whether a name is usual for numbers that are no measurements.
+
+    >>> [name for name in ("fips", "customer_no", "price") if named_as_identifier(name)]
+    ['fips', 'customer_no']
+    """
+    name_words = words(name)
+    return named_as_entity(name) or (bool(name_words) and name_words[-1] in IDENTIFIERS)

@@ -20,6 +20,9 @@ class ChosenColumns:
         time: `--time-column`.
         entity: `--entity-column`; more than one, between commas, tell the series apart together.
         values: `--value-columns`.
+
+    >>> ChosenColumns(time="day", entity="store,item").named(["day", "store", "item"])
+    [('--time-column', 'day'), ('--entity-column', 'store'), ('--entity-column', 'item')]
     """
 
     time: str | None = None
@@ -60,7 +63,14 @@ class Roles:
 
 
 def free_columns(table: Table, chosen: ChosenColumns, roles: Roles | None = None) -> list[str]:
-    """Columns that have no role yet."""
+    """Columns that have no role yet.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"day": [1], "store": ["a"], "sales": [2.0]}))
+    >>> free_columns(table, ChosenColumns(time="day"), Roles(entity="store"))
+    ['sales']
+    """
     taken = {name for _, name in chosen.named(table.columns)}
     if roles is not None:
         taken |= {*roles.time, roles.entity or "", *roles.left_out}

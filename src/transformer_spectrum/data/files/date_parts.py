@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.data.files.column_names import HOUR, joined, part_of_date
-from transformer_spectrum.data.files.numeric_times import monday_of
+from transformer_spectrum.data.files.number_dates import monday_of
 from transformer_spectrum.data.files.table_columns import Table
 from transformer_spectrum.data.files.time_axis import Notation, written
 from transformer_spectrum.data.files.times import Times, nanoseconds
@@ -38,29 +38,39 @@ CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 
 
 def parts_in(table: Table, free: Sequence[str]) -> dict[str, str]:
-    """Columns that together make a date, column -> part; empty where there are none, or the year alone is time."""
-    found: dict[str, str] = {}
+    """Columns that together make a date, column -> part; empty where there are none, or the year alone is time.
+
+    >>> from pathlib import Path
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2], "sales": [3.0, 4.0]}))
+    >>> parts_in(table, table.columns)
+    {'Year': 'year', 'Month': 'month'}
+    """
+    components: dict[str, str] = {}
     for name in free:
-        part = part_of_date(name)
-        if part is not None and part not in found.values() and _holds(table, name, part):
-            found[name] = part
-    columns = {part: name for name, part in found.items()}
+        component = part_of_date(name)
+        if component is not None and component not in components.values() and _holds(table, name, component):
+            components[name] = component
+    columns = {component: name for name, component in components.items()}
     if "year" in columns:
         if len(np.unique(table.numbers(columns["year"]))) == len(table.frame) > 1:
             return {}
-        legal = [{columns[part]: part for part in parts} for parts in LEGAL if set(parts) <= set(columns)]
+        legal = [
+            {columns[component]: component for component in components}
+            for components in LEGAL
+            if set(components) <= set(columns)
+        ]
         # "#days" of a month is no day: what makes no dates gives way to fewer parts, if these do
-        real = [parts for parts in legal if not _from_fields(_fields(table, parts))[0].isna().any()]
+        real = [candidate for candidate in legal if not _from_fields(_fields(table, candidate))[0].isna().any()]
         return next(iter(real or legal), {})
     return _clock_beside_date(table, free)
 
 
-def _holds(table: Table, name: str, part: str) -> bool:
-    if part == "month" and table.kind(name) in ("text", "date"):
+def _holds(table: Table, name: str, component: str) -> bool:
+    if component == "month" and table.kind(name) in ("text", "date"):
         return _month_names(table.frame[name]) is not None
     if table.kind(name) != "number" or not table.whole(name):
         return False
-    low, high = RANGES[part]
+    low, high = RANGES[component]
     numbers = table.numbers(name)
     return bool((numbers >= low).all() and (numbers <= high).all())
 
@@ -90,39 +100,44 @@ def _clock_beside_date(table: Table, free: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def combined(table: Table, parts: dict[str, str]) -> Times:
+def combined(table: Table, components: dict[str, str]) -> Times:
     """The times of columns that `parts_in` has found.
 
     Raises:
         InputError: a row has no such date.
+
+    >>> from pathlib import Path
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2]}))
+    >>> pd.DatetimeIndex(combined(table, {"Year": "year", "Month": "month"}).values).astype(str).tolist()
+    ['2022-01-01', '2022-02-01']
     """
-    fields = _fields(table, parts)
-    if "date" in parts.values():
-        dates, notation = _with_clock(table, parts, fields), None
+    fields = _fields(table, components)
+    if "date" in components.values():
+        dates, notation = _with_clock(table, components, fields), None
     else:
         dates, notation = _from_fields(fields)
     if dates.isna().any():
         row = int(np.argmax(dates.isna()))
-        cells = ", ".join(f"{name} = {table.frame[name].iloc[row]}" for name in parts)
+        cells = ", ".join(f"{name} = {table.frame[name].iloc[row]}" for name in components)
         raise InputError(f"{table.path}: row {row + 1}: {cells}: no such date")
     return Times(nanoseconds(dates), True, "parts of a date", notation)
 
 
-def _fields(table: Table, parts: dict[str, str]) -> dict[str, np.ndarray]:
+def _fields(table: Table, components: dict[str, str]) -> dict[str, np.ndarray]:
     """(rows,) whole numbers of each part."""
     fields: dict[str, np.ndarray] = {}
-    for name, part in parts.items():
-        if part == "month" and table.kind(name) != "number":
+    for name, component in components.items():
+        if component == "month" and table.kind(name) != "number":
             months = _month_names(table.frame[name])
             assert months is not None
-            fields[part] = months
-        elif part not in ("date", "clock"):
-            fields[part] = table.numbers(name).astype(np.int64)
+            fields[component] = months
+        elif component not in ("date", "clock"):
+            fields[component] = table.numbers(name).astype(np.int64)
     return fields
 
 
-def _with_clock(table: Table, parts: dict[str, str], fields: dict[str, np.ndarray]) -> pd.DatetimeIndex:
-    columns = {part: name for name, part in parts.items()}
+def _with_clock(table: Table, components: dict[str, str], fields: dict[str, np.ndarray]) -> pd.DatetimeIndex:
+    columns = {component: name for name, component in components.items()}
     days = pd.DatetimeIndex(table.times(columns["date"]).values)
     if "hour" in fields:
         return days + pd.to_timedelta(fields["hour"], unit="h")

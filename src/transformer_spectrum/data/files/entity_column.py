@@ -21,6 +21,14 @@ TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(
 
 
 def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
+    """TODO.
+
+    >>> from pathlib import Path
+    >>> cells = {"country": ["SE", "SE", "MT"], "year": [1, 2, 1], "cases": [3.0, 4.0, 5.0]}
+    >>> table = Table(Path("x.csv"), pd.DataFrame(cells))
+    >>> find_entity(table, ChosenColumns())
+    'country'
+    """
     if chosen.entity is not None:
         return chosen.entity if chosen.entity in table.columns else table.join(chosen.entity_parts(table.columns))
     free = free_columns(table, chosen)
@@ -47,6 +55,13 @@ def _meant_as_numbers(table: Table, name: str) -> bool:
 
 
 def refuse_blank(table: Table, entity: str) -> None:
+    """TODO.
+
+    >>> from pathlib import Path
+    >>> refuse_blank(Table(Path("x.csv"), pd.DataFrame({"country": ["SE", " "]})), "country")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: x.csv: row 2: country is blank
+    """
     cells = table.frame[entity]
     blank = (cells.isna() | (cells.astype(str).str.strip() == "")).to_numpy(bool)
     if blank.any():
@@ -108,9 +123,11 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
     return tellers[0] if tellers else None
 
 
-def _gives(table: Table, name: str, given: str) -> bool:
+def _gives(table: Table, name: str, dependent: str) -> bool:
     """Whether one column has one value for each value of another."""
-    return table.frame[[name, given]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
+    return (
+        table.frame[[name, dependent]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
+    )
 
 
 def _settles(table: Table, tellers: list[str], clocks: list[str]) -> bool:

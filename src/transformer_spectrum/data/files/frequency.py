@@ -12,19 +12,16 @@ import numpy as np
 import pandas as pd
 from pandas.tseries import holiday
 
-from transformer_spectrum.data.files.time_axis import (
+from transformer_spectrum.data.files.calendar_axes import (
     MONDAY_TO_FRIDAY,
-    NANOSECONDS_A_DAY,
     Anchor,
-    Axis,
     DaysOfMonthAxis,
     MonthAxis,
-    Notation,
-    WeekAxis,
     WeekdayAxis,
     day_of,
     months_of,
 )
+from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis, Notation, WeekAxis
 
 SHORT_SPAN = 28  # days within which the weekdays at hand say little about those that will come
 MOST_SKIPPED = 1 / 3  # of the steps: with more, a fixed step is not what the dates follow
@@ -57,6 +54,9 @@ def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
     Args:
         axis: on which they lie.
         blocks: of each series, the values of its rows.
+
+    >>> skipped(Axis(), [np.array([0, 1, 4]), np.array([7, 8])])
+    (2, 7)
     """
     total = rows = 0
     for values in blocks:
@@ -67,13 +67,21 @@ def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
 
 
 def numbers_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
-    """The coarsest axis of whole numbers on which all lie."""
+    """The coarsest axis of whole numbers on which all lie.
+
+    >>> numbers_axis(np.array([10, 16, 20])).step
+    '2'
+    """
     origin = int(values.min())
     return Axis(False, origin, int(np.gcd.reduce(np.unique(values - origin))) or 1, notation)
 
 
 def fixed_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
-    """The coarsest axis of equal steps on which all dates lie."""
+    """The coarsest axis of equal steps on which all dates lie.
+
+    >>> fixed_axis(np.array([0, 2, 5]) * NANOSECONDS_A_DAY).step
+    '1 day'
+    """
     origin = int(values.min())
     return Axis(True, origin, int(np.gcd.reduce(np.unique(values - origin))) or NANOSECONDS_A_DAY, notation)
 
@@ -84,6 +92,10 @@ def infer_axis(blocks: Sequence[np.ndarray], notation: Notation | None = None) -
     Args:
         blocks: of each series, nanoseconds since 1970 of its rows, by the clock that shows whole days.
         notation: how the file writes them.
+
+    >>> ends = pd.DatetimeIndex(["2022-01-31", "2022-02-28", "2022-03-31"]).as_unit("ns").asi8
+    >>> infer_axis([ends]).step
+    '1 month, month ends'
     """
     values = np.unique(np.concatenate(list(blocks)))
     days, times = np.divmod(values, NANOSECONDS_A_DAY)
@@ -157,14 +169,14 @@ def _weekday_axis(days: np.ndarray, fixed: Axis, time: int, notation: Notation |
 def _closing(days: np.ndarray) -> dict[str, list[int]]:
     """Holidays whose every date is missing, name -> days since 1970, far into the future."""
     begin, end = pd.Timestamp(days[0], unit="D"), pd.Timestamp(days[-1], unit="D")
-    there = set(days.tolist())
+    present = set(days.tolist())
     closing: dict[str, list[int]] = {}
     explained: set[int] = set()
     for rule in _CLOSED:
         dates = rule.dates(begin - pd.Timedelta(days=7), end + pd.DateOffset(years=YEARS_AHEAD))
         all_days = [(date - pd.Timestamp(0)).days for date in dates if date.weekday() < 5]
         past = {day for day in all_days if days[0] <= day <= days[-1]} - explained
-        if past and not there & past:
+        if past and not present & past:
             closing[str(rule.name)] = all_days
             explained |= past
     return closing if len(closing) >= FEWEST_CLOSED else {}

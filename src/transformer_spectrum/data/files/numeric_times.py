@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.files.number_dates import (
+    CALENDAR_YEARS,
+    EPIWEEK,
+    WHOLE_DATES,
+    YEAR_MONTH,
+    YEAR_QUARTER,
+    YEAR_WEEK,
+    Digits,
+)
 from transformer_spectrum.data.files.time_axis import Notation
 from transformer_spectrum.data.files.times import Times, complain, nanoseconds, words
 from transformer_spectrum.runtime.errors import InputError
@@ -31,7 +39,6 @@ CLOCKS = {
     "datum",
 }
 FIRST_YEAR, LAST_YEAR = 1500, 2200
-CALENDAR_YEARS = (1800, 2200)
 EPOCHS = (("s", 10**9, 1e8, 5e9), ("ms", 10**6, 5e9, 5e12), ("us", 10**3, 5e12, 5e15), ("ns", 1, 5e15, 9e18))
 """Unit, nanoseconds, and from where to where the largest lies: from 1973 on, or months before 1970, to 2128."""
 DECIMALS = (1, 2, 4, 12)
@@ -39,87 +46,6 @@ MOST_DEVIATION = 0.1  # of a decimal year's part, in parts: months differ by so 
 NO_PHASE = 0.03  # parts: what rounding to four digits may leave
 MONTHS_IN_DAYS = ({28, 29, 30, 31}, {59, 60, 61, 62}, {89, 90, 91, 92}, {181, 182, 183, 184}, {365, 366})
 FEW = 1e-6
-
-
-@dataclass(frozen=True)
-class Digits:
-    """A way of writing a date as one number.
-
-    Attributes:
-        name: such as "YYYYMMDD".
-        tail: digits behind the year.
-        read: (n,) int64 -> dates, NaT where one is none.
-        write: nanoseconds -> the number.
-    """
-
-    name: str
-    tail: int
-    read: Callable[[np.ndarray], pd.DatetimeIndex]
-    write: Callable[[int], int]
-
-    def holds(self, numbers: np.ndarray) -> bool:
-        """Whether all are of its size."""
-        low, high = (year * 10**self.tail for year in CALENDAR_YEARS)
-        return bool(((numbers >= low) & (numbers < high)).all())
-
-
-def _by(pattern: str) -> tuple[Callable[[np.ndarray], pd.DatetimeIndex], Callable[[int], int]]:
-    def read(numbers: np.ndarray) -> pd.DatetimeIndex:
-        return pd.DatetimeIndex(pd.to_datetime(pd.Series(numbers).astype(str), format=pattern, errors="coerce"))
-
-    return read, lambda value: int(pd.Timestamp(value).strftime(pattern))
-
-
-def monday_of(years: np.ndarray, weeks: np.ndarray) -> pd.DatetimeIndex:
-    """Mondays of ISO weeks; NaT where a year has no such week."""
-    january = pd.to_datetime(pd.Series(years).astype(str) + "-01-04", errors="coerce")
-    first = january - pd.to_timedelta(january.dt.day_of_week, unit="D")
-    mondays = first + pd.to_timedelta(7 * (pd.Series(weeks) - 1), unit="D")
-    valid = (weeks >= 1) & (mondays.dt.isocalendar().year.to_numpy(np.float64, na_value=0) == years)
-    return pd.DatetimeIndex(mondays.where(valid))
-
-
-def sunday_of(years: np.ndarray, weeks: np.ndarray) -> pd.DatetimeIndex:
-    """Sundays on which epidemiological weeks (MMWR) begin; NaT where a year has no such week."""
-    january = pd.to_datetime(pd.Series(years).astype(str) + "-01-04", errors="coerce")
-    first = january - pd.to_timedelta((january.dt.day_of_week + 1) % 7, unit="D")
-    sundays = first + pd.to_timedelta(7 * (pd.Series(weeks) - 1), unit="D")
-    valid = (weeks >= 1) & ((sundays + pd.Timedelta(days=3)).dt.year.to_numpy(np.float64, na_value=0) == years)
-    return pd.DatetimeIndex(sundays.where(valid))
-
-
-def _iso_week(value: int) -> int:
-    year, week, _ = pd.Timestamp(value).isocalendar()
-    return year * 100 + week
-
-
-def _epiweek(value: int) -> int:
-    middle = pd.Timestamp(value) + pd.Timedelta(days=3)  # decides the year, as an ISO week's Thursday does
-    return middle.year * 100 + (middle.day_of_year - 1) // 7 + 1
-
-
-def _quarter(numbers: np.ndarray) -> pd.DatetimeIndex:
-    days = pd.DataFrame({"year": numbers // 10, "month": numbers % 10 * 3 - 2, "day": 1})
-    return pd.DatetimeIndex(pd.to_datetime(days, errors="coerce"))
-
-
-YEAR_WEEK = Digits("YYYYWW, ISO weeks", 2, lambda n: monday_of(n // 100, n % 100), _iso_week)
-EPIWEEK = Digits("YYYYWW, weeks from Sunday", 2, lambda n: sunday_of(n // 100, n % 100), _epiweek)
-YEAR_QUARTER = Digits(
-    "YYYYQ",
-    1,
-    lambda n: _quarter(np.where(n % 10 <= 4, n, 0)),
-    lambda value: pd.Timestamp(value).year * 10 + pd.Timestamp(value).quarter,
-)
-YEAR_MONTH = Digits("YYYYMM", 2, *_by("%Y%m"))
-YEAR_DAY = Digits("YYYYDDD", 3, *_by("%Y%j"))
-WHOLE_DATES = (
-    Digits("YYYYMMDD", 4, *_by("%Y%m%d")),
-    YEAR_DAY,
-    Digits("YYYYMMDDHH", 6, *_by("%Y%m%d%H")),
-    Digits("YYYYMMDDHHMM", 8, *_by("%Y%m%d%H%M")),
-    Digits("YYYYMMDDHHMMSS", 10, *_by("%Y%m%d%H%M%S")),
-)
 
 
 def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
@@ -131,6 +57,10 @@ def numeric_times(place: str, cells: pd.Series, numbers: np.ndarray) -> Times:
         numbers: (n,) float64, finite.
     Raises:
         InputError: they are neither steps nor certain to be dates.
+
+    >>> times = numeric_times("x.csv", pd.Series([20220131, 20220201], name="day"), np.array([20220131.0, 20220201.0]))
+    >>> times.name, np.diff(times.values).tolist()
+    ('YYYYMMDD', [86400000000000])
     """
     named = set(words(str(cells.name)))
     if not (numbers == np.round(numbers)).all():
@@ -258,8 +188,8 @@ def _fractions(place: str, cells: pd.Series, numbers: np.ndarray, named: set[str
             dates = pd.to_datetime({"year": np.floor(numbers), "month": np.round(hundredths), "day": 1})
             write = Notation("YYYY.MM", lambda value: pd.Timestamp(value).strftime("%Y.%m"))
             return Times(nanoseconds(dates), True, "YYYY.MM", write)
-        for parts in DECIMALS:
-            times = _decimal_years(numbers, parts)
+        for divisions in DECIMALS:
+            times = _decimal_years(numbers, divisions)
             if times is not None:
                 return times
     low, size = float(numbers.min()), _step_size(np.diff(np.unique(numbers)))
@@ -277,16 +207,16 @@ def _step_size(distances: np.ndarray) -> float:
     return float(distances.sum() / np.round(distances / smallest).sum()) if len(distances) else smallest
 
 
-def _decimal_years(numbers: np.ndarray, parts: int) -> Times | None:
+def _decimal_years(numbers: np.ndarray, divisions: int) -> Times | None:
     """1960.25 and so on, as so many parts of a year, wherever in a part each lies; None where they are not."""
-    scaled = numbers * parts
+    scaled = numbers * divisions
     angles = np.exp(2j * np.pi * scaled)
     phase = float(np.angle(angles.mean()) / (2 * np.pi))
     phase = 0.0 if abs(phase) < NO_PHASE else phase
     values = np.round(scaled - phase)
-    if np.abs(scaled - phase - values).max() > (MOST_DEVIATION if parts == 12 else 0.01 * parts):
+    if np.abs(scaled - phase - values).max() > (MOST_DEVIATION if divisions == 12 else 0.01 * divisions):
         return None
     if len(np.unique(values)) < len(np.unique(numbers)):
         return None
-    notation = Notation("decimal years", lambda value: round((value + phase) / parts, 4), numeric=True)
-    return Times(values.astype(np.int64), False, f"decimal years, {parts} a year", notation)
+    notation = Notation("decimal years", lambda value: round((value + phase) / divisions, 4), numeric=True)
+    return Times(values.astype(np.int64), False, f"decimal years, {divisions} a year", notation)

@@ -16,7 +16,7 @@ from transformer_spectrum.data.files.column_roles import ChosenColumns
 from transformer_spectrum.data.files.series_tables import Reading, read_table
 from transformer_spectrum.data.files.time_axis import DAYS, Axis
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_path
 
@@ -36,7 +36,12 @@ UNNAMED = "Unnamed: 0"  # what pandas calls a first column without a name, such 
 
 
 def check_suffix(path: Path) -> None:
-    """Raises InputError where the file's name has an ending that no layout belongs to."""
+    """Raises InputError where the file's name has an ending that no layout belongs to.
+
+    >>> check_suffix(Path("cases.xlsx"))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: cases.xlsx: a data set must end in .npy, .npz, .csv, .parquet
+    """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a data set must end in {', '.join(SUFFIXES)}")
 
@@ -85,8 +90,8 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
             raise InputError(f"{path}: {option} = {name}: an array has no columns")
         return _of_arrays(path, *(_npy(path) if path.suffix == ".npy" else _npz(path)))
     table = read_table(path, _csv(path) if path.suffix == ".csv" else _parquet(path), columns)
-    held = _trimmed(path, table.placed, table.axis, table.features)
-    return dataclasses.replace(held, reading=table.reading)
+    content = _trimmed(path, table.placed, table.axis, table.features)
+    return dataclasses.replace(content, reading=table.reading)
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------
@@ -112,9 +117,14 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def of_array(values: np.ndarray) -> SeriesFile:
-    """Series of an array (series, steps, features), finite."""
+    """Series of an array (series, steps, features), finite.
+
+    >>> content = of_array(np.zeros((2, 5, 1)))
+    >>> [entity_series.entity for entity_series in content.series], content.features
+    (['0', '1'], ('value',))
+    """
     width = len(str(len(values) - 1))
-    series = [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+    series = [Series(f"{i:0{width}d}", 0, steps) for i, steps in enumerate(values)]
     return SeriesFile(series, Axis(), _feature_names(values.shape[2]), ())
 
 
@@ -137,19 +147,19 @@ def _of_arrays(path: Path, array: np.ndarray, entities: np.ndarray | None) -> Se
         names = [str(name) for name in entities.ravel()]
         if len(names) != len(values) or len(set(names)) < len(names):
             raise InputError(f"{path}: {len(names)} entities for {len(values)} series; each needs a name of its own")
-    found = [(name, 0, one) for name, one in zip(names, values, strict=True)]
-    return _trimmed(path, found, Axis(), _feature_names(values.shape[2]))
+    placed = [(name, 0, steps) for name, steps in zip(names, values, strict=True)]
+    return _trimmed(path, placed, Axis(), _feature_names(values.shape[2]))
 
 
 def _trimmed(
-    path: Path, found: Sequence[tuple[str, int, np.ndarray]], axis: Axis, features: tuple[str, ...]
+    path: Path, placed: Sequence[tuple[str, int, np.ndarray]], axis: Axis, features: tuple[str, ...]
 ) -> SeriesFile:
     """Without the steps before the first and behind the last value of each series."""
     series, empty = [], []
-    for name, start, values in found:
-        there = np.flatnonzero(np.isfinite(values).any(axis=1))
-        if len(there):
-            first, last = int(there[0]), int(there[-1])
+    for name, start, values in placed:
+        present = np.flatnonzero(np.isfinite(values).any(axis=1))
+        if len(present):
+            first, last = int(present[0]), int(present[-1])
             series.append(Series(name, start + first, values[first : last + 1]))
         else:
             empty.append(name)
@@ -189,31 +199,40 @@ def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
     if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
         return frame
     names = [UNNAMED.replace("0", str(i)) if name is None else name for i, name in enumerate(frame.index.names)]
-    there = [name for name in names if name in frame.columns]
-    return frame.reset_index(drop=True) if there else frame.reset_index(names=names)
+    taken = [name for name in names if name in frame.columns]
+    return frame.reset_index(drop=True) if taken else frame.reset_index(names=names)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
-def write_series_file(path: str | Path, held: SeriesFile) -> None:
+def write_series_file(path: str | Path, content: SeriesFile) -> None:
     """Writes series atomically so that `read_series_file` gives them back: arrays padded with NaN to a common axis,
     tables long.
 
     Raises:
         InputError: the file's name has another ending.
         OSError: the disk is full or the folder is not writable.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_series_file(Path(folder) / "series.csv", of_array(np.ones((2, 3, 1))))
+    ...     len(read_series_file(Path(folder) / "series.csv").series)
+    2
     """
     path = Path(path)
     check_suffix(path)
     with atomic_path(path) as temporary:
         if path.suffix in (".npy", ".npz"):
-            array, entities = _padded(held.series), np.array([one.entity for one in held.series])
+            array, entities = (
+                _padded(content.series),
+                np.array([entity_series.entity for entity_series in content.series]),
+            )
             with temporary.open("wb") as stream:
                 if path.suffix == ".npy":
                     np.save(stream, array, allow_pickle=False)
                 else:
                     np.savez_compressed(stream, allow_pickle=False, series=array, entities=entities)
         else:
-            frame = _frame(held)
+            frame = _frame(content)
             if path.suffix == ".csv":
                 frame.to_csv(temporary, index=False, lineterminator="\n")
             else:
@@ -222,23 +241,25 @@ def write_series_file(path: str | Path, held: SeriesFile) -> None:
 
 def _padded(series: Sequence[Series]) -> np.ndarray:
     """(n, T, F) over the axis from the first start to the last end."""
-    begin = min(one.start for one in series)
-    end = max(one.start + len(one.values) for one in series)
+    begin = min(entity_series.start for entity_series in series)
+    end = max(entity_series.start + len(entity_series.values) for entity_series in series)
     array = np.full((len(series), end - begin, series[0].values.shape[1]), np.nan)
-    for row, one in zip(array, series, strict=True):
-        row[one.start - begin : one.start - begin + len(one.values)] = one.values
+    for row, entity_series in zip(array, series, strict=True):
+        row[entity_series.start - begin : entity_series.start - begin + len(entity_series.values)] = (
+            entity_series.values
+        )
     return array
 
 
-def _frame(held: SeriesFile) -> pd.DataFrame:
+def _frame(content: SeriesFile) -> pd.DataFrame:
     """One row for each step, under the names that the file had which was read."""
-    entity, time = "entity", "date" if held.axis.dated else "step"
-    if held.reading is not None:
-        entity = held.reading.entity or entity
-        time = held.reading.time[0] if len(held.reading.time) == 1 else time
+    entity, time = "entity", "date" if content.axis.dated else "step"
+    if content.reading is not None:
+        entity = content.reading.entity or entity
+        time = content.reading.time[0] if len(content.reading.time) == 1 else time
     blocks = []
-    for one in held.series:
-        cells = [held.axis.cell(one.start + i) for i in range(len(one.values))]
-        columns = {name: one.values[:, i] for i, name in enumerate(held.features)}
-        blocks.append(pd.DataFrame({entity: one.entity, time: cells, **columns}))
+    for entity_series in content.series:
+        cells = [content.axis.cell(entity_series.start + i) for i in range(len(entity_series.values))]
+        columns = {name: entity_series.values[:, i] for i, name in enumerate(content.features)}
+        blocks.append(pd.DataFrame({entity: entity_series.entity, time: cells, **columns}))
     return pd.concat(blocks, ignore_index=True)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from transformer_spectrum.data.files.clock_changes import days_of, instants_of, local, midnight, with_offset, zone_of
 from transformer_spectrum.data.files.column_roles import ChosenColumns, Roles
-from transformer_spectrum.data.files.columns import assign
 from transformer_spectrum.data.files.frequency import infer_axis, numbers_axis, skipped
+from transformer_spectrum.data.files.role_assignment import assign
 from transformer_spectrum.data.files.table_columns import Table
 from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis
 from transformer_spectrum.data.files.times import Times, blank_cells
@@ -68,18 +68,18 @@ class Reading:
         time = (
             f"{' and '.join(self.time)} ({self.notation}, step {self.step})" if self.time else "the order of the rows"
         )
-        parts = [f"time: {time}"]
+        remarks = [f"time: {time}"]
         if self.entity is None:
-            parts.append(f"{self.series} series: {shortened(self.values)}")
+            remarks.append(f"{self.series} series: {shortened(self.values)}")
         else:
-            parts += [f"series: {self.entity} ({self.series})", f"features: {shortened(self.values)}"]
+            remarks += [f"series: {self.entity} ({self.series})", f"features: {shortened(self.values)}"]
         if self.left_out:
-            parts.append(f"left out: {shortened([f'{name} ({why})' for name, why in self.left_out.items()])}")
+            remarks.append(f"left out: {shortened([f'{name} ({why})' for name, why in self.left_out.items()])}")
         if self.gaps:
-            parts.append(f"gaps: {self.gaps:,} of {self.steps:,} steps have no row")
+            remarks.append(f"gaps: {self.gaps:,} of {self.steps:,} steps have no row")
         if self.reordered:
-            parts.append("rows sorted by time")
-        return "; ".join(parts)
+            remarks.append("rows sorted by time")
+        return "; ".join(remarks)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
 
     Raises:
         InputError: see `columns.assign`; a value that is no number; a time that comes twice in a series.
+
+    >>> frame = pd.DataFrame({"country": ["SE", "SE", "MT"], "year": [2020, 2022, 2020], "cases": [3.0, 4.0, 5.0]})
+    >>> table = read_table(Path("x.csv"), frame, ChosenColumns())
+    >>> table.reading.line()
+    'time: year (years, step 2); series: country (2); features: cases'
     """
     table = Table(path, frame)
     roles = assign(table, chosen)
@@ -237,7 +242,7 @@ def _placed(path: Path, name: str, positions: np.ndarray, values: np.ndarray) ->
 
 def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     """(rows, columns) float64, NaN where blank."""
-    made = np.empty((len(frame), len(columns)))
+    values = np.empty((len(frame), len(columns)))
     for i, name in enumerate(columns):
         cells = frame[name]
         if cells.dtype.kind in "mM":
@@ -249,5 +254,5 @@ def _numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> np.ndar
             row = int(np.argmax(wrong))
             rule = "must be blank or a finite number, or leave the column out by --value-columns"
             raise InputError(f"{path}: row {row + 1}: {name} = {str(cells.iloc[row])[:40]!r}; {rule}")
-        made[:, i] = numbers
-    return made
+        values[:, i] = numbers
+    return values

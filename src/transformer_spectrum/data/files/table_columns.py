@@ -11,15 +11,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.files.numeric_times import (
+from transformer_spectrum.data.files.number_dates import (
     CALENDAR_YEARS,
     EPIWEEK,
-    EPOCHS,
     WHOLE_DATES,
     YEAR_MONTH,
     YEAR_WEEK,
     Digits,
 )
+from transformer_spectrum.data.files.numeric_times import EPOCHS
 from transformer_spectrum.data.files.text_times import read_times
 from transformer_spectrum.data.files.times import Times, as_numbers, blank_cells
 from transformer_spectrum.runtime.errors import InputError
@@ -37,6 +37,10 @@ class Table:
         path: for messages.
         frame: cells, one row each.
         blocks: rows of each series, in the order of the file; all rows as long as no entity is known.
+
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": ["3", ""]}))
+    >>> table.kind("day"), table.kind("cases"), table.unique("day")
+    ('date', 'number', True)
     """
 
     path: Path
@@ -177,6 +181,11 @@ def _is_written(whole: np.ndarray, ways: Sequence[Digits]) -> bool:
 
 
 def no_number(table: Table, name: str) -> InputError:
+    """TODO.
+
+    >>> print(no_number(Table(Path("x.csv"), pd.DataFrame({"cases": ["3", "many"]})), "cases"))  # doctest: +ELLIPSIS
+    x.csv: row 2: cases = 'many'; must be blank or a finite number, or say what it is by ...
+    """
     cells = table.frame[name]
     wrong = pd.to_numeric(cells, errors="coerce").isna() & cells.notna() & (cells.astype(str).str.strip() != "")
     row = int(np.argmax(wrong.to_numpy(bool)))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.files.numeric_times import monday_of, numeric_times
+from transformer_spectrum.data.files.number_dates import monday_of
+from transformer_spectrum.data.files.numeric_times import numeric_times
 from transformer_spectrum.data.files.time_axis import Notation, written
 from transformer_spectrum.data.files.times import REMEDY, Times, as_numbers, blank_cells, complain, nanoseconds
 from transformer_spectrum.runtime.errors import InputError
@@ -71,6 +72,12 @@ def read_times(place: str, cells: pd.Series) -> Times:
         cells: text, numbers, dates or periods, named as the column.
     Raises:
         InputError: a blank; text that is no date; or one that may be read in more than one way.
+
+    >>> read_times("x.csv", pd.Series(["2022-Q1", "2022-Q2"], name="quarter")).name
+    'periods such as 2022-Q1'
+    >>> read_times("x.csv", pd.Series(["01/02/2022", "03/02/2022"], name="date"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: x.csv: date = '01/02/2022' may be dd/mm/yyyy or mm/dd/yyyy; ...
     """
     blank = blank_cells(cells)
     if blank.any():
@@ -129,8 +136,8 @@ def _periods(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
         fields = text.str.extract(f"^{pattern}$")
         if fields["year"].isna().any():
             raise complain(place, cells, fields["year"].isna().to_numpy(), f"must be written as {text.iloc[0]}")
-        part = fields["part"].replace("", "1").astype(int)
-        dates = pd.to_datetime({"year": fields["year"].astype(int), "month": (part - 1) * months + 1, "day": 1})
+        period = fields["part"].replace("", "1").astype(int)
+        dates = pd.to_datetime({"year": fields["year"].astype(int), "month": (period - 1) * months + 1, "day": 1})
         notation = Notation(f"periods such as {text.iloc[0]}", _alike(text.iloc[0], pattern, months))
         return Times(nanoseconds(dates), True, notation.name, notation)
     return None
@@ -143,13 +150,13 @@ def _alike(example: str, pattern: str, months: int) -> Callable[[int], str]:
 
     def write(value: int) -> str:
         date = pd.Timestamp(value)
-        made = example
+        text = example
         fields = {"year": f"{date.year:04d}"}
         if match["part"]:
             fields["part"] = f"{(date.month - 1) // months + 1:0{len(match['part'])}d}"
         for name in sorted(fields, key=lambda name: -match.start(name)):
-            made = made[: match.start(name)] + fields[name] + made[match.end(name) :]
-        return made
+            text = text[: match.start(name)] + fields[name] + text[match.end(name) :]
+        return text
 
     return write
 

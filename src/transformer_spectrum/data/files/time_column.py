@@ -13,20 +13,30 @@ from transformer_spectrum.runtime.errors import InputError
 
 
 def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
+    """TODO.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": [3.0, 4.0]})
+    >>> table, roles = Table(Path("x.csv"), frame), Roles()
+    >>> find_time(table, ChosenColumns(), roles)
+    >>> roles.time, roles.times.name
+    (('day',), 'dates')
+    """
     if chosen.time is not None:
         roles.time, roles.times = (chosen.time,), table.times(chosen.time)
         return
     free = [name for name in free_columns(table, chosen) if name != roles.entity]
-    parts = parts_in(table, free)
+    components = parts_in(table, free)
     if (
-        parts
-        and "date" not in parts.values()
+        components
+        and "date" not in components.values()
         and any(table.kind(name) == "date" and table.unique(name) for name in free)
     ):
-        parts = {}
-    if parts:
-        roles.time = tuple(parts)
-        roles.times = combined(table, parts)
+        components = {}
+    if components:
+        roles.time = tuple(components)
+        roles.times = combined(table, components)
         return
     time = _of_dates(table, free, roles)
     time = time or _of_numbers(table, free, strict=chosen.values is None)

@@ -15,7 +15,13 @@ NEAR = 0.13  # years: a decimal year may stand for a month's first day, its midd
 
 
 def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
-    """Why a column is left out, None where it holds values."""
+    """Why a column is left out, None where it holds values.
+
+    >>> from pathlib import Path
+    >>> table = Table(Path("x.csv"), pd.DataFrame({"name": ["a", "a"], "region": ["x", "x"], "cases": [3.0, 4.0]}))
+    >>> why_no_value(table, "region", Roles(entity="name")), why_no_value(table, "cases", Roles(entity="name"))
+    ('text that name gives', None)
+    """
     kind = table.kind(name)
     if kind == "blank":
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 
 Read = Callable[[Path, Any], tuple[list[Series], dict[str, Any]]]
 """Folder of the raw data, the data set's block of parameters -> its series, and a report of what was left out."""
@@ -29,6 +29,9 @@ class DataSet:
         licence: of its series, for reports.
         stage: the DVC stage that writes its raw data into data/raw/NAME; empty for files of the user's own.
         read: its series, from that folder; None where any file will do, see `series_files`.
+
+    >>> CATALOGUE["covid"].stage
+    'fetch-covid'
     """
 
     unit: str

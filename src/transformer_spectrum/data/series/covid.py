@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 FILE_NAME = "owid_jhu_new_cases.csv"
@@ -27,23 +28,11 @@ REMARKS = {
         "This copy was rebuilt from JHU's final cumulative counts by OWID's published rules, not downloaded from OWID."
     )
 }
-CONTINENTS = ("Africa", "Asia", "Europe", "North America", "Oceania", "South America")
 
 ZERO_TAIL_DAYS = 14  # days without a case at the end: more are no longer data, the reporting has ended
 WEEKLY_SPAN_DAYS = 182  # weekly reporting is looked for in so many last days
 WEEKLY_GAP_DAYS = 6  # and is a median distance of days with cases of at least this
 WEEKLY_REPORTS = 8  # among at least so many of them
-
-
-def is_aggregate(location: str) -> bool:
-    """Whether a location is a sum of countries: the world, a continent, the European Union, an income group."""
-    return (
-        location in ("World", "International", *CONTINENTS)
-        or location.startswith("European Union")
-        or " income" in location
-        or "-income" in location
-        or " excl. " in location
-    )
 
 
 def _number(cell: str) -> float:
@@ -104,22 +93,28 @@ def _offender(locations: Sequence[str], cells: Sequence[str]) -> str:
 
 
 def check_covid_complete(frame: pd.DataFrame, label: str) -> None:
-    """Raises InputError when the table ends before the counts did: whole lines are missing at its end."""
+    """Raises InputError when the table ends before the counts did: whole lines are missing at its end.
+
+    >>> frame = pd.DataFrame({"Malta": [0.0]}, index=pd.DatetimeIndex(["2022-01-01"]))
+    >>> check_covid_complete(frame, "cases.csv")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: cases.csv: ends on 2022-01-01; must reach 2023-03-09, cut short
+    """
     last = frame.index[-1].date()
     if last < LAST_DAY:
         raise InputError(f"{label}: ends on {last}; must reach {LAST_DAY}, cut short")
 
 
 def not_used(path: str | Path, countries: Sequence[str]) -> dict[str, list[str]]:
-    """Which of the chosen countries a table cannot serve, for `tables.left_out`."""
+    """Which of the chosen countries a table cannot serve, for `csv_text.left_out`."""
     header, _ = read_rows(path, str(path), "fetch-covid", _header_complaint)
     return _not_used(header, list(dict.fromkeys(countries)))
 
 
 def _not_used(locations: Sequence[str], listed: Sequence[str]) -> dict[str, list[str]]:
     return {
-        "countries_missing": [name for name in listed if name not in locations and not is_aggregate(name)],
-        "aggregates_dropped": [name for name in listed if is_aggregate(name)],
+        "countries_missing": [name for name in listed if name not in locations and not is_sum_of_countries(name)],
+        "aggregates_dropped": [name for name in listed if is_sum_of_countries(name)],
     }
 
 
@@ -131,6 +126,9 @@ def trailing_mean(values: np.ndarray, days: int) -> np.ndarray:
         days: length of the window, >= 1; shorter at the start, where it begins with the series.
     Returns:
         (T,), NaN where a window holds no value.
+
+    >>> trailing_mean(np.array([7.0, 0.0, math.nan, 4.0]), days=2).tolist()
+    [7.0, 3.5, 0.0, 4.0]
     """
     padded = np.concatenate([np.full(days - 1, np.nan), values])
     windows = np.lib.stride_tricks.sliding_window_view(padded, days)
@@ -142,6 +140,10 @@ def reports_weekly(values: np.ndarray) -> bool:
     """Whether cases come about once a week: the median distance between days with cases is 6 days or more.
 
     Looked for in the last 26 weeks of (T,) daily cases, among at least 8 days with cases.
+
+    >>> week = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 70.0]
+    >>> reports_weekly(np.array(9 * week)), reports_weekly(np.ones(63))
+    (True, False)
     """
     reports = np.flatnonzero(values[-WEEKLY_SPAN_DAYS:] > 0)
     return len(reports) >= WEEKLY_REPORTS and bool(np.median(np.diff(reports)) >= WEEKLY_GAP_DAYS)
@@ -164,6 +166,14 @@ def covid_series(
         Series of (T, 1) new cases per day, smoothed, and a JSON-able report of what was left out.
     Raises:
         InputError: none of the countries has cases in the table.
+
+    >>> days = pd.date_range("2020-01-22", periods=4)
+    >>> frame = pd.DataFrame({"World": [0.0, 2, 4, 6], "Malta": [math.nan, 2, 4, 6]}, index=days)
+    >>> series, report = covid_series(frame, ["World", "Malta", "Oz"], smoothing_days=2)
+    >>> series[0].entity, series[0].values.ravel().tolist()
+    ('Malta', [2.0, 3.0, 5.0])
+    >>> report["aggregates_dropped"], report["countries_missing"]
+    (['World'], ['Oz'])
     """
     listed = list(dict.fromkeys(countries))
     not_there = _not_used(frame.columns.tolist(), listed)
@@ -184,12 +194,12 @@ def covid_series(
         if end - 1 - positive[-1] > ZERO_TAIL_DAYS:
             zero_tails[name] = int(end - 1 - positive[-1])
             end = positive[-1] + 1
-        kept = column[first:end]
-        if reports_weekly(kept):
+        cases = column[first:end]
+        if reports_weekly(cases):
             weekly.append(name)
-        smooth = trailing_mean(kept, smoothing_days)
+        smooth = trailing_mean(cases, smoothing_days)
         before += int(first)
-        blank += int(np.isnan(kept).sum())
+        blank += int(np.isnan(cases).sum())
         unknown += int(np.isnan(smooth).sum())
         series.append(Series(name, origin + int(first), smooth[:, np.newaxis]))
     if not series:

@@ -20,13 +20,21 @@ LEFT_OUT = {
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
-    """The first of many names, and how many more there are."""
+    """The first of many names, and how many more there are.
+
+    >>> shortened(["a", "b", "c", "d"], most=2)
+    'a, b and 2 more'
+    """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def left_out(report: Mapping[str, Any]) -> str:
-    """What a reader's report says was left out, such as "left out: not in the table: Oz"; empty where nothing was."""
+    """What a reader's report says was left out, such as "left out: not in the table: Oz"; empty where nothing was.
+
+    >>> left_out({"countries_missing": ["Oz"], "aggregates_dropped": {"count": 1, "names": ["World"]}})
+    'left out: not in the table: Oz; sums of others: World'
+    """
     reasons = []
     for entry, words in LEFT_OUT.items():
         names = report.get(entry, [])
@@ -51,6 +59,13 @@ def read_rows(
         The header's fields, and at least one row, each with as many.
     Raises:
         InputError: the file is missing, empty, not a CSV, ragged or cut short, or its header is wrong.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     for line in ("date,Malta", "2022-01-01,3"):
+    ...         print(line, file=file, flush=True)
+    ...     read_rows(file.name, "cases", None, lambda header: None)
+    (['date', 'Malta'], [['2022-01-01', '3']])
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")

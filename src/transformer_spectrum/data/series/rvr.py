@@ -6,7 +6,6 @@ truncates without an error, while here the row count can be checked. Long: one r
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -14,8 +13,9 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.data.series.aggregates import is_sum_of_jurisdictions
 from transformer_spectrum.data.series.csv_text import read_rows
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 FILE_NAME = "cdc_rvr_9t9r-e5a3.csv"
@@ -48,18 +48,21 @@ REMARKS = {
 
 
 def data_url(url: str) -> str:
-    """The query for the four fields of every row, in order."""
+    """The query for the four fields of every row, in order.
+
+    >>> data_url("https://host/x.csv").partition("&")[0]
+    'https://host/x.csv?$select=jurisdiction,collection_date,average_inpatient_beds_1,total_admissions_all_influenza'
+    """
     return f"{url}?$select={','.join(FIELDS)}&$order={','.join(FIELDS[:2])}&$limit={LIMIT}"
 
 
 def count_url(url: str) -> str:
-    """The query for the number of rows."""
+    """The query for the number of rows.
+
+    >>> count_url("https://host/x.csv")
+    'https://host/x.csv?$select=count(*)'
+    """
     return f"{url}?$select={quote('count(*)', safe='()*')}"
-
-
-def is_aggregate(jurisdiction: str) -> bool:
-    """Whether a jurisdiction is a sum of others: the nation, or one of the ten HHS regions."""
-    return jurisdiction in ("US", "USA") or re.fullmatch(r"Region \d+", jurisdiction) is not None
 
 
 def _header_complaint(header: list[str]) -> str | None:
@@ -129,6 +132,11 @@ def check_rvr_complete(frame: pd.DataFrame, label: str) -> None:
 
     A complete one has every state and the District of Columbia up to the same last day, and no jurisdiction
     skips a day.
+
+    >>> frame = pd.DataFrame({"jurisdiction": sorted(STATES - {"AK", "WY"})})
+    >>> check_rvr_complete(frame, "export.csv")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: export.csv: lacks AK, WY; cut short
     """
     absent = STATES.difference(frame["jurisdiction"])
     if absent:
@@ -157,6 +165,12 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
         Series of (T, 1), and a JSON-able report of what was left out.
     Raises:
         InputError: an unknown column, or one without values.
+
+    >>> days = pd.to_datetime(["2022-01-01", "2022-01-02", "2022-01-03"])
+    >>> frame = pd.DataFrame({"jurisdiction": ["CA", "CA", "US"], "collection_date": days, FIELDS[2]: [5.0, 6.0, 99.0]})
+    >>> series, report = rvr_series(frame, "average_inpatient_beds_occupied")
+    >>> series[0].entity, series[0].values.ravel().tolist(), report["aggregates_dropped"]["names"]
+    ('CA', [5.0, 6.0], ['US'])
     """
     if column not in COLUMNS:
         raise InputError(f"column = {column}: must be one of {', '.join(COLUMNS)}")
@@ -166,7 +180,7 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
     inside: dict[str, int] = {}
     trimmed = 0
     for name, rows in ((str(name), rows) for name, rows in frame.groupby("jurisdiction", sort=False)):
-        if is_aggregate(name):
+        if is_sum_of_jurisdictions(name):
             aggregates.append(name)
             continue
         # Days that upstream skips become blanks.
@@ -175,11 +189,11 @@ def rvr_series(frame: pd.DataFrame, column: str) -> tuple[list[Series], dict[str
         if first is None:
             without_values.append(name)
             continue
-        kept = values[first:last].to_numpy()
-        trimmed += len(values) - len(kept)
-        if np.isnan(kept).any():
-            inside[name] = int(np.isnan(kept).sum())
-        series.append(Series(name, (cast("pd.Timestamp", first) - pd.Timestamp(0)).days, kept[:, np.newaxis]))
+        present = values[first:last].to_numpy()
+        trimmed += len(values) - len(present)
+        if np.isnan(present).any():
+            inside[name] = int(np.isnan(present).sum())
+        series.append(Series(name, (cast("pd.Timestamp", first) - pd.Timestamp(0)).days, present[:, np.newaxis]))
     if not series:
         raise InputError(f"{FIELDS[0]}: no jurisdiction has a value of {column}")
     return series, {

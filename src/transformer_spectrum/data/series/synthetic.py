@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.data.series.series import Series
+from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
 
@@ -15,6 +15,12 @@ def read_synthetic(path: Path) -> list[Series]:
 
     Raises:
         InputError: the file is missing, corrupt or holds something else.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+    ...     np.save(file.name, np.zeros((2, 5, 1)))
+    ...     [entity_series.entity for entity_series in read_synthetic(Path(file.name))]
+    ['0', '1']
     """
     try:
         values = np.load(path, allow_pickle=False)
@@ -25,4 +31,4 @@ def read_synthetic(path: Path) -> list[Series]:
     if values.ndim != 3 or not np.isfinite(values).all():
         raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
     width = len(str(len(values) - 1))
-    return [Series(f"{i:0{width}d}", 0, one) for i, one in enumerate(values)]
+    return [Series(f"{i:0{width}d}", 0, steps) for i, steps in enumerate(values)]

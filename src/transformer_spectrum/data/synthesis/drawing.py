@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.synthesis.synthetic import synthesize
+from transformer_spectrum.data.synthesis.smoothed_noise import synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, write_json
 from transformer_spectrum.runtime.ownership import RECORD, check_replaceable
@@ -36,7 +36,7 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
         path = inside / "series.npy"
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, series, allow_pickle=False)
-        about = describe_source(
+        record = describe_source(
             path,
             "synthetic",
             "skewed generalized t noise, smoothed",
@@ -45,4 +45,4 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
             # JSON writes an infinite q as text; the season concerns a baseline, not the series.
             parameters=json.loads(block.model_dump_json(exclude={"season"})),
         )
-        write_json(inside / RECORD, about)
+        write_json(inside / RECORD, record)

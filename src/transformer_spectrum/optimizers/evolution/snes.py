@@ -13,6 +13,9 @@ from torch import Tensor
 from transformer_spectrum.optimizers.evolution.perturbation import Noise, Scattered
 from transformer_spectrum.optimizers.evolution.strategy import EvolutionStrategy, by_rank, precise
 
+LEARNING_RATE = 1.0
+"""Of the mean, where none is given: its authors'."""
+
 
 def utilities(popsize: int) -> Tensor:
     """max(0, ln(M/2 + 1) - ln k), divided by their sum, less 1/M: (M,) for ranks k = 1..M; they sum to 0.
@@ -85,7 +88,7 @@ class SNES(EvolutionStrategy):
         learning_rate: of the mean; 1 is the method's own.
     """
 
-    learning_rate: float = 1.0
+    learning_rate: float = LEARNING_RATE
 
     def distribution(
         self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from transformer_spectrum.spectra.analysis import FAMILIES
+from transformer_spectrum.weights.matrices.families import BLOCKS
 
 Spec = dict[str, Any]
 
@@ -60,7 +60,7 @@ WORDS = [
 FAMILY_WORDS = [
     {"calculate": "replace(replace(datum.family, /_/g, ' '), ' attention', '-attention')", "as": "family_words"},
     {
-        "calculate": f"indexof({list(FAMILIES)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
+        "calculate": f"indexof({list(BLOCKS)!r}, replace(datum.family, /_[0-9]+x[0-9]+$/, ''))",
         "as": "family_order",
     },
 ]

@@ -13,6 +13,7 @@ from transformer_spectrum.report.page.svg import Axis, Panel
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.power_law import hill_count, hill_plot
 from transformer_spectrum.spectra.random_matrix import mp_density
+from transformer_spectrum.weights.matrices.shapes import by_shape
 
 MARKERS = ("circle", "square", "up", "diamond", "down", "plus")
 COLOURS = 7  # classes c0 ... of the page, see `model_page`
@@ -54,15 +55,15 @@ def lines(matrices: Sequence[Measured]) -> list[Line]:
     groups: dict[tuple[str, str], list[tuple[int | None, Measured]]] = {}
     for matrix in matrices:
         stack, layer = _place(matrix.part.name)
-        groups.setdefault((stack, matrix.part.family), []).append((layer, matrix))
+        groups.setdefault((stack, matrix.part.family.task), []).append((layer, matrix))
     many = len({stack for (stack, _), members in groups.items() if len(members) > 1}) > 1
     found = []
-    for (stack, family), members in groups.items():
+    for (stack, task), members in groups.items():
         layers, inside = [layer for layer, _ in members], tuple(matrix for _, matrix in members)
         several = any(matrix.part.head is not None or matrix.part.index for matrix in inside)
         known = None not in layers and (several or len(set(layers)) == len(layers))
         depth = tuple(layers) if known else tuple(range(len(members)))
-        label = family.replace("_", " ")
+        label = task.replace("_", " ")
         label = f"{stack.rsplit('.', 1)[-1] or stack}: {label}" if many and stack else label
         found.append(Line(label, depth, known, len(set(depth)) == len(depth), inside))
     return found
@@ -78,12 +79,9 @@ def _place(name: str) -> tuple[str, int | None]:
 
 def by_size(matrices: Sequence[Measured]) -> list[tuple[tuple[int, int], list[Measured]]]:
     """The matrices of each shape, larger side first, those of most matrices first; never more than SHAPES."""
-    groups: dict[tuple[int, int], list[Measured]] = {}
-    for matrix in matrices:
-        rows, columns = sorted(matrix.part.shape, reverse=True)
-        groups.setdefault((rows, columns), []).append(matrix)
+    groups = by_shape(matrix.part.shape for matrix in matrices)
     order = sorted(groups, key=lambda shape: (-len(groups[shape]), [-side for side in shape]))
-    return [(shape, groups[shape]) for shape in order[:SHAPES]]
+    return [(shape, [matrices[i] for i in groups[shape]]) for shape in order[:SHAPES]]
 
 
 # -- along the depth -------------------------------------------------------------------------------------------

@@ -156,7 +156,11 @@ def _table(examination: Examination) -> str:
 
 def _spectrum(matrix: Measured, examination: Examination) -> str:
     part = matrix.part
-    words = [f"{part.shape[0]}×{part.shape[1]}", part.family.replace("_", " "), *([part.note] if part.note else [])]
+    words = [
+        f"{part.shape[0]}×{part.shape[1]}",
+        part.family.label.replace("_", " "),
+        *([part.note] if part.note else []),
+    ]
     values, null = matrix.values, matrix.nulls["ks_alpha"]
     if matrix.reasons["ks_alpha"]:
         words.append(f"no alpha: {matrix.reasons['ks_alpha']}")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, Measured
-from transformer_spectrum.spectra.analysis import METRICS, shape_classes
-from transformer_spectrum.weights.anatomy.parts import Skipped
+from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.weights.anatomy.dissection import Skipped
+from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
 CLASS_METRICS = ("stable_rank", "spectral_entropy", "spectral_entropy_normalised", "hill_alpha", "ks_alpha")
@@ -149,7 +150,7 @@ def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int])
     return (
         matrix.part.name,
         "×".join(map(str, matrix.part.shape)),
-        matrix.part.family,
+        matrix.part.family.label,
         shown("stable_rank", ".2f"),
         shown("spectral_entropy", ".2f"),
         shown("ks_alpha", ".2f"),
@@ -230,7 +231,7 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
         z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
         yield (
             matrix.part.name,
-            matrix.part.family,
+            matrix.part.family.label,
             matrix.part.tensor,
             *matrix.part.shape,
             matrix.part.note or "as stored",
@@ -288,8 +289,8 @@ def json_tree(examination: Examination) -> dict[str, Any]:
 
 def classes(matrices: Sequence[Measured]) -> dict[str, Any]:
     """Label of a family and a shape -> count, shape, and means of metrics and of their nulls."""
-    families = np.array([matrix.part.family for matrix in matrices])
-    shapes = np.array([matrix.part.shape for matrix in matrices])
+    families = [matrix.part.family.label for matrix in matrices]
+    shapes = [matrix.part.shape for matrix in matrices]
     tree: dict[str, Any] = {}
     for label, members in shape_classes(families, shapes).items():
         inside = [matrices[i] for i in members]

@@ -54,7 +54,7 @@ def details(examination: Examination) -> Iterator[tuple[dict[str, Any], dict[str
     number = 0
     for matrix in examination.matrices:
         values, reasons = _of_spectrum(matrix)
-        values |= {"layer_type": _layer_type(matrix), "family": matrix.part.family}
+        values |= {"layer_type": _layer_type(matrix), "family": matrix.part.family.label}
         if examination.has_null:
             compared, reason = _null(matrix, values.get("alpha", math.nan))
             values |= {name: value for name, value in compared.items() if np.isfinite(value)}
@@ -104,7 +104,7 @@ def _of_spectrum(matrix: Measured) -> tuple[dict[str, Any], dict[str, str]]:
 def _layer_type(matrix: Measured) -> str:
     if matrix.slices is not None:
         return "conv2d"
-    return "embedding" if matrix.part.family.endswith("embedding") else "dense"
+    return "embedding" if matrix.part.family.label.endswith("embedding") else "dense"
 
 
 def _null(matrix: Measured, alpha: float) -> tuple[dict[str, float], str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.data.series.catalogue import CATALOGUE, OWN
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.run_page.inputs import Run, Shift, Training
@@ -198,7 +199,7 @@ def parameters(run: Run) -> list[Table]:
         name: value for name, value in tree["data"].items() if name in used or not isinstance(value, Mapping)
     }
     sections: dict[str, list[tuple[str, str]]] = {}
-    for name, value in _leaves(tree):
+    for name, value in flatten(tree).items():
         sections.setdefault(name.partition(".")[0] if "." in name else "general", []).append((name, _value(value)))
     return [
         Table(f"Parameters, {title}.", ("parameter", "value"), tuple(rows), left=(0, 1))
@@ -214,14 +215,6 @@ def parameter_rows(run: Run) -> list[tuple[str, str, str]]:
     """The parameters of `parameters`, with the mark of a stand-in."""
     mark = STANDIN if run.caption.standin else ""
     return [(name, value, mark) for table in parameters(run) for name, value in table.rows]
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _value(value: Any) -> str:

@@ -28,6 +28,14 @@ def scale_of(layer: str, factors: Mapping[str, str], update: Update, source: Sou
         source: the tensors and the configuration.
     Returns:
         The scale, perhaps unknown, or the reason why the update itself cannot be right.
+
+    >>> from transformer_spectrum.weights.anatomy.adapter_updates import update_of
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.lora_A.weight": Held((2, 8), "F32"), "fc.lora_B.weight": Held((8, 2), "F32")}
+    >>> source = Source(tensors, lambda name: None, beside={"adapter_config.json": {"lora_alpha": 16, "r": 2}})
+    >>> factors = {"lora_A": "fc.lora_A.weight", "lora_B": "fc.lora_B.weight"}
+    >>> scale_of("fc", factors, update_of(factors, source), source).factor()
+    8.0
     """
     if update.kind == "lokr" and not update.factored and not settings_of(layer, source):
         return Scale(lambda: 1.0, words="1 (both factors are whole)")
@@ -88,7 +96,12 @@ def _by_pattern(patterns: Any, module: str, default: Any) -> Any:
 
 
 def settings_of(layer: str, source: Source) -> Mapping[str, Any]:
-    """adapter_config.json, or the same as diffusers keeps it in a file's metadata, each name behind a component's."""
+    """adapter_config.json, or the same as diffusers keeps it in a file's metadata, each name behind a component's.
+
+    >>> source = Source({}, lambda name: None, metadata={"lora_adapter_metadata": '{"unet.r": 4, "text_encoder.r": 8}'})
+    >>> settings_of("unet.down.0", source)
+    {'r': 4}
+    """
     if "adapter_config.json" in source.beside:
         return source.beside["adapter_config.json"]
     try:

@@ -61,7 +61,14 @@ class Scale:
 
 
 def update_of(factors: Mapping[str, str], source: Source) -> Update | str:
-    """The update by the roles of its factors, or why it cannot be formed."""
+    """The update by the roles of its factors, or why it cannot be formed.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> source = Source({"a": Held((2, 8), "F32"), "b": Held((6, 2), "F32")}, lambda name: None)
+    >>> update = update_of({"lora_A": "a", "lora_B": "b"}, source)
+    >>> update.shape, update.rank
+    ((6, 8), 2)
+    """
     if "hada_w1_a" in factors or "hada_w2_a" in factors:
         return _loha(factors, source)
     if any(role.startswith("lokr_") for role in factors):

@@ -47,7 +47,13 @@ Factors = dict[str, str]  # role -> name of the tensor
 
 
 def adapters(source: Source) -> Findings:
-    """Every layer with an adapter: its update, its weight in use, or why neither is known."""
+    """Every layer with an adapter: its update, its weight in use, or why neither is known.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.lora_A.weight": Held((2, 8), "F32"), "fc.lora_B.weight": Held((8, 2), "F32")}
+    >>> [(formed.name, formed.shape) for formed in adapters(Source(tensors, lambda name: None)).formed]
+    [('fc.update.weight', (8, 8))]
+    """
     findings = Findings()
     layers = _grouped(source)
     for layer, by_adapter in layers.items():
@@ -75,12 +81,12 @@ def _grouped(source: Source) -> dict[str, dict[str, Factors]]:
         role = {"down": "lora_down", "up": "lora_up"}.get(match["role"], match["role"])
         layers[match["layer"] or ""][match.groupdict().get("adapter") or ""][role] = name
     lonely = {"alpha", "network_alpha", "ranknum", "dora_scale"}
-    kept: dict[str, dict[str, Factors]] = {}
+    adapted: dict[str, dict[str, Factors]] = {}
     for layer, by_adapter in layers.items():
         own = {adapter: roles for adapter, roles in by_adapter.items() if not set(roles) <= lonely}
         if own:
-            kept[layer] = own
-    return kept
+            adapted[layer] = own
+    return adapted
 
 
 def _layer(layer: str, by_adapter: Mapping[str, Factors], source: Source, findings: Findings) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from transformer_spectrum.weights.anatomy.families import family_of, fused_kind
-from transformer_spectrum.weights.anatomy.fused import ROLES, heads_of, sections, widths_of
+from transformer_spectrum.weights.anatomy.fused import heads_of, sections, widths_of
+from transformer_spectrum.weights.anatomy.habits import family_of, fused_kind
 from transformer_spectrum.weights.anatomy.readings import Left, Reading, Stack, Unfolding, bias_of, words_of
+from transformer_spectrum.weights.matrices.families import PROJECTIONS
 
 SMALL_KERNEL = 9  # the longest last axis that may be the positions of a convolution called "query" or "out"
 
@@ -30,23 +32,28 @@ def read_attention(
         shape: its axes, >= 3.
         shapes: of all tensors of the model, by name.
         config: config.json; empty where there is none.
+
+    >>> reading = read_attention("attn.query.kernel", (64, 4, 16), {"attn.query.kernel": (64, 4, 16)}, {})
+    >>> reading.rows, reading.note  # the matrix is heads x head, as rows, by the width of the model
+    ((1, 2), '64x4x16: heads as an axis of their own, axis 1 the width of the model')
     """
     bias = bias_of(name, shapes)
     if fused_kind(name) is not None:
         return _fused(name, shape, bias)
-    role = family_of(name).removeprefix("cross_")
-    if role not in (*ROLES, "attention_output") or len(shape) != 3:
+    family = family_of(name)
+    output = family.role.endswith("attention_output")
+    if not (family.projection or output) or len(shape) != 3:
         return None
     if (bias == (shape[0],) and shape[0] not in shape[1:]) or shape[2] == 1:
         return None  # a convolution
-    output = role == "attention_output"
     axis = _width_axis(name, shape, bias, shapes, config, output)
     if axis is not None:
         rows = (axis,) if output else tuple(i for i in range(3) if i != axis)
         note = f"{words_of(shape)}: heads as an axis of their own, axis {axis + 1} the width of the model"
-        return Unfolding(rows, note, family_of(name))
+        return Unfolding(rows, note, family)
     if _heads_first(shape, config):
-        return Stack.of(shape[0], "head", "one attention head of a stack, as stored", f"{family_of(name)}_head")
+        head = replace(family, piece="head")
+        return Stack.of(shape[0], "head", "one attention head of a stack, as stored", head)
     if shape[2] <= SMALL_KERNEL and name.endswith("weight"):
         return None
     return Left(f"heads as an axis of their own ({words_of(shape)}): which axis is the model's width is not certain")
@@ -58,9 +65,8 @@ def _fused(name: str, shape: tuple[int, ...], bias: tuple[int, ...] | None) -> R
         return None  # a convolution
     if shape[0] != 3 or len(shape) != 3:
         return Left(f"queries, keys and values in {words_of(shape)}: which axis tells them apart is not certain")
-    prefix = "cross_" if family_of(name).startswith("cross_") else ""
-    labels, families = tuple(f".{role}" for role in ROLES), tuple(prefix + role for role in ROLES)
-    return Stack(labels, "queries, keys and values along the first axis", families)
+    labels = tuple(f".{projection}" for projection in PROJECTIONS)
+    return Stack(labels, "queries, keys and values along the first axis", family_of(name).projections())
 
 
 def _width_axis(
@@ -113,10 +119,12 @@ def _by_partner(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[in
     """What the projections of one attention tell together: a width that is heads x head, or axes that change places."""
     queries, outputs = [], []
     for beside, partner in shapes.items():
-        role = family_of(beside) if len(partner) == 3 and _parent(beside) == _parent(name) else "other"
-        if role.removeprefix("cross_") in ROLES:
+        if len(partner) != 3 or _parent(beside) != _parent(name):
+            continue
+        family = family_of(beside)
+        if family.projection:
             queries.append(partner)
-        elif role.endswith("attention_output"):
+        elif family.role.endswith("attention_output"):
             outputs.append(partner)
     widths = {size for partner in queries + outputs for size in partner if size * size == math.prod(partner)}
     for query, output in product(queries, outputs):

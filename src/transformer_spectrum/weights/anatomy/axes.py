@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 
 from transformer_spectrum.weights.anatomy.attention_axes import read_attention
 from transformer_spectrum.weights.anatomy.experts import is_expert_stack
-from transformer_spectrum.weights.anatomy.families import family_of, path_of
+from transformer_spectrum.weights.anatomy.habits import family_of, path_of
 from transformer_spectrum.weights.anatomy.layers import layer_counts
+from transformer_spectrum.weights.anatomy.neighbours import outputs_of
 from transformer_spectrum.weights.anatomy.readings import Left, Reading, Stack, Unfolding, bias_of, words_of
+from transformer_spectrum.weights.matrices.families import Family
 
+CONVOLUTION, BILINEAR = Family("convolution"), Family("bilinear")
 KERNEL_SIDE = 31  # the longest side of a kernel that is taken for one without a name or a bias that says so
 KERNEL_LENGTH = 11  # likewise of a kernel of one dimension beside a bias, which a bilinear form has as well
 _CONVOLUTION = re.compile(r"conv|temporal|tcn|patch_embed|patch_proj|kernel|downsample|upsample|cnn")
@@ -39,12 +42,20 @@ class Kind(NamedTuple):
 
 
 def effective_axes(shape: tuple[int, ...]) -> int:
-    """Axes of more than one entry; at least two make a matrix."""
+    """Axes of more than one entry; at least two make a matrix.
+
+    >>> effective_axes((1, 197, 768)), effective_axes((768, 1))
+    (2, 1)
+    """
     return sum(size != 1 for size in shape)
 
 
 def plain_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes up to the first of more than one entry: the rows of (1, 197, 768) and of (197, 1, 768) are 197."""
+    """The axes up to the first of more than one entry: the rows of (1, 197, 768) and of (197, 1, 768) are 197.
+
+    >>> plain_rows((1, 197, 768)), plain_rows((64, 3, 3))
+    ((0, 1), (0,))
+    """
     return tuple(range(next((i for i, size in enumerate(shape) if size != 1), 0) + 1))
 
 
@@ -63,10 +74,14 @@ def read(
         shapes: of all tensors of the model, by name; those beside this one are evidence.
         config: config.json; empty where there is none.
         kind: what a live module says; None of a file.
+
+    >>> shapes = {"conv1.weight": (64, 3, 7, 7), "conv1.bias": (64,)}
+    >>> read("conv1.weight", shapes["conv1.weight"], shapes, {}).note
+    '64x3x7x7: a kernel of outputs x inputs x positions'
     """
     if kind is not None:
         return _of_kind(kind, shape)
-    if family_of(name) == "position_embedding":
+    if family_of(name).role == "position_embedding":
         return _position(name, shape)
     bias = bias_of(name, shapes)
     if re.search(r"bilinear|biaffine", path_of(name).lower()) and len(shape) == 3 and bias in (None, (shape[0],)):
@@ -75,7 +90,7 @@ def read(
     if attention is not None:
         return attention
     if name.endswith("kernel") and not bias_says_outputs_first(bias, shape):
-        return Unfolding((len(shape) - 1,), _words(shape, "a kernel of positions x inputs x outputs"), "convolution")
+        return Unfolding((len(shape) - 1,), _words(shape, "a kernel of positions x inputs x outputs"), CONVOLUTION)
     if is_expert_stack(name, shape, shapes, config):
         return Stack.of(shape[0], "expert", "one expert of a stack, rows and columns as stored")
     if len(shape) == 3 and bias is not None and len(bias) > 1 and _batch(shape, bias):
@@ -87,7 +102,11 @@ def read(
 
 
 def bias_says_outputs_first(bias: tuple[int, ...] | None, shape: tuple[int, ...]) -> bool:
-    """Whether the bias beside a tensor has an entry for each of its first axis, and not for its last."""
+    """Whether the bias beside a tensor has an entry for each of its first axis, and not for its last.
+
+    >>> bias_says_outputs_first((64,), (64, 3, 7, 7)), bias_says_outputs_first((64,), (64, 3, 64))
+    (True, False)
+    """
     return bias == (shape[0],) and shape[-1] != shape[0]
 
 
@@ -118,7 +137,7 @@ def _position(name: str, shape: tuple[int, ...]) -> Reading:
 
 
 def _bilinear(shape: tuple[int, ...]) -> Reading:
-    return Stack.of(shape[0], "output", "a bilinear form: the matrix between the two inputs of one output", "bilinear")
+    return Stack.of(shape[0], "output", "a bilinear form: the matrix between the two inputs of one output", BILINEAR)
 
 
 def _batch(shape: tuple[int, ...], bias: tuple[int, ...]) -> bool:
@@ -132,7 +151,7 @@ def _transposed(
 ) -> Reading | None:
     """A transposed convolution: by a bias or a norm behind it that has as many entries as outputs, or by its name."""
     named = _TRANSPOSED.search(path_of(name).lower()) is not None
-    outputs, source = _outputs(name, shapes, bias)
+    outputs, source = outputs_of(name, shapes, bias)
     if outputs is not None and outputs % shape[1] == 0 and shape[0] % (outputs // shape[1]) == 0:
         if outputs != shape[0]:
             return _transposed_of(shape, outputs // shape[1], source)
@@ -143,91 +162,12 @@ def _transposed(
     return None
 
 
-def _outputs(name: str, shapes: Mapping[str, tuple[int, ...]], bias: tuple[int, ...] | None) -> tuple[int | None, str]:
-    """How many outputs a layer has, None where nothing says, and what says it."""
-    if bias is not None and len(bias) == 1:
-        return bias[0], "its bias"
-    norm = _norm_behind(name, shapes)
-    if norm is not None:
-        return norm, "the norm behind it"
-    return _by_chain(name, shapes), "the layers before and behind it"
-
-
-_NUMBERED = re.compile(r"^(?P<before>(?:.*\.)?)(?P<number>\d+)\.weight$")
-
-
-def _norm_behind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Entries of the norm that follows in a Sequential: of main.3.weight those of main.4.running_mean."""
-    index = _NUMBERED.match(name)
-    if index is None:
-        return None
-    behind = f"{index['before']}{int(index['number']) + 1}."
-    norm = shapes.get(f"{behind}running_mean", shapes.get(f"{behind}weight", ()))
-    return norm[0] if len(norm) == 1 and norm[0] > 1 else None
-
-
-def _by_chain(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Outputs of a kernel in a Sequential, where one reading alone fits what comes before and what follows.
-
-    The last layer of DCGAN's generator, (64, 3, 4, 4) without bias or norm, follows one whose norm has 64 entries.
-    """
-    index, shape = _NUMBERED.match(name), shapes[name]
-    if index is None or shape[0] == shape[1]:
-        return None
-    before, behind = _neighbours(index["before"], int(index["number"]), shapes)
-    given = None if before is None else _given(before, shapes)
-    plain = given is None or any(_fits_groups(shape, inputs) for inputs in given)
-    turned = given is None or shape[0] in given
-    if behind is not None:
-        plain = plain and _takes(behind, shapes, shape[0])
-        turned = turned and _takes(behind, shapes, shape[1])
-    return None if plain == turned else shape[0] if plain else shape[1]
-
-
-def _neighbours(prefix: str, number: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str | None, str | None]:
-    """The nearest kernels of as many axes before and behind one in its Sequential, None where there is none."""
-    axes = len(shapes[f"{prefix}{number}.weight"])
-    numbers = [
-        int(index["number"])
-        for index in map(_NUMBERED.match, shapes)
-        if index is not None and index["before"] == prefix and len(shapes[index[0]]) == axes
-    ]
-    earlier, later = [n for n in numbers if n < number], [n for n in numbers if n > number]
-    return (
-        f"{prefix}{max(earlier)}.weight" if earlier else None,
-        f"{prefix}{min(later)}.weight" if later else None,
-    )
-
-
-def _given(name: str, shapes: Mapping[str, tuple[int, ...]]) -> set[int]:
-    """Outputs that a kernel may have, by its bias, by the norm behind it, or by either reading."""
-    outputs = _stated(name, shapes)
-    return set(shapes[name][:2]) if outputs is None else {outputs}
-
-
-def _takes(name: str, shapes: Mapping[str, tuple[int, ...]], inputs: int) -> bool:
-    """Whether a kernel may have so many inputs, plain, in groups, or transposed."""
-    shape, outputs = shapes[name], _stated(name, shapes)
-    plain = outputs in (None, shape[0]) and _fits_groups(shape, inputs)
-    return plain or (outputs in (None, shape[1]) and inputs == shape[0])
-
-
-def _stated(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    bias = bias_of(name, shapes)
-    return bias[0] if bias is not None and len(bias) == 1 else _norm_behind(name, shapes)
-
-
-def _fits_groups(shape: tuple[int, ...], inputs: int) -> bool:
-    """Whether a plain kernel (outputs, inputs / groups, ...) has so many inputs, for any number of groups."""
-    return inputs % shape[1] == 0 and shape[0] % (inputs // shape[1]) == 0
-
-
 def _transposed_of(shape: tuple[int, ...], groups: int, source: str) -> Unfolding:
     """(inputs, outputs / groups, ...) -> outputs x the rest, group by group where there are several."""
     note = f"a transposed convolution{f' by {source}' if source else ''}, stored inputs first"
     if groups == 1:
-        return Unfolding((1,), _words(shape, note), "convolution")
-    return Unfolding((0, 2), _words(shape, f"{note}, in {groups} groups"), "convolution", groups=groups)
+        return Unfolding((1,), _words(shape, note), CONVOLUTION)
+    return Unfolding((0, 2), _words(shape, f"{note}, in {groups} groups"), CONVOLUTION, groups=groups)
 
 
 def _convolution(
@@ -241,12 +181,12 @@ def _convolution(
     named = _CONVOLUTION.search(path) is not None
     weight = re.search(r"(^|[._])weight(_orig|_v)?$", name) is not None
     if len(shape) == 5 and shape[0] == 1 and shape[2] > KERNEL_SIDE:  # StyleGAN2's modulated convolution
-        return Unfolding((0, 1), _words(shape, "a kernel behind an axis of one"), "convolution")
+        return Unfolding((0, 1), _words(shape, "a kernel behind an axis of one"), CONVOLUTION)
     if len(shape) == 3 and bias == (shape[0],) and shape[2] > KERNEL_LENGTH and not named:
         return Unfolding((0,), _words(shape, "a kernel or a bilinear form, which is not certain"), doubtful=True)
     if bias == (shape[0],) or (named and weight):
         upward = _UPWARD.search(path) is not None
-        unsaid = shape[0] == shape[1] or (upward and _outputs(name, shapes, bias)[0] is None)
+        unsaid = shape[0] == shape[1] or (upward and outputs_of(name, shapes, bias)[0] is None)
         if unsaid and max(positions) > 1 and (upward or max(positions) % 2 == 0):
             return _either_way(shape)
         return _kernel(shape, "")
@@ -254,18 +194,18 @@ def _convolution(
         return Unfolding(plain_rows(shape), "")
     if weight and bias is None and max(positions) <= KERNEL_SIDE:
         square = len(set(positions)) == 1 and (len(positions) > 1 or positions[0] in (1, 3, 5, 7, 9))
-        if square and max(positions) % 2 == 0 and _outputs(name, shapes, bias)[0] is None:
+        if square and max(positions) % 2 == 0 and outputs_of(name, shapes, bias)[0] is None:
             return _either_way(shape)
         return _kernel(shape, "") if square else _guessed(shape)
     if len(shape) == 3 and shape[0] in layer_counts(config) and shape[0] not in shape[1:]:
         return Stack.of(shape[0], "layer", "one layer of a stack, as many as config.json says")
     doubt = f"{len(shape)} axes whose meaning is not certain"
-    return Unfolding(plain_rows(shape), _words(shape, doubt), "other", doubtful=True)
+    return Unfolding(plain_rows(shape), _words(shape, doubt), Family("other"), doubtful=True)
 
 
 def _either_way(shape: tuple[int, ...]) -> Unfolding:
     doubt = "outputs taken as the first axis; a transposed convolution would have them second"
-    return Unfolding((0,), _words(shape, doubt), "convolution", doubtful=True)
+    return Unfolding((0,), _words(shape, doubt), CONVOLUTION, doubtful=True)
 
 
 def _guessed(shape: tuple[int, ...]) -> Unfolding:
@@ -278,7 +218,7 @@ def _kernel(shape: tuple[int, ...], extra: str) -> Unfolding:
         note = "a kernel with one input a filter (depthwise, or of one channel)"
     elif extra == "grouped":
         note = "a kernel in groups, each of its own inputs"
-    return Unfolding((0,), _words(shape, note), "convolution")
+    return Unfolding((0,), _words(shape, note), CONVOLUTION)
 
 
 def _words(shape: tuple[int, ...], note: str) -> str:

@@ -48,6 +48,9 @@ def buffer_by_name(name: str) -> str:
 
     Args:
         name: of the tensor, such as "layers.0.rotary_emb.cos_cached".
+
+    >>> buffer_by_name("layers.0.rotary_emb.cos_cached") != "", buffer_by_name("layers.0.mlp.fc1.weight")
+    (True, '')
     """
     path = name.lower().replace("/", ".")
     last = path.rsplit(".", 1)[-1]
@@ -57,10 +60,14 @@ def buffer_by_name(name: str) -> str:
     return next((reason for pattern, reason in _INSIDE if pattern.search(path)), "")
 
 
-def codebook_note(name: str, others: Collection[str]) -> str:
-    """What has to be said of a codebook beside the statistics it is moved by; empty of any other tensor."""
+def codebook_note(name: str, names: Collection[str]) -> str:
+    """What has to be said of a codebook beside the statistics it is moved by; empty of any other tensor.
+
+    >>> codebook_note("vq.embed", ["vq.embed", "vq.embed_avg"])
+    'a codebook beside its moving averages, which may be no trained parameter'
+    """
     before, _, last = name.rpartition(".")
     beside = f"{before}." if before else ""
-    if last in ("embed", "codebook", "weight") and f"{beside}embed_avg" in others:
+    if last in ("embed", "codebook", "weight") and f"{beside}embed_avg" in names:
         return "a codebook beside its moving averages, which may be no trained parameter"
     return ""

@@ -25,13 +25,18 @@ def constructed(name: str, tensor: Tensor) -> str:
     Args:
         name: of the tensor; under "weight" only masks and sinusoids count, since a weight may begin as an identity.
         tensor: as stored, on the CPU, floating or complex; entries may be infinite.
+
+    >>> constructed("causal", torch.ones(64, 64).tril())
+    'a mask: triangular, 1 on one side and 0 on the other'
+    >>> constructed("fc.weight", torch.arange(64.0).outer(torch.arange(64.0)))
+    ''
     """
     matrix = tensor.detach().squeeze()
     if matrix.ndim < 2 or matrix.numel() < SMALLEST or tensor.is_quantized:
         return ""
     if matrix.is_complex():
-        parts = torch.view_as_real(matrix.resolve_conj())
-        return _sinusoidal(parts.flatten(1), torch.finfo(parts.dtype).eps, ramps=True)
+        pairs = torch.view_as_real(matrix.resolve_conj())
+        return _sinusoidal(pairs.flatten(1), torch.finfo(pairs.dtype).eps, ramps=True)
     if matrix.dtype.itemsize == 1:
         matrix = matrix.float()
     named = name.replace("/", ".").rsplit(".", 1)[-1] in _WEIGHT

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from transformer_spectrum.weights.anatomy.adapters import adapters
-from transformer_spectrum.weights.anatomy.families import family_of, path_of
+from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.anatomy.formed import (
     COMPLEX,
     FLOATS,
@@ -28,11 +28,14 @@ from transformer_spectrum.weights.anatomy.formed import (
     StoredTensor,
     code,
 )
+from transformer_spectrum.weights.anatomy.habits import family_of, path_of
 from transformer_spectrum.weights.anatomy.leftovers import leftovers
-from transformer_spectrum.weights.anatomy.parts import Part, Skipped
+from transformer_spectrum.weights.anatomy.parametrised import parametrised
 from transformer_spectrum.weights.anatomy.quantised import quantised
-from transformer_spectrum.weights.anatomy.reparametrised import masked, normalised, parametrised
+from transformer_spectrum.weights.anatomy.reparametrised import masked, normalised
 from transformer_spectrum.weights.anatomy.scaled import scaled
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 # In this order: an adapter lies on a weight that may be quantised; a mask may lie on the direction of weight_norm.
 RECOGNISERS = (quantised, scaled, masked, parametrised, normalised, adapters, leftovers)
@@ -71,7 +74,7 @@ class Weights:
             else:
                 alone[formed.name] = formed
         findings.formed = list(alone.values())
-        shown = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
+        replacing = {formed.name: Held(formed.shape, formed.dtype) for formed in findings.formed}
         places: dict[str, list[str]] = {}
         for formed in findings.formed:
             places.setdefault(formed.pieces[0], []).append(formed.name)
@@ -79,7 +82,7 @@ class Weights:
         gone |= {left.name for left in findings.left_out}
         tensors: dict[str, StoredTensor] = {}
         for name, tensor in self.tensors.items():
-            tensors |= {weight: shown[weight] for weight in places.get(name, ())}
+            tensors |= {weight: replacing[weight] for weight in places.get(name, ())}
             if name not in gone:
                 tensors[name] = tensor
         for left in findings.left_out:
@@ -151,23 +154,27 @@ class Weights:
         stated = None if formed is None else formed.weights
         return math.prod(self.tensors[name].shape) if stated is None else stated
 
-    def described(self, parts: Sequence[Part]) -> list[Part]:
-        """The same parts, those of formed weights with a note how, those of updates with a family of their own."""
-        return [self._described(part) for part in parts]
+    def described(self, matrices: Sequence[Matrix]) -> list[Matrix]:
+        """The same, those of formed weights with a note how, those of updates with a family of their own."""
+        return [self._described(matrix) for matrix in matrices]
 
-    def _described(self, part: Part) -> Part:
-        formed, _ = self._at(part.tensor, len(self._levels))
+    def _described(self, matrix: Matrix) -> Matrix:
+        formed, _ = self._at(matrix.tensor, len(self._levels))
         if formed is None:
-            return part
-        note = "; ".join(text for text in (self.note(part.tensor), part.note) if text)
+            return matrix
+        note = "; ".join(text for text in (self.note(matrix.tensor), matrix.note) if text)
         if not formed.update:
-            return replace(part, note=note)
-        of_layer = "convolution" if len(formed.shape) >= 3 else family_of(formed.layer, others=self.tensors)
-        return replace(part, note=note, family=f"{of_layer}_update", weights=formed.weights)
+            return replace(matrix, note=note)
+        layer = Family("convolution") if len(formed.shape) >= 3 else family_of(formed.layer, names=self.tensors)
+        return replace(matrix, note=note, family=replace(layer, piece="update"), weights=formed.weights)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first three of them, and how many more there are."""
+    """The first three of them, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -186,10 +193,22 @@ def effective(
         config: config.json, which tells how weights are quantised.
         beside: adapter_config.json, quantize_config.json and the like, by name.
         metadata: of a safetensors file.
+
+    >>> import torch
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> pieces = {"fc.weight_orig": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "fc.weight_mask": torch.eye(2)}
+    >>> weights = effective({name: Held((2, 2), "F32") for name in pieces}, pieces.__getitem__)
+    >>> weights.note("fc.weight"), weights.read("fc.weight").tolist()
+    ('weight_orig times weight_mask', [[1.0, 0.0], [0.0, 4.0]])
     """
     return Weights(Source(tensors, read, config or {}, beside or {}, metadata or {}))
 
 
 def is_weight(tensor: StoredTensor) -> bool:
-    """Whether its entries are numbers of a weight, real or complex."""
+    """Whether its entries are numbers of a weight, real or complex.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> is_weight(Held((2, 2), "BF16")), is_weight(Held((2, 2), "I64"))
+    (True, False)
+    """
     return code(tensor.dtype) in FLOATS | FP8 | COMPLEX

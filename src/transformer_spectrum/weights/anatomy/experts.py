@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transformer_spectrum.weights.anatomy.fused import Cut, sections
+from transformer_spectrum.weights.anatomy.fused import sections
 from transformer_spectrum.weights.anatomy.readings import bias_of
+from transformer_spectrum.weights.matrices.matrix import Cut
 
 EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_layer")
 _SINGLE = re.compile(r"(^|[._/])experts?[._/](expert_?)?\d+([._/]|$)")
@@ -19,7 +20,11 @@ _DBRX = re.compile(r"(^|\.)experts\.mlp\.(w1|v1|w2)$")
 
 
 def expert_counts(config: Mapping[str, Any]) -> set[int]:
-    """Numbers of experts that config.json states, one of each of its parts."""
+    """Numbers of experts that config.json states, one of each of its parts.
+
+    >>> expert_counts({"num_local_experts": 8, "text_config": {"num_experts": 64}}) == {8, 64}
+    True
+    """
     return {section[key] for section in sections(config) for key in EXPERT_COUNTS if isinstance(section.get(key), int)}
 
 
@@ -33,6 +38,11 @@ def is_expert_stack(
         shape: its three axes.
         shapes: of all tensors of the model, by name.
         config: config.json; empty where there is none.
+
+    >>> is_expert_stack("layers.0.moe.w_in", (8, 64, 32), {}, {"num_experts": 8})
+    True
+    >>> is_expert_stack("layers.0.conv.weight", (8, 64, 3), {}, {})
+    False
     """
     if len(shape) != 3 or bias_of(name, shapes) == (shape[0],) or _SINGLE.search(name):
         return False
@@ -45,7 +55,11 @@ def is_expert_stack(
 
 
 def expert_rows(name: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> int | None:
-    """How many experts lie below each other in a tensor of two axes: DBRX's; None of any other, or not certain."""
+    """How many experts lie below each other in a tensor of two axes: DBRX's; None of any other, or not certain.
+
+    >>> expert_rows("blocks.0.ffn.experts.mlp.w1", (64, 16), {"ffn_config": {"moe_num_experts": 4}})
+    4
+    """
     counts = expert_counts(config)
     if len(shape) != 2 or _DBRX.search(name) is None or len(counts) != 1:
         return None
@@ -67,6 +81,10 @@ def gate_up(
         config: config.json; empty where there is none.
     Returns:
         Whether each expert is stored as inputs x outputs, and the rows of gate and up; None where it is not certain.
+
+    >>> shapes = {"experts.gate_up_proj": (4, 16, 24), "experts.down_proj": (4, 12, 16)}
+    >>> gate_up("experts.gate_up_proj", (4, 16, 24), shapes, {})  # inputs x (gate, up)
+    (True, Cut(blocks=1, first=0, last=12), Cut(blocks=1, first=12, last=24))
     """
     if not name.endswith("gate_up_proj"):
         return None

@@ -154,7 +154,11 @@ class Source:
 
 
 def code(dtype: str) -> str:
-    """A type's code by safetensors' naming: "torch.int32" -> "I32"; unknown ones as they are."""
+    """A type's code by safetensors' naming: "torch.int32" -> "I32"; unknown ones as they are.
+
+    >>> code("torch.int32"), code("torch.bfloat16"), code("F8_E4M3")
+    ('I32', 'BF16', 'F8_E4M3')
+    """
     plain = dtype.removeprefix("torch.")
     if plain in _CODES:
         return _CODES[plain]
@@ -165,18 +169,30 @@ def code(dtype: str) -> str:
 
 
 def split(name: str) -> tuple[str, str]:
-    """ "h.0.fc.weight" -> ("h.0.fc.", "weight"); the first is empty for a name without a dot."""
+    """ "h.0.fc.weight" -> ("h.0.fc.", "weight"); the first is empty for a name without a dot.
+
+    >>> split("h.0.fc.weight"), split("weight")
+    (('h.0.fc.', 'weight'), ('', 'weight'))
+    """
     prefix, dot, last = name.rpartition(".")
     return prefix + dot, last
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """In float64 to work a formula out exactly, large tensors in float32 at least."""
+    """In float64 to work a formula out exactly, large tensors in float32 at least.
+
+    >>> wide(torch.zeros(2, 2, dtype=torch.bfloat16)).dtype
+    torch.float64
+    """
     if tensor.numel() <= EXACT:
         return tensor.to(torch.float64)
     return tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
 
 
 def by_words(shape: tuple[int, ...]) -> str:
-    """ "64x96"; "a number" without axes."""
+    """ "64x96"; "a number" without axes.
+
+    >>> by_words((64, 96)), by_words(())
+    ('64x96', 'a number')
+    """
     return "x".join(map(str, shape)) or "a number"

@@ -35,6 +35,7 @@ def compressed_fp4(prefix: str, names: list[str], source: Source, findings: Find
 
 
 def modelopt_fp4(name: str, source: Source, findings: Findings) -> None:
+    """NVFP4 as ModelOpt keeps it: two numbers a byte, a scale of 16 each and a scale of the whole."""
     scale, whole, shape = f"{name}_scale", f"{name}_scale_2", source.tensors[name].shape
     if len(shape) == 2 and source.code(scale) in FP8 and source.shape(scale) == (shape[0], shape[1] // 8):
         weights = (shape[0], 2 * shape[1])

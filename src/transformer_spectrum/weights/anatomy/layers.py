@@ -34,7 +34,11 @@ class Origin:
 
 
 def layer_counts(config: Mapping[str, Any]) -> set[int]:
-    """Numbers of layers that config.json states, one of each of its parts."""
+    """Numbers of layers that config.json states, one of each of its parts.
+
+    >>> layer_counts({"num_hidden_layers": 12})
+    {12}
+    """
     return {section[key] for section in sections(config) for key in LAYER_COUNTS if key in section}
 
 
@@ -48,20 +52,24 @@ def unstacked(
         config: config.json; empty where there is none.
     Returns:
         Name -> shape of all tensors, in the order of their stacks; name -> origin of those out of a stack.
+
+    >>> apart, origins = unstacked({"layers.up.weight": (3, 8, 4)}, {"n_layers": 3})
+    >>> apart["layers.1.up.weight"], origins["layers.1.up.weight"].index
+    ((8, 4), (1,))
     """
     axis_of = _stacks(shapes, config)
     apart: dict[str, tuple[int, ...]] = {}
     origins: dict[str, Origin] = {}
     for name, shape in shapes.items():
-        found = _UNNUMBERED.search(name)
-        if found is None or name not in axis_of:
+        stack = _UNNUMBERED.search(name)
+        if stack is None or name not in axis_of:
             apart[name] = shape
             continue
         axis = axis_of[name]
         for layer in range(shape[axis]):
-            one = f"{name[: found.end()]}{name[found.end()]}{layer}{name[found.end() :]}"
-            apart[one] = shape[:axis] + shape[axis + 1 :]
-            origins[one] = Origin(name, (slice(None),) * axis + (layer,), shape[axis])
+            single = f"{name[: stack.end()]}{name[stack.end()]}{layer}{name[stack.end() :]}"
+            apart[single] = shape[:axis] + shape[axis + 1 :]
+            origins[single] = Origin(name, (slice(None),) * axis + (layer,), shape[axis])
     return apart, origins
 
 
@@ -69,9 +77,9 @@ def _stacks(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) ->
     """Names of stacks -> the axis that counts layers."""
     inside: dict[str, list[str]] = {}
     for name in shapes:
-        found = _UNNUMBERED.search(name)
-        if found is not None:
-            inside.setdefault(name[: found.end()], []).append(name)
+        stack = _UNNUMBERED.search(name)
+        if stack is not None:
+            inside.setdefault(name[: stack.end()], []).append(name)
     axis_of: dict[str, int] = {}
     for names in inside.values():
         axis = _layer_axis({name: shapes[name] for name in names}, layer_counts(config))

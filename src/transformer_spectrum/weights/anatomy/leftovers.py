@@ -20,7 +20,12 @@ _BITS = {"8": 8, "6": 16, "2": 32, "4": 64}  # by the last digit of a code: U8, 
 
 
 def leftovers(source: Source) -> Findings:
-    """Leaves out whatever would pass for a weight and is none."""
+    """Leaves out whatever would pass for a weight and is none.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> leftovers(Source({"fc.W_q": Held((8, 4), "U8")}, lambda name: None)).left_out[0].reason
+    'packed integers of HQQ'
+    """
     findings, modules = Findings(), {}
     for name, tensor in source.tensors.items():
         prefix, last = split(name)

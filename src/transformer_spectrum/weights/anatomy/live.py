@@ -53,8 +53,13 @@ def weights_of(module: nn.Module) -> LiveWeights:
 
     Args:
         module: any; quantised layers of torch.ao and LoRA layers in the manner of peft included.
+
+    >>> tied = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    >>> tied[1].weight = tied[0].weight
+    >>> weights_of(tied).notes
+    {'0.weight': 'the same parameter as 1.weight'}
     """
-    found = LiveWeights()
+    live = LiveWeights()
     first: dict[int, str] = {}
     inside: list[str] = []  # submodules that something above stands for
     with torch.no_grad(), _without_training(module):
@@ -70,22 +75,22 @@ def weights_of(module: nn.Module) -> LiveWeights:
                     continue
                 twin = first.setdefault(id(parameter), before + name)
                 if twin != before + name:
-                    found.notes[twin] = (
-                        f"{found.notes[twin]}, {before}{name}"
-                        if twin in found.notes
+                    live.notes[twin] = (
+                        f"{live.notes[twin]}, {before}{name}"
+                        if twin in live.notes
                         else (f"the same parameter as {before}{name}")
                     )
                     continue
-                found.tensors[twin] = parameter
+                live.tensors[twin] = parameter
                 if not parameter.requires_grad:
-                    found.frozen.add(twin)
+                    live.frozen.add(twin)
             for name, tensor in acting.tensors.items():
-                found.tensors[before + name] = tensor
-                found.notes[before + name] = acting.notes[name]
+                live.tensors[before + name] = tensor
+                live.notes[before + name] = acting.notes[name]
             kind = _kind(layer)
             if kind is not None:
-                found.kinds[f"{before}weight"] = kind
-    return found
+                live.kinds[f"{before}weight"] = kind
+    return live
 
 
 def _own(layer: nn.Module) -> dict[str, nn.Parameter]:

@@ -21,6 +21,9 @@ def from_words(words: Tensor, bits: int) -> Tensor:
         bits: of each integer, 1 to 8.
     Returns:
         (..., 32 n / bits) uint8.
+
+    >>> from_words(torch.tensor([0x76543210], dtype=torch.int32), 4).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
     """
     if 32 % bits == 0:
         signed, count = words.view(torch.int32), 32 // bits
@@ -35,17 +38,29 @@ def from_words(words: Tensor, bits: int) -> Tensor:
 
 
 def from_awq_words(words: Tensor) -> Tensor:
-    """Four-bit integers of AWQ: each word holds eight neighbouring columns in the order of AWQ_COLUMNS."""
+    """Four-bit integers of AWQ: each word holds eight neighbouring columns in the order of AWQ_COLUMNS.
+
+    >>> from_awq_words(torch.tensor([0x76543210], dtype=torch.int32)).tolist()
+    [0, 4, 1, 5, 2, 6, 3, 7]
+    """
     order = torch.argsort(torch.tensor(AWQ_COLUMNS))
     return from_words(words, 4).unflatten(-1, (-1, 8))[..., order].flatten(-2)
 
 
 def halves(packed: Tensor, *, high_first: bool) -> Tensor:
-    """Two four-bit integers a byte along the last axis: (..., n) uint8 -> (..., 2 n)."""
+    """Two four-bit integers a byte along the last axis: (..., n) uint8 -> (..., 2 n).
+
+    >>> halves(torch.tensor([0x21], dtype=torch.uint8), high_first=True).tolist()
+    [2, 1]
+    """
     low, high = packed & 0x0F, packed >> 4
     return torch.stack([high, low] if high_first else [low, high], dim=-1).flatten(-2)
 
 
 def e2m1(packed: Tensor) -> Tensor:
-    """Two four-bit floating-point numbers a byte, the low half first: (..., n) uint8 -> (..., 2 n) float32."""
+    """Two four-bit floating-point numbers a byte, the low half first: (..., n) uint8 -> (..., 2 n) float32.
+
+    >>> e2m1(torch.tensor([0x21], dtype=torch.uint8)).tolist()
+    [0.5, 1.0]
+    """
     return torch.tensor(E2M1)[halves(packed, high_first=False).int()]

@@ -20,7 +20,14 @@ _WORDS = ("I32", "U32")
 
 
 def quantised(source: Source) -> Findings:
-    """Every layer of packed integers, formed or left out with its scales."""
+    """Every layer of packed integers, formed or left out with its scales.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> shapes = {"fc.qweight": (8, 32), "fc.qzeros": (1, 4), "fc.scales": (1, 32)}
+    >>> tensors = {name: Held(shape, "F16" if name == "fc.scales" else "I32") for name, shape in shapes.items()}
+    >>> quantised(Source(tensors, lambda name: None, {"quantization_config": {"bits": 4}})).formed[0].shape
+    (32, 64)
+    """
     findings, settings = Findings(), settings_of(source)
     for name, tensor in source.tensors.items():
         prefix, last = split(name)
@@ -41,7 +48,12 @@ def quantised(source: Source) -> Findings:
 
 
 def settings_of(source: Source) -> Mapping[str, Any]:
-    """What the files say of the quantisation: quantize_config.json over quantization_config of config.json."""
+    """What the files say of the quantisation: quantize_config.json over quantization_config of config.json.
+
+    >>> config, beside = {"quantization_config": {"bits": 4}}, {"quantize_config.json": {"bits": 8}}
+    >>> settings_of(Source({}, lambda name: None, config, beside))
+    {'bits': 8}
+    """
     stated: dict[str, Any] = {}
     for section in sections(source.config):
         inner = section.get("quantization_config")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from transformer_spectrum.weights.anatomy.fused import Cut
+from transformer_spectrum.weights.matrices.families import GATES, Family
+from transformer_spectrum.weights.matrices.matrix import Cut
 
-LSTM = ("input_gate", "forget_gate", "cell_gate", "output_gate")  # rows in torch.nn.LSTM's order
 GRU = ("reset_gate", "update_gate", "new_gate")
 _RECURRENT = re.compile(r"^(?P<cell>(?:.*\.)?)weight_(?P<side>ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)$")
 _OURS = re.compile(r"^(?P<cell>.*\.)(?P<side>input|state)\.weight$")
@@ -19,13 +19,13 @@ class Cell(NamedTuple):
 
     Attributes:
         label: of the whole tensor, such as "rnn.ih_l0".
-        family: recurrent_input or recurrent_state.
+        family: of the role recurrent_input or recurrent_state.
         gates: names of the gates, in the order of their rows.
         cuts: rows of each.
     """
 
     label: str
-    family: str
+    family: Family
     gates: tuple[str, ...]
     cuts: tuple[Cut, ...]
 
@@ -39,6 +39,10 @@ def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, 
         name: of the tensor.
         shape: as stored.
         shapes: of all tensors of the model, by name.
+
+    >>> cell = gates_of("rnn.weight_ih_l0", (16, 3), {"rnn.weight_ih_l0": (16, 3), "rnn.weight_hh_l0": (16, 4)})
+    >>> cell.gates[1], cell.cuts[1]
+    ('forget_gate', Cut(blocks=1, first=4, last=8))
     """
     recurrent, ours = _RECURRENT.match(name), _OURS.match(name)
     if recurrent:
@@ -53,8 +57,8 @@ def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, 
         return None
     rows, hidden = shapes[state]
     hidden = shapes[project][1] if project in shapes else hidden
-    gates = {4: LSTM, 3: GRU, 1: ("state",)}.get(rows // hidden if rows % hidden == 0 else 0)
+    gates = {4: GATES, 3: GRU, 1: ("state",)}.get(rows // hidden if rows % hidden == 0 else 0)
     if gates is None or shape[0] != rows:
         return None
-    family = "recurrent_input" if side in ("ih", "input") else "recurrent_state"
+    family = Family("recurrent_input" if side in ("ih", "input") else "recurrent_state")
     return Cell(label, family, gates, tuple(Cut(1, i * hidden, (i + 1) * hidden) for i in range(len(gates))))

@@ -23,7 +23,13 @@ _OF_ACTIVATIONS = re.compile(r"input|act|output|(^|[._])[qkv]_scale")
 
 
 def scaled(source: Source) -> Findings:
-    """Every eight-bit weight, formed with its scale or left out."""
+    """Every eight-bit weight, formed with its scale or left out.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight": Held((4, 3), "I8"), "fc.weight_scale": Held((4, 1), "F32")}
+    >>> scaled(Source(tensors, lambda name: None)).formed[0].note
+    '8-bit integers times weight_scale'
+    """
     findings, modules = Findings(), defaultdict(list)
     for name in source.tensors:
         modules[split(name)[0]].append(name)
@@ -49,7 +55,7 @@ def _eight_bits(name: str, source: Source, module: Sequence[str], findings: Find
     words = "8-bit floats" if floats else "8-bit integers"
     weight = prefix.removesuffix(".") if last == "_data" else name
     if scale is None:
-        around = [other for other in module if other != name and _may_scale(other, prefix, last)]
+        around = [tensor for tensor in module if tensor != name and _may_scale(tensor, prefix, last)]
         if around:
             reason = f"{words} beside {split(around[0])[1]}, whose part in them is not known"
             findings.leave([name, *around], reason, source.numbers(name))
@@ -84,17 +90,17 @@ def _scale_of(name: str, source: Source) -> str | None:
         candidates += [f"{prefix}scale"] if source.code(name) in FP8 else []
     if last == "_data":
         candidates = [f"{prefix}_scale"]
-    return next((other for other in candidates if _is_scale_of(other, source)), None)
+    return next((candidate for candidate in candidates if _is_scale_of(candidate, source)), None)
 
 
 def _is_scale_of(name: str, source: Source) -> bool:
     return source.code(name) in (*FLOATS, _EXPONENTS) and source.numbers(name) > 0
 
 
-def _may_scale(other: str, prefix: str, last: str) -> bool:
-    own = other.removeprefix(prefix)
-    about = own.startswith(last) if last != "weight" else True
-    return about and "scale" in own.lower() and not _OF_ACTIVATIONS.search(own)
+def _may_scale(name: str, prefix: str, last: str) -> bool:
+    own = name.removeprefix(prefix)
+    belongs = own.startswith(last) if last != "weight" else True
+    return belongs and "scale" in own.lower() and not _OF_ACTIVATIONS.search(own)
 
 
 def _tiled(layout: str, source: Source) -> bool:

@@ -78,14 +78,18 @@ def notes_of(
     """
     notes = []
     if root or beside:
-        others = f"; beside it: {listed([entry.name for entry in beside])}; --key takes another" if beside else ""
-        notes.append(f"the model is {place} ({_count(paths, sizes)}){others}")
+        leftovers = f"; beside it: {listed([entry.name for entry in beside])}; --key takes another" if beside else ""
+        notes.append(f"the model is {place} ({_count(paths, sizes)}){leftovers}")
     if contents.empty:
         notes.append(f"without a tensor and not looked at: {listed(contents.empty)}")
     return tuple(notes)
 
 
 def listed(keys: Sequence[str]) -> str:
-    """The first keys and how many more there are."""
+    """The first keys and how many more there are.
+
+    >>> listed(["model", "ema"])
+    'model, ema'
+    """
     more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
     return ", ".join(keys[:NAMED_KEYS]) + more

@@ -89,10 +89,16 @@ def choose(contents: Contents, sizes: Mapping[Path, Stored], key: str | None, wh
         sizes: each tensor's shape by path.
         key: see `tensors_of`.
         where: the file, for errors.
+
+    >>> import torch
+    >>> contents = contents_of({"model": {"fc.weight": torch.ones(2, 2)}, "epoch": 3})
+    >>> sizes = {path: stored(tensor) for path, tensor in contents.tensors.items()}
+    >>> choose(contents, sizes, None, "a file").key
+    'model'
     """
     if not sizes:
-        there = f"; its keys: {listed(contents.empty)}" if contents.empty else ""
-        raise InputError(f"{where}: no tensors in it{there}")
+        keys = f"; its keys: {listed(contents.empty)}" if contents.empty else ""
+        raise InputError(f"{where}: no tensors in it{keys}")
     root: Path = ()
     if key is None:
         inside = set(sizes)
@@ -219,8 +225,8 @@ def _below(key: str, sizes: Mapping[Path, Stored], contents: Contents, where: st
     keys = _keys(sizes)
     near = difflib.get_close_matches(key, keys, 1)
     nearest = f" (nearest: {near[0]})" if near else ""
-    known = "holds no tensors" if key in contents.empty else f"is not in it{nearest}"
-    raise InputError(f"{where}: --key {key} {known}; with tensors: {listed(keys)}")
+    state = "holds no tensors" if key in contents.empty else f"is not in it{nearest}"
+    raise InputError(f"{where}: --key {key} {state}; with tensors: {listed(keys)}")
 
 
 def _common(paths: set[Path]) -> Path:

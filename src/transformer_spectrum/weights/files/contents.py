@@ -54,6 +54,11 @@ def contents_of(whole: Any) -> Contents:
 
     Args:
         whole: what a file or a caller hands over. Nothing is copied but numpy arrays that torch cannot share.
+
+    >>> import torch
+    >>> contents = contents_of({"model": {"fc.weight": torch.ones(2, 2)}, "epoch": 3})
+    >>> list(contents.tensors), contents.empty
+    ([('model', 'fc.weight')], ['epoch'])
     """
     contents = Contents()
     if isinstance(whole, Tensor | np.ndarray | StoredArray):

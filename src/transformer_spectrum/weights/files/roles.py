@@ -55,14 +55,22 @@ def role_of(keys: Iterable[str]) -> Role:
 
 
 def is_training(keys: Sequence[str], name: str) -> bool:
-    """Whether a tensor of this name, with these keys around it, is the state of an optimizer or a training."""
+    """Whether a tensor of this name, with these keys around it, is the state of an optimizer or a training.
+
+    >>> is_training(["optimizer", "state"], "exp_avg"), is_training(["model"], "fc.weight")
+    (True, False)
+    """
     if _OPTIMIZER_ENTRIES.search(name) or role_of(keys[:NEAR]) == "training":
         return True
     return any(_OPTIMIZER.search(word) for word in _words(keys[NEAR:]))
 
 
 def is_branch(keys: Sequence[str], *, at_the_top: bool, has_weights: bool) -> bool:
-    """Whether a dictionary below another may be a layer of a model; a key at the top says more than later ones."""
+    """Whether a dictionary below another may be a layer of a model; a key at the top says more than later ones.
+
+    >>> [is_branch([key], at_the_top=True, has_weights=True) for key in ("ema_model", "encoder")]
+    [False, True]
+    """
     role = role_of(keys[:1]) if at_the_top else ""
     if role and not (role == "data" and has_weights):  # a layer may be called "output"
         return False
@@ -70,7 +78,11 @@ def is_branch(keys: Sequence[str], *, at_the_top: bool, has_weights: bool) -> bo
 
 
 def is_weight(name: str) -> bool:
-    """Whether the last word of a tensor's name is one of those that weights have."""
+    """Whether the last word of a tensor's name is one of those that weights have.
+
+    >>> is_weight("fc.weight"), is_weight("step")
+    (True, False)
+    """
     return bool(_WEIGHT.search(name.rsplit(".", 1)[-1].lower()))
 
 

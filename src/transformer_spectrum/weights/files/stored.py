@@ -79,7 +79,12 @@ class WeightFile(Protocol):
 
 
 def stored(tensor: Tensor) -> Stored:
-    """Shape and type of a tensor as `spectra.entries.dense` writes it out; none of FLOATING where it has no entries."""
+    """Shape and type of a tensor as `spectra.entries.dense` writes it out; none of FLOATING where it has no entries.
+
+    >>> import torch
+    >>> stored(torch.zeros(2, 3, dtype=torch.bfloat16))
+    Stored(shape=(2, 3), dtype='BF16')
+    """
     if is_lazy(tensor):
         return Stored((), "uninitialised")
     if tensor.is_nested:
@@ -93,5 +98,9 @@ def stored(tensor: Tensor) -> Stored:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which numbers in names count as numbers."""
+    """A sort key by which numbers in names count as numbers.
+
+    >>> sorted(["layer.10", "layer.9"], key=natural)
+    ['layer.9', 'layer.10']
+    """
     return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in re.split(r"(\d+)", name) if word]

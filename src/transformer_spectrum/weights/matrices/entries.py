@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Inexact, Shaped
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
@@ -23,6 +24,9 @@ def why_unreadable(tensor: Tensor) -> str:
 
     Args:
         tensor: of any kind and on any device.
+
+    >>> why_unreadable(torch.zeros(2, 2)), why_unreadable(torch.zeros(2, 2, device="meta"))[:18]
+    ('', 'on the meta device')
     """
     if is_lazy(tensor):
         return "a lazy parameter, which has no entries before the module's first call"
@@ -35,7 +39,7 @@ def why_unreadable(tensor: Tensor) -> str:
     return ""
 
 
-def dense(tensor: Tensor, name: str) -> Tensor:
+def dense(tensor: Tensor, name: str) -> Shaped[Tensor, ...]:
     """A tensor written out in full: strided, on the CPU, of a floating, complex, integer or boolean type.
 
     Args:
@@ -44,6 +48,9 @@ def dense(tensor: Tensor, name: str) -> Tensor:
         name: of the tensor, for the error.
     Raises:
         InputError: it has no entries, or torch cannot write it out.
+
+    >>> dense(torch.eye(2).to_sparse(), "w").tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     reason = why_unreadable(tensor)
     if reason:
@@ -63,7 +70,7 @@ def dense(tensor: Tensor, name: str) -> Tensor:
         raise InputError(f"{name}: {kind} cannot be written out in full ({_first_line(error)})") from None
 
 
-def numbers(values: Any, name: str) -> np.ndarray:
+def numbers(values: Any, name: str) -> Inexact[np.ndarray, ...]:
     """Entries in double precision.
 
     Args:
@@ -74,6 +81,10 @@ def numbers(values: Any, name: str) -> np.ndarray:
     Raises:
         InputError: entries that cannot be read, are masked, or are no numbers, or rows of different lengths.
         TypeError: nothing that could hold numbers.
+
+    >>> numbers([[1, 2], [3, 4]], "w")
+    array([[1., 2.],
+           [3., 4.]])
     """
     if isinstance(values, Tensor):
         return _of_tensor(dense(values, name), name)

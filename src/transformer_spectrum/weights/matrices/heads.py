@@ -5,48 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
-
-PROJECTIONS = ("query", "key", "value")
-ATTENTION = "attention"
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 
-def head_specs(specs: Sequence[MatrixSpec], heads: int) -> list[MatrixSpec]:
+def heads(matrices: Sequence[Matrix], queries: int, keys: int | None = None) -> list[Matrix]:
     """Query, key and value projections of attention, cut into the rows of one head each.
 
     Head h of a projection of r rows makes its features from the rows h r / heads to (h + 1) r / heads, as
-    `models.transformer` splits them. The columns of the output projection are not cut: a spec holds rows.
+    `models.transformer` splits them. The columns of the output projection are not cut.
 
     Args:
-        specs: matrices of a model; families that end in "attention" and names that end in ".query", ".key" or
-            ".value" are cut, all others left out.
-        heads: of each attention; count, >= 1.
+        matrices: of a model; those that are no projection, see `Family.projection`, are left out.
+        queries: heads of each projection of queries; count, >= 1.
+        keys: heads of each projection of keys or values; count, >= 1; None: as many.
     Returns:
-        For each of those, in their order, `heads` specs "<name>.head_<h>" of family "<family>_head" and shape
-        (r / heads, columns).
+        For each projection, in their order, matrices "<name>.head_<h>" of the shape (r / heads, columns).
     Raises:
-        ValueError: heads < 1, or heads do not divide the rows of a projection; the matrix is named.
+        ValueError: fewer than one head, or heads that do not divide the rows of a projection; the matrix is named.
+
+    >>> from transformer_spectrum.weights.matrices.families import Family
+    >>> query = Matrix("attention.query", Family("query"), "attention.query.weight", (6, 4))
+    >>> [(head.name, head.family.label, head.shape) for head in heads([query], 2)]
+    [('attention.query.head_0', 'query_head', (3, 4)), ('attention.query.head_1', 'query_head', (3, 4))]
     """
-    if heads < 1:
-        raise ValueError(f"heads = {heads}: must be >= 1")
-    found = []
-    for spec in specs:
-        if not spec.family.endswith(ATTENTION) or spec.name.rpartition(".")[2] not in PROJECTIONS:
+    if queries < 1:
+        raise ValueError(f"heads = {queries}: must be >= 1")
+    cut: list[Matrix] = []
+    for matrix in matrices:
+        if not matrix.family.projection:
             continue
-        rows, columns = spec.shape
-        if rows % heads:
-            raise ValueError(f"heads = {heads} with {rows} rows of {spec.name}: must divide them")
-        size = rows // heads
-        first = 0 if spec.rows is None else spec.rows[0]
-        for head in range(heads):
-            start = first + head * size
-            found.append(
-                replace(
-                    spec,
-                    name=f"{spec.name}.head_{head}",
-                    family=f"{spec.family}_head",
-                    rows=(start, start + size),
-                    shape=(size, columns),
-                )
-            )
-    return found
+        count = queries if matrix.family.projection == "query" or keys is None else keys
+        rows, columns = matrix.shape
+        width, rest = divmod(rows, count)
+        if rest:
+            raise ValueError(f"{queries} heads: {matrix.name} has {rows} rows, no multiple of {count}")
+        whole = replace(matrix, family=replace(matrix.family, piece="head"), shape=(width, columns))
+        cut += [replace(whole, name=f"{matrix.name}.head_{h}", head=(h * width, (h + 1) * width)) for h in range(count)]
+    return cut

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Inexact
 from torch import Tensor
 
 PIECE = 1 << 20  # entries turned to float64 at once: 8 MiB
 
 
-def spectrum_in_pieces(matrix: Tensor, device: str = "cpu") -> np.ndarray:
+def spectrum_in_pieces(matrix: Inexact[Tensor, "rows columns"], device: str = "cpu") -> Float64[np.ndarray, " rank"]:
     """Singular values as roots of the eigenvalues of the smaller Gram matrix, summed up piece by piece in float64.
 
     Beside the matrix it holds PIECE entries and a few r x r matrices in float64. The absolute error is at most about
     sqrt(r eps) s_max, hundreds of times below the max(m, n) eps(float32) s_max that `analysis.analyze` counts as zero.
 
     Args:
-        matrix: (rows, columns) finite, any floating or complex type.
+        matrix: finite, of any units.
         device: where the products and the eigenvalues are computed; it must know float64.
     Returns:
-        (min(rows, columns),) float64, descending, >= 0, W's units.
+        Descending, >= 0, W's units; rank = min(rows, columns).
+
+    >>> spectrum_in_pieces(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
+    array([4., 3.])
     """
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     rank = tall.shape[1]
@@ -36,19 +40,25 @@ def spectrum_in_pieces(matrix: Tensor, device: str = "cpu") -> np.ndarray:
     return np.sqrt(np.maximum(eigenvalues, 0.0)) * scale
 
 
-def shuffled_in_pieces(matrix: Tensor, draws: int, generator: np.random.Generator, device: str = "cpu") -> np.ndarray:
+def shuffled_in_pieces(
+    matrix: Float[Tensor, "rows columns"], draws: int, generator: np.random.Generator, device: str = "cpu"
+) -> Float64[np.ndarray, "draws rank"]:
     """The null of `nulls.shuffled_singular_values` for one large matrix: its entries in random places.
 
     It holds one copy of the matrix, shuffled in place from draw to draw: a shuffle of a shuffle is one as well, and
     independent of it. The same draws on every device.
 
     Args:
-        matrix: (rows, columns) finite, on the CPU, any floating type.
+        matrix: finite, on the CPU.
         draws: count, >= 1.
         generator: of the shuffles.
         device: see `spectrum_in_pieces`.
     Returns:
-        (draws, min(rows, columns)) float64, descending, W's units.
+        Descending, W's units; rank = min(rows, columns).
+
+    >>> matrix = torch.ones(3, 2)  # whatever the order of its entries
+    >>> shuffled_in_pieces(matrix, 3, np.random.default_rng(0)).round(3)[:, 0]
+    array([2.449, 2.449, 2.449])
     """
     entries = torch.empty(matrix.shape, dtype=torch.promote_types(matrix.dtype, torch.float32)).copy_(matrix)
     flat = entries.view(-1).numpy()

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 
 @dataclass(frozen=True)
-class Row:
+class StepRecord:
     """One recorded step.
 
     Attributes:
@@ -57,7 +57,7 @@ class Candidate:
 
 
 @dataclass
-class Journal:
+class TrainingState:
     """Everything that a training has to remember besides the searcher's state.
 
     Attributes:
@@ -76,7 +76,7 @@ class Journal:
     best: Tensor
     best_step: int = 0
     candidate: Candidate | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[StepRecord] = field(default_factory=list)
     snapshots: dict[int, Tensor] = field(default_factory=dict)
     stop_reason: str = ""
     stop_cause: StopCause | None = None
@@ -92,7 +92,7 @@ class Journal:
         """The lowest validation loss so far; infinite before the first step."""
         return min((row.validation_loss for row in self.rows), default=math.inf)
 
-    def add(self, row: Row, weights: Tensor, snapshot: bool) -> None:
+    def add(self, row: StepRecord, weights: Tensor, snapshot: bool) -> None:
         """Records a step; an equal validation loss is no better one."""
         if row.validation_loss < self.best_loss:
             self.best, self.best_step = weights, row.step
@@ -108,12 +108,12 @@ class Journal:
         if self.candidate is None or loss < self.candidate.loss:
             self.candidate = Candidate(weights.clone(), step, loss)  # a view would keep its whole population alive
 
-    def history(self, matrices: Sequence[MatrixSpec]) -> History:
+    def history(self, matrices: Sequence[Matrix]) -> History:
         """The rows as arrays."""
         rows = self.rows
         return History(
             names=np.array([spec.name for spec in matrices]),
-            families=np.array([spec.family for spec in matrices]),
+            families=np.array([spec.family.label for spec in matrices]),
             shapes=np.array([spec.shape for spec in matrices], dtype=np.int64),
             steps=np.array([row.step for row in rows], dtype=np.int64),
             evaluations=np.array([row.evaluations for row in rows], dtype=np.int64),

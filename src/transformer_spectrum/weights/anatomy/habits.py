@@ -1,4 +1,4 @@
-"""Tensor name -> what the matrix is for, by the naming habits of PyTorch, transformers, timm and their kin.
+"""Tensor name -> family of the matrix, by the naming habits of PyTorch, transformers, timm and their kin.
 
 A name is no proof. What no habit covers is "other", and the table shows the name beside the family.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+
+from transformer_spectrum.weights.matrices.families import PROJECTIONS, Family
 
 # Names of the last component of a path such as "encoder.layer.0.attention.self.query".
 _LAST = {
@@ -29,7 +31,7 @@ _LAST = {
     "type_embedding": "token_type_embeddings segment_embeddings token_type_embedding",
     "position_embedding": "wpe",
 }
-_BY_LAST = {last: family for family, names in _LAST.items() for last in names.split()}
+_BY_LAST = {last: role for role, names in _LAST.items() for last in names.split()}
 _FUSED = "in_proj in_proj_weight c_attn qkv qkv_proj query_key_value wqkv w_pack to_qkv attn_qkv"
 FUSED = frozenset(_FUSED.split())
 _ATTENTION_OUTPUT = frozenset(
@@ -59,12 +61,20 @@ _WRAPPERS = frozenset(["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 
 
 def path_of(name: str) -> str:
-    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn"."""
+    """The name without what every name ends in: "h.0.attn.c_attn.weight" -> "h.0.attn.c_attn".
+
+    >>> path_of("h.0.attn.c_attn.weight"), path_of("h/0/attn/kernel")
+    ('h.0.attn.c_attn', 'h/0/attn')
+    """
     return re.sub(r"[._/](weight|kernel)$", "", name)
 
 
 def is_bias(name: str) -> bool:
-    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias."""
+    """Whether a tensor of two or more axes is a bias or a mask after all, such as GPT-2's causal mask attn.bias.
+
+    >>> is_bias("h.0.attn.bias"), is_bias("relative_attention_bias.weight")
+    (True, False)
+    """
     last = re.split(r"[./]", name)[-1]
     return bool(re.search(r"(^|_)(bias|mask)(_[kv])?$|^b_[QKV]$", last)) and not _POSITION.search(name)
 
@@ -72,8 +82,11 @@ def is_bias(name: str) -> bool:
 def fused_kind(name: str) -> str | None:
     """The last component when a tensor holds queries, keys and values together, in lower case; None when not.
 
-    `in_proj.weight` is a fused one in few models and Mamba's input projection in others; `in_proj_weight`, of
+    `in_proj.weight` is a fused one in few models and Mamba's input projection in names; `in_proj_weight`, of
     torch.nn.MultiheadAttention, always is.
+
+    >>> fused_kind("h.0.attn.c_attn.weight"), fused_kind("h.0.attn.q_proj.weight")
+    ('c_attn', None)
     """
     last = name.rsplit(".", 1)[-1].lower()
     if last == "in_proj_weight":
@@ -82,51 +95,56 @@ def fused_kind(name: str) -> str | None:
     return last if last in FUSED else None
 
 
-def family_of(name: str, others: Collection[str] = ()) -> str:
+def family_of(name: str, names: Collection[str] = ()) -> Family:
     """What the matrix is for.
 
     Args:
         name: of the tensor, such as "encoder.layer.0.attention.self.query.weight".
-        others: names of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
+        names: of all tensors, which tell Llama's w1 (a gate beside w3) from a plain feed-forward's.
     Returns:
-        Such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when no
-        naming habit covers it.
+        Of a role such as "query", "cross_key", "attention_output", "feed_forward_down", "token_embedding"; "other" when
+        no naming habit covers it. It has no block: see `families.forecaster_prefix`.
+
+    >>> family_of("encoder.layer.0.attention.self.query.weight").label
+    'query'
+    >>> family_of("decoder.block.0.layer.1.EncDecAttention.v.weight").label
+    'cross_value'
     """
     path = path_of(name).lower().replace("/", ".")
     if _POSITION.search(path):
-        return "position_embedding"
-    parts = [part for part in path.split(".") if not part.isdigit() and part not in _WRAPPERS] or [path]
-    parts = parts[1:] if len(parts) > 1 and parts[0] == "model" else parts
-    last, before = parts[-1], ".".join(parts[:-1])
+        return Family("position_embedding")
+    steps = [step for step in path.split(".") if not step.isdigit() and step not in _WRAPPERS] or [path]
+    steps = steps[1:] if len(steps) > 1 and steps[0] == "model" else steps
+    last, before = steps[-1], ".".join(steps[:-1])
     if fused_kind(name) == "in_proj_weight":
         last = "in_proj_weight"
-    if last in ("linear", "layer", "base_layer") and len(parts) > 1:
-        last, before = parts[-2], ".".join(parts[:-2])
-    family = _attention(last, before) or _feed_forward(last, before, name, others)
-    if family is None and "embed" in path:
-        family = "type_embedding" if re.search(r"type|segment", path) else "token_embedding"
-    if family is None and ((len(parts) == 1 and last in ("head", "fc", "output")) or before.endswith("predictions")):
-        family = "readout"
-    return family or "other"
+    if last in ("linear", "layer", "base_layer") and len(steps) > 1:
+        last, before = steps[-2], ".".join(steps[:-2])
+    role = _attention(last, before) or _feed_forward(last, before, name, names)
+    if role is None and "embed" in path:
+        role = "type_embedding" if re.search(r"type|segment", path) else "token_embedding"
+    if role is None and ((len(steps) == 1 and last in ("head", "fc", "output")) or before.endswith("predictions")):
+        role = "readout"
+    return Family(role or "other")
 
 
 def _attention(last: str, before: str) -> str | None:
     """The attention's matrices; "cross_" when its keys come from elsewhere."""
-    family = _BY_LAST.get(last)
+    role = _BY_LAST.get(last)
     inside = before if last != "dense" else before.removesuffix(".output")
     if last in _ATTENTION_OUTPUT and _ATTENTION.search(inside.rsplit(".", 1)[-1] or before):
-        family = "attention_output"
+        role = "attention_output"
     if last in FUSED and last != "in_proj":
-        family = "query_key_value"
-    if family in ("query", "key", "value", "query_key_value", "attention_output"):
-        return f"cross_{family}" if _CROSS.search(before) else family
+        role = "query_key_value"
+    if role in (*PROJECTIONS, "query_key_value", "attention_output"):
+        return f"cross_{role}" if _CROSS.search(before) else role
     return None
 
 
-def _feed_forward(last: str, before: str, name: str, others: Collection[str]) -> str | None:
+def _feed_forward(last: str, before: str, name: str, names: Collection[str]) -> str | None:
     """The feed-forward's matrices, and what is known by its last component alone."""
     if last == "w1":
-        gated = re.sub(r"w1(?=\.|$)", "w3", name) in others
+        gated = re.sub(r"w1(?=\.|$)", "w3", name) in names
         return "feed_forward_gate" if gated else "feed_forward_up"
     if last == "dense":  # BERT's intermediate.dense and output.dense
         inside = before.rsplit(".", 1)[-1]

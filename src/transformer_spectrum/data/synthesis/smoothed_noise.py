@@ -6,6 +6,7 @@ import math
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage
 
 from transformer_spectrum.distributions.sgt import SGT
@@ -15,7 +16,7 @@ Kernel = Literal["none", "gaussian", "sine", "cosine", "cosine_gaussian"]
 NOTHING = 1e-12  # of the largest possible tap, 1: what rounding leaves of a zero
 
 
-def smoothing_kernel(type: Kernel, size: int, sigma: float, period: float) -> np.ndarray:
+def smoothing_kernel(type: str, size: int, sigma: float, period: float) -> Float[np.ndarray, " taps"]:
     """Taps k(x_i) at the centred positions x_i = i - (size - 1)/2, i = 0 ... size - 1.
 
     none: 1 (one tap); gaussian: exp(-x^2 / (2 sigma^2)); sine: sin(2 pi x / period); cosine: cos(2 pi x / period);
@@ -27,9 +28,12 @@ def smoothing_kernel(type: Kernel, size: int, sigma: float, period: float) -> np
         sigma: width of the Gaussian factor, > 0; steps.
         period: of the sine or cosine factor, > 0; steps.
     Returns:
-        (size,), not normalised, |k| <= 1.
+        Not normalised, |k| <= 1.
     Raises:
         InputError: unknown type, a setting out of range, or sum |k| = 0, by which nothing can be divided.
+
+    >>> smoothing_kernel("gaussian", size=3, sigma=1.0, period=1.0).round(3).tolist()
+    [0.607, 1.0, 0.607]
     """
     if type not in get_args(Kernel):
         raise InputError(f"kernel.type = {type}: must be one of {', '.join(get_args(Kernel))}")
@@ -56,7 +60,9 @@ def smoothing_kernel(type: Kernel, size: int, sigma: float, period: float) -> np
     return taps
 
 
-def smooth(series: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def smooth(
+    series: Float[np.ndarray, "series steps features"], kernel: Float[np.ndarray, " taps"]
+) -> Float[np.ndarray, "series steps features"]:
     """Convolution of the same length, y_t = sum_i k_i x_(t - o_i) / sum_i |k_i|, over the taps that fall inside.
 
     The offsets are o_i = i - floor((size - 1)/2): for an even size the result lags by half a step. Both sums leave
@@ -64,12 +70,15 @@ def smooth(series: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     constant stays that constant up to its ends. With taps of both signs |y_t| <= max |x| is what remains of that.
 
     Args:
-        series: (n, T, F) in any unit.
-        kernel: (size,), longer than T allowed.
+        series: any unit.
+        kernel: may be longer than the series.
     Returns:
-        (n, T, F) float64 in the same unit.
+        float64 in the same unit.
     Raises:
         InputError: at some step all taps inside are 0.
+
+    >>> smooth(np.array([0.0, 0.0, 6.0]).reshape(1, 3, 1), np.array([1.0, 1.0, 1.0])).ravel().tolist()
+    [0.0, 2.0, 3.0]
     """
     series = np.asarray(series, dtype=np.float64)
     length = series.shape[1]
@@ -106,25 +115,33 @@ def synthesize(
     kernel_sigma: float,
     kernel_period: float,
     generator: np.random.Generator,
-) -> np.ndarray:
+) -> Float[np.ndarray, "series steps features"]:
     """Smoothed SGT noise, every series and feature independent of the others.
 
     mu and sigma are those of the noise: smoothing shrinks the variance, and a kernel of both signs the mean.
 
     Args:
         sgt: distribution of the noise; data units.
-        series: how many, n >= 1.
-        length: T >= 1; steps.
-        features: F >= 1.
+        series: how many, >= 1.
+        length: >= 1; steps.
+        features: >= 1.
         kernel_type, kernel_size, kernel_sigma, kernel_period: see `smoothing_kernel`.
         generator: all randomness comes from it.
     Returns:
-        (n, T, F) float64, finite; data units.
+        float64, finite; data units.
     Raises:
         InputError: the kernel cannot be normalised, or a draw is too large for float64.
+
+    >>> normal = SGT(0.0, 1.0, 0.0, 2.0, math.inf)
+    >>> noise = synthesize(
+    ...     normal, series=2, length=1000, features=1, kernel_type="gaussian", kernel_size=15, kernel_sigma=3.0,
+    ...     kernel_period=24.0, generator=np.random.default_rng(0),
+    ... )
+    >>> noise.shape, bool(noise.std() < 0.5)  # smoothing shrinks the variance
+    ((2, 1000, 1), True)
     """
     kernel = smoothing_kernel(kernel_type, kernel_size, kernel_sigma, kernel_period)
-    made = smooth(sgt.rvs((series, length, features), generator), kernel)
-    if not np.isfinite(made).all():
+    smoothed = smooth(sgt.rvs((series, length, features), generator), kernel)
+    if not np.isfinite(smoothed).all():
         raise InputError(f"q = {sgt.q:g} with p = {sgt.p:g}: the tail is so heavy that a draw is too large for float64")
-    return made
+    return smoothed

@@ -24,6 +24,14 @@ def assign(table: Table, chosen: ChosenColumns) -> Roles:
     Raises:
         InputError: a column that was named does not exist, or it is not certain what one is; with the option that
             settles it.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> cells = {"country": ["SE", "SE", "MT"], "year": [1, 2, 1], "cases": [3.0, 4.0, 5.0]}
+    >>> table = Table(Path("x.csv"), pd.DataFrame(cells))
+    >>> roles = assign(table, ChosenColumns())
+    >>> roles.entity, roles.time, roles.values
+    ('country', ('year',), ['cases'])
     """
     _check_named(table, chosen)
     roles = Roles(entity=find_entity(table, chosen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,10 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.data.fetch.sources import DATA_FILE, Export, fetch
 from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.series import covid, rvr
+from transformer_spectrum.data.series.aggregates import is_sum_of_countries
 from transformer_spectrum.data.series.csv_text import left_out
+
+logger = logging.getLogger(__name__)
 
 
 def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path] = ()) -> None:
@@ -22,10 +25,10 @@ def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path
         folder: where to.
         earlier: more folders in which an earlier fetch may have left real data.
     Raises:
-        InputError: see `data.sources.fetch`.
+        InputError: see `sources.fetch`.
     """
     data = params.data
-    countries = [name for name in data.covid.countries if not covid.is_aggregate(name)]
+    countries = [name for name in data.covid.countries if not is_sum_of_countries(name)]
     export = Export(
         file_name=covid.FILE_NAME,
         stage="fetch-covid",
@@ -38,9 +41,7 @@ def fetch_covid(params: Params, folder: str | Path, earlier: Sequence[str | Path
     )
     _fetch(params, export, [folder], earlier)
     if lacking := left_out(covid.not_used(Path(folder) / DATA_FILE, data.covid.countries)):
-        print(
-            f"{covid.FILE_NAME}: of the {len(data.covid.countries)} in data.covid.countries, {lacking}", file=sys.stderr
-        )
+        logger.warning(f"{covid.FILE_NAME}: of the {len(data.covid.countries)} in data.covid.countries, {lacking}")
 
 
 def fetch_rvr(params: Params, folders: Sequence[str | Path], earlier: Sequence[str | Path] = ()) -> None:
@@ -51,7 +52,7 @@ def fetch_rvr(params: Params, folders: Sequence[str | Path], earlier: Sequence[s
         folders: where to.
         earlier: more folders in which an earlier fetch may have left real data.
     Raises:
-        InputError: see `data.sources.fetch`.
+        InputError: see `sources.fetch`.
     """
     url = params.data.rvr.url
     export = Export(

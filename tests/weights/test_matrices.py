@@ -1,4 +1,4 @@
-"""Singular values of named matrices."""
+"""Matrices in the tensors that hold them, their families, and their singular values."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer_spectrum.weights.matrices.matrix import MatrixSpec, singular_values, spectrum
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Cut, Matrix, singular_values, spectrum
+
+X = Family("x")
 
 
-def specs() -> list[MatrixSpec]:
+def matrices() -> list[Matrix]:
     return [
-        MatrixSpec("a", "x", "a", None, (6, 4)),
-        MatrixSpec("b.top", "x", "b", (0, 3), (3, 3)),
-        MatrixSpec("b.bottom", "x", "b", (3, 6), (3, 3)),
-        MatrixSpec("c", "x", "c", None, (6, 4)),
+        Matrix("a", X, "a", (6, 4)),
+        Matrix("b.top", X, "b", (3, 3), cut=Cut(1, 0, 3)),
+        Matrix("b.bottom", X, "b", (3, 3), cut=Cut(1, 3, 6)),
+        Matrix("c", X, "c", (6, 4)),
     ]
 
 
@@ -24,9 +27,9 @@ def weights() -> dict[str, torch.Tensor]:
     return {name: torch.randn(6, 4 if name != "b" else 3, generator=generator) for name in "abc"}
 
 
-def test_singular_values_are_those_of_scipy_in_the_order_of_the_specs():
+def test_singular_values_are_those_of_scipy_in_the_order_of_the_matrices():
     ours = weights()
-    values = singular_values(ours, specs())
+    values = singular_values(ours, matrices())
     for row, matrix in zip(values, [ours["a"], ours["b"][:3], ours["b"][3:], ours["c"]], strict=True):
         expected = np.linalg.svd(matrix.double().numpy(), compute_uv=False)
         np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-6)
@@ -37,7 +40,7 @@ def test_weights_that_are_not_finite_are_named():
     ours = weights()
     ours["b"][4, 1] = float("nan")
     with pytest.raises(ValueError, match=r"b\.bottom: weights are not finite"):
-        singular_values(ours, specs())
+        singular_values(ours, matrices())
 
 
 @pytest.mark.parametrize("shape", [(5, 64, 64), (3, 128, 64), (3, 12, 64), (2, 1, 9), (2, 9, 1)])

@@ -14,73 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-
 from transformer_spectrum.weights.anatomy.axes import Kind, effective_axes, plain_rows, read
 from transformer_spectrum.weights.anatomy.buffers import STATISTICS, buffer_by_name, codebook_note
 from transformer_spectrum.weights.anatomy.experts import expert_rows, gate_up
-from transformer_spectrum.weights.anatomy.families import family_of, fused_kind, is_bias, path_of
-from transformer_spectrum.weights.anatomy.fused import CONV1D, ROLES, Cut, cuts, sections
+from transformer_spectrum.weights.anatomy.fused import CONV1D, cuts, sections
+from transformer_spectrum.weights.anatomy.habits import family_of, fused_kind, is_bias, path_of
 from transformer_spectrum.weights.anatomy.layers import unstacked
 from transformer_spectrum.weights.anatomy.readings import Left, Stack
 from transformer_spectrum.weights.anatomy.recurrent import gates_of
+from transformer_spectrum.weights.matrices.families import PROJECTIONS, Family, forecaster_prefix, of_forecaster
+from transformer_spectrum.weights.matrices.matrix import Cut, Matrix
 
+_GATED = ("gate", "up")
 _CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)\.weight$")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One matrix.
-
-    Attributes:
-        name: the tensor's, without ".weight", and what was cut out of it: "h.0.attn.c_attn.query".
-        family: what it is for, see `families.family_of`.
-        tensor: the checkpoint's name of the tensor that holds it.
-        shape: rows (outputs) and columns (inputs).
-        index: of the leading axes, for experts, layers and recorded steps; empty: the whole tensor.
-        rows: axes, behind those of `index`, that are the matrix's rows; the others are its columns.
-        groups: blocks of the first of these axes, which are an axis before it; count, 1 for none.
-        transposed: stored as inputs x outputs.
-        cut: rows of the whole; None for all.
-        head: (first, last) rows of what is left, for a single attention head.
-        note: how it was taken from the tensor, empty when as stored.
-        weights: numbers in the file that it stands for where these are fewer than its entries.
-    """
-
-    name: str
-    family: str
-    tensor: str
-    shape: tuple[int, int]
-    index: tuple[int | slice, ...] = ()
-    rows: tuple[int, ...] = (0,)
-    groups: int = 1
-    transposed: bool = False
-    cut: Cut | None = None
-    head: tuple[int, int] | None = None
-    note: str = ""
-    weights: int | None = None
-
-    @property
-    def numbers(self) -> int:
-        """In the file that it stands for: its entries, or those of the factors it is the product of."""
-        return self.entries if self.weights is None else self.weights
-
-    @property
-    def entries(self) -> int:
-        """Rows times columns."""
-        return self.shape[0] * self.shape[1]
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """The matrix itself, (rows, columns); a view where the layout allows it."""
-        whole = tensor[self.index]
-        whole = whole if self.groups == 1 else whole.unflatten(0, (self.groups, -1))
-        columns = [axis for axis in range(whole.ndim) if axis not in self.rows]
-        whole = whole.permute(*self.rows, *columns).reshape(math.prod(whole.shape[axis] for axis in self.rows), -1)
-        whole = whole.T if self.transposed else whole
-        if self.cut is not None:
-            blocks, first, last = self.cut
-            whole = whole.unflatten(0, (blocks, -1))[:, first:last].flatten(0, 1)
-        return whole if self.head is None else whole[self.head[0] : self.head[1]]
 
 
 @dataclass(frozen=True)
@@ -105,14 +51,14 @@ class Anatomy:
     """All matrices of a checkpoint.
 
     Attributes:
-        parts: in the order of the tensors.
+        matrices: in the order of the tensors.
         skipped: tensors of two axes or more that are none.
         vectors: how many tensors have fewer than two axes.
         notes: what a reader of results has to know, one sentence each.
         doubts: note of a doubtful reading -> the tensors it is of; `notes` has a sentence on each.
     """
 
-    parts: list[Part] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     vectors: int = 0
     notes: list[str] = field(default_factory=list)
@@ -133,6 +79,10 @@ def dissect(
         metadata: of a safetensors file; our own snapshots name their recorded steps there.
         kinds: tensor name -> what the module that holds it says it is; of a live model alone, whose parameters are
             trained whatever their names.
+
+    >>> anatomy = dissect({"attn.in_proj_weight": (12, 4), "attn.in_proj_bias": (12,)}, {})
+    >>> [(matrix.name, matrix.family.label, matrix.shape) for matrix in anatomy.matrices][:2]
+    [('attn.in_proj.query', 'query', (4, 4)), ('attn.in_proj.key', 'key', (4, 4))]
     """
     anatomy, steps = Anatomy(), recorded_steps(metadata or {})
     conv1d = _is_conv1d(shapes, config)
@@ -152,16 +102,31 @@ def dissect(
             anatomy.skipped.append(Skipped(name, shape, reason))
         elif steps is not None and len(shape) == 3 and shape[0] == len(steps):
             recorded = Stack(tuple(f"@{step}" for step in steps), "at a recorded step")
-            anatomy.parts += _stack(name, shape, apart, recorded)
+            anatomy.matrices += _stack(name, shape, apart, recorded)
         else:
             kind = None if kinds is None else kinds.get(name)
-            parts = _matrices(name, shape, apart, config, conv1d, kind, anatomy)
+            matrices = _matrices(name, shape, apart, config, conv1d, kind, anatomy)
             if name in origins:
                 origin = origins[name]
-                parts = [replace(part, tensor=origin.tensor, index=origin.index + part.index) for part in parts]
-            anatomy.parts += parts
+                matrices = [
+                    replace(matrix, tensor=origin.tensor, index=origin.index + matrix.index) for matrix in matrices
+                ]
+            anatomy.matrices += matrices
+    anatomy.matrices = _with_blocks(anatomy.matrices)
     anatomy.notes += [_doubt(names, note) for note, names in anatomy.doubts.items()]
     return anatomy
+
+
+def _with_blocks(matrices: Sequence[Matrix]) -> list[Matrix]:
+    """Those of a forecaster of this project with the families that its module gives them; any others as they are."""
+    paths = [path_of(matrix.tensor) for matrix in matrices]
+    prefix = forecaster_prefix(dict.fromkeys(paths))
+    if prefix is None:
+        return list(matrices)
+    families = [of_forecaster(path.removeprefix(prefix)) for path in paths]
+    return [
+        replace(m, family=family if family.block else m.family) for m, family in zip(matrices, families, strict=True)
+    ]
 
 
 def _doubt(names: Sequence[str], note: str) -> str:
@@ -180,7 +145,11 @@ def _no_weight(name: str, shape: tuple[int, ...], *, live: bool) -> str:
 
 
 def recorded_steps(metadata: Mapping[str, str]) -> list[int] | None:
-    """The steps of the stacks in a snapshots.safetensors of this project; None in any other file."""
+    """The steps of the stacks in a snapshots.safetensors of this project; None in any other file.
+
+    >>> recorded_steps({"run": '{"steps": [0, 20]}'}), recorded_steps({"format": "pt"})
+    ([0, 20], None)
+    """
     try:
         steps = json.loads(metadata.get("run", "{}")).get("steps")
     except (json.JSONDecodeError, AttributeError):
@@ -201,9 +170,9 @@ def _is_conv1d(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any])
     return any(section.get("model_type") in CONV1D for section in sections(config))
 
 
-def _stack(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], stack: Stack) -> list[Part]:
+def _stack(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], stack: Stack) -> list[Matrix]:
     families = stack.families or (family_of(name, shapes),) * len(stack.labels)
-    whole = Part(path_of(name), "", name, (shape[1], math.prod(shape[2:])), note=stack.note)
+    whole = Matrix(path_of(name), Family("other"), name, (shape[1], math.prod(shape[2:])), note=stack.note)
     return [
         replace(whole, name=whole.name + label, family=family, index=(i,))
         for i, (label, family) in enumerate(zip(stack.labels, families, strict=True))
@@ -217,22 +186,24 @@ def _of_many_axes(
     config: Mapping[str, Any],
     kind: Kind | None,
     anatomy: Anatomy,
-) -> list[Part] | None:
+) -> list[Matrix] | None:
     """The matrices of a tensor of three or more axes; None where it is one of two behind axes of one entry."""
     reading = read(name, shape, shapes, config, kind)
     if isinstance(reading, Left):
         anatomy.skipped.append(Skipped(name, shape, reading.reason))
         return []
     if isinstance(reading, Stack):
-        parts = _stack(name, shape, shapes, reading)
+        experts = _stack(name, shape, shapes, reading)
         halves = gate_up(name, shape, shapes, config) if len(shape) == 3 else None
         if halves is None:
-            return parts
-        turned, gate, up = halves
-        parts = [replace(part, transposed=turned, shape=part.shape[::-1] if turned else part.shape) for part in parts]
-        roles = {"gate": gate, "up": up}
+            return experts
+        turned, *cuts_of = halves
+        if turned:
+            experts = [replace(expert, transposed=True, shape=expert.shape[::-1]) for expert in experts]
         return [
-            _cut(part, role, f"feed_forward_{role}", cut, part.note) for part in parts for role, cut in roles.items()
+            _cut(expert, role, Family(f"feed_forward_{role}"), cut, expert.note)
+            for expert in experts
+            for role, cut in zip(_GATED, cuts_of, strict=True)
         ]
     if not reading.note:
         return None
@@ -243,7 +214,7 @@ def _of_many_axes(
     if reading.doubtful:
         anatomy.doubts.setdefault(reading.note, []).append(name)
     note = f"{reading.note}, as {size[0]}x{size[1]}"
-    return [Part(path_of(name), family, name, size, rows=reading.rows, groups=reading.groups, note=note)]
+    return [Matrix(path_of(name), family, name, size, rows=reading.rows, groups=reading.groups, note=note)]
 
 
 def _matrices(
@@ -254,26 +225,26 @@ def _matrices(
     conv1d: bool,
     kind: Kind | None,
     anatomy: Anatomy,
-) -> list[Part]:
+) -> list[Matrix]:
     """The matrices of one tensor."""
     cell = gates_of(name, shape, shapes)
     if cell is not None:
-        whole = Part(cell.label, cell.family, name, (shape[0], shape[1]))
+        whole = Matrix(cell.label, cell.family, name, (shape[0], shape[1]))
         if len(cell.gates) == 1:
             return [whole]
         cuts_of = zip(cell.gates, cell.cuts, strict=True)
         return [_cut(whole, gate, cell.family, cut, "one gate") for gate, cut in cuts_of]
     if len(shape) > 2:
-        parts = _of_many_axes(name, shape, shapes, config, kind, anatomy)
-        if parts is not None:
-            return parts
+        matrices = _of_many_axes(name, shape, shapes, config, kind, anatomy)
+        if matrices is not None:
+            return matrices
     family, axes = family_of(name, shapes), plain_rows(shape)
     rows = math.prod(shape[axis] for axis in axes)
     columns = math.prod(shape) // rows
     transposed = (conv1d and _CONV1D_NAMES.search(name) is not None) or (name.endswith("kernel") and len(shape) == 2)
     if transposed:
         rows, columns = columns, rows
-    whole = Part(path_of(name), family, name, (rows, columns), rows=axes, transposed=transposed)
+    whole = Matrix(path_of(name), family, name, (rows, columns), rows=axes, transposed=transposed)
     count = expert_rows(name, shape, config)
     if count is not None:
         note = "rows of one expert, as stored"
@@ -285,23 +256,23 @@ def _matrices(
     fused = fused_kind(name)
     if fused is not None:
         beside = name.removesuffix("qkv.weight") + "proj.weight"
-        found = cuts(fused, rows, columns, config, timm=beside in shapes)
-        if not isinstance(found, str):
+        thirds = cuts(fused, rows, columns, config, timm=beside in shapes)
+        if not isinstance(thirds, str):
             note = f"rows of the fused tensor, {turned}" if turned else "rows of the fused tensor"
-            families = [f"cross_{role}" if family.startswith("cross_") else role for role in ROLES]
-            return [_cut(whole, *labels, note) for labels in zip(ROLES, families, found, strict=True)]
+            return [
+                _cut(whole, *labels, note) for labels in zip(PROJECTIONS, family.projections(), thirds, strict=True)
+            ]
         if fused != "in_proj":
-            anatomy.notes.append(f"{name} is left in one piece: {found}")
+            anatomy.notes.append(f"{name} is left in one piece: {thirds}")
     if whole.name.endswith(".gate_up_proj") and rows % 2 == 0:
         halves = Cut(1, 0, rows // 2), Cut(1, rows // 2, rows)
-        roles = "gate", "up"
         return [
-            _cut(whole, role, f"feed_forward_{role}", half, "rows of the fused tensor")
-            for role, half in zip(roles, halves, strict=True)
+            _cut(whole, role, Family(f"feed_forward_{role}"), half, "rows of the fused tensor")
+            for role, half in zip(_GATED, halves, strict=True)
         ]
     return [replace(whole, note=turned or codebook_note(name, shapes))]
 
 
-def _cut(whole: Part, label: str, family: str, cut: Cut, note: str) -> Part:
+def _cut(whole: Matrix, label: str, family: Family, cut: Cut, note: str) -> Matrix:
     shape = (cut.blocks * (cut.last - cut.first), whole.shape[1])
     return replace(whole, name=f"{whole.name}.{label}", family=family, shape=shape, cut=cut, note=note)

@@ -1,0 +1,135 @@
+"""What a training starts from, made of parameters and windows: the one set-up of pipeline, command line and tuning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
+from transformer_spectrum.models.forecaster import Forecaster, Layout
+from transformer_spectrum.runtime.files import read_arrays
+from transformer_spectrum.runtime.interruption import Interruption
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.training import build
+from transformer_spectrum.training.loop import Budget, Fit, fit
+from transformer_spectrum.training.objective import WindowObjective
+from transformer_spectrum.training.resume import ResumeFiles
+from transformer_spectrum.training.state import StepRecord
+from transformer_spectrum.weights.matrices.matrix import Matrix
+
+
+def read_windows(path: str | Path) -> dict[str, Windows]:
+    """The splits that the prepare stage has written.
+
+    Raises:
+        InputError: the file is missing or corrupt.
+    """
+    return unpack(read_arrays(path, ARRAYS))
+
+
+def make_deterministic(params: Params, optimizer: str) -> None:
+    """Tells torch its number of threads, and to compute the same bits whenever asked.
+
+    Not every kernel of a GPU has a deterministic form; there torch warns instead of stopping.
+    """
+    on_cpu = build.device(params.device).type == "cpu"
+    torch.set_num_threads(params.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    if optimizer == "adam" and params.adam.compile:
+        torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
+    else:  # the same switch without the compiler, whose import takes a second
+        torch.set_deterministic_debug_mode("error" if on_cpu else "warn")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The initial network on its device, and its losses over the windows; the same for all optimizers of one seed.
+
+    Attributes:
+        seed: of all random numbers; integer.
+        forecaster: the model with its initial weights.
+        layout: of the model's parameters in a flat vector.
+        matrices: those whose spectra are recorded.
+        weights: (n,) the initial ones.
+        objective: the loss over the training windows, which is minimised.
+        validation: the loss over the validation windows.
+    """
+
+    seed: int
+    forecaster: Forecaster
+    layout: Layout
+    matrices: list[Matrix]
+    weights: Tensor
+    objective: WindowObjective
+    validation: WindowObjective
+
+    @classmethod
+    def of(cls, params: Params, splits: Mapping[str, Windows]) -> Setup:
+        """The set-up that the parameters describe.
+
+        Args:
+            params: all parameters.
+            splits: windows by split, "train" and "validation" among them.
+        Raises:
+            InputError: the device is not there.
+        """
+        features = splits["train"].context.shape[-1]
+        forecaster = build.model(params, features).to(build.device(params.device))
+        layout = Layout(forecaster)
+        return cls(
+            seed=params.seed,
+            forecaster=forecaster,
+            layout=layout,
+            matrices=forecaster.matrices(),
+            weights=build.initial_weights(params, forecaster, layout),
+            objective=build.objective(params, forecaster, layout, splits["train"]),
+            validation=build.objective(params, forecaster, layout, splits["validation"]),
+        )
+
+    def fit(
+        self,
+        optimizer: str,
+        search: build.Search,
+        *,
+        snapshot_every: int,
+        budget: Budget,
+        observe: Callable[[StepRecord], None],
+        resume_files: ResumeFiles | None = None,
+        interruption: Interruption | None = None,
+    ) -> Fit:
+        """One training by this optimizer from the initial weights; see `loop.fit`.
+
+        Args:
+            optimizer: its name, for its own random numbers.
+            search: the method and its settings, of `build.searcher`.
+            snapshot_every: steps between two snapshots; >= 1.
+            budget: limits that are none of the searcher's.
+            observe: called after every step.
+            resume_files: where the training is kept, and gone on from.
+            interruption: heeded after every step.
+        Raises:
+            InputError: the loss of the initial weights is not finite.
+            Interrupted: see `interruption`.
+        """
+        torch.manual_seed(torch_generator(self.seed, f"{optimizer} dropout").initial_seed())
+        return fit(
+            search.searcher,
+            self.objective,
+            self.weights,
+            layout=self.layout,
+            matrices=self.matrices,
+            validate=self.validation.total,
+            patience=search.patience,
+            snapshot_every=snapshot_every,
+            generator=torch_generator(self.seed, f"{optimizer} search"),
+            budget=budget,
+            observe=observe,
+            resume_files=resume_files,
+            interruption=interruption,
+        )

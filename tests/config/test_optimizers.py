@@ -1,0 +1,45 @@
+"""The optimizers are listed once, and what has an entry for each has one for all."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from transformer_spectrum.cli import options, train
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.config.resolve import WITH_LEARNING_RATE
+from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
+from transformer_spectrum.runtime import code
+from transformer_spectrum.study import figures, tune
+from transformer_spectrum.vocabulary import command_of, display_name
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "table", [options.OF_OPTIMIZER, train.METHODS, code.OPTIMIZERS, figures.MARKERS, tune.RANGES], ids=range(5)
+)
+def test_a_table_by_optimizer_has_all_of_them(table):
+    assert set(table) == set(OPTIMIZERS)
+
+
+def test_each_has_a_section_a_name_and_a_command():
+    assert set(OPTIMIZERS) <= Params.model_fields.keys()
+    assert all(display_name(name) != name for name in OPTIMIZERS)
+    assert len({command_of(name) for name in OPTIMIZERS}) == len(OPTIMIZERS)
+
+
+def test_the_evolution_strategies_with_a_learning_rate_are_strategies():
+    assert set(tune.ES_LEARNING_RATES) == set(WITH_LEARNING_RATE) < set(STRATEGIES)
+
+
+def test_no_other_module_lists_them():
+    listing = []
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                values = [element.value for element in node.elts if isinstance(element, ast.Constant)]
+                if set(values) >= set(OPTIMIZERS):
+                    listing.append(path.relative_to(ROOT).as_posix())
+    assert listing == ["src/transformer_spectrum/config/schema.py"]
