@@ -13,7 +13,7 @@ import yaml
 
 from transformer_spectrum.runtime.files import sha256, write_arrays
 from transformer_spectrum.runtime.interruption import Interrupted
-from transformer_spectrum.tracking import recorder as record
+from transformer_spectrum.tracking import dvclive_folder
 from transformer_spectrum.tracking.folders import belong_together
 from transformer_spectrum.tracking.mlflow_run import MLflowRun
 from transformer_spectrum.tracking.recorder import Recorder
@@ -78,7 +78,7 @@ def test_the_old_folder_is_there_until_the_first_step(folder):
 
 
 def test_metrics_and_curves_grow_while_it_runs(folder, monkeypatch):
-    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 0.0)
+    monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 0.0)
     with Recorder("metrics/adam") as recorder:
         for step in range(5):
             recorder.step(step, {"stable_rank": 9.0 - step, "distance": 0.1 * step})
@@ -87,13 +87,13 @@ def test_metrics_and_curves_grow_while_it_runs(folder, monkeypatch):
 
 
 def test_metrics_are_renewed_at_most_every_second_because_a_step_may_take_a_millisecond(folder, monkeypatch):
-    written, write = [], record.write_json
+    written, write = [], dvclive_folder.write_json
     monkeypatch.setattr(
-        record,
+        dvclive_folder,
         "write_json",
         lambda path, value: (write(path, value), "step" in value and written.append(value["step"])),
     )
-    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 1000.0)
+    monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 1000.0)
     with Recorder("metrics/adam") as recorder:
         for step in range(200):
             recorder.step(step, {"stable_rank": 1.0})
@@ -158,7 +158,10 @@ class Uploading:
     def __init__(self, scores):
         self.scores, self.seen, self.status = scores, None, ""
 
-    def step(self, *given, **named):
+    def step(self, index, scalars):
+        pass
+
+    def result(self, headline, scores):
         pass
 
     def finish(self, models):
@@ -173,7 +176,8 @@ def test_a_stop_while_mlflow_takes_the_files_leaves_a_whole_training_that_says_w
     models = tmp_path / "models"
     write_arrays(models / "history.npz", {"steps": np.arange(3)})
     with pytest.raises(Interrupted), Recorder("metrics/adam", models=models) as recorder:
-        recorder.tracker = run = Uploading(folder / "scores.json")
+        run = Uploading(folder / "scores.json")
+        recorder.trackers = (recorder.live, run)
         recorder.step(0, {"loss": 9.0})
         recorder.result({"test_mae": 0.25}, {"free_running": {}, "history": sha256(models / "history.npz")})
         recorder.keep(models)
@@ -193,7 +197,7 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
     from transformer_spectrum.training.train import train
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(record, "SECONDS_BETWEEN_SUMMARIES", 0.0)
+    monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 0.0)
     root = Path(__file__).parents[2]
     tree = yaml.safe_load((root / "params.yaml").read_text())
     merge(tree, yaml.safe_load((root / "config/overlays/smoke.yaml").read_text()))

@@ -27,7 +27,7 @@ from transformer_spectrum.study.spectra_rows import (
     thin_snapshots,
 )
 from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
-from transformer_spectrum.tracking.recorder import SCORES_FILE
+from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.train import train
 

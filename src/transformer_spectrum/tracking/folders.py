@@ -7,6 +7,8 @@ from pathlib import Path
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256
 
+METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
+
 
 def belong_together(models: Path, metrics: Path) -> bool:
     """Whether the two folders that a training leaves behind are whole, and of the same training.
@@ -16,7 +18,7 @@ def belong_together(models: Path, metrics: Path) -> bool:
         metrics: of DVCLive, with metrics.json and scores.json.
     """
     try:
-        scores, headline = read_json(metrics / "scores.json"), read_json(metrics / "metrics.json")
+        scores, headline = read_json(metrics / SCORES_FILE), read_json(metrics / METRICS_FILE)
         return "test_mae" in headline and scores.get("history") in (None, sha256(models / "history.npz"))
     except (InputError, OSError, AttributeError, TypeError):
         return False

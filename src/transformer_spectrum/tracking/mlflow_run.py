@@ -79,6 +79,8 @@ class MLflowRun:
         self.steps: deque[tuple[int, int, dict[str, float], bool]] = deque()
         self.files: deque[tuple[Path, str]] = deque()
         self.history = self.status = ""
+        self._curves: set[str] = set()
+        self._last = 0
         self.delivery = Delivery(self._send, FAILURES, self._tell, waiting(self.address, tracking.say))
 
     def _tell(self, reason: str) -> None:
@@ -86,8 +88,20 @@ class MLflowRun:
             f"MLflow at {named(self.address)} takes nothing ({reason}); the training goes on, and what it sends waits"
         )
 
-    def step(self, index: int, scalars: Mapping[str, float], *, final: bool = False) -> None:
-        """Puts the scalars of a step into the queue; `final` ones were not sent by an earlier process."""
+    def step(self, index: int, scalars: Mapping[str, float]) -> None:
+        """Puts the scalars of a step into the queue."""
+        self._last = index
+        self._curves.update(scalars)
+        self._put(index, scalars)
+
+    def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
+        """Puts the numbers that are in no curve into the queue."""
+        curves = self._curves | headline.keys()
+        numbers = {n: x for n, x in tree.flatten(scores).items() if isinstance(x, int | float) and n not in curves}
+        self._put(self._last, numbers, final=True)
+
+    def _put(self, index: int, scalars: Mapping[str, float], *, final: bool = False) -> None:
+        """`final` scalars were not sent by an earlier process."""
         values = {name: float(value) for name, value in scalars.items()}
         self.steps.append((index, time.time_ns() // 10**6, values, final))
 

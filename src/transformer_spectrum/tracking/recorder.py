@@ -8,50 +8,22 @@ history.
 
 from __future__ import annotations
 
-import errno
-import math
 import shutil
-import sqlite3
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dvclive.live import Live
-
-from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.runtime.circumstances import circumstances
-from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import carry_over, read_json, write_json
 from transformer_spectrum.runtime.interruption import Interrupted
-from transformer_spectrum.runtime.replacement import VANISHED
-from transformer_spectrum.tracking.folders import belong_together
+from transformer_spectrum.tracking.dvclive_folder import CURVES, DVCLiveFolder
+from transformer_spectrum.tracking.folders import METRICS_FILE, SCORES_FILE, belong_together
 from transformer_spectrum.tracking.mlflow_run import MLflowRun, Tracking
-from transformer_spectrum.tracking.tracker import NoTracker, Tracker
+from transformer_spectrum.tracking.tracker import Tracker
 
-HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
-"""Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
-SCORES_FILE = "scores.json"
 CIRCUMSTANCES_FILE = "circumstances.json"
-OWN_FILES = ("metrics.json", SCORES_FILE, CIRCUMSTANCES_FILE)
-CURVES = Path("plots/metrics")
-SECONDS_BETWEEN_SUMMARIES = 1.0
-
-
-class _Live(Live):
-    """DVCLive with a small metrics.json that whoever reads it while the training runs finds whole."""
-
-    def _init_dvc(self) -> None:
-        # DVCLive makes a repository of DVC wherever it finds one of git, and fails where that has no commit.
-        working = Path.cwd()
-        if any((folder / ".dvc").is_dir() for folder in (working, *working.parents)):
-            super()._init_dvc()
-        else:
-            self._dvc_file, self._exp_name = self._init_dvc_file(), self._exp_name or "outside-dvc"
-
-    def make_summary(self) -> None:
-        write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
+OWN_FILES = (METRICS_FILE, SCORES_FILE, CIRCUMSTANCES_FILE)
 
 
 def carry_over_of_others(previous: Path, folder: Path) -> None:
@@ -70,13 +42,12 @@ def carry_over_of_others(previous: Path, folder: Path) -> None:
 
 
 class Recorder:
-    """A DVCLive folder that is the old one until the first step, and again when the training fails.
+    """Reports to all trackers; the folder is the old one until the first step, and again when the training fails.
 
-    Curves grow with every step, metrics.json is renewed every second, so that `dvc exp show` and the VS Code extension
-    follow a training.
+    `dvc exp show` and the VS Code extension follow a training in the folder.
 
     Args:
-        folder: such as metrics/adam; it gets metrics.json (`HEADLINE`), plots/metrics/*.tsv, scores.json and
+        folder: such as metrics/adam; it gets metrics.json, plots/metrics/*.tsv, scores.json (see `DVCLiveFolder`) and
             circumstances.json (commit, experiment, date, machine). What else lies in it stays.
         tracking: sends the same to MLflow, whose failures end nothing; None = not.
         models: the folder that it belongs to, such as models/adam.
@@ -87,11 +58,9 @@ class Recorder:
     def __init__(self, folder: str | Path, tracking: Tracking | None = None, models: Path | None = None) -> None:
         self.folder, self.models = Path(folder), models
         self.previous = self.folder.with_name(f".{self.folder.name}.previous")
-        self.live: _Live | None = None
-        self._begun, self._ended, self._summarised = False, False, -math.inf
-        self._identity: tuple[int, int] | None = None
-        self._rows: dict[str, int] = {}
-        self.tracker: Tracker = NoTracker() if tracking is None else MLflowRun(tracking)
+        self.live = DVCLiveFolder(self.folder)
+        self.trackers: tuple[Tracker, ...] = (self.live,) if tracking is None else (self.live, MLflowRun(tracking))
+        self._begun = False
 
     def __enter__(self) -> Recorder:
         # A process that was killed has left the good folder aside, or has not removed the old one any more.
@@ -106,73 +75,45 @@ class Recorder:
     def _is_whole(self) -> bool:
         return self.models is not None and belong_together(self.models, self.folder)
 
-    def _begin(self) -> _Live:
+    def _begin(self) -> None:
         self._begun = True
         if self.folder.exists():
             self.folder.replace(self.previous)
-        try:
-            live = _Live(str(self.folder), dvcyaml=False, save_dvc_exp=False, report=None, monitor_system=False)
-            if self.previous.is_dir():
-                carry_over_of_others(self.previous, self.folder)
-        except sqlite3.Error as error:  # DVC's own bookkeeping, on a full disk
-            raise InputError(f"{self.folder}: DVCLive cannot start: {error}") from None
-        self._identity = self.folder.stat().st_dev, self.folder.stat().st_ino
-        return live
+        self.live.open()
+        if self.previous.is_dir():
+            carry_over_of_others(self.previous, self.folder)
+        write_json(self.folder / CIRCUMSTANCES_FILE, circumstances())
 
-    def _curve(self, name: str) -> Path:
-        return self.folder / "plots" / "metrics" / f"{name}.tsv"
-
-    def _check(self, path: Path) -> None:
-        """DVCLive would make a folder or a curve that somebody has removed anew, and go on with half of it."""
-        unchanged = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
-        if not unchanged or not path.exists():
-            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if unchanged else self.folder))
+    def _unsent(self) -> dict[str, str]:
+        return {name: remark for tracker in self.trackers for name, remark in tracker.unsent.items()}
 
     def step(self, index: int, scalars: Mapping[str, float]) -> None:
-        """Logs the scalars of one step.
+        """Reports the scalars of one step.
 
         Raises:
+            InputError: DVCLive cannot start.
             FileNotFoundError: the folder, or a curve in it, was removed meanwhile.
         """
-        if self.live is None:
-            self.live = self._begin()
-            write_json(self.folder / CIRCUMSTANCES_FILE, circumstances())
-        self.live.step = self.live.summary["step"] = index  # where it ends, DVCLive takes the step from the summary
-        for name, value in scalars.items():
-            self._check(self._curve(name) if name in self._rows else self.folder)
-            self.live.log_metric(name, float(value))
-            self._rows[name] = self._rows.get(name, 0) + 1
-        if time.monotonic() - self._summarised >= SECONDS_BETWEEN_SUMMARIES:
-            self.live.make_summary()
-            self._summarised = time.monotonic()
-        self.tracker.step(index, scalars)
+        if not self._begun:
+            self._begin()
+        for tracker in self.trackers:
+            tracker.step(index, scalars)
 
     def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
         """What the training came to; completes the folder, for the weights to be put in their place then.
 
         Args:
-            headline: last values of some of `HEADLINE`.
+            headline: last values of some scalars, for metrics.json.
             scores: all there is to say, for scores.json.
         Raises:
             FileNotFoundError: the folder, or a curve in it, was removed meanwhile.
         """
-        if self.live is None:
-            raise ValueError("a result without a step")
-        self.live.summary.update(headline)
-        for name, rows in self._rows.items():
-            path = self._curve(name)
-            self._check(path)
-            if path.read_bytes().count(b"\n") != rows + 1:
-                raise OSError(errno.EIO, "was changed while it was being written", str(path))
-        write_json(self.folder / SCORES_FILE, {**scores, **self.tracker.unsent})
-        self.live.end()
-        self._ended = True
-        curves = self.live.summary
-        numbers = {n: x for n, x in flatten(scores).items() if isinstance(x, int | float) and n not in curves}
-        self.tracker.step(self.live.step, numbers, final=True)
+        scores = {**scores, **self._unsent()}
+        for tracker in self.trackers:
+            tracker.result(headline, scores)
 
     def keep(self, models: Path) -> None:
-        """Removes the old folder, for the training is done, and sends its files to MLflow, where one is named.
+        """Removes the old folder, for the training is done, and gives its files to the trackers.
 
         Args:
             models: with the training's files.
@@ -180,11 +121,12 @@ class Recorder:
             FileNotFoundError: the folder, or scores.json, which says what was not sent, was removed meanwhile.
         """
         shutil.rmtree(self.previous, ignore_errors=True)
-        remarks = self.tracker.finish(models)
-        if remarks != self.tracker.unsent:
+        remarks = {name: remark for tracker in self.trackers for name, remark in tracker.finish(models).items()}
+        unsent = self._unsent()
+        if remarks != unsent:
             path = self.folder / SCORES_FILE
-            self._check(path)
-            scores = {name: value for name, value in read_json(path).items() if name not in self.tracker.unsent}
+            self.live.check(path)
+            scores = {name: value for name, value in read_json(path).items() if name not in unsent}
             write_json(path, {**scores, **remarks})
 
     def _restore(self) -> None:
@@ -198,14 +140,14 @@ class Recorder:
         if error is not None:
             if self._begun and not self._is_whole():
                 self._restore()
-            self.tracker.fail(interrupted=isinstance(error, Interrupted))
+            for tracker in self.trackers:
+                tracker.fail(interrupted=isinstance(error, Interrupted))
             return
-        if self.live is None:
+        if not self._begun:
             return
-        if not self._ended:
-            try:
-                self.live.end()
-            except BaseException:
-                self._restore()
-                raise
+        try:
+            self.live.end()
+        except BaseException:
+            self._restore()
+            raise
         shutil.rmtree(self.previous, ignore_errors=True)
