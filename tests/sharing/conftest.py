@@ -62,7 +62,7 @@ def folder(tmp_path_factory) -> Storage:
 
 
 def share(author: Clone, storage: Storage) -> Clone:
-    """What the README tells an author to do, and a registered version of one model."""
+    """What docs/howto/share.md tells an author to do, and a registered version of one model."""
     author.environment.update(KEYS)
     author.run("dvc", "remote", "add", "-d", "storage", storage.url)
     for name, value in storage.options.items():
@@ -88,7 +88,7 @@ def shared_by_folder(copy_of_finished, folder) -> Clone:
 @pytest.fixture
 def another(tmp_path, nursery) -> Clone:
     """Another DVC repository, with nothing in it."""
-    repository = Clone(tmp_path / "another", variables(), nursery)
+    repository = Clone(tmp_path / "another", variables(nursery), nursery)
     repository.root.mkdir()
     repository.run("git", "init", "--quiet", "--initial-branch=main")
     repository.run("dvc", "init", "--quiet")

@@ -16,7 +16,7 @@ from transformer_spectrum.training.artifacts import forecasts
 from transformer_spectrum.training.setup import read_windows
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/api/library.md").read_text()
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 
@@ -81,8 +81,8 @@ def test_an_analyzed_run_is_the_pipelines_table(pipeline):
 
 
 @pytest.mark.slow
-def test_the_readmes_example_runs(pipeline):
-    example = README.split("## As a library")[1].split("```python\n")[1].split("```")[0]
+def test_the_example_of_the_page_on_the_library_runs(pipeline):
+    example = PAGE.split("```python\n")[1].split("```")[0]
     assert set(re.findall(r"ts\.(\w+)", example)) >= {"load", "load_run", "analyze"}
     printed = pipeline.run(sys.executable, "-c", example)
     best = json.loads((pipeline.root / "metrics/adam/scores.json").read_text())

@@ -59,7 +59,11 @@ def cell(write_grid, base):
     ("entries", "sources", "harmless"),
     [
         (("data.fetch.exports", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
-        (("training.train",), EVERY_TRAINING, {"data.series.entity_series", "spectra.metrics", "spectra.shapes"}),
+        (
+            ("training.train",),
+            EVERY_TRAINING,
+            {"data.series.entity_series", "spectra.metrics", "spectra.shapes"},
+        ),  # of the bar
         (("study.spectra_rows",), (*code.SPECTRA, "study/spectra_rows.py"), set()),
     ],
 )

@@ -339,7 +339,7 @@ def test_a_server_that_never_answers_keeps_no_step_waiting(monkeypatch):
             recorder.step(0, SCALARS)
             began = time.monotonic()
             for _ in range(1000):
-                recorder._run.step(1, SCALARS)
+                recorder.tracker.step(1, SCALARS)
             assert time.monotonic() - began < 1
             began = time.monotonic()
             raise Interrupted(signal.SIGINT)
