@@ -68,16 +68,16 @@ def test_a_loaded_model_forecasts_what_was_recorded(pipeline, optimizer):
 
 @pytest.mark.slow
 def test_an_analyzed_run_is_the_pipelines_table(pipeline):
-    import pandas as pd
+    from transformer_spectrum.runtime.files import read_table
 
     run = ts.load_run(pipeline.root / "models/ga", pipeline.root / "metrics/ga")
     assert run.scores["free_running"]["mae"] > 0
     table = ts.analyze(run).table()
-    written = pd.read_csv(pipeline.root / "metrics/spectra_history.csv").query("optimizer == 'ga'").reset_index()
+    written = read_table(pipeline.root / "metrics/spectra_history.parquet").query("optimizer == 'ga'").reset_index()
     assert table["matrix"].tolist() == written["matrix"].tolist()
     for metric in ("stable_rank", "ks_alpha", "mp_spikes", "condition_number"):
-        assert np.allclose(table[metric], written[metric], rtol=1e-6, equal_nan=True)
-    assert table["missing"].tolist() == written["missing"].fillna("").tolist()
+        assert np.array_equal(table[metric], written[metric], equal_nan=True)
+    assert table["missing"].tolist() == written["missing"].tolist()
 
 
 @pytest.mark.slow
