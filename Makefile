@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
+.PHONY: help setup repro test mutants lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,9 @@ repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
 
 test: $(READY_DEV) ## run the test suite, the longest tests first
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests/study tests/ci tests/sharing tests
+
+mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric code the tests catch: make mutants SAMPLE=200
+	OMP_NUM_THREADS=1 python tests/mutants.py --sample $(or $(SAMPLE),150) --elsewhere $(or $(ELSEWHERE),60) --seed $(or $(SEED),0)
 
 lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
@@ -119,4 +122,4 @@ lock: ## renew the two lock files from pyproject.toml, in an environment of its 
 	mv requirements.lock.new requirements.lock && mv requirements-dev.lock.new requirements-dev.lock && rm -rf .venv-lock
 
 clean: ## remove the environment and caches, not the results
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build site src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis mutants build site src/*.egg-info

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,11 +100,11 @@ class Clone:
         }
 
 
-def variables() -> dict[str, str]:
-    """Of a process in a clone: the mirror as it is here, none of git's or DVC's, this Python first on PATH."""
+def variables(nursery: Nursery) -> dict[str, str]:
+    """Of a process in a clone: the mirror as it is here, none of git's or DVC's, a quick Python first on PATH."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith(("DVC", "GIT_"))},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": nursery.on_path(),
         "PYTHONPATH": "src",
         "GIT_AUTHOR_NAME": "a",
         "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -135,7 +134,7 @@ def copy_of_the_tree(root: Path) -> None:
 def make_clone(root: Path, nursery: Nursery) -> Clone:
     """A clone in which nothing has run yet."""
     copy_of_the_tree(root)
-    clone = Clone(root, variables(), nursery)
+    clone = Clone(root, variables(nursery), nursery)
     clone.run("git", "init", "--quiet", "--initial-branch=main")
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "--message=start")
@@ -157,7 +156,7 @@ def finished(tmp_path_factory, nursery) -> Clone:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     root = shared / "finished" / "repository"
-    environment = {key: value for key, value in variables().items() if key != "TRANSFORMER_SPECTRUM_MIRROR"}
+    environment = {key: value for key, value in variables(nursery).items() if key != "TRANSFORMER_SPECTRUM_MIRROR"}
     done = shared / "finished" / "done"
     with FileLock(shared / "finished.lock"):
         if not done.exists():
@@ -165,9 +164,8 @@ def finished(tmp_path_factory, nursery) -> Clone:
             clone = make_clone(root, nursery)
             # Upstream must not be asked from a test: these addresses refuse at once.
             clone.set(data__covid__url="http://127.0.0.1:9/cases.csv", data__rvr__url="http://127.0.0.1:9/rvr.csv")
-            ended = subprocess.run(["dvc", "repro"], cwd=root, env=environment, capture_output=True, text=True)
-            assert ended.returncode == 0, ended.stdout + ended.stderr
-            (root / "first_run.txt").write_text(ended.stdout + ended.stderr)
+            printed = Clone(root, environment, nursery).run("dvc", "repro")
+            (root / "first_run.txt").write_text(printed)
             clone.run("git", "add", "--all")
             clone.run("git", "commit", "--quiet", "--message=reproduced")
             done.touch()

@@ -36,8 +36,11 @@ def pull_request(finished, copy_of_finished, tmp_path_factory) -> Path:
     return folder / "forge.git"
 
 
-def runner(forge: Path, branch: str, folder: Path) -> Path:
-    """What actions/checkout makes: one commit, detached; with the environment that `make setup` would make."""
+def runner(forge: Path, branch: str, folder: Path, python: Path) -> Path:
+    """What actions/checkout makes: one commit, detached; with the environment that `make setup` would make.
+
+    (Its `python` is the nursery's, which runs the pipeline's stages sooner.)
+    """
     folder.mkdir()
     git(folder, "init", "--quiet")
     git(folder, "remote", "add", "origin", forge.as_uri())
@@ -45,8 +48,10 @@ def runner(forge: Path, branch: str, folder: Path) -> Path:
     git(folder, "fetch", "--quiet", "--no-tags", "--depth=1", "origin", refs)
     git(folder, "checkout", "--quiet", "--detach", "refs/remotes/pull/7/merge")
     assert git(folder, "rev-list", "--count", "--all") == "1"
-    (folder / ".venv").mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
+    (folder / ".venv/bin").mkdir(parents=True)
+    for path in (Path(sys.prefix) / "bin").iterdir():
+        (folder / ".venv/bin" / path.name).symlink_to(python if path.name == "python" else path)
+    for name in ("lib", "pyvenv.cfg"):
         (folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     for name in (".ready", ".ready-dev"):
         (folder / ".venv" / name).touch()
@@ -72,7 +77,7 @@ def environment(tmp_path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, environment, tmp_path):
+def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, environment, nursery, tmp_path):
     values = {
         "inputs.overrides": "adam.epochs=2",
         "secrets.AWS_ACCESS_KEY_ID": "",
@@ -81,12 +86,12 @@ def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, en
         "github.event.pull_request.number || inputs.pull_request": "7",
     }
     jobs = workflow("cml")["jobs"]
-    clone = runner(pull_request, "patience", tmp_path / "experiment")
+    clone = runner(pull_request, "patience", tmp_path / "experiment", nursery.python())
     printed = run_steps(jobs["experiment"], clone, environment, values)
     assert "Running stage 'train-adam'" in printed
     assert "Running stage 'train-es'" not in printed  # the remote had it
 
-    other = runner(pull_request, "main", tmp_path / "comment")
+    other = runner(pull_request, "main", tmp_path / "comment", nursery.python())
     shutil.copytree(clone / "ci-report", other / "ci-report")
     run_steps(jobs["comment"], other, environment, values)
 
@@ -121,8 +126,8 @@ def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, en
 
 
 @pytest.mark.slow
-def test_what_a_stranger_types_reaches_no_shell(pull_request, environment, tmp_path):
-    clone = runner(pull_request, "patience", tmp_path / "experiment")
+def test_what_a_stranger_types_reaches_no_shell(pull_request, environment, nursery, tmp_path):
+    clone = runner(pull_request, "patience", tmp_path / "experiment", nursery.python())
     for text in ("none=$(touch stolen)", "none=`touch stolen`; $(shell touch stolen)"):
         ended = subprocess.run(
             ["make", "ci-report"], cwd=clone, env=environment | {"OVERRIDES": text}, capture_output=True, text=True

@@ -3,9 +3,20 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from small_runs import SMALL, write_data
 
 from transformer_spectrum.cli.main import main
+
+
+def leave_labels_where_they_are(patch: pytest.MonkeyPatch) -> None:
+    """Half of the time of a picture is to find room for its labels, which tests/report looks at."""
+    patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch) -> None:
+    leave_labels_where_they_are(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +24,9 @@ def trained(tmp_path_factory) -> Path:
     """The folder of one run by `train`, in runs/first beside data.npy."""
     folder = tmp_path_factory.mktemp("trained")
     data = write_data(folder / "data.npy")
-    main(["train", "-d", str(data), *SMALL, "--epochs", "2", "-n", "first", "--runs", str(folder / "runs")])
+    options = (*SMALL, "--epochs", "2", "-n", "first", "--runs", str(folder / "runs"))
+    with pytest.MonkeyPatch.context() as patch:
+        leave_labels_where_they_are(patch)
+        main(["train", "-d", str(data), *options])
     (run,) = (folder / "runs" / "first").iterdir()
     return run

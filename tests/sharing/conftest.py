@@ -88,7 +88,7 @@ def shared_by_folder(copy_of_finished, folder) -> Clone:
 @pytest.fixture
 def another(tmp_path, nursery) -> Clone:
     """Another DVC repository, with nothing in it."""
-    repository = Clone(tmp_path / "another", variables(), nursery)
+    repository = Clone(tmp_path / "another", variables(nursery), nursery)
     repository.root.mkdir()
     repository.run("git", "init", "--quiet", "--initial-branch=main")
     repository.run("dvc", "init", "--quiet")

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,13 @@ from transformer_spectrum.study.verification import Unverified
 pytestmark = pytest.mark.slow
 
 PATIENCE = 900.0
+IMPATIENT = """
+from transformer_spectrum.cli.main import main
+from transformer_spectrum.study import experiments
+experiments.POLL, experiments.STATUS = 0.2, 5.0
+main()
+"""
+"""The command line, which looks at experiments and at DVC's queue more often than where trainings take minutes."""
 TINY = {
     "optimizers": ["adam"],
     "datasets": {"narrow": {"data": {"dataset": "synthetic"}}},
@@ -86,30 +92,14 @@ class Study:
         (clone.root / "studies/tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
         self.first = self._with_a_killed_worker()
         self.first_cells, self.first_records = self.cells(), self.records()
-        self.second = self.sweep().wait(PATIENCE)
+        self.second, self.printed = self.sweep().wait()
         self.second_cells, self.second_records = self.cells(), self.records()
 
     def sweep(self):
-        words = [
-            "sweep",
-            "tiny",
-            "--backend",
-            "dvc",
-            "--jobs",
-            "1",
-            "--out",
-            "studies/results/tiny",
-            "--figures",
-            "none",
-        ]
-        with (self.clone.root / "sweep.txt").open("w") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "transformer_spectrum.cli", *words],
-                cwd=self.clone.root,
-                env=self.clone.environment,
-                stdout=log,
-                stderr=log,
-            )
+        options = ["--backend", "dvc", "--jobs", "1", "--out", "studies/results/tiny", "--figures", "none"]
+        return self.clone.nursery.start(
+            ["-c", IMPATIENT, "sweep", "tiny", *options], self.clone.root, self.clone.environment
+        )
 
     def _with_a_killed_worker(self):
         process = self.sweep()
@@ -118,9 +108,9 @@ class Study:
             wait_for(lambda: list(runs.glob("*/*.json")), "no experiment is begun")
             worker = json.loads((self.clone.root / ".dvc/tmp/exps/celery/dvc-exp-worker-1.json").read_text())["pid"]
             os.kill(worker, signal.SIGKILL)
-            return process.wait(PATIENCE)
+            return process.wait()[0]
         finally:
-            process.kill()
+            process.send(signal.SIGKILL)
 
     def cells(self):
         with (self.clone.root / "studies/results/tiny/cells.csv").open(newline="") as stream:
@@ -177,7 +167,7 @@ def test_a_killed_worker_leaves_no_result_and_the_next_call_completes_the_study(
     (killed,) = [cell for cell in study.first_cells if cell["status"] == "failed"]
     assert killed["reason"] == "its worker was killed"
     assert killed["loss"] not in study.first_records
-    assert study.second == 0, (study.clone.root / "sweep.txt").read_text()
+    assert study.second == 0, study.printed
     assert {cell["status"] for cell in study.second_cells} == {"done"}
     assert study.first_records.items() < study.second_records.items()  # what was there was not made again
 
