@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from transformer_spectrum.analysis.of_training import details
+from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import write_csv
 from transformer_spectrum.spectra.analysis import METRICS
 
@@ -96,3 +97,21 @@ def test_tails_have_goodness_rivals_and_a_null(summaries, tmp_path):
 def test_the_same_seed_draws_the_same_nulls(few_histories, summarized):
     one, two = (list(details.spectra_nulls(summarized(few_histories))) for _ in range(2))
     assert one == two
+
+
+def test_every_row_has_the_evaluations_of_its_own_step(summaries, tmp_path):
+    for header, rows in (
+        (details.SPECTRA_NULLS, details.spectra_nulls(summaries)),
+        (details.SPECTRA_TAILS, details.spectra_tails(summaries)),
+    ):
+        for row in read(tmp_path, header, rows):
+            history = summaries[row["optimizer"]].history
+            assert int(row["evaluations"]) == history.evaluations[history.steps.tolist().index(int(row["step"]))]
+
+
+def test_the_estimators_are_those_of_the_parameters(spectra):
+    changes = {"hill_fraction": 0.31, "min_tail": 7, "ks_distance": "powerlaw", "window_first": 0.11}
+    settings = spectra.model_copy(update={**changes, "window_last": 0.91, "edge_level": 0.87})
+    found = estimators_of(settings)
+    assert (found.hill_fraction, found.min_tail, found.ks_distance) == (0.31, 7, "powerlaw")
+    assert (found.window, found.edge_level) == ((0.11, 0.91), 0.87)
