@@ -7,11 +7,17 @@ from griffe import Extension, Object
 
 # A last section of ours that Google's style does not know becomes a paragraph of its own.
 HEADING = re.compile(r"\n(?=[ \t]*(?:Args|Attributes|Returns|Yields|Raises|Source):)")
+# "x: > 0, unit" says what x may be; Markdown would take the rest for a quotation.
+BOUND = re.compile(r"^([ \t]+[\w, *]+: )>", re.MULTILINE)
+
+# An example, from its first >>> to the next blank line; to Markdown alone it would be a quotation, too.
+EXAMPLE = re.compile(r"^([ \t]*)>>> .*(?:\n(?![ \t]*$).*)*", re.MULTILINE)
 
 
 class Sections(Extension):
-    """Puts a blank line before each heading of a docstring."""
+    """Makes Markdown of a docstring: blank lines before headings, ranges with their signs, examples as code."""
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = HEADING.sub("\n\n", obj.docstring.value)
+            text = BOUND.sub(r"\1\>", HEADING.sub("\n\n", obj.docstring.value))
+            obj.docstring.value = EXAMPLE.sub(r"\n\1```pycon\n\g<0>\n\1```", text)

@@ -1,7 +1,7 @@
 """Stage report: what a run came to, as a page for people and as Markdown for comments; its parameters for dvc plots."""
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.run import read_run
 from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.report.run_page.tables import PARAMETERS, parameter_rows

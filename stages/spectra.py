@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.schema import OPTIMIZERS
-from transformer_spectrum.report.figures.outputs import write_outputs
-from transformer_spectrum.report.page.caption import caption_of
+from transformer_spectrum.report.figures.caption import caption_of
+from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.files import read_json, write_json
 from transformer_spectrum.runtime.log import to_stderr

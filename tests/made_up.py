@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_training import details, tables
-from transformer_spectrum.runtime.files import write_csv, write_json, write_text
+from transformer_spectrum.analysis.of_training import long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.runtime.files import write_csv, write_json, write_table, write_text
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 
@@ -86,17 +88,10 @@ def training(optimizer, steps, specs, seed=0):
 def write_run(root, summaries, forecast):
     """Everything that the report reads: the tables made of the trainings as the stages do, the rest made up."""
     shutil.copy(ROOT / "params.yaml", root)
-    for name, header, rows in (
-        ("plots/loss", tables.LOSS, tables.loss(summaries)),
-        ("plots/spectra_evolution", tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries)),
-        ("plots/esd", tables.ESD, tables.esd(summaries)),
-        ("plots/singular_values", tables.SINGULAR_VALUES, tables.singular_values(summaries)),
-        ("plots/heatmap", tables.HEATMAP, tables.heatmap(summaries)),
-        ("plots/forecasts", tables.FORECASTS, tables.forecasts(forecast)),
-        ("metrics/spectra_tails", details.SPECTRA_TAILS, details.spectra_tails(summaries)),
-    ):
-        write_csv(root / f"{name}.csv", header, rows)
-    write_json(root / "metrics/spectra.json", {"standin_data": 0, **tables.headline(summaries)})
+    for name, table in plot_tables.plot_tables(summaries, forecast).items():
+        write_csv(root / f"plots/{name}.csv", table.columns, cells(table))
+    write_table(root / "metrics/spectra_tails.parquet", long_tables.spectra_tails(summaries))
+    write_json(root / "metrics/spectra.json", {"standin_data": 0, **headline(summaries)})
     write_json(root / "metrics/data.json", DESCRIPTION)
     write_json(root / "data/processed/provenance.json", ORIGIN)
     for i, (name, history) in enumerate((name, one.history) for name, one in summaries.items()):

@@ -29,10 +29,10 @@ import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.st
 import matplotlib.backends.backend_agg, matplotlib.layout_engine, torch._dynamo
 import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.standin
 import transformer_spectrum.data.prepare
-import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run_page.inputs
+import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run
 import transformer_spectrum.report.run_page.markdown
-import transformer_spectrum.analysis.of_training.details
-import transformer_spectrum.report.figures.spectra, transformer_spectrum.report.figures.outcome
+import transformer_spectrum.analysis.of_training.long_tables
+import transformer_spectrum.report.pictures.outputs
 import transformer_spectrum.training.train
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
 # Half of the time of `spectra` is to find room for labels on pictures that nobody looks at in a test of pipelines; how

@@ -1,13 +1,24 @@
 """The documentation site covers the package; whether it builds without warnings, `make docs` says."""
 
 import re
+import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import hooks
+import pytest
 import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+
+from transformer_spectrum.cli.main import COMMANDS, parser
+from transformer_spectrum.cli.parameters import parameter_table
+from transformer_spectrum.config.load import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 SETTINGS = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-PAGES = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 SHOWN = re.findall(r"^::: (transformer_spectrum\.[\w.]+)$", "\n".join(PAGES.values()), re.MULTILINE)
 
 
@@ -15,6 +26,17 @@ def listed(entries):
     for entry in entries:
         (where,) = entry.values()
         yield from listed(where) if isinstance(where, list) else (where,)
+
+
+def first_cells(text):
+    """The names in the first column of tables."""
+    return [name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in row[1:-1].split("`, `")]
+
+
+def rooms():
+    for path in (ROOT / "src/transformer_spectrum").iterdir():
+        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__"):
+            yield path
 
 
 def test_every_module_is_on_exactly_one_page():
@@ -31,9 +53,157 @@ def test_every_module_that_is_shown_is_there():
 
 
 def test_every_page_is_in_the_menu():
-    assert {str(path.relative_to(ROOT / "docs")) for path in PAGES} == set(listed(SETTINGS["nav"]))
+    assert {*PAGES, *hooks.OUTSIDE.values()} == set(listed(SETTINGS["nav"]))
 
 
 def test_fonts_are_not_fetched_and_warnings_are_errors():
     assert SETTINGS["theme"]["font"] is False
     assert SETTINGS["strict"] is True
+
+
+def test_every_page_that_is_generated_says_where_and_every_generator_is_used():
+    marks = re.findall(hooks.MARK, "\n".join(PAGES.values()))
+    assert sorted(marks) == sorted(hooks.GENERATED)
+
+
+def test_the_table_has_every_parameter_with_its_committed_value(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    table, values = hooks.GENERATED["parameters"](), yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert table == parameter_table()
+    for name, field in PARAMETERS.items():
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}` |"))
+        assert row.endswith(f"| {field.description} |")
+        value = values
+        for key in name.split("."):
+            value = value[key]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            assert float(row.split("|")[2]) == value
+
+
+def test_every_command_is_there_with_every_option():
+    text = hooks.commands()
+    whole = parser(*COMMANDS)
+    for command in COMMANDS:
+        page = text.split(f"\n## {command}\n")[1] if not text.startswith(f"## {command}\n") else text
+        page = page.split("\n```\n")[0] if "\n## " not in page else page.split("\n## ")[0]
+        assert f"$ transformer-spectrum {command} --help" in page
+        (commands,) = (action for action in whole._actions if action.dest == "command")
+        for action in commands.choices[command]._actions:
+            assert all(option in page for option in action.option_strings), (command, action.option_strings)
+
+
+def test_every_path_named_in_the_tree_is_there():
+    paths = [
+        path
+        for row in re.findall(r"^\| (`.*?) \|", PAGES["reference/tree.md"], re.M)
+        for path in row[1:-1].split("`, `")
+    ]
+    assert len(paths) > 15
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_every_folder_that_git_has_is_in_the_tree():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {path.split("/")[0] for path in tracked.splitlines() if "/" in path} - {".dvc", "data"}
+    for folder in folders:
+        assert re.search(rf"`{re.escape(folder)}/", PAGES["reference/tree.md"]), folder
+
+
+def test_every_room_and_stage_is_in_the_tree():
+    tree = hooks.rooms() + hooks.stages()
+    for path in rooms():
+        assert f"\n## {path.name}\n" in tree, path.name
+        for inner in path.iterdir() if path.is_dir() else ():
+            if inner.suffix == ".py" and not inner.name.startswith("__"):
+                assert f"| `{inner.name}` |" in tree, inner
+    for path in (ROOT / "stages").glob("*.py"):
+        assert f"| `stages/{path.name}` |" in tree
+
+
+def test_the_rooms_stand_in_the_order_of_the_layers():
+    order = re.findall(r"^## ([\w.]+)$", hooks.rooms(), re.MULTILINE)
+    assert order[0] == "cli"
+    assert order[-1] == "runtime"
+    assert len(order) == len(list(rooms())) == 17
+    architecture = PAGES["architecture.md"].split("## The rooms")[1].split("\n## ")[0]
+    assert [
+        name for row in re.findall(r"^\| (`.*?) \|", architecture, re.M) for name in row[1:-1].split("`, `")
+    ] == order
+
+
+def test_every_file_that_a_run_is_said_to_write_is_an_output_of_a_stage():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    outputs = [path for stage in stages for output in stage["outs"] for path in output]
+    files = first_cells(PAGES["reference/files.md"])
+    assert len(files) == 10
+    for path in files:
+        place = path.replace("*", "adam")
+        assert any(f"{place}/".startswith(f"{output}/") for output in outputs), path
+    for path in outputs:
+        if path.startswith("metrics/spectra"):
+            assert path in files
+
+
+def test_every_stage_is_in_the_graph():
+    graph = ElementTree.parse(DOCS / "assets/pipeline.svg")
+    words = {"".join(text.itertext()) for text in graph.iter("{http://www.w3.org/2000/svg}text")}
+    stages = re.findall(r"^  ([a-z-]+):\n    desc", (ROOT / "dvc.yaml").read_text(), re.MULTILINE)
+    assert len(stages) == 9
+    assert set(stages) <= words
+
+
+@pytest.mark.parametrize("name", ["pipeline", "architecture"])
+def test_a_diagram_brings_its_own_ground_and_asks_for_nothing(name):
+    text = (DOCS / f"assets/{name}.svg").read_text()
+    ElementTree.fromstring(text)
+    assert "<desc>" in text
+    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
+
+
+@pytest.fixture(scope="module")
+def small_site(tmp_path_factory):
+    """Two pages under the site's own settings, without the API, which takes long."""
+    root = tmp_path_factory.mktemp("site")
+    (root / "docs/assets").mkdir(parents=True)
+    (root / "docs/index.md").write_text("# First\n\n<!-- generated: question -->\n")
+    (root / "docs/second.md").write_text("# Second\n\n    --mutation-stdev X     of the mutation\n\nA zebra.\n")
+    for path in (DOCS / "assets").iterdir():
+        (root / "docs/assets" / path.name).write_bytes(path.read_bytes())
+    settings = {
+        **SETTINGS,
+        "nav": ["index.md", "second.md", *hooks.OUTSIDE.values()],
+        "plugins": [plugin for plugin in SETTINGS["plugins"] if isinstance(plugin, str)],
+        "hooks": [str(DOCS / "hooks.py")],
+    }
+    (root / "mkdocs.yml").write_text(yaml.safe_dump(settings))
+    build(load_config(str(root / "mkdocs.yml")))
+    return root / "site"
+
+
+def test_the_committed_runs_pictures_come_along_and_the_first_page_shows_one(small_site):
+    pictures = list((ROOT / "plots").glob("*.png"))
+    assert len(pictures) >= 6
+    for path in pictures:
+        assert (small_site / "plots" / path.name).read_bytes() == path.read_bytes()
+    assert 'src="plots/overview.png"' in (small_site / "index.html").read_text()
+    assert all((ROOT / "plots" / name).exists() for name in re.findall(r"plots/(\w+\.png)", PAGES["index.md"]))
+
+
+def test_no_page_fetches_anything_from_the_network(small_site):
+    for path in small_site.rglob("*.html"):
+        assert re.findall(r"<(?:script|link|img|iframe)[^>]*https?://[^>]*>", path.read_text()) == []
+
+
+def test_the_search_finds_a_page_that_is_opened_as_a_file(browser, small_site):
+    with browser.open(small_site / "index.html") as page:
+        for typed in ("zebra", "--mutation-stdev", "mutation -"):
+            page.driver.click("input.md-search__input")
+            page.driver.fill("input.md-search__input", "")
+            page.driver.type("input.md-search__input", typed)
+            page.driver.locator(".md-search-result__item a[href*='second.html']").first.wait_for()
+        page.driver.locator(".md-search-result__item a").first.click()
+        page.driver.wait_for_url("**/second.html*")
+        assert page.requests == []
+        assert page.errors == []
+        assert page.overflow() == 0

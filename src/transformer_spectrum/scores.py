@@ -118,7 +118,7 @@ def score(
         more), mase (season 1), smape and mape of the data-unit values; and for each that is missing or leaves
         points out, the reason.
     """
-    forecast, truth, context = (part.astype(np.float64) for part in (forecast, truth, context))
+    forecast, truth, context = (values.astype(np.float64) for values in (forecast, truth, context))
     f, y = forecast * scale + location, truth * scale + location
     # Scaled values are float32: what was zero comes back as rounding noise of either sign.
     y = np.where(np.abs(y) < ZERO * (np.abs(location) + scale), 0.0, y)

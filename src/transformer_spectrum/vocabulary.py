@@ -1,26 +1,84 @@
-"""Names and colours of optimizers, for pictures, pages and trackers: each once."""
+"""Names, words, units and colours of optimizers, metrics, families, losses and data sets: each once.
+
+Pictures, pages, `dvc plots`, tables and trackers take them from here, so that none can disagree with another.
+"""
 
 from __future__ import annotations
 
-# Okabe & Ito (2008): told apart under every common colour blindness.
-COLOURS = {"adam": "#0072B2", "es": "#D55E00", "ga": "#009E73"}
-NULL_COLOUR = "#6b6b6b"
-TRUTH_COLOUR = "#222222"
-WARNING_COLOUR = "#c00000"
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-NULL_LABEL = "initial weights (null)"
-STANDIN = "STAND-IN DATA"
-LOSS_UNITS = {"mse": "scaled units squared", "mae": "scaled units", "cauchy": "dimensionless", "sgt": "nats"}
+
+class Shade(NamedTuple):
+    """A colour on white and on dark paper."""
+
+    light: str
+    dark: str
+
+
+# -- optimizers ------------------------------------------------------------------------------------------------------
+NAMES: Mapping[str, str] = {"adam": "Adam", "es": "ES", "ga": "GA"}
+"""Optimizer -> its name for people, in the order of pictures and tables."""
+
+SHADES: Mapping[str, Shade] = {
+    # Okabe & Ito (2008): told apart under every common colour blindness; lighter where the paper is dark.
+    "adam": Shade("#0072B2", "#56B4E9"),
+    "es": Shade("#D55E00", "#FF8C42"),
+    "ga": Shade("#009E73", "#2FD0A0"),
+    "null": Shade("#6b6b6b", "#a8a8a8"),
+    "null_area": Shade("#e3e3e3", "#3c3c3c"),
+    "truth": Shade("#222222", "#f2f2f2"),
+    "context": Shade("#767676", "#8d8d8d"),
+    "warning": Shade("#c00000", "#ff6b6b"),
+    "alarm": Shade("#c00000", "#d03030"),  # behind white words
+}
+COLOURS: Mapping[str, str] = {name: SHADES[name].light for name in NAMES}
+NULL_COLOUR = SHADES["null"].light
+NULL_AREA_COLOUR = SHADES["null_area"].light
+TRUTH_COLOUR = SHADES["truth"].light
+CONTEXT_COLOUR = SHADES["context"].light
+WARNING_COLOUR = SHADES["warning"].light
+LINE_SHADES = (
+    # Okabe & Ito, ordered so that neighbours differ in lightness too; a marker tells them apart in grey.
+    Shade("#0072B2", "#56B4E9"),
+    Shade("#E69F00", "#E69F00"),
+    Shade("#009E73", "#00B386"),
+    Shade("#D55E00", "#F08A4B"),
+    Shade("#56B4E9", "#A6D4F2"),
+    Shade("#CC79A7", "#E3A3C6"),
+    Shade("#1d1d1f", "#f2f2f2"),
+)
+"""Of what is neither an optimizer nor a loss: the families of a checkpoint."""
+REVISION_SHADES = (
+    Shade("#7B3FA0", "#C29BE8"),
+    Shade("#C77C00", "#FFC65C"),
+    Shade("#1B7F8C", "#5BD1DE"),
+    Shade("#B0305C", "#FF8FB1"),
+    Shade("#5F6B2D", "#C3D36B"),
+    Shade("#44546A", "#A9BCD6"),
+)
+"""Of revisions that are compared: other hues than the optimizers'."""
+MARKERS: Mapping[str, str] = {"adam": "o", "es": "s", "ga": "^"}
+"""Optimizer -> matplotlib's letter, where colours mean losses."""
 
 
 def colour_of(optimizer: str) -> str:
-    """The colour of one optimizer, the same in every figure; black for an unknown one."""
+    """The colour of one optimizer, the same in every figure; black for an unknown one.
+
+    >>> colour_of("ga"), colour_of("another")
+    ('#009E73', 'black')
+    """
     return COLOURS.get(optimizer, "black")
 
 
 def display_name(optimizer: str) -> str:
-    """adam -> Adam, es -> ES, ga -> GA."""
-    return {"adam": "Adam", "es": "ES", "ga": "GA"}.get(optimizer, optimizer)
+    """The name of an optimizer for people.
+
+    >>> display_name("adam"), display_name("es"), display_name("another")
+    ('Adam', 'ES', 'another')
+    """
+    return NAMES.get(optimizer, optimizer)
 
 
 def command_of(optimizer: str) -> str:
@@ -30,3 +88,199 @@ def command_of(optimizer: str) -> str:
     ('train', 'train-es')
     """
     return {"adam": "train"}.get(optimizer, f"train-{optimizer}")
+
+
+# -- the null, and data that are none --------------------------------------------------------------------------------
+NULL_LABEL = "initial weights (null)"
+BAND_LABEL = "null, ± 2 sd of shuffles"
+BAND_MEANING = "mean ± 2 standard deviations over shuffles of the initial matrices"
+STANDIN = "STAND-IN DATA"
+STANDIN_MEANING = "simulated, no real series"
+
+# -- metrics ---------------------------------------------------------------------------------------------------------
+DIMENSIONLESS = "dimensionless"
+
+
+class Metric(NamedTuple):
+    """What a spectral metric is called, and what its values count."""
+
+    name: str
+    unit: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "stable_rank": Metric("stable rank", "count"),
+    "spectral_entropy": Metric("spectral entropy", "nats"),
+    "spectral_norm": Metric("spectral norm", "weight units"),
+    "alpha_exponent": Metric("alpha exponent", DIMENSIONLESS),
+    "mp_spikes": Metric("spikes", "count"),
+    "hill_alpha": Metric("Hill alpha", DIMENSIONLESS),
+    "ks_alpha": Metric("KS alpha", DIMENSIONLESS),
+    "spectral_entropy_normalised": Metric("entropy / ln r", DIMENSIONLESS),
+    "effective_rank": Metric("effective rank", "count"),
+    "participation_ratio": Metric("participation ratio", "count"),
+    "frobenius_norm": Metric("Frobenius norm", "weight units"),
+    "condition_number": Metric("condition number", DIMENSIONLESS),
+    "numerical_rank": Metric("numerical rank", "count"),
+    "alpha_exponent_se": Metric("standard error of the alpha exponent", DIMENSIONLESS),
+    "alpha_exponent_r_squared": Metric("R² of the alpha exponent", DIMENSIONLESS),
+    "ks_alpha_se": Metric("standard error of KS alpha", DIMENSIONLESS),
+    "ks_xmin": Metric("KS xmin", "weight units squared"),
+    "ks_distance": Metric("KS distance", DIMENSIONLESS),
+    "ks_tail": Metric("KS tail", "count"),
+    "alpha_hat": Metric("alpha hat", DIMENSIONLESS),
+    "log_alpha_norm": Metric("log alpha norm", DIMENSIONLESS),
+    "mp_variance": Metric("MP variance", "weight units squared"),
+    "mp_upper_edge": Metric("MP edge", "weight units squared"),
+    "tw_edge": Metric("Tracy-Widom edge", "weight units squared"),
+    "mp_soft_rank": Metric("MP soft rank", DIMENSIONLESS),
+    "mp_distance": Metric("MP distance", DIMENSIONLESS),
+}
+"""Every metric of `spectra.analysis`, in the order in which lists offer them."""
+
+EVOLUTION_METRICS = (
+    "spectral_entropy",
+    "stable_rank",
+    "spectral_norm",
+    "alpha_exponent",
+    "mp_spikes",
+    "hill_alpha",
+    "ks_alpha",
+)
+"""Those that figures show against steps, from top to bottom."""
+HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
+"""Those that heat maps show matrix by matrix."""
+DEPTH_METRICS = ("ks_alpha", "stable_rank", "spectral_entropy_normalised", "mp_spikes")
+"""Those that a page on a checkpoint shows along its depth."""
+ALPHA_CAUTION = "fits, not proof of a power law: untrained Gaussian matrices get one too"
+
+
+def metric_words(metric: str) -> str:
+    """The name of a metric for people.
+
+    >>> metric_words("ks_alpha"), metric_words("stable_rank"), metric_words("my_own")
+    ('KS alpha', 'stable rank', 'my own')
+    """
+    return METRICS[metric].name if metric in METRICS else metric.replace("_", " ")
+
+
+def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> str:
+    """Name and unit of a metric for an axis, in two lines.
+
+    Args:
+        metric: its name.
+        settings: metric -> what of its estimator's settings a reader has to know, in the unit's place where the metric
+            has no dimension; see `report.figures.evolution.settings_of`.
+
+    >>> metric_label("stable_rank")
+    'stable rank\\n(count)'
+    >>> metric_label("hill_alpha"), metric_label("hill_alpha", settings={"hill_alpha": "k = 25 % of rank"})
+    ('Hill alpha\\n(dimensionless)', 'Hill alpha\\n(k = 25 % of rank)')
+    >>> metric_label("mp_spikes", settings={"mp_spikes": "level 0.99"})
+    'spikes (count)\\n(level 0.99)'
+    """
+    unit, setting = METRICS[metric].unit if metric in METRICS else "", (settings or {}).get(metric, "")
+    if not setting:
+        return f"{metric_words(metric)}\n({unit})" if unit else metric_words(metric)
+    name = metric_words(metric) if unit == DIMENSIONLESS else f"{metric_words(metric)} ({unit})"
+    return f"{name}\n({setting})"
+
+
+# -- families --------------------------------------------------------------------------------------------------------
+HYPHENATED = (("_attention", "-attention"), ("feed_forward", "feed-forward"), ("_", " "))
+
+
+def family_words(family: str) -> str:
+    """The label of a family for people; `family_expression` is the same for Vega.
+
+    >>> family_words("feed_forward"), family_words("encoder_self_attention"), family_words("encoder_gates_16x4")
+    ('feed-forward', 'encoder self-attention', 'encoder gates 16×4')
+    """
+    for written, spoken in HYPHENATED:
+        family = family.replace(written, spoken)
+    return re.sub(r"(\d)x(\d)", r"\1×\2", family)
+
+
+def family_expression(field: str) -> str:
+    """`family_words` in the language of Vega.
+
+    Args:
+        field: an expression that gives the label, such as "datum.family".
+
+    >>> family_expression("f")
+    "replace(replace(replace(replace(f, /_attention/g, '-attention'), /feed_forward/g, 'feed-forward'), /_/g, ' '), \
+/(\\\\d)x(\\\\d)/g, '$1×$2')"
+    """
+    for written, spoken in HYPHENATED:
+        field = f"replace({field}, /{written}/g, '{spoken}')"
+    return f"replace({field}, /(\\d)x(\\d)/g, '$1×$2')"
+
+
+def family_title(family: str, count: int, shape: Sequence[int]) -> str:
+    """Two lines: the words, then how many matrices of which shape.
+
+    Args:
+        family: its label, with the shape at its end where a family has several.
+        count: of its matrices.
+        shape: of each of them.
+
+    >>> family_title("feed_forward", 4, (16, 32)).splitlines()
+    ['feed-forward', '4 matrices, 32×16']
+    >>> family_title("readout_16x4", 1, (16, 4)).splitlines()
+    ['readout', '1 matrix, 16×4']
+    """
+    words = family_words(family.removesuffix(f"_{max(shape)}x{min(shape)}"))
+    return f"{words}\n{count} {'matrix' if count == 1 else 'matrices'}, {max(shape)}×{min(shape)}"
+
+
+# -- losses ----------------------------------------------------------------------------------------------------------
+LOSS_NAMES: Mapping[str, str] = {"mse": "MSE", "mae": "MAE", "cauchy": "Cauchy", "sgt": "SGT"}
+LOSS_UNITS: Mapping[str, str] = {
+    "mse": "scaled units squared",
+    "mae": "scaled units",
+    "cauchy": DIMENSIONLESS,
+    "sgt": "nats",
+}
+LOSS_COLOURS: Mapping[str, str] = {
+    "mse": "#E69F00",
+    "mae": "#009E73",
+    "cauchy": "#D55E00",
+    "sgt_wide": "#CC79A7",
+    "sgt_q5": "#9ecae1",
+    "sgt_q20": "#4a98c9",
+    "sgt_q75": "#1764ab",
+    "sgt_q100": "#08306b",
+}
+"""The same loss has the same colour in every figure of every study: Okabe & Ito, and blues by q."""
+MORE_LOSS_COLOURS = ("#7f7f7f", "#bcbd22", "#8c564b", "#17becf", "#000000", "#9467bd")
+
+
+def loss_colours(losses: Sequence[str]) -> dict[str, str]:
+    """Loss -> colour; losses that have none of their own get more, in the order of the grid.
+
+    >>> loss_colours(["mae", "mine", "yours"])
+    {'mae': '#009E73', 'mine': '#7f7f7f', 'yours': '#bcbd22'}
+    """
+    foreign = [name for name in losses if name not in LOSS_COLOURS]
+    extra = {name: MORE_LOSS_COLOURS[i % len(MORE_LOSS_COLOURS)] for i, name in enumerate(foreign)}
+    return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
+
+
+# -- data sets -------------------------------------------------------------------------------------------------------
+class DataWords(NamedTuple):
+    """The unit of a data set's values, which may name parameters of its block in braces, and the series' licence."""
+
+    unit: str
+    licence: str
+
+
+OWN_LICENCE = "MIT, as this repository"
+PUBLIC_DOMAIN = "public domain: US Centers for Disease Control and Prevention"
+DATA_SETS: Mapping[str, DataWords] = {
+    "synthetic": DataWords("data units", OWN_LICENCE),
+    "covid": DataWords("new cases a day\n({smoothing_days}-day mean)", "CC BY 4.0: Our World in Data, from JHU CSSE"),
+    "rvr_beds": DataWords("inpatient beds occupied\n(mean)", PUBLIC_DOMAIN),
+    "rvr_flu": DataWords("influenza admissions\n(past 7 days)", PUBLIC_DOMAIN),
+    "file": DataWords("data units", "that of the file, which its owner knows"),
+}
+"""data.dataset -> its words."""

@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transformer_spectrum.analysis.of_checkpoint import examination
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, draws_of, examine
+from transformer_spectrum.analysis.of_checkpoint import measuring
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.measuring import draws_of
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page.figures import spectrum_panels
 from transformer_spectrum.report.model_page.tables import csv_header, csv_rows, json_tree, text_report, text_table
@@ -23,7 +25,7 @@ from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.weights.files import Checkpoint
 
 ESTIMATORS = Estimators(hill_fraction=0.25, min_tail=8, ks_distance="two_sided", window=(0.0, 0.5), edge_level=0.99)
-SETTINGS = Settings(ESTIMATORS, shuffles=3)
+SETTINGS = ExaminationSettings(ESTIMATORS, shuffles=3)
 
 
 def matrix(rows, columns, seed=0):
@@ -48,7 +50,7 @@ def saved(tensors, folder, name="model.safetensors"):
 
 
 def spectra(path, settings=SETTINGS):
-    return {found.part.name: found for found in examine(path, settings).matrices}
+    return {found.matrix.name: found for found in examine(path, settings).matrices}
 
 
 def test_the_singular_values_are_those_that_the_matrix_was_built_from(tmp_path):
@@ -68,7 +70,7 @@ def test_a_conv1d_checkpoint_equals_the_linear_one(tmp_path):
     one, other = spectra(saved(linear, tmp_path / "a")), spectra(saved(turned, tmp_path / "b"))
     assert one.keys() == other.keys()
     for name, found in one.items():
-        assert found.part.shape == other[name].part.shape
+        assert found.matrix.shape == other[name].matrix.shape
         for metric in METRICS:
             assert found.values[metric] == pytest.approx(other[name].values[metric], rel=1e-9, nan_ok=True), metric
 
@@ -80,7 +82,7 @@ def test_fused_and_separate_queries_keys_and_values_have_the_same_spectra(tmp_pa
     apart = spectra(saved({f"self_attn.{name}.weight": tensor for name, tensor in names.items()}, tmp_path / "b"))
     for role, name in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")):
         one, other = fused[f"self_attn.in_proj.{role}"], apart[f"self_attn.{name}"]
-        assert one.part.family.label == other.part.family.label == role
+        assert one.matrix.family.label == other.matrix.family.label == role
         np.testing.assert_array_equal(one.singular_values, other.singular_values)
 
 
@@ -94,7 +96,7 @@ def test_half_precision_is_read_as_the_numbers_it_holds(tmp_path):
 def test_above_the_limit_a_matrix_goes_in_pieces_to_the_same_values(tmp_path, monkeypatch):
     path = saved({"w.weight": matrix(60, 20)}, tmp_path)
     whole = spectra(path)["w"]
-    monkeypatch.setattr(examination, "LARGE", 100)
+    monkeypatch.setattr(measuring, "LARGE", 100)
     pieces = examine(path, SETTINGS)
     np.testing.assert_allclose(pieces.matrices[0].singular_values, whole.singular_values, rtol=1e-9)
     for metric in METRICS:
@@ -113,7 +115,7 @@ def test_tensors_with_the_same_entries_are_measured_once(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"wte.weight": tied, "lm_head.weight": tied, "other.weight": matrix(40, 16, 1)}, path)
     found = examine(path, SETTINGS)
-    assert [(m.part.name, m.same) for m in found.matrices] == [("lm_head", ("wte",)), ("other", ())]
+    assert [(m.matrix.name, m.same) for m in found.matrices] == [("lm_head", ("wte",)), ("other", ())]
     assert "lm_head stands for wte too" in text_report(found, 160)
 
 
@@ -135,9 +137,9 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):
 
 def test_patterns_sizes_and_types_leave_out_with_a_reason(tmp_path):
     tensors = {**block(), "small.weight": matrix(4, 16), "ids": torch.zeros(9, 9, dtype=torch.int8)}
-    settings = Settings(ESTIMATORS, shuffles=3, include=("h.*", "small", "ids"), exclude=("*.mlp.*",))
+    settings = ExaminationSettings(ESTIMATORS, shuffles=3, include=("h.*", "small", "ids"), exclude=("*.mlp.*",))
     found = examine(saved(tensors, tmp_path), settings)
-    assert [m.part.name for m in found.matrices] == [
+    assert [m.matrix.name for m in found.matrices] == [
         *(f"h.0.attn.c_attn.{role}" for role in ("query", "key", "value")),
         "h.0.attn.c_proj",
     ]
@@ -153,8 +155,8 @@ def test_patterns_sizes_and_types_leave_out_with_a_reason(tmp_path):
 
 
 def test_heads_are_measured_beside_their_matrix(tmp_path):
-    found = examine(saved(block(), tmp_path), Settings(ESTIMATORS, shuffles=3, heads=2))
-    names = [m.part.name for m in found.matrices]
+    found = examine(saved(block(), tmp_path), ExaminationSettings(ESTIMATORS, shuffles=3, heads=2))
+    names = [m.matrix.name for m in found.matrices]
     assert names.count("h.0.attn.c_attn.query") == 1
     assert sum(".head_" in name for name in names) == 6
     assert found.measured_weights == 5 * 16 * 16 - 16 * 16 + 2 * 64 * 16
@@ -169,9 +171,9 @@ def test_a_tensor_that_is_not_finite_is_left_out_by_name_and_the_rest_is_measure
     assert found.not_finite == ("h.0.attn.c_attn.weight",)
     reasons = {skipped.name: skipped.reason for skipped in found.skipped}
     assert reasons == {"h.0.attn.c_attn.weight": "weights are not finite: 1 of 768 entries are NaN or infinite"}
-    assert [m.part.name for m in found.matrices] == ["h.0.attn.c_proj", "h.0.mlp.c_fc", "h.0.mlp.c_proj"]
+    assert [m.matrix.name for m in found.matrices] == ["h.0.attn.c_proj", "h.0.mlp.c_fc", "h.0.mlp.c_proj"]
     for measured in found.matrices:
-        np.testing.assert_array_equal(measured.singular_values, whole[measured.part.name].singular_values)
+        np.testing.assert_array_equal(measured.singular_values, whole[measured.matrix.name].singular_values)
 
 
 def test_a_tensor_that_is_not_finite_ends_in_exit_code_1_with_everything_written(tmp_path, capsys):
@@ -240,7 +242,7 @@ def test_degenerate_matrices_have_reasons_in_every_output(tmp_path):
     path = saved(DEGENERATE, tmp_path / "in")
     arguments = ["analyze", str(path), "--out", str(tmp_path / "out"), "--min-size", "2", "--shuffles", "3"]
     main(arguments)
-    found = examine(path, Settings(ESTIMATORS, shuffles=3, min_size=1))
+    found = examine(path, ExaminationSettings(ESTIMATORS, shuffles=3, min_size=1))
     for measured in found.matrices:
         for metric in METRICS:
             assert bool(measured.reasons[metric]) == np.isnan(measured.values[metric])
@@ -446,9 +448,9 @@ def test_a_missing_gpu_is_said(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it compares one with the CPU")
 def test_a_gpu_gives_the_values_of_the_cpu(tmp_path, monkeypatch):
-    monkeypatch.setattr(examination, "LARGE", 100)
+    monkeypatch.setattr(measuring, "LARGE", 100)
     path = saved(block(), tmp_path)
-    one, other = spectra(path), spectra(path, Settings(ESTIMATORS, shuffles=3, device="cuda"))
+    one, other = spectra(path), spectra(path, ExaminationSettings(ESTIMATORS, shuffles=3, device="cuda"))
     for name, found in one.items():
         np.testing.assert_allclose(found.singular_values, other[name].singular_values, rtol=1e-8, atol=1e-7)
         np.testing.assert_allclose(found.shuffled, other[name].shuffled, rtol=1e-6, atol=1e-6)

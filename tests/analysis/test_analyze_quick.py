@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, examine
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
+from transformer_spectrum.analysis.of_checkpoint.weightwatcher import KERNEL
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page import tables as model_tables
-from transformer_spectrum.report.model_page import weightwatcher as model_weightwatcher
 from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.spectra.analysis import MANY_SPIKES, METRICS, Estimators
 from transformer_spectrum.spectra.power_law import clauset_fit
@@ -110,13 +111,13 @@ def test_where_its_fit_fails_it_has_minus_one_and_here_is_a_reason():
 
 def test_with_shuffles_its_alpha_stands_beside_the_same_estimate_of_shuffled_entries(saved, tmp_path, capsys):
     main(["analyze", str(saved), "--like", "weightwatcher", "--shuffles", "3", "--out", str(tmp_path / "out")])
-    found = examine(saved, Settings(Estimators(min_tail=2, ks_distance="powerlaw"), 3, like="weightwatcher"))
-    measured = {name: matrix for matrix in found.matrices for name in (matrix.part.name, *matrix.same)}
+    found = examine(saved, ExaminationSettings(Estimators(min_tail=2, ks_distance="powerlaw"), 3, like="weightwatcher"))
+    measured = {name: matrix for matrix in found.matrices for name in (matrix.matrix.name, *matrix.same)}
     rows = {row["name"]: row for row in rows_of(tmp_path / "out" / "matrices.csv")}
     drawn = clauset_fit(measured["square"].shuffled.astype(float) ** 2, 2, "powerlaw").alpha
     assert float(rows["square"]["alpha_null"]) == pytest.approx(drawn.mean())
     assert float(rows["square"]["alpha_null_sd"]) == pytest.approx(drawn.std(ddof=1))
-    assert model_weightwatcher.KERNEL in rows["kernel"]["reasons"]
+    assert KERNEL in rows["kernel"]["reasons"]
     assert rows["kernel"]["alpha_null"] == ""
     assert "alpha_z" in capsys.readouterr().out.splitlines()[0]
 
@@ -130,7 +131,7 @@ def test_without_a_null_no_table_page_or_file_has_one(saved, tmp_path, capsys):
     rows = rows_of(tmp_path / "out" / "matrices.csv")
     assert not [name for name in rows[0] if name.endswith(("_null", "_null_sd", "_z", "z_reasons", "_difference"))]
     assert {row["null_draws"] for row in rows} == {"0"}
-    with_null = {m.part.name: m for m in examine(saved, Settings(Estimators(), shuffles=3)).matrices}
+    with_null = {m.matrix.name: m for m in examine(saved, ExaminationSettings(Estimators(), shuffles=3)).matrices}
     assert {"attn.qkv.query", "attn.qkv.key", "attn.qkv.value"} < with_null.keys()
     for row in rows:
         for metric in METRICS:
@@ -156,7 +157,7 @@ def bounded(tmp_path_factory):
     }
     path = tmp_path_factory.mktemp("bounded") / "model.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    return examine(path, Settings(Estimators(), shuffles=3))
+    return examine(path, ExaminationSettings(Estimators(), shuffles=3))
 
 
 def test_a_bound_of_a_search_is_marked_in_table_file_and_page(bounded):

@@ -124,7 +124,7 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_every_public_name_is_there_and_documented(name):
     assert getattr(ts, name).__doc__
     assert f"    {name}" in ts.__doc__
-    assert f"`{name}" in (ROOT / "README.md").read_text().split("## As a library")[1].split("\n## ")[0]
+    assert f"`{name}" in (ROOT / "docs/api/library.md").read_text().split("\n::: ")[0]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

@@ -13,7 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import transformer_spectrum as ts
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, examine
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Estimators
 
@@ -241,9 +242,9 @@ def test_command_and_library_measure_the_same_of_every_type(weight, tmp_path):
     table = (torch.arange(40.0)[:, None] * torch.linspace(0.1, 1, 8)).sin()
     state = {"fc.weight": weight, "tril": torch.ones(12, 12).tril(), "table": table, "ids": torch.ones(9, 9).long()}
     torch.save(state, tmp_path / "model.pt")
-    command = examine(tmp_path / "model.pt", Settings(Estimators(), shuffles=3))
+    command = examine(tmp_path / "model.pt", ExaminationSettings(Estimators(), shuffles=3))
     library = ts.analyze(state)
-    assert [matrix.part.name for matrix in command.matrices] == library.names.tolist() == ["fc"]
+    assert [matrix.matrix.name for matrix in command.matrices] == library.names.tolist() == ["fc"]
     np.testing.assert_allclose(command.matrices[0].values["stable_rank"], library.values["stable_rank"][0, 0])
     null = command.matrices[0].shuffled
     norms = np.linalg.norm(null, axis=1), np.linalg.norm(command.matrices[0].singular_values)

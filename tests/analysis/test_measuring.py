@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 import transformer_spectrum as ts
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, examine
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.spectra.nulls import NO_SPREAD
@@ -62,7 +63,7 @@ def test_a_checkpoint_is_measured_by_its_path_as_its_tensors_are(kind, tmp_path)
 def test_nulls_are_those_of_the_command_whatever_holds_the_entries(tmp_path):
     path = tmp_path / "any.safetensors"
     save_file(state(), path)
-    command = examine(path, Settings(Estimators(), shuffles=4, seed=7))
+    command = examine(path, ExaminationSettings(Estimators(), shuffles=4, seed=7))
     found = [ts.analyze(of, shuffles=4, seed=7) for of in (path, state())]
     for measured in found:
         for i, matrix in enumerate(command.matrices):

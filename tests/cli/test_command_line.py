@@ -27,7 +27,7 @@ def started(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_imports_nothing_that_is_slow(command):
-    """The time itself is no matter of a test: 0.1 s on an idle core, see README."""
+    """The time itself is no matter of a test: 0.1 s on an idle core."""
     ended = started(*([command] if command else []), "--help")
     assert ended.returncode == 0
     assert ended.stdout.startswith("usage: transformer-spectrum")

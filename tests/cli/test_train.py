@@ -61,7 +61,7 @@ def test_a_run_leaves_config_provenance_history_weights_metrics_spectra_and_figu
         "loss",
         "overview",
     }
-    assert {path.name for path in (trained / "spectra").iterdir()} >= {"spectra.json", "spectra_history.csv"}
+    assert {path.name for path in (trained / "spectra").iterdir()} >= {"spectra.json", "spectra_history.parquet"}
     assert not (trained / "resume").exists()
 
 

@@ -11,6 +11,7 @@ from transformer_spectrum.config.schema import DataParams
 from transformer_spectrum.data.series.catalogue import CATALOGUE
 from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.vocabulary import DATA_SETS
 
 MADE = [name for name, data_set in CATALOGUE.items() if data_set.stage]
 every = pytest.mark.parametrize("name", CATALOGUE)
@@ -29,15 +30,15 @@ def params(finished):
 
 
 def test_every_data_set_that_can_be_asked_for_is_in_the_catalogue():
-    assert set(get_args(DataParams.model_fields["dataset"].annotation)) == set(CATALOGUE)
+    assert set(get_args(DataParams.model_fields["dataset"].annotation)) == set(CATALOGUE) == set(DATA_SETS)
 
 
 @every
 def test_a_data_set_has_parameters_a_unit_and_a_licence(name, params):
     block = getattr(params.data, name)
     assert block.season >= 1
-    assert CATALOGUE[name].unit.format_map(block.model_dump())
-    assert CATALOGUE[name].licence
+    assert DATA_SETS[name].unit.format_map(block.model_dump())
+    assert DATA_SETS[name].licence
 
 
 @every_made

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.data.files.series_files import DAYS, Axis, SeriesFile, read_series_file, write_series_file
+from transformer_spectrum.data.files.series_files import DAYS, SeriesFile, TimeAxis, read_series_file, write_series_file
 from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
 
@@ -97,7 +97,7 @@ def test_parquet_long_wide_and_with_an_index_of_dates(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet"])
 @pytest.mark.parametrize("features", [1, 2])
-@pytest.mark.parametrize("axis", [Axis(), DAYS])
+@pytest.mark.parametrize("axis", [TimeAxis(), DAYS])
 def test_what_is_written_is_read_back(suffix, features, axis, tmp_path):
     generator = np.random.default_rng(0)
     first, second = generator.normal(size=(5, features)), generator.normal(size=(7, features))

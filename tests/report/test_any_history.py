@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+from html import unescape
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from made_up import training, write_run
 
-from transformer_spectrum.analysis.of_training import details, tables
+from transformer_spectrum.analysis.of_training import long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.summary import summarize
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.report.figures import outcome, style
-from transformer_spectrum.report.figures import spectra as figures
-from transformer_spectrum.report.page.caption import Caption
-from transformer_spectrum.report.run_page import specs as page_specs
-from transformer_spectrum.report.run_page.inputs import read_run
+from transformer_spectrum.report.charts import evolution as chart_of_evolution
+from transformer_spectrum.report.charts.parts import metric_select
+from transformer_spectrum.report.figures.caption import Caption
+from transformer_spectrum.report.pictures import esd, evolution, heatmap, loss, overview, singular_values, style
+from transformer_spectrum.report.run import read_run
 from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.training.records.snapshots import Snapshots
@@ -28,7 +31,7 @@ QUICK = {
     "suppress_health_check": list(HealthCheck),
     "derandomize": True,
 }
-CAPTION = Caption("x", "u", "mse", "scaled units squared", 1, False)
+CAPTION = Caption("x", "u", "mse", "", "scaled units squared", 1, False)
 SHAPES = {
     "as usual": [("e", "embedding", (16, 12)), ("a.query", "encoder_self_attention", (16, 16))],
     "of rank 1": [("e", "embedding", (16, 1)), ("r", "readout", (1, 16))],
@@ -99,20 +102,20 @@ def one_step(count=1):
 
 
 def tables_of(summaries, forecast):
-    for rows in (
-        tables.spectra_evolution(summaries),
-        tables.heatmap(summaries),
-        tables.singular_values(summaries),
-        tables.esd(summaries),
-        tables.loss(summaries),
-        tables.forecasts(forecast),
-        details.spectra_history(summaries),
-        details.spectra_nulls(summaries),
-        details.spectra_tails(summaries),
+    for table in (
+        plot_tables.spectra_evolution(summaries),
+        plot_tables.heatmap(summaries),
+        plot_tables.singular_values(summaries),
+        plot_tables.esd(summaries),
+        plot_tables.loss(summaries),
+        plot_tables.forecasts(forecast),
+        long_tables.spectra_history(summaries),
+        long_tables.spectra_nulls(summaries),
+        long_tables.spectra_tails(summaries),
     ):
-        for row in rows:
+        for row in cells(table):
             assert all(np.isfinite(value) for value in row if isinstance(value, float)), row
-    json.dumps(tables.headline(summaries), allow_nan=False)
+    json.dumps(headline(summaries), allow_nan=False)
 
 
 def pages_of(summaries, forecast, root):
@@ -149,17 +152,17 @@ def test_a_figure_without_anything_to_show_is_left_out_and_the_page_says_so(spec
         zeros[name] = nothing, Snapshots(snapshots.steps, weights)
     html, _ = pages_of(summarized_as(zeros, spectra), forecast_of(zeros), tmp_path)
     assert '<section id="esd"' not in html
-    assert "The figure &#x27;Spectral densities&#x27; is left out: no eigenvalue is positive." in html
+    assert "The figure 'Empirical spectral densities' is left out: no eigenvalue is positive." in unescape(html)
 
 
 DRAWINGS = {
-    "evolution": figures.evolution,
-    "budget": lambda summaries, caption: figures.evolution(summaries, caption, budget=True),
-    "heatmap": figures.heatmap,
-    "singular_values": figures.singular_value_curves,
-    "esd": figures.esd,
-    "loss": outcome.loss_curves,
-    "overview": outcome.overview,
+    "evolution": evolution.draw,
+    "budget": lambda summaries, caption: evolution.draw(summaries, caption, budget=True),
+    "heatmap": heatmap.draw,
+    "singular_values": singular_values.draw,
+    "esd": esd.draw,
+    "loss": loss.draw,
+    "overview": overview.draw,
 }
 
 
@@ -205,9 +208,9 @@ def test_a_logarithmic_axis_has_three_labels_or_more_all_different(low, high, la
 
 def test_a_null_band_is_in_the_picture_as_a_whole(summarized, few_histories):
     summaries = summarized(few_histories)
-    figure = figures.evolution(summaries, CAPTION)
+    figure = evolution.draw(summaries, CAPTION)
     reference, families = summaries["adam"], len(summaries["adam"].families)
-    for row, metric in enumerate(tables.EVOLUTION_METRICS):
+    for row, metric in enumerate(plot_tables.EVOLUTION_METRICS):
         for column, family in enumerate(reference.families):
             low, high = reference.band(metric, family)
             if np.isfinite(low):
@@ -217,7 +220,7 @@ def test_a_null_band_is_in_the_picture_as_a_whole(summarized, few_histories):
 
 def test_no_axis_of_the_page_gives_all_ticks_the_unit_of_the_largest():
     """Vega labels 0, 1 and 200 as 0k where an axis that is not logarithmic ends at 10,000 and has a format in s."""
-    spec = page_specs.evolution(["feed_forward"], ["adam"], ["stable_rank"])
+    spec = chart_of_evolution.spec(["feed_forward"], ["adam"], metric_select(["stable_rank"]))
     text = json.dumps(spec)
     assert '"format": "~s"' not in text
     assert "format(datum.value, '~s')" in text

@@ -13,11 +13,19 @@ from PIL import Image
 
 from transformer_spectrum import vocabulary
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.report.figures import outcome, style
-from transformer_spectrum.report.figures import spectra as figures
-from transformer_spectrum.report.page import caption
+from transformer_spectrum.report.figures import caption
+from transformer_spectrum.report.pictures import (
+    esd,
+    evolution,
+    forecasts,
+    heatmap,
+    loss,
+    overview,
+    singular_values,
+    style,
+)
 
-CAPTION = caption.Caption("covid", "new cases a day", "sgt (p = 2, q = 5, λ = 0)", "nats", 1, standin=False)
+CAPTION = caption.Caption("covid", "new cases a day", "sgt", "p = 2, q = 5, λ = 0", "nats", 1, standin=False)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +37,14 @@ def summaries(few_histories, summarized):
 def draw(summaries, forecast):
     """Name -> a new figure, drawn with the caption given."""
     makers = {
-        "evolution": lambda caption: figures.evolution(summaries, caption),
-        "by budget": lambda caption: figures.evolution(summaries, caption, budget=True),
-        "heatmap": lambda caption: figures.heatmap(summaries, caption),
-        "singular values": lambda caption: figures.singular_value_curves(summaries, caption),
-        "esd": lambda caption: figures.esd(summaries, caption),
-        "loss": lambda caption: outcome.loss_curves(summaries, caption),
-        "forecasts": lambda caption: outcome.forecasts(forecast, caption),
-        "overview": lambda caption: outcome.overview(summaries, caption),
+        "evolution": lambda caption: evolution.draw(summaries, caption),
+        "by budget": lambda caption: evolution.draw(summaries, caption, budget=True),
+        "heatmap": lambda caption: heatmap.draw(summaries, caption),
+        "singular values": lambda caption: singular_values.draw(summaries, caption),
+        "esd": lambda caption: esd.draw(summaries, caption),
+        "loss": lambda caption: loss.draw(summaries, caption),
+        "forecasts": lambda caption: forecasts.draw(forecast, caption),
+        "overview": lambda caption: overview.draw(summaries, caption),
     }
     return lambda name, caption=CAPTION: makers[name](caption)
 
@@ -94,7 +102,7 @@ def test_a_stand_in_is_said_twice_in_red_and_real_data_never_are(draw, drawn, na
 
 def test_ks_alpha_stands_beside_its_null_and_its_tail(drawn, summaries):
     figure = drawn("evolution")
-    assert figures.ALPHA_NOTE in words(figure)
+    assert evolution.ALPHA_NOTE in words(figure)
     panel = next(axes for axes in figure.axes if axes.get_ylabel().startswith("KS alpha"))
     null = summaries["adam"].mean("ks_alpha", "encoder_self_attention")[0]
     assert any(np.allclose(line.get_ydata(), null) and line.is_dashed() for line in panel.lines)
@@ -134,26 +142,26 @@ def test_a_family_of_rank_one_shows_why_it_is_empty(histories, summarized):
     embedding = history.families == "embedding"
     shapes[embedding], values[:, embedding, 1:] = (16, 1), np.nan
     lone = summarized({"adam": dataclasses.replace(history, shapes=shapes, singular_values=values)})
-    shown = words(figures.evolution(lone, CAPTION))
+    shown = words(evolution.draw(lone, CAPTION))
     assert shown.count("not computed:\nonly one singular value") == 4  # alpha exponent, spikes, Hill, KS
-    assert not any("embedding" in text for text in words(figures.esd(lone, CAPTION)))
+    assert not any("embedding" in text for text in words(esd.draw(lone, CAPTION)))
 
 
 def test_the_caption_is_made_of_the_parameters(pytestconfig):
     params = load_params(pytestconfig.rootpath / "params.yaml")
-    loss = params.loss.model_copy(update={"type": "sgt", "p": 2.0, "q": 3.0, "lam": 0.1})
+    chosen = params.loss.model_copy(update={"type": "sgt", "p": 2.0, "q": 3.0, "lam": 0.1})
     data = params.data.model_copy(update={"dataset": "covid"})
-    made = caption.caption_of(params.model_copy(update={"loss": loss, "data": data, "seed": 7}), standin=True)
+    made = caption.caption_of(params.model_copy(update={"loss": chosen, "data": data, "seed": 7}), standin=True)
     assert made.line() == "data: covid   ·   loss: sgt (p = 2, q = 3, λ = 0.1)   ·   seed: 7"
     assert made.loss_unit == "nats"
     assert made.data_unit.startswith("new cases a day")
     assert made.standin
-    plain = params.model_copy(update={"loss": loss.model_copy(update={"type": "mae"})})
+    plain = params.model_copy(update={"loss": chosen.model_copy(update={"type": "mae"})})
     assert caption.caption_of(plain, standin=False).loss == "mae"
 
 
 def test_figures_need_no_pyplot():
-    imported = "import sys, transformer_spectrum.report.figures.outcome as _"
+    imported = "import sys, transformer_spectrum.report.pictures.outputs as _"
     code = f"{imported}; print({{'matplotlib.pyplot'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"})
     assert done.stdout.strip() == "set()", done.stderr

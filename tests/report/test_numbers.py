@@ -15,20 +15,29 @@ import pandas as pd
 import pytest
 from matplotlib.patches import StepPatch
 
-from transformer_spectrum.analysis.of_training import details, tables
-from transformer_spectrum.report.figures import outcome
-from transformer_spectrum.report.figures import spectra as figures
-from transformer_spectrum.report.page import caption
-from transformer_spectrum.report.run_page import figures as page_figures
-from transformer_spectrum.report.run_page import numbers as page_numbers
+from transformer_spectrum.analysis.of_training import densities, long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.headline import HEADLINE_METRICS, headline
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.analysis.of_training.smoothing import running_median
+from transformer_spectrum.report.charts import esd, evolution, forecasts, gallery, heatmap, loss, singular_values
+from transformer_spectrum.report.charts import moved as chart_of_moves
+from transformer_spectrum.report.figures import caption
+from transformer_spectrum.report.figures import heatmap as heatmap_words
+from transformer_spectrum.report.figures import singular_values as spectrum_words
+from transformer_spectrum.report.page.numbers import number, signed
+from transformer_spectrum.report.pictures import esd as picture_of_densities
+from transformer_spectrum.report.pictures import evolution as picture_of_evolution
+from transformer_spectrum.report.pictures import forecasts as picture_of_forecasts
+from transformer_spectrum.report.pictures import heatmap as picture_of_changes
+from transformer_spectrum.report.pictures import overview
+from transformer_spectrum.report.pictures import singular_values as picture_of_singular_values
 from transformer_spectrum.report.run_page import tables as page_tables
-from transformer_spectrum.report.run_page.text import number, signed, words
 from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import metrics, nulls, power_law, random_matrix, tail_tests
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.submatrices import farms_alpha
-from transformer_spectrum.study import measurement
-from transformer_spectrum.vocabulary import display_name
+from transformer_spectrum.study import spectra_rows
+from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
 SEED, SHUFFLES, BOOTSTRAP, MIN_TAIL = 0, 4, 5, 8
 TRACKED = {"adam": [0, 1, 5, 10, 12], "es": [0, 1, 5, 10, 15, 17], "ga": [0, 1, 5, 10, 15, 17]}
@@ -37,7 +46,7 @@ COLUMNS = {  # of the values of `every_metric`, as METRICS has them
     "ks": ("ks_alpha", "ks_alpha_se", "ks_xmin", "ks_distance", "ks_tail"),
     "bulk": ("mp_variance", "mp_upper_edge", "tw_edge", "mp_spikes", "mp_soft_rank", "mp_distance"),
 }
-CAPTION = caption.Caption("synthetic", "scaled units", "mse", "squared units", 1, standin=False)
+CAPTION = caption.Caption("synthetic", "scaled units", "mse", "", "squared units", 1, standin=False)
 
 
 def every_metric(spectrum, shape):
@@ -155,8 +164,9 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=BOOTSTRAP)
 
 
-def as_dicts(header, rows):
-    return [dict(zip(header, row, strict=True)) for row in rows]
+def as_dicts(header, table):
+    assert tuple(table.columns) == header
+    return [dict(zip(header, row, strict=True)) for row in cells(table)]
 
 
 def near(value, rel=1e-6):
@@ -165,7 +175,7 @@ def near(value, rel=1e-6):
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
 def test_the_history_holds_every_metric_of_every_matrix_at_every_step(truth, summaries):
-    rows = as_dicts(details.SPECTRA_HISTORY, details.spectra_history(summaries))
+    rows = as_dicts(long_tables.SPECTRA_HISTORY, long_tables.spectra_history(summaries))
     assert len(rows) == sum(len(history.steps) for history in truth.histories.values()) * len(truth.names)
     for row in rows:
         m, position = truth.names.index(row["matrix"]), row["step"]  # every step is recorded
@@ -177,7 +187,7 @@ def test_the_history_holds_every_metric_of_every_matrix_at_every_step(truth, sum
 
 
 def test_every_null_is_of_the_step_and_the_matrix_it_stands_beside(truth, summaries):
-    rows = as_dicts(details.SPECTRA_NULLS, details.spectra_nulls(summaries))
+    rows = as_dicts(long_tables.SPECTRA_NULLS, long_tables.spectra_nulls(summaries))
     assert len(rows) == sum(map(len, TRACKED.values())) * len(truth.names) * len(METRICS)
     rounded = {"rel": 2e-4}  # the tables are of entries in float64, the histories of values in float32
     for row in rows:
@@ -194,7 +204,7 @@ def test_every_null_is_of_the_step_and_the_matrix_it_stands_beside(truth, summar
 
 
 def test_the_tests_of_a_tail_are_of_the_step_they_stand_at(truth, summaries):
-    rows = as_dicts(details.SPECTRA_TAILS, details.spectra_tails(summaries))
+    rows = as_dicts(long_tables.SPECTRA_TAILS, long_tables.spectra_tails(summaries))
     assert len(rows) == 3 * 2 * len(truth.names)
     p_values = {}
     for row in rows:
@@ -233,7 +243,7 @@ def test_the_tests_of_a_tail_are_of_the_step_they_stand_at(truth, summaries):
 
 
 def test_the_evolution_holds_family_means_beside_their_null(truth, summaries):
-    rows = as_dicts(tables.SPECTRA_EVOLUTION, tables.spectra_evolution(summaries))
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == set(range(18))
     for row in rows:
         optimizer, family, metric = row["optimizer"], row["family"], row["metric"]
@@ -245,7 +255,7 @@ def test_the_evolution_holds_family_means_beside_their_null(truth, summaries):
 
 
 def test_the_headline_numbers_are_means_of_the_last_step_and_z_is_their_change_in_nulls(truth, summaries):
-    tree = tables.headline(summaries)
+    tree = headline(summaries)
     for optimizer in ("initial", *TRACKED):
         name, position = (truth.first, 0) if optimizer == "initial" else (optimizer, TRACKED[optimizer][-1])
         for family, members in truth.families.items():
@@ -256,11 +266,11 @@ def test_the_headline_numbers_are_means_of_the_last_step_and_z_is_their_change_i
             assert numbers.pop("ks_alpha_z") == pytest.approx(change / sd, rel=1e-4, abs=1e-9)
             expected = {metric: near(truth.mean(name, position, family, metric), rel=1e-5) for metric in numbers}
             assert numbers == expected
-            assert set(numbers) == {*tables.HEADLINE_METRICS, "ks_distance", "ks_tail"}
+            assert set(numbers) == {*HEADLINE_METRICS, "ks_distance", "ks_tail"}
 
 
 def test_the_heat_map_holds_every_matrix_and_its_change(truth, summaries):
-    for row in as_dicts(tables.HEATMAP, tables.heatmap(summaries)):
+    for row in as_dicts(plot_tables.HEATMAP, plot_tables.heatmap(summaries)):
         value, start = (truth.of_history[row["optimizer"]][p][row["row"]][row["metric"]] for p in (row["step"], 0))
         assert row["matrix"] == truth.names[row["row"]]
         assert row["value"] == near(value)
@@ -268,7 +278,7 @@ def test_the_heat_map_holds_every_matrix_and_its_change(truth, summaries):
 
 
 def test_singular_values_are_means_by_rank(truth, summaries):
-    for row in as_dicts(tables.SINGULAR_VALUES, tables.singular_values(summaries)):
+    for row in as_dicts(plot_tables.SINGULAR_VALUES, plot_tables.singular_values(summaries)):
         history, members = truth.histories[row["optimizer"]], truth.families[row["family"]]
         for column, position in (("value", row["step"]), ("initial", 0)):
             values = [float(history.singular_values[position, m, row["rank"] - 1]) for m in members]
@@ -277,12 +287,12 @@ def test_singular_values_are_means_by_rank(truth, summaries):
 
 def test_a_density_is_the_share_of_all_eigenvalues_in_a_bin_over_its_width():
     eigenvalues, edges = np.array([0.0, 0.5, 1.0, 1.5, 3.0, 3.5, 3.9, 10.0]), np.array([1.0, 2.0, 4.0])
-    assert tables.density(eigenvalues, edges).tolist() == [2 / 8 / 1, 3 / 8 / 2]
-    assert tables.density(np.empty(0), edges).tolist() == [0.0, 0.0]
+    assert densities.density(eigenvalues, edges).tolist() == [2 / 8 / 1, 3 / 8 / 2]
+    assert densities.density(np.empty(0), edges).tolist() == [0.0, 0.0]
 
 
 def test_the_densities_of_a_family_hold_each_eigenvalue_once(truth, summaries):
-    rows = as_dicts(tables.ESD, tables.esd(summaries))
+    rows = as_dicts(plot_tables.ESD, plot_tables.esd(summaries))
     assert {(row["optimizer"], row["step"]) for row in rows} == {(n, p) for n, steps in TRACKED.items() for p in steps}
     for family in truth.families:
         edges = truth.edges(family)
@@ -309,7 +319,7 @@ def test_the_densities_of_a_family_hold_each_eigenvalue_once(truth, summaries):
 
 def test_losses_are_those_of_the_history(truth, summaries):
     found = {}
-    for row in as_dicts(tables.LOSS, tables.loss(summaries, "mse")):
+    for row in as_dicts(plot_tables.LOSS, plot_tables.loss(summaries, "mse")):
         found[row["optimizer"], row["split"], row["step"]] = row["loss"]
         assert row["evaluations"] == truth.histories[row["optimizer"]].evaluations[row["step"]]
     expected = {}
@@ -323,7 +333,10 @@ def test_losses_are_those_of_the_history(truth, summaries):
 def test_the_families_of_a_study_stand_beside_shuffles_of_their_own_step(truth, few_histories, summarized):
     summary = summarized({"adam": few_histories["adam"]}, bootstrap=0)["adam"]
     cell = SimpleNamespace(optimizer="adam", key=("study", "data", "mse", "adam", SEED))
-    rows = as_dicts(measurement.FAMILY_COLUMNS, measurement.family_rows(cell, summary, standin=False))
+    rows = [
+        dict(zip(spectra_rows.FAMILY_COLUMNS, row, strict=True))
+        for row in spectra_rows.family_rows(cell, summary, standin=False)
+    ]
     assert len(rows) == len(TRACKED["adam"]) * len(truth.families) * len(METRICS)
     for row in rows:
         members, metric, step = truth.families[row["family"]], row["metric"], row["step"]
@@ -336,14 +349,16 @@ def test_the_families_of_a_study_stand_beside_shuffles_of_their_own_step(truth, 
         assert row["null_sd"] == pytest.approx(start_sd, rel=1e-5, abs=1e-8 * max(1, abs(start)))
         assert (row["matrices"], row["last"]) == (len(members), int(step == 12))
     # And by matrix each column is the one that it is named after.
-    long = as_dicts(details.SPECTRA_NULLS, details.spectra_nulls({"adam": summary}))
-    short = as_dicts(measurement.COLUMNS, measurement.matrix_rows(cell, summary, standin=True))
-    for one, other in zip(short, long, strict=True):
-        assert one["standin"] == 1
-        assert [one[name] for name in measurement.PLACE] == [other[name] for name in measurement.PLACE]
-        assert (one["value"], one["reason"]) == (other["value"], other["reason"])
-        assert (one["null"], one["null_sd"]) == (other["initial"], other["initial_sd"])
-        assert (one["shuffled"], one["shuffled_sd"]) == (other["shuffled_mean"], other["shuffled_sd"])
+    long = as_dicts(long_tables.SPECTRA_NULLS, long_tables.spectra_nulls({"adam": summary}))
+    rows = list(spectra_rows.matrix_rows(cell, summary, standin=True))
+    for row, expected in zip(rows, long, strict=True):
+        written = dict(zip(spectra_rows.COLUMNS, row, strict=True))
+        assert written["standin"] == 1
+        assert [written[name] for name in spectra_rows.PLACE] == [expected[name] for name in spectra_rows.PLACE]
+        assert written["reason"] == expected["reason"]
+        for name, column in spectra_rows.VALUES.items():
+            number = expected[column]
+            assert written[name] == (f"{number:.9g}" if isinstance(number, float) else number)
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -351,8 +366,11 @@ def short(value):
     return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
+METRIC_NAMED = {metric_words(metric): metric for metric in plot_tables.EVOLUTION_METRICS}
+
+
 def family_of(words_of_family, truth):
-    return next(family for family in truth.families if words(family) == words_of_family)
+    return next(family for family in truth.families if family_words(family) == words_of_family)
 
 
 def moved(truth, optimizer, family, metric):
@@ -364,14 +382,14 @@ def moved(truth, optimizer, family, metric):
 
 
 def test_the_changes_on_the_page_are_those_of_the_histories(run, truth):
-    rows = page_numbers.shifts(run).rows
-    assert len(rows) == len(tables.EVOLUTION_METRICS) * len(truth.families) * 3
+    rows = chart_of_moves.numbers(run).rows
+    assert len(rows) == len(plot_tables.EVOLUTION_METRICS) * len(truth.families) * 3
     names = {display_name(name): name for name in TRACKED}
     for metric, family, optimizer, *shown in rows:
-        expected = moved(truth, names[optimizer], family_of(family, truth), metric.replace(" ", "_"))
+        expected = moved(truth, names[optimizer], family_of(family, truth), METRIC_NAMED[metric])
         start, last, percent, z = expected
         assert shown == [short(start), short(last), signed(percent, 2), signed(z, 2)]
-    figure = next(one for one in page_figures.figures(run) if one.name == "moved")
+    figure = next(one for one in gallery.charts(run) if one.name == "moved")
     points = list(csv.DictReader(io.StringIO(figure.data)))
     assert len(points) == sum(row[-1] != "–" for row in rows) > len(rows) / 2
     for row in points:
@@ -383,8 +401,8 @@ def test_the_changes_on_the_page_are_those_of_the_histories(run, truth):
 
 
 def test_the_ends_beside_their_nulls_are_those_of_the_histories(run, truth):
-    for metric, family, initial, null, *ends in page_numbers.ends(run).rows:
-        name, family = metric.replace(" ", "_"), family_of(family, truth)
+    for metric, family, initial, null, *ends in evolution.numbers(run).rows:
+        name, family = METRIC_NAMED[metric], family_of(family, truth)
         middle, sd = truth.null(truth.first, 0, truth.families[family], name)
         assert initial == short(truth.mean(truth.first, 0, family, name))
         assert null == f"{short(middle - 2 * sd)} to {short(middle + 2 * sd)}"
@@ -392,7 +410,7 @@ def test_the_ends_beside_their_nulls_are_those_of_the_histories(run, truth):
 
 
 def test_the_losses_on_the_page_are_at_the_first_the_best_and_the_last_step(run, truth):
-    rows = iter(page_numbers.losses(run).rows)
+    rows = iter(loss.numbers(run).rows)
     for optimizer, history in truth.histories.items():
         best = int(np.nanargmin(history.validation_loss))
         for place, position in (("start", 0), ("best", best), ("end", len(history.steps) - 1)):
@@ -402,12 +420,12 @@ def test_the_losses_on_the_page_are_at_the_first_the_best_and_the_last_step(run,
 
 
 def test_the_largest_eigenvalues_and_singular_values_on_the_page(run, truth):
-    for family, *shown in page_numbers.largest(run).rows:
+    for family, *shown in singular_values.numbers(run).rows:
         members = truth.families[family_of(family, truth)]
         places = [(truth.first, 0), *((name, positions[-1]) for name, positions in TRACKED.items())]
         tops = [truth.histories[name].singular_values[p, members, 0].astype(float).mean() for name, p in places]
         assert shown == [short(top) for top in tops]
-    for family, *shown in page_numbers.densities(run).rows:
+    for family, *shown in esd.numbers(run).rows:
         family = family_of(family, truth)
         edges, tops = truth.edges(family), []
         for name, position in places:
@@ -423,29 +441,28 @@ def test_the_matrices_that_changed_most_are_ranked_by_size_at_the_last_step(run,
             start, last = (truth.of_history[optimizer][p][m]["stable_rank"] for p in (0, positions[-1]))
             changes.append((abs(last / start - 1), matrix, optimizer, last, 100 * (last / start - 1)))
     changes.sort(reverse=True)
-    shown = page_numbers.furthest(run).rows
+    shown = heatmap.numbers(run).rows
     assert len(shown) == 12
     for row, (_, matrix, optimizer, last, change) in zip(shown, changes, strict=False):
         assert row == (matrix, display_name(optimizer), short(last), signed(change))
 
 
 def test_the_colours_of_the_heat_map_end_where_one_change_in_a_hundred_is_larger(run, truth):
-    spec = next(one for one in page_figures.figures(run) if one.name == "layers").spec
+    spec = next(one for one in gallery.charts(run) if one.name == "layers").spec
     (limits,) = (param["value"] for param in spec["params"] if param["name"] == "limits")
-    assert set(limits) == set(tables.HEAT_METRICS)
+    assert set(limits) == set(plot_tables.HEAT_METRICS)
     for metric, limit in limits.items():
         sizes = []
         for steps in truth.of_history.values():
             for m in truth.shapes:
                 sizes += [abs(100 * (step[m][metric] / steps[0][m][metric] - 1)) for step in steps]
         assert limit == pytest.approx(np.quantile(sizes, 0.99, method="lower"), rel=6e-3)  # three digits
-    hundred = [{"metric": "x", "change": str(-value)} for value in range(1, 101)]
-    assert page_numbers.limit([*hundred, {"metric": "y", "change": "1e6"}], "x") == 99
-    assert page_numbers.limit([{"metric": "x", "change": "0"}], "x") == 1e-6
+    assert heatmap_words.limit(-value for value in range(1, 101)) == 99
+    assert heatmap_words.limit([0.0]) == heatmap_words.limit([]) == 1e-6
 
 
 def test_the_errors_on_the_page_are_mean_absolute_errors_of_each_window(run, forecast):
-    rows = page_numbers.errors(run).rows
+    rows = forecasts.numbers(run).rows
     windows = np.linspace(0, 8, 6).round().astype(int)
     assert len(rows) == len(windows)
     for (name, *shown), window in zip(rows, windows, strict=True):
@@ -476,11 +493,11 @@ def test_the_table_of_results_holds_both_ends_and_compares_with_persistence(run,
 
 
 def test_the_tables_of_ranks_and_tails_are_means_of_the_last_step(run, truth):
-    for family, initial, *cells in page_tables.shifts(run).rows:
+    for family, initial, *ends_of in page_tables.shifts(run).rows:
         family = family_of(family, truth)
         assert initial == number(truth.mean(truth.first, 0, family, "stable_rank"), 2)
         ends = [moved(truth, optimizer, family, "stable_rank") for optimizer in TRACKED]
-        assert cells == [cell for _, last, _, z in ends for cell in (number(last, 2), signed(z))]
+        assert ends_of == [cell for _, last, _, z in ends for cell in (number(last, 2), signed(z))]
     names = {display_name(name): name for name in TRACKED}
     table = page_tables.tails(run)
     assert len(table.rows) == 3 * len(truth.families)
@@ -496,10 +513,9 @@ def test_the_tables_of_ranks_and_tails_are_means_of_the_last_step(run, truth):
         assert (distance, tail) == (number(expected["ks_distance"], 2), number(expected["ks_tail"], 0))
         assert of_shuffles == number(null, 2)
         p_values = [
-            float(row["goodness_p"])
-            for row in run.tails
-            if (row["optimizer"], int(row["step"])) == (optimizer, position)
-            and truth.names.index(row["matrix"]) in members
+            row["goodness_p"]
+            for row in run.tails.to_dict("records")
+            if (row["optimizer"], row["step"]) == (optimizer, position) and truth.names.index(row["matrix"]) in members
         ]
         assert plausible == f"{sum(p >= 0.1 for p in p_values)} of {len(p_values)}"
 
@@ -523,8 +539,8 @@ def test_what_the_trainings_spent_is_what_their_files_say(run, truth):
     ],
 )
 def test_the_data_of_a_figure_are_those_of_its_table(run, figure, curve, columns):
-    made = next(one for one in page_figures.figures(run) if one.name == figure)
-    for row, expected in zip(csv.DictReader(io.StringIO(made.data)), run.curves[curve], strict=True):
+    made = next(one for one in gallery.charts(run) if one.name == figure)
+    for row, expected in zip(csv.DictReader(io.StringIO(made.data)), run.curves[curve].to_dict("records"), strict=True):
         for column in columns:
             assert float(row[column]) == pytest.approx(float(expected[column]), rel=1e-4)
         if "progress" in row:
@@ -535,7 +551,7 @@ def test_the_data_of_a_figure_are_those_of_its_table(run, figure, curve, columns
 
 # -- the pictures -----------------------------------------------------------------------------------------------------
 def test_the_heights_of_the_drawn_densities_are_shares_over_widths(truth, summaries):
-    figure = figures.esd(summaries, CAPTION)
+    figure = picture_of_densities.draw(summaries, CAPTION)
     drawn = [axes for axes in figure.findobj(lambda artist: hasattr(artist, "get_xscale")) if axes.patches]
     assert len(drawn) == 2 * 3 * len(truth.families)
     for log in (False, True):
@@ -561,17 +577,17 @@ def test_the_bold_line_of_alpha_is_its_median_over_a_tenth_of_the_steps():
         values = generator.normal(size=steps)
         width = 2 * (steps // 20) + 1
         expected = pd.Series(values).rolling(width, center=True, min_periods=1).median().to_numpy()
-        np.testing.assert_allclose(figures._running_median(values), expected)
+        np.testing.assert_allclose(running_median(values), expected)
     gaps = np.array([np.nan] * 9 + [1.0, 5.0, 2.0] + [np.nan] * 30)
-    medians = figures._running_median(gaps)
+    medians = running_median(gaps)
     expected = pd.Series(gaps).rolling(5, center=True, min_periods=1).median().to_numpy()
     np.testing.assert_allclose(medians, expected)
 
 
 def test_the_drawn_curves_are_family_means_and_their_null_is_that_of_the_start(truth, summaries):
-    figure = figures.evolution(summaries, CAPTION)
+    figure = picture_of_evolution.draw(summaries, CAPTION)
     panels = iter(figure.axes)
-    for metric in tables.EVOLUTION_METRICS:
+    for metric in plot_tables.EVOLUTION_METRICS:
         for family, members in truth.families.items():
             axes = next(panels)
             lines = [line for line in axes.lines if len(line.get_ydata()) > 2]
@@ -587,21 +603,22 @@ def test_the_drawn_curves_are_family_means_and_their_null_is_that_of_the_start(t
 
 
 def test_the_drawn_heat_map_ends_where_one_change_in_a_hundred_is_larger(truth, summaries):
-    figure = figures.heatmap(summaries, CAPTION)
+    figure = picture_of_changes.draw(summaries, CAPTION)
     meshes = [axes.collections[0] for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    for row, metric in enumerate(tables.HEAT_METRICS):
+    for row, metric in enumerate(plot_tables.HEAT_METRICS):
         changes = [
             np.array([[100 * (step[m][metric] / steps[0][m][metric] - 1) for step in steps] for m in truth.shapes])
             for steps in truth.of_history.values()
         ]
-        limit = np.quantile(np.abs(np.concatenate([change.ravel() for change in changes])), 0.99)
+        sizes = np.abs(np.concatenate([change.ravel() for change in changes]))
+        limit = float(f"{np.quantile(sizes, 0.99, method='lower'):.3g}")  # as on the page
         for mesh, change in zip(meshes[3 * row : 3 * row + 3], changes, strict=True):
             np.testing.assert_allclose(mesh.get_array(), change, rtol=1e-4, atol=1e-4)
             assert mesh.get_clim() == (near(-limit, rel=1e-4), near(limit, rel=1e-4))
 
 
 def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(truth, summaries, forecast):
-    figure = figures.singular_value_curves(summaries, CAPTION)
+    figure = picture_of_singular_values.draw(summaries, CAPTION)
     for axes, (optimizer, family) in zip(figure.axes, [(n, f) for n in TRACKED for f in truth.families], strict=False):
         members = truth.families[family]
         means = {
@@ -611,10 +628,10 @@ def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(t
         *curves, start = (line.get_ydata() for line in axes.lines)
         np.testing.assert_array_equal(start, 1)
         for curve, position in zip(curves, TRACKED[optimizer][1:], strict=True):
-            shown = means[position] >= means[position][0] / figures.SHOWN_DEPTH
+            shown = means[position] >= means[position][0] / spectrum_words.DEPTH
             np.testing.assert_allclose(curve[shown], (means[position] / means[0])[shown], rtol=1e-6)
             assert np.isnan(curve[~shown]).all()
-    budget, ranks, _ = outcome.overview(summaries, CAPTION).axes
+    budget, ranks, _ = overview.draw(summaries, CAPTION).axes
     for line, history in zip(budget.lines, truth.histories.values(), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), history.validation_loss)
         np.testing.assert_array_equal(line.get_xdata()[1:], history.evaluations[1:])
@@ -629,7 +646,7 @@ def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(t
             np.testing.assert_allclose(next(ends), [0, change], rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(next(ends), change, rtol=1e-4, atol=1e-4)
     windows = np.linspace(0, 8, 6).round().astype(int)
-    for axes, window in zip(outcome.forecasts(forecast, CAPTION).axes, windows, strict=True):
+    for axes, window in zip(picture_of_forecasts.draw(forecast, CAPTION).axes, windows, strict=True):
         drawn = [line.get_ydata() for line in axes.lines]
         np.testing.assert_array_equal(drawn[0], forecast["truth"][window, :, 0])
         for values, line in zip(forecast["forecast"].values(), drawn[2:], strict=True):
@@ -641,8 +658,16 @@ def test_the_tables_of_numbers_say_what_their_columns_are(run):
     names = tuple(title.removesuffix(", last step") for title in last)
     found = {
         name: (table.caption, tuple(table.header))
-        for name in ("shifts", "losses", "ends", "densities", "largest", "furthest", "errors")
-        if (table := getattr(page_numbers, name)(run))
+        for name, chart in {
+            "shifts": chart_of_moves,
+            "losses": loss,
+            "ends": evolution,
+            "densities": esd,
+            "largest": singular_values,
+            "furthest": heatmap,
+            "errors": forecasts,
+        }.items()
+        if (table := chart.numbers(run))
     }
     assert found == {
         "shifts": (
@@ -676,5 +701,5 @@ def test_the_null_of_one_training_alone_is_its_own(run):
         trainings={"adam": run.trainings["adam"]},
         shifts=tuple(shift for shift in run.shifts if shift.optimizer == "adam"),
     )
-    nulls = {tuple(row[:2]): row[3] for row in page_numbers.ends(run).rows}
-    assert {tuple(row[:2]): row[3] for row in page_numbers.ends(alone).rows} == nulls
+    nulls = {tuple(row[:2]): row[3] for row in evolution.numbers(run).rows}
+    assert {tuple(row[:2]): row[3] for row in evolution.numbers(alone).rows} == nulls

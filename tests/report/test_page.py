@@ -1,5 +1,6 @@
 """The report's page as a file: self-contained, reproducible, well-formed; and its stage, as DVC runs it."""
 
+import csv
 import json
 import os
 import re
@@ -13,14 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.charts.gallery import charts
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page import figures as page_figures
-from transformer_spectrum.report.run_page.inputs import read_run, read_table
+from transformer_spectrum.report.run import read_run, read_table
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import write_csv, write_json
+from transformer_spectrum.runtime.files import write_json
 
 MOST = 5_000_000
 
@@ -62,9 +63,9 @@ def test_the_same_run_gives_the_same_bytes(run, text):
 
 
 def test_the_page_is_small_enough_to_send_also_at_the_most_rows_that_the_tables_have(text, run):
-    growing = [one for one in page_figures.figures(run) if one.name != "moved"]  # that has a row for each family
+    growing = [one for one in charts(run) if one.name != "moved"]  # that has a row for each family
     longest = [max(map(len, one.data.splitlines())) + 2 for one in growing]
-    assert len(text.encode()) + tables.ROWS_AT_MOST * sum(longest) < MOST
+    assert len(text.encode()) + plot_tables.ROWS_AT_MOST * sum(longest) < MOST
 
 
 def test_the_page_asks_for_nothing(outline, text):
@@ -106,8 +107,8 @@ def test_headings_tables_and_figures_speak_to_screen_readers(outline):
 def test_hostile_names_stay_text(run_folder, tmp_path):
     root = shutil.copytree(run_folder, tmp_path / "run")
     evil = "</script><script>window.evil = 1</script><img src=x onerror=alert(1)>"
-    rows = read_table(root / "plots/forecasts.csv")
-    write_csv(root / "plots/forecasts.csv", tuple(rows[0]), [{**row, "entity": evil}.values() for row in rows])
+    table = read_table(root / "plots/forecasts.csv").assign(entity=evil)
+    table.to_csv(root / "plots/forecasts.csv", index=False)
     scores = json.loads((root / "metrics/ga/scores.json").read_text())
     write_json(root / "metrics/ga/scores.json", {**scores, "stop_reason": evil})
     made = page(read_run(load_params(root / "params.yaml"), root))
@@ -121,14 +122,14 @@ def test_hostile_names_stay_text(run_folder, tmp_path):
 
 def test_every_figure_has_all_its_rows(run):
     curves = {"loss": "loss", "evolution": "spectra_evolution", "esd": "esd", "layers": "heatmap"}
-    figures = {one.name: one for one in page_figures.figures(run)}
+    figures = {one.name: one for one in charts(run)}
     for name, curve in curves.items():
         lines = figures[name].data.splitlines()
         assert len(lines) - 1 == len(run.curves[curve])
         for column in figures[name].parse:
             assert column in lines[0].split(",")
     first = figures["loss"].data.splitlines()[1].split(",")
-    assert float(first[4]) == pytest.approx(float(run.curves["loss"][0]["loss"]), rel=1e-4)
+    assert float(first[4]) == pytest.approx(run.curves["loss"]["loss"].iloc[0], rel=1e-4)
     assert sum(line.endswith(",1") for line in figures["loss"].data.splitlines()) == len(run.trainings)
 
 
@@ -173,7 +174,10 @@ def test_the_stage_writes_both_files_without_torch_and_keeps_them_when_an_input_
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (folder / "report").iterdir()) == ["index.html", "report.md"]
     assert (folder / "report/index.html").read_text() == text
-    parameters = {row["parameter"]: row["value"] for row in read_table(folder / "metrics/parameters.csv")}
+    parameters = {
+        row["parameter"]: row["value"]
+        for row in csv.DictReader((folder / "metrics/parameters.csv").open(encoding="utf-8"))
+    }
     chosen = yaml.safe_load((folder / "params.yaml").read_text())
     assert parameters["adam.learning_rate"] == str(chosen["adam"]["learning_rate"])
     assert parameters["data.dataset"] == chosen["data"]["dataset"]

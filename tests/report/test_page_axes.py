@@ -3,28 +3,14 @@
 import numpy as np
 import pytest
 
+from transformer_spectrum.analysis.comparison.equal_axes import Record
 from transformer_spectrum.report.run_page import axes as page_axes
-from transformer_spectrum.report.run_page.axes import Record, at_equal, records, sentence, table
+from transformer_spectrum.report.run_page.axes import records, sentence, table
 from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 
 FAST = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 10, 2.0, 0.9, -0.1), Record(2, 20, 4.0, 0.5, -5.0)]
 SLOW = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 4, 3.0, 2.0, -1.0), Record(5, 16, 9.0, 1.0, -2.0)]
-
-
-@pytest.mark.parametrize(
-    ("axis", "reached", "fast", "slow"),
-    [
-        ("step", 2, -5.0, -1.0),
-        ("evaluations", 16, -5.0, -2.0),
-        ("distance", 4.0, -5.0, -1.0),
-        ("validation_loss", 1.0, -0.1, -2.0),  # where the order turns round
-    ],
-)
-def test_each_axis_has_the_record_that_is_there(axis, reached, fast, slow):
-    value, there = at_equal(axis, {"adam": FAST, "es": SLOW})
-    assert value == reached
-    assert (there["adam"].change, there["es"].change) == (fast, slow)
 
 
 def test_the_sentence_names_who_moved_furthest_where(monkeypatch, run):

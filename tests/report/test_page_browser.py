@@ -58,10 +58,10 @@ def resize(page, width):
 def test_every_figure_is_drawn_without_an_error_a_warning_or_a_request(page, run):
     figures = {figure.id.removesuffix("-figure"): figure for figure in page.figures(".figure")}
     assert tuple(figures) == FIGURES
-    lines, dots, start = 2 * 3 * 2, 2 * 3, sum(row["evaluations"] == "0" for row in run.curves["loss"])
+    lines, dots, start = 2 * 3 * 2, 2 * 3, int((run.curves["loss"]["evaluations"] == 0).sum())
     assert figures["loss"].marks == lines + dots + 2 * len(run.curves["loss"]) - start  # a log axis has no place for 0
-    assert figures["layers"].marks == sum(row["metric"] == "stable_rank" for row in run.curves["heatmap"])
-    windows = {row["window"] for row in run.curves["forecasts"]}
+    assert figures["layers"].marks == (run.curves["heatmap"]["metric"] == "stable_rank").sum()
+    windows = set(run.curves["forecasts"]["window"])
     assert figures["forecasts"].marks > len(windows) * 6
     dots = [one for one in run.shifts if one.metric == "stable_rank" and one.z is not None]
     assert figures["moved"].marks == 2 + 2 * len(dots)  # band, zero; a line and a dot each
@@ -168,14 +168,14 @@ def test_the_metric_and_the_axis_can_be_chosen_and_outlive_a_new_width(page):
     def texts():
         return next(one.texts for one in page.figures(".figure") if one.id == "evolution-figure")
 
-    assert {"stable rank", "step (symmetric log)"} <= set(texts())
+    assert {"stable rank (count)", "step (symmetric log)"} <= set(texts())
     page.driver.get_by_role("combobox", name="metric").nth(1).select_option("spectral_norm")
     page.driver.get_by_role("combobox", name="across").select_option("evaluations")
     page.driver.wait_for_timeout(200)
-    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
-    assert "stable rank" not in texts()
+    assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
+    assert "stable rank (count)" not in texts()
     resize(page, 820)
-    assert {"spectral norm", "evaluations (symmetric log)"} <= set(texts())
+    assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
     assert page.errors == []
 
 
@@ -230,7 +230,7 @@ def test_the_data_of_a_figure_can_be_saved(page, run, tmp_path):
     with (tmp_path / "layers.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(run.curves["heatmap"])
-    assert float(rows[-1]["value"]) == pytest.approx(float(run.curves["heatmap"][-1]["value"]), rel=1e-4)
+    assert float(rows[-1]["value"]) == pytest.approx(run.curves["heatmap"]["value"].iloc[-1], rel=1e-4)
     assert started.value.suggested_filename == "layers.csv"
 
 

@@ -12,6 +12,8 @@ from transformer_spectrum.report.run_page import tables as page_tables
 from transformer_spectrum.report.run_page import text as page_text
 from transformer_spectrum.report.run_page.markdown import PICTURES, markdown
 from transformer_spectrum.report.run_page.page import page
+from transformer_spectrum.report.run_page.warnings import warnings
+from transformer_spectrum.vocabulary import display_name, family_words
 
 
 def changed(run, optimizer, **scores):
@@ -57,7 +59,7 @@ def test_the_headline_names_the_lowest_loss_and_the_largest_move(narrow):
     moved = max((run.shift(name, "feed_forward", "stable_rank") for name in run.trainings), key=lambda one: abs(one.z))
     assert abs(moved.z) > 2
     sentence = page_text.headline(run)
-    assert sentence.startswith(f"{page_text.display_name(best)} reached the lowest validation loss, ")
+    assert sentence.startswith(f"{display_name(best)} reached the lowest validation loss, ")
     assert f"{run.trainings[best].scores['best_validation_loss']:.3f} nats" in sentence
     assert f"{moved.initial:.2f} to {moved.last:.2f}, z = {moved.z:+.1f}".replace("-", "−") in sentence
 
@@ -70,8 +72,8 @@ def test_the_headline_follows_the_numbers(run, narrow):
     assert "reached the lowest validation loss, −1.000 nats, and moved" in page_text.headline(same)
     name = next(name for name in run.trainings if name != moved.optimizer)
     other = page_text.headline(changed(narrow, name, best_validation_loss=-1.0))
-    assert other.startswith(f"{page_text.display_name(name)} reached the lowest validation loss, −1.000 nats")
-    assert f", but {page_text.display_name(moved.optimizer)} moved" in other
+    assert other.startswith(f"{display_name(name)} reached the lowest validation loss, −1.000 nats")
+    assert f", but {display_name(moved.optimizer)} moved" in other
     assert "no optimizer moved the stable rank of the feed-forward matrices out of its null" in page_text.headline(
         scaled(run, 1e4)
     )
@@ -85,7 +87,7 @@ def test_a_model_without_feed_forward_matrices_gets_the_family_that_moved_furthe
     others = tuple(one for one in run.shifts if one.family != "feed_forward")
     lstm = dataclasses.replace(run, shifts=others)
     ranks = [one for one in others if one.metric == "stable_rank"]
-    assert page_text.shown_family(lstm) == max(ranks, key=lambda one: abs(one.z)).family
+    assert lstm.main_family == max(ranks, key=lambda one: abs(one.z)).family
     assert page_tables.result(lstm).header[6].startswith("stable rank, ")
 
 
@@ -127,44 +129,44 @@ def test_a_stand_in_is_said_first_and_in_a_banner(run):
 
 
 def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
-    lines = page_text.warnings(run)
+    lines = warnings(run)
     assert (
         "Not computed: truth takes negative values: free-running mape of Adam, ES and GA; mape of persistence." in lines
     )
     assert "Description of the test windows, sgt: the fit did not converge." in lines
-    for row in run.tails:
-        for reason in filter(None, row["missing"].split("; ")):
+    for cell in run.tails["missing"]:
+        for reason in filter(None, cell.split("; ")):
             assert any(reason in line for line in lines)
-    rejected = sum(float(row["goodness_p"]) < 0.1 for row in run.tails if row["goodness_p"])
+    rejected = int((run.tails["goodness_p"] < 0.1).sum())
     assert rejected > 0
     assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
     reasons = [f"{when}.readout: hill_alpha: 1 of 1: too short" for when in ("initial", *run.trainings)]
     reasons += ["adam.gates_16x4: ks_alpha, ks_tail: 1 of 4: no tail: none"]
     spectra = {**run.spectra, "reasons": reasons}
-    lines = page_text.warnings(dataclasses.replace(run, spectra=spectra))
-    assert "Spectra, too short: no hill alpha for readout." in lines
-    assert "Spectra, no tail: none: no ks alpha, ks tail for gates 16×4, 1 of 4 matrices (Adam)." in lines
+    lines = warnings(dataclasses.replace(run, spectra=spectra))
+    assert "Spectra, too short: no Hill alpha for readout." in lines
+    assert "Spectra, no tail: none: no KS alpha, KS tail for gates 16×4, 1 of 4 matrices (Adam)." in lines
 
 
 def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):
     nothing = changed(run, "es", best_validation_loss=run.trainings["es"].initial_loss)
-    assert "ES: no step is better by validation than the initial weights." in page_text.warnings(nothing)
+    assert "ES: no step is better by validation than the initial weights." in warnings(nothing)
     assert "(no better than the start)" in page_text.answer(nothing)[0]
     resumed = changed(run, "ga", resumed_at=[7, 12])
-    assert any("GA: stopped and resumed at step 7 and 12" in line for line in page_text.warnings(resumed))
+    assert any("GA: stopped and resumed at step 7 and 12" in line for line in warnings(resumed))
     assert page_tables.trainings(resumed).rows[2][7] == "7, 12"
     assert page_tables.trainings(run).rows[2][7] == "never"
     trainings = dict(run.trainings)
-    trainings["adam"] = dataclasses.replace(trainings["adam"], about={**trainings["adam"].about, "seed": 5})
+    trainings["adam"] = dataclasses.replace(trainings["adam"], settings={**trainings["adam"].settings, "seed": 5})
     other = dataclasses.replace(run, trainings=trainings)
-    assert any("trained with seed 5, not params.yaml's 1" in line for line in page_text.warnings(other))
+    assert any("trained with seed 5, not params.yaml's 1" in line for line in warnings(other))
 
 
 def test_versions_that_differ_between_trainings_stand_side_by_side(run):
     assert page_tables.versions(run).header == ("package", "version")
     trainings = copy.copy(dict(run.trainings))
-    about = {**trainings["ga"].about, "versions": {"python": "3.12.1", "torch": "2.13.0"}}
-    trainings["ga"] = dataclasses.replace(trainings["ga"], about=about)
+    settings = {**trainings["ga"].settings, "versions": {"python": "3.12.1", "torch": "2.13.0"}}
+    trainings["ga"] = dataclasses.replace(trainings["ga"], settings=settings)
     table = page_tables.versions(dataclasses.replace(run, trainings=trainings))
     assert table.header == ("package", "Adam", "ES", "GA")
     assert ("python", "3.11.7", "3.11.7", "3.12.1") in table.rows
@@ -194,7 +196,7 @@ def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_ex
     text = markdown(run)
     plain = text.replace("\\", "").replace("&lt;", "<")
     assert page_text.headline(run) in plain
-    for warning in page_text.warnings(run):
+    for warning in warnings(run):
         assert f"- {warning}" in plain
     table = page_tables.result(run)
     for row in table.rows:
@@ -219,14 +221,14 @@ def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_la
     assert len(rows) == len(table.rows)
     checked = 0
     for name, one in run.trainings.items():
-        mine = [row for row in run.tails if (row["optimizer"], row["step"]) == (name, str(one.last_step))]
+        mine = [row for row in run.tails.to_dict("records") if (row["optimizer"], row["step"]) == (name, one.last_step)]
         for kind in {(row["family"], *sorted((int(row["rows"]), int(row["columns"])))) for row in mine}:
             alphas = [
                 float(row["ks_alpha"])
                 for row in mine
                 if (row["family"], *sorted((int(row["rows"]), int(row["columns"])))) == kind
             ]
-            cells = rows[page_text.words(kind[0]), f"{kind[2]}×{kind[1]}", page_text.display_name(name)]
+            cells = rows[family_words(kind[0]), f"{kind[2]}×{kind[1]}", display_name(name)]
             assert cells[3] == str(len(alphas))
             assert float(cells[4]) == pytest.approx(np.mean(alphas), abs=0.0051)
             checked += 1

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from transformer_spectrum.runtime.files import write_arrays, write_json
+from transformer_spectrum.runtime.files import read_table, write_arrays, write_json
 
 PNG = ("spectra_evolution", "spectra_by_budget", "heatmap", "singular_values", "esd", "loss", "forecasts", "overview")
 CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")
@@ -69,9 +69,9 @@ def test_the_stage_writes_every_number_table_and_figure(workspace, run_stage):
         header, first, *_ = (workspace / "plots" / f"{name}.csv").read_text().splitlines()
         assert header.endswith(",standin")
         assert first.endswith(",STAND-IN DATA")
-    assert len((workspace / "metrics" / "spectra_history.csv").read_text().splitlines()) == 1 + (13 + 18 + 18) * 8
-    assert len((workspace / "metrics" / "spectra_tails.csv").read_text().splitlines()) == 1 + 3 * 2 * 8  # both ends
-    assert len((workspace / "metrics" / "spectra_nulls.csv").read_text().splitlines()) > 50
+    assert len(read_table(workspace / "metrics" / "spectra_history.parquet")) == (13 + 18 + 18) * 8
+    assert len(read_table(workspace / "metrics" / "spectra_tails.parquet")) == 3 * 2 * 8  # both ends
+    assert len(read_table(workspace / "metrics" / "spectra_nulls.parquet")) == 3 * 3 * 8 * 26  # three tracked steps
 
 
 @pytest.mark.parametrize(

@@ -9,50 +9,53 @@ import yaml
 from dvc_render.html import render_html
 from dvc_render.vega import VegaRenderer
 
-from transformer_spectrum import vocabulary
-from transformer_spectrum.analysis.of_training import tables
+from transformer_spectrum.analysis.of_training import plot_tables
+from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.report.dvc_plots.__main__ import contents
-from transformer_spectrum.report.dvc_plots.pieces import (
-    METRICS,
-    OPTIMIZER_COLOURS,
-    OPTIMIZERS,
-    REVISION_COLOURS,
+from transformer_spectrum.report.page import vega
+from transformer_spectrum.vocabulary import (
+    EVOLUTION_METRICS,
+    NAMES,
+    REVISION_SHADES,
+    SHADES,
+    family_words,
+    metric_words,
 )
 from transformer_spectrum.weights.matrices.families import BLOCKS
 
 TEMPLATES = {
-    "evolution": ("step", "value", tables.SPECTRA_EVOLUTION),
-    "evolution_by_budget": ("evaluations", "value", tables.SPECTRA_EVOLUTION),
-    "heatmap": ("step", "change", tables.HEATMAP),
-    "singular_values": ("rank", "value", tables.SINGULAR_VALUES),
-    "esd": ("eigenvalue", "density", tables.ESD),
-    "loss": ("step", "loss", tables.LOSS),
-    "forecasts": ("time", "value", tables.FORECASTS),
+    "evolution": ("step", "value", plot_tables.SPECTRA_EVOLUTION),
+    "evolution_by_budget": ("evaluations", "value", plot_tables.SPECTRA_EVOLUTION),
+    "heatmap": ("step", "change", plot_tables.HEATMAP),
+    "singular_values": ("rank", "value", plot_tables.SINGULAR_VALUES),
+    "esd": ("eigenvalue", "density", plot_tables.ESD),
+    "loss": ("step", "loss", plot_tables.LOSS),
+    "forecasts": ("time", "value", plot_tables.FORECASTS),
     "live": ("step", "dvc_inferred_y_value", ("step", "dvc_inferred_y_value", "filename::field")),
     "parameters": ("parameter", "value", ("parameter", "value")),
 }
 LINES = [name for name in TEMPLATES if name not in ("heatmap", "parameters")]
 WIDTHS = (390, 820, 1400)
 DRAWN = "document.documentElement.dataset.drawn"
-LIGHT, DARK = ([pair[i] for pair in OPTIMIZER_COLOURS] for i in (0, 1))
-LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_COLOURS] for i in (0, 1))
+LIGHT, DARK = ([pair[i] for pair in (SHADES[name] for name in NAMES)] for i in (0, 1))
+LIGHT_REVISIONS, DARK_REVISIONS = ([pair[i] for pair in REVISION_SHADES] for i in (0, 1))
 
 
 @pytest.fixture(scope="module")
 def rows(histories, summarized, forecast):
     summaries = summarized(histories)
-    evolution = list(tables.spectra_evolution(summaries))
+    evolution = list(cells(plot_tables.spectra_evolution(summaries)))
     return {
         "evolution": evolution,
         "evolution_by_budget": evolution,
-        "heatmap": list(tables.heatmap(summaries)),
-        "singular_values": list(tables.singular_values(summaries)),
-        "esd": list(tables.esd(summaries)),
-        "loss": list(tables.loss(summaries, "sgt, nats")),
-        "forecasts": list(tables.forecasts(forecast)),
+        "heatmap": list(cells(plot_tables.heatmap(summaries))),
+        "singular_values": list(cells(plot_tables.singular_values(summaries))),
+        "esd": list(cells(plot_tables.esd(summaries))),
+        "loss": list(cells(plot_tables.loss(summaries, "sgt, nats"))),
+        "forecasts": list(cells(plot_tables.forecasts(forecast))),
         "live": [
             (step, value / (step + 1), f"{name}/plots/metrics/{metric}.tsv::{metric}")
-            for name in OPTIMIZERS
+            for name in NAMES
             for value, metric in enumerate(("validation_loss", "stable_rank", "distance"), start=1)
             for step in range(9)
         ],
@@ -105,6 +108,7 @@ def test_the_committed_files_are_what_the_package_makes(pytestconfig):
     assert {path.name for path in folder.iterdir()} == set(made)
     for name, text in made.items():
         assert (folder / name).read_text(encoding="utf-8") == text, f"{name} is old: make templates"
+    assert vega.BUNDLE.read_text(encoding="utf-8") == vega.bundle(), "vega.js is old: make templates"
 
 
 def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_draws_soon(pytestconfig):
@@ -119,11 +123,10 @@ def test_dvc_plots_shows_every_curve_of_dvclive_and_no_more_rows_than_a_browser_
     assert {name for files in live for name in files} == written - axes
     for files in live:
         rows = sum(len((pytestconfig.rootpath / name).read_text().splitlines()) - 1 for name in files)
-        assert 0 < rows <= tables.ROWS_AT_MOST
+        assert 0 < rows <= plot_tables.ROWS_AT_MOST
 
 
-def test_colours_of_optimizers_are_those_of_the_png_figures():
-    assert dict(zip(OPTIMIZERS, LIGHT, strict=True)) == vocabulary.COLOURS
+def test_no_revision_has_the_colour_of_an_optimizer():
     assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
 
 
@@ -132,7 +135,7 @@ def test_a_template_is_filled_and_names_only_columns_that_exist(name, rows, pyte
     spec = renderer(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots", ("A", "B")).get_filled_template()
     assert "DVC_METRIC" not in json.dumps(spec)
     assert len(spec["data"]["values"]) == 2 * len(rows[name])
-    assert len(rows[name]) <= tables.ROWS_AT_MOST
+    assert len(rows[name]) <= plot_tables.ROWS_AT_MOST
     made = {name for names in entries(spec, "as") for name in (names if isinstance(names, list) else [names])}
     known = {*TEMPLATES[name][2], "rev", "standin", *made}
     assert {field for field in entries(spec, "field") if isinstance(field, str)} <= known
@@ -206,12 +209,12 @@ PANELS = """
 
 
 def test_every_metric_stands_in_its_row_and_column_where_a_family_lacks_some(page, rows, monkeypatch):
-    family, metric = (tables.SPECTRA_EVOLUTION.index(name) for name in ("family", "metric"))
+    family, metric = (plot_tables.SPECTRA_EVOLUTION.index(name) for name in ("family", "metric"))
     lacking = {("encoder_self_attention", "spectral_norm"), ("readout", "ks_alpha"), ("embedding", "stable_rank")}
     kept = [row for row in rows["evolution"] if (row[family], row[metric]) not in lacking]
     monkeypatch.setitem(rows, "evolution", kept)
-    words = {name: name.replace("_", " ").replace(" attention", "-attention") for name in BLOCKS}
-    titles = {name: title.split("\n")[0] for name, title in METRICS.items()}
+    words = {name: family_words(name) for name in BLOCKS}
+    titles = {name: metric_words(name) for name in EVOLUTION_METRICS}
     expected = {(words[row[family]], titles[row[metric]]) for row in kept}
     columns = [words[name] for name in BLOCKS if words[name] in {column for column, _ in expected}]
     with page(["A"], names=["evolution"]) as shown:
@@ -325,7 +328,7 @@ def test_singular_values_are_drawn_over_the_initial_ones_unless_asked_for(page, 
     for optimizer, step, _, rank, value, initial in kept:
         last[optimizer, step, rank] = value / initial
     seen = {(row["optimizer"], row["step"], row["rank"]): row["height"] for row in drawn}
-    assert len(seen) >= len(OPTIMIZERS)
+    assert len(seen) >= len(NAMES)
     for key, height in seen.items():
         assert height == pytest.approx(last[key], rel=1e-6)
 

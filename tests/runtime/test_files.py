@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from transformer_spectrum.runtime import files
@@ -147,3 +148,28 @@ def test_json_never_holds_a_nan(tmp_path):
 def test_csv_floats_keep_seven_digits(tmp_path):
     files.write_csv(tmp_path / "a.csv", ["a", "b"], [[1 / 3, "x"], [2, np.float64(1e-9)]])
     assert (tmp_path / "a.csv").read_text() == "a,b\n0.3333333,x\n2,1e-09\n"
+
+
+def test_a_table_comes_back_with_its_types_and_the_same_table_has_the_same_bytes(tmp_path):
+    table = pd.DataFrame(
+        {
+            "name": pd.Categorical(["b", "a", "b"], categories=["b", "a"]),
+            "step": [0, 1, 2],
+            "value": [0.1, np.nan, 1 / 3],
+            "reason": ["", "zero matrix", ""],
+        }
+    )
+    for name in ("a.parquet", "b.parquet"):
+        files.write_table(tmp_path / name, table)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    pd.testing.assert_frame_equal(files.read_table(tmp_path / "a.parquet"), table, check_exact=True)
+    assert sorted(os.listdir(tmp_path)) == ["a.parquet", "b.parquet"]
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "no such file"), (b"step,value", "not a readable Parquet file")])
+def test_a_table_that_cannot_be_read_is_named(tmp_path, content, words):
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{path}: {words}"):
+        files.read_table(path)

@@ -62,7 +62,7 @@ def folder(tmp_path_factory) -> Storage:
 
 
 def share(author: Clone, storage: Storage) -> Clone:
-    """What the README tells an author to do, and a registered version of one model."""
+    """What docs/howto/share.md tells an author to do, and a registered version of one model."""
     author.environment.update(KEYS)
     author.run("dvc", "remote", "add", "-d", "storage", storage.url)
     for name, value in storage.options.items():

@@ -10,7 +10,7 @@ import yaml
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/howto/share.md").read_text()
 
 
 def ran(printed: str) -> set[str]:
@@ -70,8 +70,8 @@ def test_a_second_clone_reproduces_out_of_the_remote_alone(shared_by_s3, tmp_pat
     assert second.files() == shared_by_s3.files()
 
 
-def test_the_readme_shows_every_kind_of_remote_and_dvc_takes_them(another):
-    urls = re.findall(r"^dvc remote add -d storage (\S+)", README, re.MULTILINE)
+def test_the_page_on_sharing_shows_every_kind_of_remote_and_dvc_takes_them(another):
+    urls = re.findall(r"^dvc remote add -d storage (\S+)", PAGE, re.MULTILINE)
     assert [re.match(r"\w*(?=://)|(?=/)", url)[0] for url in urls] == ["s3", "gs", "ssh", ""]
     for url in urls:
         another.run("dvc", "remote", "add", "--force", "-d", "storage", url)

@@ -66,8 +66,8 @@ def test_rank_one_has_no_entropy_and_stable_rank_one():
 def test_entropy_counts_energies_in_nats():
     # s^2 = 3, 1: shares 3/4 and 1/4
     expected = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert spectral_entropy([math.sqrt(3), 1.0]) == pytest.approx(expected, rel=1e-14)
-    assert stable_rank([math.sqrt(3), 1.0]) == pytest.approx(4 / 3, rel=1e-14)
+    assert spectral_entropy(np.array([math.sqrt(3), 1.0])) == pytest.approx(expected, rel=1e-14)
+    assert stable_rank(np.array([math.sqrt(3), 1.0])) == pytest.approx(4 / 3, rel=1e-14)
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
@@ -79,15 +79,17 @@ def test_k_equal_values_beside_zeros_are_k_of_every_kind_of_rank(k):
 
 def test_effective_rank_takes_the_shares_of_s_and_participation_those_of_the_energy():
     shares = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert effective_rank([1.0, 3.0]) == pytest.approx(math.exp(shares), rel=1e-14)  # s: 1/4 and 3/4
-    assert effective_rank([1.0, 3.0]) > math.exp(spectral_entropy([1.0, 3.0]))  # s^2: 1/10 and 9/10
-    assert participation_ratio([1.0, math.sqrt(3)]) == pytest.approx(16 / 10, rel=1e-14)  # (1 + 3)^2 / (1 + 9)
+    assert effective_rank(np.array([1.0, 3.0])) == pytest.approx(math.exp(shares), rel=1e-14)  # s: 1/4 and 3/4
+    assert effective_rank(np.array([1.0, 3.0])) > math.exp(spectral_entropy(np.array([1.0, 3.0])))  # s^2: 1/10 and 9/10
+    assert participation_ratio(np.array([1.0, math.sqrt(3)])) == pytest.approx(
+        16 / 10, rel=1e-14
+    )  # (1 + 3)^2 / (1 + 9)
 
 
 def test_condition_number_is_numpys():
     matrix = np.random.default_rng(5).standard_normal((30, 12))
     assert condition_number(singular_values(matrix)) == pytest.approx(np.linalg.cond(matrix), rel=1e-12)
-    assert condition_number([2.0, 2.0]) == 1
+    assert condition_number(np.array([2.0, 2.0])) == 1
 
 
 @pytest.mark.parametrize("rank", [0, 1, 5, 24])
@@ -168,7 +170,7 @@ def test_values_stay_in_their_ranges_in_any_order(matrix):
     assert participation_ratio(values) <= math.exp(spectral_entropy(values)) + 1e-9  # of order 1
     assert math.exp(spectral_entropy(values)) <= effective_rank(values) + 1e-9  # s is spread wider than s^2
     assert effective_rank(values) <= rank + 1e-9
-    assert condition_number(values) >= 1
+    assert condition_number(np.array(values)) >= 1
     assert 1 <= numerical_rank(values, matrix.shape) <= rank
     assert frobenius_norm(values) == pytest.approx(np.linalg.norm(matrix), rel=1e-10)
     assert frobenius_norm(values) >= spectral_norm(values)
@@ -207,12 +209,12 @@ def test_a_zero_matrix_has_no_shape(metric):
 def test_what_cannot_be_computed_says_why():
     for values in ([2.0, 1.0, 0.0], [2.0, 1.0, 1e-320]):
         with pytest.raises(ValueError, match="condition number is infinite"):
-            condition_number(values)
+            condition_number(np.array(values))
     with pytest.raises(ValueError, match="single singular value"):
-        spectral_entropy([2.0], normalised=True)
+        spectral_entropy(np.array([2.0]), normalised=True)
     with pytest.raises(ValueError, match="at least 3"):
         alpha_exponent(np.ones(4), (0.0, 0.5))
     with pytest.raises(ValueError, match="ranks 1 to 4: the window holds a singular value that is zero"):
-        alpha_exponent([3.0, 2.0, 1.0, 0.0], (0.0, 1.0))
+        alpha_exponent(np.array([3.0, 2.0, 1.0, 0.0]), (0.0, 1.0))
     with pytest.raises(ValueError, match="last axis"):
         spectral_norm(np.empty((3, 0)))

@@ -64,7 +64,7 @@ def test_same_seed_gives_the_same_values_whatever_the_chunk(monkeypatch):
 
 
 def test_shuffling_refuses_what_it_cannot_shuffle():
-    with pytest.raises(ValueError, match=r"\(3, 4\)"):
+    with pytest.raises((ValueError, TypeError), match=r"\(3, 4\)|f64\[3,4\]"):
         shuffled_singular_values(np.ones((3, 4)), 2, seeded())
     with pytest.raises(ValueError, match="draws = 0"):
         shuffled_singular_values(np.ones((1, 3, 4)), 0, seeded())
@@ -119,21 +119,22 @@ def test_z_without_structure_is_students_t_stretched_by_the_draws():
 
 def test_every_missing_z_has_its_reason():
     draws = np.array([[1.0, 1, 1, np.nan, 4], [2, 2, 2, 2, 4], [3, 3, 3, 3, 4], [4, 4, 4, np.nan, 4]])
-    result = compare([2.0, np.nan, 2.0, 2.0, 5.0], draws, centre=[1.0, 1.0, np.nan, 1.0, 4.0])
+    result = compare(np.array([2.0, np.nan, 2.0, 2.0, 5.0]), draws, centre=np.array([1.0, 1.0, np.nan, 1.0, 4.0]))
     assert result.reason.tolist() == ["", nulls.NO_VALUE, nulls.NO_CENTRE, nulls.FEW_DRAWS, nulls.NO_SPREAD]
     assert (np.isnan(result.z) == (result.reason != "")).all()
     assert result.difference[[0, 3, 4]].tolist() == [1, 1, 1]
     assert np.isnan(result.difference[[1, 2]]).all()
-    assert compare(2.0, [np.nan, np.nan, np.nan]).reason == nulls.FEW_DRAWS
-    assert compare(0.0, [0.0, 0.0, 0.0]).reason == nulls.NO_SPREAD
+    assert compare(2.0, np.full(3, np.nan)).reason == nulls.FEW_DRAWS
+    assert compare(0.0, np.zeros(3)).reason == nulls.NO_SPREAD
 
 
 def test_infinite_numbers_are_refused():
-    for arguments in ((np.inf, [1.0, 2.0, 3.0]), (1.0, [1.0, np.inf, 3.0]), (1.0, [1.0, 2.0, 3.0], -np.inf)):
+    draws = np.array([1.0, 2.0, 3.0])
+    for arguments in ((np.inf, draws), (1.0, np.array([1.0, np.inf, 3.0])), (1.0, draws, -np.inf)):
         with pytest.raises(ValueError, match="infinite"):
             compare(*arguments)
     with pytest.raises(ValueError, match="at least one draw"):
-        compare(1.0, [])
+        compare(1.0, np.empty(0))
 
 
 def test_shuffling_leaves_the_frobenius_norm_and_gives_the_norm_of_noise_a_small_z():

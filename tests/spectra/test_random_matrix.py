@@ -74,8 +74,8 @@ def test_cdf_is_the_integral_of_the_density_which_is_one(shape):
         total += quad(integrand, left, right, epsabs=1e-12)[0]
         assert mp_cdf(middle - radius * math.cos(right), shape, variance) == pytest.approx(total, abs=1e-8)
     assert total == pytest.approx(1, abs=1e-8)
-    assert mp_cdf([0.5 * lower, 1.5 * upper], shape, variance) == pytest.approx([0, 1], abs=1e-13)
-    assert mp_density([-1.0, 1.5 * upper], shape, variance).tolist() == [0, 0]
+    assert mp_cdf(np.array([0.5 * lower, 1.5 * upper]), shape, variance) == pytest.approx([0, 1], abs=1e-13)
+    assert mp_density(np.array([-1.0, 1.5 * upper]), shape, variance).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -212,7 +212,7 @@ def test_half_of_the_values_are_counted_where_the_rest_is_noise():
 
 
 def test_a_single_value_below_a_spike_is_its_own_bulk():
-    fit = fit_bulk([[1e3, 1.0], [1.0, 1.0]], (2, 2), level=0.5)
+    fit = fit_bulk(np.array([[1e3, 1.0], [1.0, 1.0]]), (2, 2), level=0.5)
     assert fit.spikes.tolist() == [1, 0]
     assert not fit.bounded.any()
     assert fit.variance[0] == pytest.approx(1.0)
@@ -292,14 +292,14 @@ def test_what_has_no_bulk_is_refused_with_the_reason():
         fit_bulk(np.zeros((2, 4)), (4, 4))
     rank_one = [3.0, 0.0, 0.0, 0.0]
     with pytest.raises(ValueError, match="half of the singular values are zero"):
-        fit_bulk([[1.0, 2.0, 3.0, 4.0], rank_one], (4, 4))
+        fit_bulk(np.array([[1.0, 2.0, 3.0, 4.0], rank_one]), (4, 4))
     with pytest.raises(ValueError, match="a single singular value"):
-        fit_bulk([2.0], (1, 5))
+        fit_bulk(np.array([2.0]), (1, 5))
     with pytest.raises(ValueError, match="4 singular values with shape"):
-        fit_bulk([1.0, 2.0, 3.0, 4.0], (5, 6))
+        fit_bulk(np.array([1.0, 2.0, 3.0, 4.0]), (5, 6))
     with pytest.raises(ValueError, match=r"level = 0\.2"):
-        fit_bulk([1.0, 2.0], (2, 6), level=0.2)
+        fit_bulk(np.array([1.0, 2.0]), (2, 6), level=0.2)
     with pytest.raises(ValueError, match="finite"):
-        fit_bulk([1.0, np.nan], (2, 6))
-    assert has_bulk([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], rank_one]).tolist() == [True, False, False]
-    assert not has_bulk([1.0])
+        fit_bulk(np.array([1.0, np.nan]), (2, 6))
+    assert has_bulk(np.array([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], rank_one])).tolist() == [True, False, False]
+    assert not has_bulk(np.array([1.0]))

@@ -10,14 +10,14 @@ from clones import Clone
 from PIL import Image
 
 from transformer_spectrum.report.dvc_plots.pictures import write_pngs
-from transformer_spectrum.report.dvc_plots.pieces import OPTIMIZER_COLOURS, REVISION_COLOURS
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.tracking.recorder import Recorder
+from transformer_spectrum.vocabulary import NAMES, REVISION_SHADES, SHADES
 
 pytestmark = pytest.mark.slow
 
 DRAWN = "document.documentElement.dataset.drawn"
-OPTIMIZERS, REVISIONS = ({light for light, _ in pairs} for pairs in (OPTIMIZER_COLOURS, REVISION_COLOURS[:2]))
+OPTIMIZERS, REVISIONS = {SHADES[name].light for name in NAMES}, {shade.light for shade in REVISION_SHADES[:2]}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from transformer_spectrum import vocabulary
 from transformer_spectrum.study import figures
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study.store import write_record
@@ -52,12 +53,12 @@ def test_every_seed_its_mean_and_the_null_are_drawn(grid):
     axes = figures.by_loss(grid, "stable_rank", table()).axes
     assert len(axes) == 1
     assert marks(axes[0]) == {
-        figures.LOSS_COLOURS["mse"].lower(): [3.0, 5.0, 4.0],
-        figures.LOSS_COLOURS["sgt_q5"].lower(): [6.0, 6.5, 6.25],
+        vocabulary.LOSS_COLOURS["mse"].lower(): [3.0, 5.0, 4.0],
+        vocabulary.LOSS_COLOURS["sgt_q5"].lower(): [6.0, 6.5, 6.25],
     }
     assert [line.get_ydata()[0] for line in axes[0].lines] == [5.5]  # the mean of both seeds' initial weights
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["mse", "sgt_q5"]
-    assert axes[0].get_title() == "feed forward\n4 matrices, 32×16"
+    assert axes[0].get_title() == "feed-forward\n4 matrices, 32×16"
 
 
 def test_a_stand_in_is_said_in_red(grid):
@@ -67,14 +68,14 @@ def test_a_stand_in_is_said_in_red(grid):
 
 
 def test_a_loss_has_one_colour_whatever_the_grid_and_no_two_share_one():
-    few, many = figures.colours_of(["mse"]), figures.colours_of([*figures.LOSS_COLOURS, "own", "another"])
+    few, many = vocabulary.loss_colours(["mse"]), vocabulary.loss_colours([*vocabulary.LOSS_COLOURS, "own", "another"])
     assert few["mse"] == many["mse"]
     assert len(set(many.values())) == len(many)
 
 
 def test_every_metric_has_a_figure_but_those_that_judge_another_one():
     assert set(figures.COMPANIONS) == {name for name in figures.METRICS if name.endswith(("_se", "_r_squared"))}
-    assert len(figures.SHOWN) + len(figures.COMPANIONS) == len(figures.METRICS)
+    assert len(figures.DRAWN) + len(figures.COMPANIONS) == len(figures.METRICS)
 
 
 def test_a_study_of_which_nothing_is_done_has_no_figures(grid, tmp_path):

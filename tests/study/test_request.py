@@ -37,7 +37,7 @@ HARMLESS = {
     "vocabulary",
 }
 """What they compute is in a request as parameters, or is no number at all."""
-OF_PICTURES = ("data/series", "report/figures", "report/page", "vocabulary.py")
+OF_PICTURES = ("report/figures", "report/pictures", "vocabulary.py")
 EVERY_TRAINING = [name for optimizer in code.OPTIMIZERS for name in code.of_training(optimizer)]
 
 
@@ -59,8 +59,12 @@ def cell(write_grid, base):
     ("entries", "sources", "harmless"),
     [
         (("data.fetch.exports", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
-        (("training.train",), EVERY_TRAINING, {"data.series.entity_series", "spectra.metrics"}),  # of the bar
-        (("study.measurement",), (*code.SPECTRA, "study/measurement.py"), set()),
+        (
+            ("training.train",),
+            EVERY_TRAINING,
+            {"data.series.entity_series", "spectra.metrics", "spectra.shapes"},
+        ),  # of the bar
+        (("study.spectra_rows",), (*code.SPECTRA, "study/spectra_rows.py"), set()),
     ],
 )
 def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, sources, harmless):

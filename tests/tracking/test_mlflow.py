@@ -14,6 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -22,6 +23,7 @@ from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.tracking import delivery, mlflow_run
 from transformer_spectrum.tracking.delivery import Delivery
@@ -132,7 +134,8 @@ def outputs_of_spectra(root):
     (plots / "spectra_evolution.csv").write_text(f"{text}\n")
     (tables / "spectra.json").write_text("{}")
     for name in ("history", "nulls", "tails"):
-        (tables / f"spectra_{name}.csv").write_text("optimizer,step,value\nadam,0,1\nes,0,2\n")
+        table = pd.DataFrame({"optimizer": ["adam", "es"], "step": [0, 0], "value": [1.0, 2.0]})
+        write_table(tables / f"spectra_{name}.parquet", table)
     return plots, tables
 
 
@@ -244,8 +247,8 @@ def test_a_server_gives_back_parameters_curves_weights_and_spectra_of_a_training
     assert said == []
     for name, expected in (("figures/loss.png", "a figure"), ("spectra/spectra.json", "{}")):
         assert Path(client.download_artifacts(run.info.run_id, name, str(tmp_path))).read_text() == expected
-    tails = Path(client.download_artifacts(run.info.run_id, "spectra/spectra_tails.csv", str(tmp_path))).read_text()
-    assert tails.split() == ["optimizer,step,value", "adam,0,1"]
+    tails = read_table(client.download_artifacts(run.info.run_id, "spectra/spectra_tails.parquet", str(tmp_path)))
+    assert tails.to_dict("records") == [{"optimizer": "adam", "step": 0, "value": 1.0}]
     curves = client.get_metric_history(run.info.run_id, "ks_alpha.feed_forward")
     assert [(point.step, point.value) for point in curves] == [(0, 4.5), (1, 3.5)]
     assert capfd.readouterr().out == ""
@@ -336,7 +339,7 @@ def test_a_server_that_never_answers_keeps_no_step_waiting(monkeypatch):
             recorder.step(0, SCALARS)
             began = time.monotonic()
             for _ in range(1000):
-                recorder._run.step(1, SCALARS)
+                recorder.tracker.step(1, SCALARS)
             assert time.monotonic() - began < 1
             began = time.monotonic()
             raise Interrupted(signal.SIGINT)

@@ -15,6 +15,7 @@ from transformer_spectrum.runtime.files import sha256, write_arrays
 from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.tracking import recorder as record
 from transformer_spectrum.tracking.folders import belong_together
+from transformer_spectrum.tracking.mlflow_run import MLflowRun
 from transformer_spectrum.tracking.recorder import Recorder
 
 
@@ -152,6 +153,8 @@ def test_of_two_folders_the_one_that_belongs_to_the_weights_stays(committed, fol
 class Uploading:
     """An MLflow run whose sending of files is stopped."""
 
+    unsent = MLflowRun.unsent
+
     def __init__(self, scores):
         self.scores, self.seen, self.status = scores, None, ""
 
@@ -162,15 +165,15 @@ class Uploading:
         self.seen = json.loads(self.scores.read_text())
         raise Interrupted(signal.SIGINT)
 
-    def stop(self, status):
-        self.status = status
+    def fail(self, *, interrupted):
+        self.status = "KILLED" if interrupted else "FAILED"
 
 
 def test_a_stop_while_mlflow_takes_the_files_leaves_a_whole_training_that_says_what_was_not_sent(folder, tmp_path):
     models = tmp_path / "models"
     write_arrays(models / "history.npz", {"steps": np.arange(3)})
     with pytest.raises(Interrupted), Recorder("metrics/adam", models=models) as recorder:
-        recorder._run = run = Uploading(folder / "scores.json")
+        recorder.tracker = run = Uploading(folder / "scores.json")
         recorder.step(0, {"loss": 9.0})
         recorder.result({"test_mae": 0.25}, {"free_running": {}, "history": sha256(models / "history.npz")})
         recorder.keep(models)

@@ -113,13 +113,14 @@ def test_the_cauchy_loss_has_the_scale_asked_for():
     assert ours == pytest.approx(stats.cauchy(0, 2).logpdf(0) - stats.cauchy(0, 2).logpdf(3), rel=1e-5)
 
 
-def test_a_device_that_is_not_there_is_an_error_and_auto_says_what_it_took(capsys):
+def test_a_device_that_is_not_there_is_an_error_and_auto_says_what_it_took(caplog):
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     with pytest.raises(InputError, match=f"device = {missing}"):
         build.device(missing)
     build.device.cache_clear()
-    found = build.device("auto")
-    assert f"device = auto: computing on {found}" in capsys.readouterr().err
+    with caplog.at_level("INFO"):
+        taken = build.device("auto")
+    assert f"device = auto: computing on {taken}" in caplog.messages
 
 
 def test_the_objective_reads_the_windows_it_is_given():

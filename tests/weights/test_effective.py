@@ -14,14 +14,15 @@ from torch import nn
 from torch.nn.utils import prune
 
 import transformer_spectrum as ts
-from transformer_spectrum.analysis.of_checkpoint.examination import Settings, examine
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page.tables import facts
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.weights.anatomy.formed import NotFormedError
 
-SETTINGS = Settings(Estimators(), shuffles=3)
+SETTINGS = ExaminationSettings(Estimators(), shuffles=3)
 
 
 def numbers(*shape, seed=0):
@@ -37,7 +38,7 @@ def saved(tensors, folder, **companions):
 
 
 def values(examination):
-    return {matrix.part.name: matrix.singular_values for matrix in examination.matrices}
+    return {matrix.matrix.name: matrix.singular_values for matrix in examination.matrices}
 
 
 def normed():
@@ -66,11 +67,11 @@ def test_heads_and_fused_rows_are_cut_out_of_the_weight_that_is_formed(tmp_path)
     module = nn.MultiheadAttention(16, 2, bias=False)
     prune.random_unstructured(module, "in_proj_weight", 0.5)
     found = examine(saved({f"a.attn.{k}": v.detach() for k, v in module.state_dict().items()}, tmp_path), SETTINGS)
-    keys = next(matrix for matrix in found.matrices if matrix.part.name == "a.attn.in_proj.key")
+    keys = next(matrix for matrix in found.matrices if matrix.matrix.name == "a.attn.in_proj.key")
     np.testing.assert_allclose(
         keys.singular_values, torch.linalg.svdvals(module.in_proj_weight[16:32].detach()), rtol=1e-4
     )
-    assert keys.part.note == "in_proj_weight_orig times in_proj_weight_mask; rows of the fused tensor"
+    assert keys.matrix.note == "in_proj_weight_orig times in_proj_weight_mask; rows of the fused tensor"
     assert found.measured_weights == 4 * 256
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transformer_spectrum.analysis.loading import Run, Trained
+from transformer_spectrum.analysis.loading import Trained, TrainingRun
 from transformer_spectrum.analysis.measurement import Measurement, of_examination
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra import analysis
@@ -47,13 +47,13 @@ def singular_values(of: Any) -> np.ndarray | dict[str, np.ndarray]:
 
     if isinstance(of, str | os.PathLike):
         from transformer_spectrum.analysis.loading import load
-        from transformer_spectrum.analysis.opened import examined, opened
+        from transformer_spectrum.analysis.paths import examined, opened
 
         source = opened(of)
         if isinstance(source, Path):
             examination = examined(source, Estimators(), 0, 0)
-            return {matrix.part.name: matrix.singular_values for matrix in examination.matrices}
-        of = load(Path(of)) if isinstance(source, Run) else source
+            return {matrix.matrix.name: matrix.singular_values for matrix in examination.matrices}
+        of = load(Path(of)) if isinstance(source, TrainingRun) else source
     if holds_matrices(of):
         return {decomposed.matrix.name: decomposed.singular_values for decomposed in matrices_of(of).matrices}
     return spectra(numbers(of, "the matrix"), "the matrix")
@@ -83,10 +83,10 @@ def analyze(
             or is negative, shapes that do not fit, shuffles out of range or of what has no entries.
         TypeError: something else.
 
-    >>> found = analyze([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
-    >>> found
+    >>> measurement = analyze([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]])
+    >>> measurement
     Measurement(26 metrics of 1 matrix; .table() shows them)
-    >>> found.values["stable_rank"], found.reason("ks_alpha", 0, 0)
+    >>> measurement.values["stable_rank"], measurement.reason("ks_alpha", 0, 0)
     (array([[1.5625]]), 'fewer positive eigenvalues than the tail needs')
     """
     if shuffles < 0 or 0 < shuffles < DRAWS_MINIMUM:
@@ -94,42 +94,42 @@ def analyze(
     if seed < 0:
         raise InputError(f"seed = {seed}: must be >= 0")
     if isinstance(of, str | os.PathLike):
-        from transformer_spectrum.analysis.opened import examined, opened
+        from transformer_spectrum.analysis.paths import examined, opened
 
         place, of = of, opened(of)
         if isinstance(of, Path):
             _refuse_shapes(shapes, f"{of}")
             return of_examination(examined(of, estimators or Estimators(), shuffles, seed))
-        if shuffles and isinstance(of, Run):
+        if shuffles and isinstance(of, TrainingRun):
             raise InputError(
                 f"shuffles = {shuffles} with {place}: the record of a training has singular values and no entries to "
                 f'shuffle; transformer_spectrum.load("{place}") gives the model of its best weights, which has'
             )
-    if shuffles and (shapes is not None or isinstance(of, Run | History)):
-        given = "a training's record" if isinstance(of, Run | History) else "singular values"
+    if shuffles and (shapes is not None or isinstance(of, TrainingRun | History)):
+        source = "a training's record" if isinstance(of, TrainingRun | History) else "singular values"
         raise InputError(
-            f"shuffles = {shuffles} with {given}: only entries can be shuffled; give the matrix or the model"
+            f"shuffles = {shuffles} with {source}: only entries can be shuffled; give the matrix or the model"
         )
-    values, what, shuffled = _spectra_of(of, shapes, shuffles, seed)
+    values, places, shuffled = _spectra_of(of, shapes, shuffles, seed)
     if estimators is None:
         estimators = _own_estimators(of)
     try:
-        found = analysis.analyze(values, what["shapes"], estimators)
+        metrics = analysis.analyze(values, places["shapes"], estimators)
     except ValueError as error:
         raise InputError(str(error)) from None
-    nulls = _nulls(found, shuffled, what["shapes"], estimators) if shuffles else None
-    return Measurement(found.values, found.codes, **what, nulls=nulls)
+    nulls = _nulls(metrics, shuffled, places["shapes"], estimators) if shuffles else None
+    return Measurement(metrics.values, metrics.codes, **places, nulls=nulls)
 
 
 def _nulls(
-    found: Analysis, shuffled: Sequence[np.ndarray], shapes: np.ndarray, estimators: Estimators
+    metrics: Analysis, shuffled: Sequence[np.ndarray], shapes: np.ndarray, estimators: Estimators
 ) -> dict[str, NullComparison]:
     """Each metric of M matrices beside those of their shuffles, (D, r) of each matrix."""
     from transformer_spectrum.spectra.nulls import compare
 
     drawn = [analysis.analyze(draws[:, None], shapes[i : i + 1], estimators) for i, draws in enumerate(shuffled)]
     return {
-        metric: compare(found.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
+        metric: compare(metrics.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
         for metric in METRICS
     }
 
@@ -140,7 +140,7 @@ def _refuse_shapes(shapes: Any, owner: str) -> None:
 
 
 def _own_estimators(of: Any) -> Estimators:
-    if not isinstance(of, Run | Trained):
+    if not isinstance(of, TrainingRun | Trained):
         return Estimators()
     from transformer_spectrum.analysis.of_training.summary import estimators_of
 
@@ -152,7 +152,7 @@ def _spectra_of(of: Any, shapes: Any, shuffles: int, seed: int) -> tuple[np.ndar
     from transformer_spectrum.analysis.extraction import holds_matrices
     from transformer_spectrum.weights.matrices.entries import numbers
 
-    if isinstance(of, Run):
+    if isinstance(of, TrainingRun):
         of = of.history
     if isinstance(of, History) or holds_matrices(of):
         _refuse_shapes(shapes, f"a {type(of).__name__}")
@@ -173,13 +173,13 @@ def _spectra_of(of: Any, shapes: Any, shuffles: int, seed: int) -> tuple[np.ndar
         raise InputError(f"shapes = {shapes}: matrices of these have other than {values.shape[2]} singular values")
     count = len(sizes)
     names = np.array([f"matrix_{i}" for i in range(count)])
-    what = {"steps": np.arange(len(values)), "names": names, "families": np.full(count, ""), "shapes": sizes}
-    return values, what, []
+    places = {"steps": np.arange(len(values)), "names": names, "families": np.full(count, ""), "shapes": sizes}
+    return values, places, []
 
 
 def _of_history(history: History) -> tuple[np.ndarray, dict[str, Any]]:
-    what = {name: getattr(history, name) for name in ("steps", "names", "families", "shapes")}
-    return history.singular_values, what
+    places = {name: getattr(history, name) for name in ("steps", "names", "families", "shapes")}
+    return history.singular_values, places
 
 
 def _of_one_matrix(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[str, Any], list[np.ndarray]]:
@@ -196,9 +196,9 @@ def _of_one_matrix(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[
             "axes, or singular values (S, M, R) and their shapes"
         )
     values = spectra(entries, "the matrix")
-    what = {"names": np.array(["matrix_0"]), "families": np.array([""]), "shapes": np.array([entries.shape])}
+    places = {"names": np.array(["matrix_0"]), "families": np.array([""]), "shapes": np.array([entries.shape])}
     shuffled = _draw(shuffles, seed)("matrix_0", entries)
-    return values[None, None], {"steps": np.zeros(1, dtype=int), **what}, [shuffled]
+    return values[None, None], {"steps": np.zeros(1, dtype=int), **places}, [shuffled]
 
 
 def _draw(shuffles: int, seed: int) -> Draw:
@@ -226,7 +226,7 @@ def _of_matrices(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[st
     names = np.array([decomposed.matrix.name for decomposed in matrices])
     families = np.array([decomposed.matrix.family.label for decomposed in matrices])
     notes = np.array([decomposed.matrix.note for decomposed in matrices])
-    about = {"names": names, "families": families, "shapes": shapes, "notes": notes}
+    identity = {"names": names, "families": families, "shapes": shapes, "notes": notes}
     beside = {"left_out": extraction.left_out, "remarks": tuple(extraction.remarks)}
-    what = {"steps": np.zeros(1, dtype=int), **about, **beside}
-    return values, what, [decomposed.shuffled for decomposed in matrices]
+    places = {"steps": np.zeros(1, dtype=int), **identity, **beside}
+    return values, places, [decomposed.shuffled for decomposed in matrices]

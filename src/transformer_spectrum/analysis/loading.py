@@ -53,7 +53,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What a training recorded.
 
     Attributes:
@@ -70,7 +70,7 @@ class Run:
 
     def __repr__(self) -> str:
         scored = "with" if self.scores is not None else "without"
-        return f"Run({_told(self.params, self.provenance)}: {self.history!r}, {scored} scores)"
+        return f"TrainingRun({_told(self.params, self.provenance)}: {self.history!r}, {scored} scores)"
 
 
 def _told(params: Params, provenance: Mapping[str, Any]) -> str:
@@ -122,7 +122,7 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     return Trained(model.eval(), params, provenance, file.path)
 
 
-def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
+def load_run(models: str | Path, metrics: str | Path | None = None) -> TrainingRun:
     """The record of a training.
 
     Args:
@@ -149,13 +149,13 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> Run:
     provenance = read_json(models / "run.json")
     provenance |= {name: header[name] for name in ("parameters_added_since",) if name in header}
     if metrics is None:
-        return Run(History.load(models / "history.npz"), params, provenance)
+        return TrainingRun(History.load(models / "history.npz"), params, provenance)
     metrics = Path(metrics)
     history = History.load(models / "history.npz", metrics / "plots/metrics/seconds.tsv")
     scores = read_json(metrics / "scores.json")
     if (scores["optimizer"], scores["best_step"]) != (provenance["optimizer"], history.best_step):
         raise InputError(f"{metrics / 'scores.json'}: of another training than {models}")
-    return Run(history, params, provenance, scores)
+    return TrainingRun(history, params, provenance, scores)
 
 
 def only_training(path: Path) -> Path:
@@ -164,7 +164,7 @@ def only_training(path: Path) -> Path:
     Raises:
         InputError: it holds several trainings.
     """
-    inside = sorted(about.parent for about in path.glob("*/run.json")) if path.is_dir() else []
+    inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
     if not inside or (path / "run.json").exists() or (path / "model").is_dir():
         return path
     if len(inside) > 1:
@@ -187,8 +187,8 @@ def _weights_of(path: Path, which: Which | None) -> Path:
         path = run.model
     file = path / f"{which or 'best'}.safetensors"
     if not file.is_file():
-        there = sorted(one.stem for one in path.glob("*.safetensors") if one.stem != "snapshots")
-        raise InputError(f"{file}: no such file; the folder has {', '.join(there) or 'no weights'}")
+        weights = sorted(stored.stem for stored in path.glob("*.safetensors") if stored.stem != "snapshots")
+        raise InputError(f"{file}: no such file; the folder has {', '.join(weights) or 'no weights'}")
     return file
 
 
@@ -199,22 +199,22 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as stream:
             text = (stream.metadata() or {}).get("run", "null")
-        about = json.loads(text)
+        header = json.loads(text)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable safetensors file of a training ({error})") from None
-    if not isinstance(about, dict) or "params" not in about:
+    if not isinstance(header, dict) or "params" not in header:
         raise InputError(f"{path}: says nothing of a training, so it was written by something else")
-    if "steps" in about:
+    if "steps" in header:
         raise InputError(f"{path}: snapshots of single matrices, no model; best or last is one")
-    if "no_weights" in about:
-        raise InputError(f"{path}: holds no weights: {about['no_weights']}")
-    tree = about.pop("params")
+    if "no_weights" in header:
+        raise InputError(f"{path}: holds no weights: {header['no_weights']}")
+    tree = header.pop("params")
     added = _add_what_is_missing(tree) if isinstance(tree, dict) else []
     try:
         params = parse_params(tree)
     except InputError as error:
         raise InputError(f"{path}: written by another version of transformer-spectrum: {error}") from None
-    return params, {**about, **({"parameters_added_since": added} if added else {})}
+    return params, {**header, **({"parameters_added_since": added} if added else {})}
 
 
 def _add_what_is_missing(content: dict[str, Any]) -> list[str]:

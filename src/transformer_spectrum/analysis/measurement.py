@@ -92,9 +92,9 @@ def of_examination(examination: Examination) -> Measurement:
     from transformer_spectrum.spectra.nulls import NullComparison
 
     matrices = examination.matrices
-    names = np.array([measured.part.name for measured in matrices])
-    families = np.array([measured.part.family.label for measured in matrices])
-    notes = np.array([measured.part.note for measured in matrices])
+    names = np.array([measured.matrix.name for measured in matrices])
+    families = np.array([measured.matrix.family.label for measured in matrices])
+    notes = np.array([measured.matrix.note for measured in matrices])
     nulls = {
         metric: NullComparison(*(np.array([[matrix.nulls[metric][i] for matrix in matrices]]) for i in range(5)))
         for metric in METRICS
@@ -108,7 +108,7 @@ def of_examination(examination: Examination) -> Measurement:
         steps=np.zeros(1, dtype=int),
         names=names,
         families=families,
-        shapes=np.array([measured.part.shape for measured in matrices]),
+        shapes=np.array([measured.matrix.shape for measured in matrices]),
         notes=notes,
         left_out={skipped.name: skipped.reason for skipped in examination.skipped},
         remarks=examination.notes,

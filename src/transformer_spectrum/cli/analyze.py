@@ -86,11 +86,10 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
 
 def run(chosen: argparse.Namespace) -> None:
     """Measures first, so that a failure leaves an earlier folder as it was."""
-    from transformer_spectrum.analysis.of_checkpoint.examination import (  # here: `--help` needs no torch
-        Settings,
-        examine,
-    )
-    from transformer_spectrum.analysis.opened import weights_of
+    # Here: `--help` needs no torch.
+    from transformer_spectrum.analysis.of_checkpoint.examination import examine
+    from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
+    from transformer_spectrum.analysis.paths import weights_of
     from transformer_spectrum.report.model_page import outputs, tables, weightwatcher
 
     if chosen.shuffles in (1, 2):
@@ -99,7 +98,7 @@ def run(chosen: argparse.Namespace) -> None:
         at_least(f"--{name.replace('_', '-')}", getattr(chosen, name), low)
     if chosen.like and chosen.heads is not None:
         raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
-    settings = Settings(
+    settings = ExaminationSettings(
         estimators=_estimators(chosen),
         shuffles=chosen.shuffles,
         seed=chosen.seed,

@@ -177,11 +177,12 @@ def _provenance(
 def _draw(trained: Trained, path: Path, past: dict[str, Any], forecasts: np.ndarray, plot: Path) -> bool:
     """Draws the picture; whether a stand-in has a part in it."""
     from transformer_spectrum.data.prepare import provenance_of_file
-    from transformer_spectrum.report.figures import outcome, style
-    from transformer_spectrum.report.page.caption import caption_of
+    from transformer_spectrum.report.figures.caption import caption_of
+    from transformer_spectrum.report.pictures import forecasts as pictures
+    from transformer_spectrum.report.pictures import style
 
     standin = trained.provenance["data"]["standin"] or provenance_of_file(path, 0)["standin"]
     caption = dataclasses.replace(caption_of(trained.params, bool(standin)), dataset=path.name)
     table = {**past, "forecast": {trained.provenance["optimizer"]: forecasts}}
-    style.save(outcome.forecasts(table, caption), plot)
+    style.save(pictures.draw(table, caption), plot)
     return bool(standin)

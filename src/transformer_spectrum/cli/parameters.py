@@ -1,4 +1,4 @@
-"""The command `parameters`: the table of every parameter that README.md shows."""
+"""The command `parameters`: the table of every parameter that the documentation shows."""
 
 from __future__ import annotations
 

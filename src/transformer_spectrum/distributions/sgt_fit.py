@@ -91,7 +91,7 @@ def _climb(x: np.ndarray, p: float, q: float, bounds: np.ndarray) -> tuple[float
         log_density, by = _scores(x, theta)
         return -float(log_density.mean()), -by.mean(axis=1)
 
-    found = optimize.minimize(
+    optimum = optimize.minimize(
         objective,
         np.clip(start, *bounds.T),
         jac=True,
@@ -99,7 +99,7 @@ def _climb(x: np.ndarray, p: float, q: float, bounds: np.ndarray) -> tuple[float
         bounds=bounds,
         options={"maxiter": 200, "ftol": 1e-11, "gtol": 1e-7},
     )
-    return -float(found.fun) * x.size, found.x
+    return -float(optimum.fun) * x.size, optimum.x
 
 
 def fit_sgt(x: Numbers, p: float | None = None) -> SGTFit:

@@ -41,17 +41,17 @@ def log_spread(bits: Tensor, eta: float) -> Tensor:
     return uniform.abs().clamp_(max=1).log_().copysign_(uniform).mul_(1 / (eta + 1))
 
 
-def cross(one: Tensor, two: Tensor, eta: float, generator: torch.Generator) -> None:
+def cross(left: Tensor, right: Tensor, eta: float, generator: torch.Generator) -> None:
     """Puts children (k, n) in the place of their parents (k, n), which are on the generator's device.
 
     Couples keep their mean; their distance is multiplied by the spread factor.
     """
     # (1 - beta) / 2 of the way to the other parent, or beyond the own one.
-    rows, columns = one.shape
+    rows, columns = left.shape
     share = log_spread(random_bits(rows, columns, generator), eta).exp_().sub_(1).mul_(-0.5)
-    way = (two - one).mul_(share)
-    one += way
-    two -= way
+    way = (right - left).mul_(share)
+    left += way
+    right -= way
 
 
 def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
@@ -61,7 +61,7 @@ def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
     """
     if count == 0 or rate <= 0 or rate >= 1:
         return torch.arange(count if rate >= 1 else 0, device=generator.device)
-    found, start = [], 0
+    stretches, start = [], 0
     while start < count:
         expected = (count - start) * rate
         draws = int(expected + 4 * math.sqrt(expected)) + 8
@@ -69,9 +69,9 @@ def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
         # ln(u) / ln(1 - rate), rounded down, is geometric; a gap longer than everything needs no exact length.
         gaps = uniform.log_().mul_(1 / math.log1p(-rate)).clamp_(max=count).long()
         positions = gaps.add_(1).cumsum(0).add_(start - 1)
-        found.append(positions)
+        stretches.append(positions)
         start = int(positions[-1]) + 1
-    positions = torch.cat(found) if len(found) > 1 else found[0]
+    positions = torch.cat(stretches) if len(stretches) > 1 else stretches[0]
     return positions[: int(torch.searchsorted(positions, count))]
 
 
@@ -86,8 +86,8 @@ def diversity(population: Tensor) -> float:
     """Standard deviation of each weight over the members, mean over the weights."""
     total, members = 0.0, len(population)
     each = population.new_full((members,), 1 / members)
-    for part in population.split(max(1, BLOCK // members), dim=1):
-        apart = part - part[0]  # small numbers, so that their squares lose nothing
+    for columns_block in population.split(max(1, BLOCK // members), dim=1):
+        apart = columns_block - columns_block[0]  # small numbers, so that their squares lose nothing
         variance = each @ apart.square() - (each @ apart).square()
         total += float(variance.clamp_(min=0).sqrt_().sum(dtype=torch.float64))
     return total * math.sqrt(members / (members - 1)) / population.shape[1]
@@ -139,7 +139,7 @@ class GA:
         population: Tensor | None = None
         losses = weights.new_empty(0)  # of the population, as soon as there is one
 
-        def kept() -> State:
+        def current_state() -> State:
             counts = {"generation": generation, "evaluations": evaluations, "flat": still}
             members: dict[str, Tensor] = (
                 {} if population is None else {"population": population.clone(), "losses": losses.clone()}
@@ -147,7 +147,7 @@ class GA:
             return {**members, **{name: torch.tensor(count) for name, count in counts.items()}}
 
         if state is None:
-            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=kept)
+            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=current_state)
         else:
             generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
             if generation:
@@ -181,7 +181,7 @@ class GA:
                 scalars,
                 stop_reason=reason,
                 stop_cause=cause,
-                state=kept,
+                state=current_state,
             )
             if reason:
                 return
@@ -204,17 +204,17 @@ class GA:
         crossing = int((torch.rand(couples, generator=generator) < self.crossover_rate).sum())
         seed = int(torch.randint(2**32, (), generator=generator))
 
-        def breed(part: Tensor, seed: int) -> None:
-            drawing = _generator(part, seed)
-            best = part.index_select(0, elites)
-            children = part.index_select(0, parents).to(drawing.device)
+        def breed(columns_block: Tensor, seed: int) -> None:
+            drawing = _generator(columns_block, seed)
+            best = columns_block.index_select(0, elites)
+            children = columns_block.index_select(0, parents).to(drawing.device)
             if crossing:
                 cross(children[:crossing], children[couples : couples + crossing], self.crossover_eta, drawing)
             places = mutated(children.numel(), self.mutation_rate, drawing)
             noise = torch.randn(len(places), generator=drawing, device=drawing.device, dtype=children.dtype)
             children.view(-1).index_add_(0, places, noise, alpha=stdev)
-            part[: self.elites] = best
-            part[self.elites :] = children[: self.popsize - self.elites]
+            columns_block[: self.elites] = best
+            columns_block[self.elites :] = children[: self.popsize - self.elites]
 
         parts = population.split(max(1, BLOCK // self.popsize), dim=1)
         with ThreadPoolExecutor(self.workers) as pool:

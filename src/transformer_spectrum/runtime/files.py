@@ -1,4 +1,4 @@
-"""Text, JSON, CSV and arrays as files: written as `replacement` says, read with errors that name the file."""
+"""Text, JSON, CSV, arrays and tables as files: written as `replacement` says, read with errors that name the file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.hard_links import carry_over, link_or_copy
 from transformer_spectrum.runtime.replacement import atomic_folder, atomic_path, atomic_together
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = (
     "atomic_folder",
@@ -25,10 +28,12 @@ __all__ = (
     "link_or_copy",
     "read_arrays",
     "read_json",
+    "read_table",
     "sha256",
     "write_arrays",
     "write_csv",
     "write_json",
+    "write_table",
     "write_text",
 )
 
@@ -110,6 +115,34 @@ def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
         raise InputError(f"{path}: lacks the array {error}; it was written by something else") from None
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz ({error}); run its stage again") from None
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Writes a long table as Parquet (zstd) atomically: the same table gives the same bytes, a NaN becomes a null."""
+    import pyarrow
+    from pyarrow import parquet
+
+    # Without the schema's metadata, in which pandas writes its own version.
+    columns = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    with atomic_path(path) as temporary:
+        parquet.write_table(columns, temporary, compression="zstd")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Reads what `write_table` has written: the same columns and types, NaN where a number is missing.
+
+    Raises:
+        InputError: the file is missing or is no Parquet.
+    """
+    import pandas as pd
+    from pyarrow import ArrowInvalid
+
+    try:
+        return pd.read_parquet(path, engine="pyarrow")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except (ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({error}); run its stage again") from None
 
 
 def sha256(path: str | Path) -> str:

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
+
+Tail = Float[np.ndarray, " n"]
+"""Of the values of one tail: z = x / xmin, or y = ln z."""
 
 POWER_LAW_LIMIT = "the alternative comes nearest as it tends to the power law itself"
 TOO_NARROW = "the tail is too narrow to tell alpha from the rate"
@@ -28,7 +32,7 @@ NEGLIGIBLE = 1e-15  # nats a value
 DROP = 42.0  # nats below the peak, where an integrand ends: e^-42 is below float64's eps^2.6
 
 
-class Tail(NamedTuple):
+class AlternativeFit(NamedTuple):
     """A fitted alternative.
 
     Attributes:
@@ -37,24 +41,44 @@ class Tail(NamedTuple):
         reason: why there is no best fit; empty where there is.
     """
 
-    log_density: np.ndarray
+    log_density: Float[np.ndarray, " n"]
     parameters: Mapping[str, float]
     reason: str
 
 
-def exponential_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> Tail:
-    """ln q(z) = ln r - r (z - 1), r = 1 / mean(z - 1)."""
+def exponential_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
+    """ln q(z) = ln r - r (z - 1), r = 1 / mean(z - 1).
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> relative = np.array([1.0, 2.0, 3.0])
+    >>> exponential_tail(relative, np.log(relative), xmin=2.0).parameters
+    {'rate': 0.5}
+    """
     above = relative - 1.0
     rate = 1.0 / float(above.mean())
-    return Tail(math.log(rate) - rate * above, {"rate": rate / xmin}, "")
+    return AlternativeFit(math.log(rate) - rate * above, {"rate": rate / xmin}, "")
 
 
-def lognormal_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> Tail:
+def lognormal_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
     """ln q(z) = -y - ln s - (y - m)^2 / (2 s^2) - ln sqrt(2 pi) - ln P(Z > h), h = -m / s the cut in deviations.
 
     y is normal, cut off below 0. Its first two moments give an equation for h alone: var(y) / mean(y)^2 =
     (1 - h d) / d^2 - 1 with d = E[Z - h | Z > h], which runs from 0 to 1 as h grows. At 1 and above there is no best
     fit: the normal tends to an exponential of y, which is the power law of z.
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> logs = np.array([0.9, 1.0, 1.1])  # far above the cut, where the lognormal is whole
+    >>> fit = lognormal_tail(np.exp(logs), logs, xmin=1.0)
+    >>> round(fit.parameters["mu"], 3), round(fit.parameters["sigma"], 3)
+    (1.0, 0.082)
     """
     mean, deviation = float(logs.mean()), float(logs.std())
     variation = (deviation / mean) ** 2
@@ -65,7 +89,9 @@ def lognormal_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> Tail:
 
     if beyond_observed(FARTHEST_CUT) <= 0:
         slope = 1.0 / mean
-        return Tail(math.log(slope) - (slope + 1.0) * logs, {"mu": -math.inf, "sigma": math.inf}, POWER_LAW_LIMIT)
+        return AlternativeFit(
+            math.log(slope) - (slope + 1.0) * logs, {"mu": -math.inf, "sigma": math.inf}, POWER_LAW_LIMIT
+        )
     if variation < UNCUT**-2:
         cut, scale = -mean / deviation, deviation
     else:
@@ -77,7 +103,7 @@ def lognormal_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> Tail:
     else:
         log_density = -0.5 * (standard + cut) ** 2 - HALF_LOG_2PI - log_ndtr(-cut)
     log_density -= logs + math.log(scale)
-    return Tail(log_density, {"mu": math.log(xmin) - cut * scale, "sigma": scale}, "")
+    return AlternativeFit(log_density, {"mu": math.log(xmin) - cut * scale, "sigma": scale}, "")
 
 
 def _log_mills(cut: float) -> float:
@@ -95,18 +121,27 @@ def _mean_beyond(cut: float) -> float:
     return math.exp(-_log_mills(cut)) - cut
 
 
-def truncated_power_law_tail(relative: np.ndarray, logs: np.ndarray, xmin: float) -> Tail:
+def truncated_power_law_tail(relative: Tail, logs: Tail, xmin: float) -> AlternativeFit:
     """ln q(z) = -y - b y - r w - ln I, w = e^y - 1 - y, b = alpha - 1 + r, I the integral of e^(-b y - r w), y >= 0.
 
     Newton's method on the two means it must match, of y and of w; the log-likelihood is concave in b and r. If the
     power law's own mean of w does not exceed the observed one, the likelihood falls with r from the start and the
     best rate is 0: the power law.
+
+    Args:
+        relative: z of the tail, >= 1, not all 1.
+        logs: y = ln z.
+        xmin: where the tail begins; units of eigenvalues.
+
+    >>> relative = np.array([1.0, 1.0, 1.0, 1.0, 60.0])  # no cut: a power law is heavy enough
+    >>> truncated_power_law_tail(relative, np.log(relative), xmin=1.0).parameters["rate"]
+    0.0
     """
     excess = np.expm1(logs) - logs
     mean = np.array([logs.mean(), excess.mean()])
     slope = 1.0 / mean[0]
     if slope > 1.0 and 1.0 / (slope * (slope - 1.0)) <= mean[1]:
-        return Tail(math.log(slope) - (slope + 1.0) * logs, {"alpha": float(slope + 1.0), "rate": 0.0}, "")
+        return AlternativeFit(math.log(slope) - (slope + 1.0) * logs, {"alpha": float(slope + 1.0), "rate": 0.0}, "")
     natural = np.array([slope, 1.0 / excess.max()])
     integral, matched, covariance = _cumulants(*natural)
     value = -natural @ mean - integral
@@ -133,11 +168,13 @@ def truncated_power_law_tail(relative: np.ndarray, logs: np.ndarray, xmin: float
     else:
         return _unknown(len(logs), STEPS_EXHAUSTED)
     b, rate = map(float, natural)
-    return Tail(-(1.0 + b) * logs - rate * excess - integral, {"alpha": 1.0 + b - rate, "rate": rate / xmin}, "")
+    return AlternativeFit(
+        -(1.0 + b) * logs - rate * excess - integral, {"alpha": 1.0 + b - rate, "rate": rate / xmin}, ""
+    )
 
 
-def _unknown(count: int, reason: str) -> Tail:
-    return Tail(np.full(count, math.nan), {"alpha": math.nan, "rate": math.nan}, reason)
+def _unknown(count: int, reason: str) -> AlternativeFit:
+    return AlternativeFit(np.full(count, math.nan), {"alpha": math.nan, "rate": math.nan}, reason)
 
 
 def _cumulants(b: float, rate: float) -> tuple[float, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float64, Int, UInt8
 
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
 from transformer_spectrum.weights.matrices.shapes import by_shape
@@ -91,8 +92,8 @@ class Analysis:
         codes: metric name -> (S, M) positions in REASONS, 0 where the value was computed.
     """
 
-    values: Mapping[str, np.ndarray]
-    codes: Mapping[str, np.ndarray]
+    values: Mapping[str, Float64[np.ndarray, "steps matrices"]]
+    codes: Mapping[str, UInt8[np.ndarray, "steps matrices"]]
 
     def reason(self, metric: str, step: int, matrix: int) -> str:
         """Why the metric has no value at this position, or empty text."""
@@ -106,7 +107,7 @@ class Analysis:
                 named.setdefault(REASONS[codes[step, matrix]], []).append(metric)
         return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in named.items())
 
-    def class_mean(self, metric: str, members: np.ndarray) -> np.ndarray:
+    def class_mean(self, metric: str, members: Int[np.ndarray, " members"]) -> Float64[np.ndarray, " steps"]:
         """(S,) mean over those of the matrices that have a value; NaN where none has: see `class_reason`."""
         values = self.values[metric][:, members]
         computed = ~np.isnan(values)
@@ -114,18 +115,22 @@ class Analysis:
         total = np.where(computed, values, 0.0).sum(axis=1)
         return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
-    def class_reason(self, metric: str, step: int, members: np.ndarray) -> str:
+    def class_reason(self, metric: str, step: int, members: Int[np.ndarray, " members"]) -> str:
         """How many of the matrices are missing from the mean, and why; empty text when none is."""
         codes = self.codes[metric][step, members]
         missing = codes[codes > 0]
         if not len(missing):
             return COMPUTED
-        found, counts = np.unique(missing, return_counts=True)
-        named = sorted(zip((REASONS[code] for code in found), counts.tolist(), strict=True))
+        distinct, counts = np.unique(missing, return_counts=True)
+        named = sorted(zip((REASONS[code] for code in distinct), counts.tolist(), strict=True))
         return "; ".join(f"{count} of {len(members)}: {name}" for name, count in named)
 
 
-def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimators) -> Analysis:
+def analyze(
+    singular_values: Float[np.ndarray, "steps matrices rank"],
+    shapes: Int[np.ndarray, "matrices 2"],
+    estimators: Estimators,
+) -> Analysis:
     """All of METRICS for every matrix at every step, in one batch a shape.
 
     A singular value not above max(rows, columns) * eps(float32) * s_max is rounding and counts as zero, and by the
@@ -137,8 +142,12 @@ def analyze(singular_values: np.ndarray, shapes: np.ndarray, estimators: Estimat
         estimators: their settings.
     Raises:
         ValueError: a singular value is not finite or is negative; names the step and the matrix.
+
+    >>> analysis = analyze(np.array([[[2.0, 1.0, 1.0]]]), np.array([[3, 5]]), Estimators())
+    >>> float(analysis.values["stable_rank"][0, 0]), analysis.reason("ks_alpha", 0, 0)
+    (1.5, 'fewer positive eigenvalues than the tail needs')
     """
-    singular_values, shapes = np.asarray(singular_values, dtype=np.float64), np.asarray(shapes)
+    singular_values = np.asarray(singular_values, dtype=np.float64)
     inside = np.arange(singular_values.shape[2]) < shapes.min(axis=1)[:, None]  # (M, R)
     bad = inside & ~(np.isfinite(singular_values) & (singular_values >= 0))
     if bad.any():
@@ -259,8 +268,8 @@ def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: float, estimat
     ]
 
 
-def _decay(found: metrics.RankDecay) -> tuple[np.ndarray, ...]:
-    return found.alpha, found.standard_error, found.r_squared
+def _decay(line: metrics.RankDecay) -> tuple[np.ndarray, ...]:
+    return line.alpha, line.standard_error, line.r_squared
 
 
 def _bulk(fit: random_matrix.BulkFit) -> tuple[np.ndarray, ...]:

@@ -28,9 +28,9 @@ def bounds(
     >>> bounds({"ks_tail": 8.0}, {"mp_spikes": ""}, (64, 64), min_tail=8)
     {'ks_tail': '≤ 8'}
     """
-    found = {}
+    inequalities = {}
     if values["ks_tail"] == min_tail:
-        found["ks_tail"] = f"≤ {min_tail}"
+        inequalities["ks_tail"] = f"≤ {min_tail}"
     if reasons["mp_spikes"] == MANY_SPIKES:
-        found["mp_spikes"] = f"≥ {min(shape) // 2}"
-    return found
+        inequalities["mp_spikes"] = f"≥ {min(shape) // 2}"
+    return inequalities

@@ -10,6 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Integer, Shaped
+
+from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra
 
 WINDOW_MINIMUM = 3  # a line through two points always fits
 SINGLE_PRECISION = float(np.finfo(np.float32).eps)
@@ -27,26 +30,29 @@ class RankDecay(NamedTuple):
             bend of their curve counts as noise: there it is 2 to 5 times too large. Compare spectra by a null.
     """
 
-    alpha: np.ndarray
-    r_squared: np.ndarray
-    standard_error: np.ndarray
+    alpha: PerSpectrum
+    r_squared: PerSpectrum
+    standard_error: PerSpectrum
 
 
-def checked_spectra(values: np.ndarray, what: str = "singular values") -> np.ndarray:
+def checked_spectra(values: Shaped[np.ndarray, "*shape"], name: str = "singular values") -> Float[np.ndarray, "*shape"]:
     """The spectra as float64.
 
     Raises:
         ValueError: the last axis is empty, or a value is not finite or is negative.
+
+    >>> checked_spectra(np.array([3, 1])).dtype
+    dtype('float64')
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0:
-        raise ValueError(f"{what} need a last axis of at least one value, got shape {values.shape}")
+        raise ValueError(f"{name} need a last axis of at least one value, got shape {values.shape}")
     if values.size and not (values.min() >= 0 and values.max() < np.inf):  # NaN is neither
-        raise ValueError(f"{what} must {'not be negative' if np.isfinite(values).all() else 'be finite'}")
+        raise ValueError(f"{name} must {'not be negative' if np.isfinite(values).all() else 'be finite'}")
     return values
 
 
-def _relative(singular_values: np.ndarray) -> np.ndarray:
+def _relative(singular_values: Spectra) -> Spectra:
     """Divided by the largest, so that squares can neither overflow nor underflow together."""
     singular_values = checked_spectra(singular_values)
     largest = singular_values.max(axis=-1, keepdims=True)
@@ -55,12 +61,12 @@ def _relative(singular_values: np.ndarray) -> np.ndarray:
     return singular_values / largest
 
 
-def _square_sum(values: np.ndarray) -> np.ndarray:
+def _square_sum(values: Spectra) -> PerSpectrum:
     """Sum of squares over the last axis in one pass."""
     return np.einsum("...i,...i->...", values, values)
 
 
-def _share_entropy(weights: np.ndarray) -> np.ndarray:
+def _share_entropy(weights: Spectra) -> PerSpectrum:
     """H = ln W - sum_i w_i ln w_i / W, W = sum_j w_j: the entropy in nats of the shares w_i / W, the largest w 1."""
     total = weights.sum(axis=-1)
     logs = np.log(np.where(weights > 0, weights, 1.0))  # 0 ln 0 = 0
@@ -68,7 +74,7 @@ def _share_entropy(weights: np.ndarray) -> np.ndarray:
     return np.maximum(np.log(total) - np.einsum("...i,...i->...", weights, logs) / total, 0.0) + 0.0
 
 
-def spectral_entropy(singular_values: np.ndarray, *, normalised: bool = False) -> np.ndarray:
+def spectral_entropy(singular_values: Spectra, *, normalised: bool = False) -> PerSpectrum:
     """Shannon entropy of the energy shares: H = -sum_i p_i ln p_i with p_i = s_i^2 / sum_j s_j^2.
 
     Args:
@@ -79,6 +85,10 @@ def spectral_entropy(singular_values: np.ndarray, *, normalised: bool = False) -
     Raises:
         ValueError: no singular value is positive, or normalised is asked of a single one (ln 1 = 0).
     Source: Roy & Vetterli (2007), EUSIPCO, with the energies s^2 in the place of s.
+
+    >>> two_equal, four_equal = np.array([1.0, 1.0, 0.0, 0.0]), np.ones(4)
+    >>> float(spectral_entropy(two_equal, normalised=True)), float(spectral_entropy(four_equal, normalised=True))
+    (0.5, 1.0)
     """
     relative = _relative(singular_values)
     rank = relative.shape[-1]
@@ -88,7 +98,7 @@ def spectral_entropy(singular_values: np.ndarray, *, normalised: bool = False) -
     return entropy / math.log(rank) if normalised else entropy
 
 
-def effective_rank(singular_values: np.ndarray) -> np.ndarray:
+def effective_rank(singular_values: Spectra) -> PerSpectrum:
     """Rank that the spread of the singular values amounts to: exp(H), H = -sum_i p_i ln p_i, p_i = s_i / sum_j s_j.
 
     Its shares are those of s, as its authors have it; `spectral_entropy` takes the energies s^2. So this is not
@@ -101,11 +111,14 @@ def effective_rank(singular_values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: no singular value is positive.
     Source: Roy & Vetterli (2007), EUSIPCO, definition 1.
+
+    >>> float(effective_rank(np.array([5.0, 5.0, 0.0, 0.0])).round(6))
+    2.0
     """
     return np.exp(_share_entropy(_relative(singular_values)))
 
 
-def participation_ratio(singular_values: np.ndarray) -> np.ndarray:
+def participation_ratio(singular_values: Spectra) -> PerSpectrum:
     """How many eigenvalues share the energy: (sum_i l_i)^2 / sum_i l_i^2 with l_i = s_i^2.
 
     Args:
@@ -115,12 +128,15 @@ def participation_ratio(singular_values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: no singular value is positive.
     Source: Bell & Dean (1970), Discuss. Faraday Soc. 50; of eigenvalues: Gao et al. (2017), bioRxiv 214262.
+
+    >>> float(participation_ratio(np.array([3.0, 3.0, 0.0])))
+    2.0
     """
     energy = _relative(singular_values) ** 2
     return energy.sum(axis=-1) ** 2 / _square_sum(energy)
 
 
-def stable_rank(singular_values: np.ndarray) -> np.ndarray:
+def stable_rank(singular_values: Spectra) -> PerSpectrum:
     """Rank that ignores small directions: ||W||_F^2 / ||W||_2^2.
 
     Args:
@@ -130,11 +146,14 @@ def stable_rank(singular_values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: no singular value is positive.
     Source: Rudelson & Vershynin (2007), J. ACM 54(4).
+
+    >>> stable_rank(np.array([[2.0, 1.0, 1.0], [1.0, 1.0, 1.0]]))
+    array([1.5, 3. ])
     """
     return _square_sum(_relative(singular_values))
 
 
-def condition_number(singular_values: np.ndarray) -> np.ndarray:
+def condition_number(singular_values: Spectra) -> PerSpectrum:
     """How unequally W stretches: s_max / s_min over all r singular values.
 
     Args:
@@ -145,6 +164,9 @@ def condition_number(singular_values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: no singular value is positive, or one is zero or too small beside the largest for float64.
     Source: Golub & Van Loan (2013), Matrix Computations, 4th ed., sec. 2.6.
+
+    >>> float(condition_number(np.array([8.0, 4.0, 2.0])))
+    4.0
     """
     smallest = _relative(singular_values).min(axis=-1)
     if not (smallest >= np.finfo(np.float64).tiny).all():
@@ -153,8 +175,8 @@ def condition_number(singular_values: np.ndarray) -> np.ndarray:
 
 
 def numerical_rank(
-    singular_values: np.ndarray, shape: tuple[int, int] | np.ndarray, eps: float = SINGLE_PRECISION
-) -> np.ndarray:
+    singular_values: Spectra, shape: tuple[int, int] | Integer[np.ndarray, "*#batch 2"], eps: float = SINGLE_PRECISION
+) -> PerSpectrum:
     """Directions that stand above rounding: the count of s_i > max(m, n) * eps * s_max.
 
     Args:
@@ -165,30 +187,39 @@ def numerical_rank(
     Returns:
         (...) count in [0, r], 0 for a zero matrix; unchanged when W is rescaled.
     Source: the rule of MATLAB's rank and of numpy.linalg.matrix_rank.
+
+    >>> int(numerical_rank(np.array([1.0, 0.5, 1e-9]), (3, 3)))
+    2
     """
     singular_values = checked_spectra(singular_values)
     tolerance = np.max(shape, axis=-1) * eps * singular_values.max(axis=-1)
     return np.count_nonzero(singular_values > tolerance[..., None], axis=-1)
 
 
-def spectral_norm(singular_values: np.ndarray) -> np.ndarray:
+def spectral_norm(singular_values: Spectra) -> PerSpectrum:
     """Largest singular value: ||W||_2 = max_i s_i.
 
     Args:
         singular_values: (..., r) of W, any order, in W's units.
     Returns:
         (...) in W's units, >= 0.
+
+    >>> float(spectral_norm(np.array([3.0, 4.0])))
+    4.0
     """
     return checked_spectra(singular_values).max(axis=-1)
 
 
-def frobenius_norm(singular_values: np.ndarray) -> np.ndarray:
+def frobenius_norm(singular_values: Spectra) -> PerSpectrum:
     """Root of the energy: ||W||_F = sqrt(sum_i s_i^2).
 
     Args:
         singular_values: (..., r) of W, any order, in W's units.
     Returns:
         (...) in W's units, >= 0.
+
+    >>> float(frobenius_norm(np.array([3.0, 4.0])))
+    5.0
     """
     return np.sqrt(_square_sum(checked_spectra(singular_values)))
 
@@ -197,12 +228,15 @@ def window_ranks(rank: int, window: tuple[float, float]) -> tuple[int, int]:
     """First and last rank, counted from 1, of a window given as fractions of rank.
 
     (first, last) leaves out the leading round(first * r) ranks and ends with rank round(last * r); halves round up.
+
+    >>> window_ranks(64, (0.0, 0.5))
+    (1, 32)
     """
     first, last = (math.floor(fraction * rank + 0.5) for fraction in window)
     return first + 1, last
 
 
-def alpha_exponent(singular_values: np.ndarray, window: tuple[float, float] = (0.0, 1.0)) -> RankDecay:
+def alpha_exponent(singular_values: Spectra, window: tuple[float, float] = (0.0, 1.0)) -> RankDecay:
     """Exponent of s_i ~ i^-alpha: least squares of ln s on ln i over a window of ranks i = 1, 2, ...
 
     Args:
@@ -214,6 +248,10 @@ def alpha_exponent(singular_values: np.ndarray, window: tuple[float, float] = (0
         unchanged when W is rescaled.
     Raises:
         ValueError: the window holds fewer than 3 ranks, or a singular value that is zero.
+
+    >>> decay = alpha_exponent(np.arange(1, 9) ** -1.5)
+    >>> float(decay.alpha.round(6)), float(decay.r_squared.round(6))
+    (1.5, 1.0)
     """
     descending = np.sort(checked_spectra(singular_values), axis=-1)[..., ::-1]
     if not (descending[..., 0] > 0).all():

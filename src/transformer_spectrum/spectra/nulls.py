@@ -13,9 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Num, Real, Shaped
 from torch import Tensor
 
+from transformer_spectrum.spectra.shapes import Values
 from transformer_spectrum.weights.matrices.matrix import spectrum
+
+Draws = Real[np.ndarray, "draws *shape"]
+FamilyDraws = Real[np.ndarray, "draws *shape m"]
+"""A metric in each null draw; of m matrices in each."""
 
 COMPUTED = ""
 NO_VALUE = "the metric has no value to compare"
@@ -38,11 +44,11 @@ class Null(NamedTuple):
         draws: how many have it; count.
     """
 
-    mean: np.ndarray
-    standard_deviation: np.ndarray
-    draws: np.ndarray
+    mean: Values
+    standard_deviation: Values
+    draws: Values
 
-    def band(self, deviations: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    def band(self, deviations: float = 2.0) -> tuple[Values, Values]:
         """Mean -+ deviations * standard deviation, each (...)."""
         return self.mean - deviations * self.standard_deviation, self.mean + deviations * self.standard_deviation
 
@@ -57,14 +63,16 @@ class NullComparison(NamedTuple):
         reason: why there is no z, or empty text.
     """
 
-    null_mean: np.ndarray
-    null_sd: np.ndarray
-    difference: np.ndarray
-    z: np.ndarray
-    reason: np.ndarray
+    null_mean: Values
+    null_sd: Values
+    difference: Values
+    z: Values
+    reason: Shaped[np.ndarray, "*shape"]
 
 
-def shuffled_singular_values(matrices: np.ndarray | Tensor, draws: int, generator: torch.Generator) -> np.ndarray:
+def shuffled_singular_values(
+    matrices: Num[np.ndarray, "m rows columns"] | Num[Tensor, "m rows columns"], draws: int, generator: torch.Generator
+) -> Float64[np.ndarray, "draws m rank"]:
     """Singular values of matrices whose entries were put in random places, independently in each matrix and draw.
 
     Args:
@@ -75,6 +83,10 @@ def shuffled_singular_values(matrices: np.ndarray | Tensor, draws: int, generato
         (draws, m, min(rows, columns)) float64, descending, W's units; see `weights.spectrum`.
     Raises:
         ValueError: not three axes, an axis is empty, an entry is not finite, or draws < 1.
+
+    >>> values = shuffled_singular_values(np.diag([3.0, 4.0])[None], 5, torch.Generator().manual_seed(0))
+    >>> values.shape, bool(np.allclose((values**2).sum(axis=-1), 25.0))  # the norm stays
+    ((5, 1, 2), True)
     """
     stack = torch.as_tensor(matrices).detach().cpu()
     stack = stack.to(torch.complex128 if stack.is_complex() else torch.float64)
@@ -98,13 +110,17 @@ def shuffled_singular_values(matrices: np.ndarray | Tensor, draws: int, generato
     return np.concatenate(parts).reshape(draws, count, min(rows, columns))
 
 
-def null_of(draws_values: np.ndarray) -> Null:
+def null_of(draws_values: Draws) -> Null:
     """Mean and spread over the first axis of those draws that have the metric.
 
     Args:
         draws_values: (D, ...) metric in each draw, NaN where it has no value.
     Raises:
         ValueError: there is no draw, or a value is infinite.
+
+    >>> null = null_of(np.array([1.0, 2.0, 3.0, np.nan]))
+    >>> float(null.mean), float(null.standard_deviation), int(null.draws)
+    (2.0, 1.0, 3)
     """
     draws_values = np.asarray(draws_values, dtype=np.float64)
     if draws_values.ndim == 0 or not len(draws_values):
@@ -119,7 +135,7 @@ def null_of(draws_values: np.ndarray) -> Null:
     return Null(mean, np.sqrt(_divided(square.sum(axis=0), count - 1, enough)), count)
 
 
-def family_null(draws_values: np.ndarray) -> Null:
+def family_null(draws_values: FamilyDraws) -> Null:
     """Null of the mean over several matrices: each draw's mean of those that have the metric, then as `null_of`.
 
     Shuffles of different matrices are independent, so the band of a mean of m matrices is about sqrt(m) narrower.
@@ -128,6 +144,10 @@ def family_null(draws_values: np.ndarray) -> Null:
         draws_values: (D, ..., m), NaN where the metric has no value.
     Returns:
         Each (...).
+
+    >>> null = family_null(np.array([[0.0, 2.0], [1.0, 3.0], [2.0, 4.0]]))  # three draws of two matrices
+    >>> float(null.mean), float(null.standard_deviation)
+    (2.0, 1.0)
     """
     draws_values = np.asarray(draws_values, dtype=np.float64)
     computed = ~np.isnan(draws_values)
@@ -135,7 +155,7 @@ def family_null(draws_values: np.ndarray) -> Null:
     return null_of(_divided(np.where(computed, draws_values, 0.0).sum(axis=-1), count, count > 0))
 
 
-def compare(values: np.ndarray, draws_values: np.ndarray, centre: np.ndarray | None = None) -> NullComparison:
+def compare(values: Values, draws_values: Draws, centre: Values | None = None) -> NullComparison:
     """Difference from the null and its size in null standard deviations: z = (value - centre) / sd.
 
     With D draws and no centre, z of a normal metric without structure is sqrt(1 + 1/D) times Student's t with
@@ -150,6 +170,10 @@ def compare(values: np.ndarray, draws_values: np.ndarray, centre: np.ndarray | N
         or a metric that the null leaves as it is (the Frobenius norm under shuffling), where z has no meaning.
     Raises:
         ValueError: a value or a draw is infinite, or there is no draw.
+
+    >>> comparison = compare(np.array(5.0), np.array([1.0, 2.0, 3.0]))
+    >>> float(comparison.z), compare(np.array(5.0), np.array([2.0, 2.0, 2.0])).reason.item()
+    (3.0, 'the metric is the same in every null draw')
     """
     null = null_of(draws_values)
     values = np.asarray(values, dtype=np.float64)
@@ -172,16 +196,19 @@ def compare(values: np.ndarray, draws_values: np.ndarray, centre: np.ndarray | N
     return NullComparison(null.mean, sd, difference, z, reason)
 
 
-def without_null(values: np.ndarray) -> NullComparison:
+def without_null(values: Values) -> NullComparison:
     """In the place of `compare` where nothing was shuffled: no mean, no difference, no z, and the reason.
 
     Args:
         values: (...) metric, NaN where it has no value.
+
+    >>> without_null(np.array(5.0)).reason.item()
+    'no null was drawn'
     """
     nothing = np.full(np.shape(values), np.nan)
     return NullComparison(nothing, nothing, nothing, nothing, np.full(np.shape(values), NO_DRAWS))
 
 
-def _divided(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _divided(numerator: Values, denominator: Values, where: np.ndarray | np.bool_) -> np.ndarray:
     """Quotient; NaN elsewhere."""
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=where)

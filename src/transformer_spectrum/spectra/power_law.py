@@ -10,8 +10,10 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from transformer_spectrum.spectra.metrics import checked_spectra
+from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra, Values
 from transformer_spectrum.spectra.xmin_scan import scan
 
 Distance = Literal["two_sided", "powerlaw"]
@@ -28,13 +30,13 @@ class PowerLawFit(NamedTuple):
         tail: eigenvalues >= xmin; count.
     """
 
-    alpha: np.ndarray
-    xmin: np.ndarray
-    distance: np.ndarray
-    tail: np.ndarray
+    alpha: PerSpectrum
+    xmin: PerSpectrum
+    distance: PerSpectrum
+    tail: PerSpectrum
 
     @property
-    def standard_error(self) -> np.ndarray:
+    def standard_error(self) -> PerSpectrum:
         """Of alpha for a given xmin: (alpha - 1) / sqrt(tail), dimensionless; the choice of xmin adds to it.
 
         Source: Clauset, Shalizi & Newman (2009), SIAM Review 51(4), eq. 3.2.
@@ -43,11 +45,15 @@ class PowerLawFit(NamedTuple):
 
 
 def hill_count(rank: int, fraction: float) -> int:
-    """k, how many of r eigenvalues are the tail: round(fraction * r), halves up, from 2 to r - 1 (at least 2)."""
+    """k, how many of r eigenvalues are the tail: round(fraction * r), halves up, from 2 to r - 1 (at least 2).
+
+    >>> hill_count(64, 0.25), hill_count(4, 0.9), hill_count(2, 0.5)
+    (16, 3, 2)
+    """
     return max(HILL_MINIMUM, min(math.floor(fraction * rank + 0.5), rank - 1))
 
 
-def hill_alpha(eigenvalues: np.ndarray, k: int) -> np.ndarray:
+def hill_alpha(eigenvalues: Spectra, k: int) -> PerSpectrum:
     """Hill's estimate from the k largest: alpha = 1 + k / sum_{i<=k} ln(x_(i) / x_(k+1)), x descending.
 
     The 1 turns Hill's index of P(X > x) into the exponent of the density, Clauset's alpha. The threshold is the
@@ -61,6 +67,9 @@ def hill_alpha(eigenvalues: np.ndarray, k: int) -> np.ndarray:
     Raises:
         ValueError: k is out of range, fewer than k + 1 eigenvalues are positive, or the largest k + 1 are equal.
     Source: Hill (1975), Ann. Statist. 3(5), eq. 2.2.
+
+    >>> float(hill_alpha(np.array([16.0, 4.0, 2.0]), k=2).round(4))  # 1 + 2 / (ln 8 + ln 2)
+    1.7213
     """
     eigenvalues = checked_spectra(eigenvalues, "eigenvalues")
     if not 1 <= k < eigenvalues.shape[-1]:
@@ -74,7 +83,7 @@ def hill_alpha(eigenvalues: np.ndarray, k: int) -> np.ndarray:
     return 1.0 + k / total
 
 
-def hill_standard_error(alpha: np.ndarray, k: np.ndarray | int) -> np.ndarray:
+def hill_standard_error(alpha: PerSpectrum | float, k: Values | int) -> PerSpectrum:
     """Of Hill's estimate for a given k: (alpha - 1) / sqrt(k).
 
     Args:
@@ -83,11 +92,14 @@ def hill_standard_error(alpha: np.ndarray, k: np.ndarray | int) -> np.ndarray:
     Returns:
         (...) dimensionless; NaN where alpha is.
     Source: Hall (1982), J. R. Statist. Soc. B 44(1), theorem 2: the asymptotic variance of independent values.
+
+    >>> float(hill_standard_error(3.0, k=16))
+    0.5
     """
     return (np.asarray(alpha, dtype=np.float64) - 1.0) / np.sqrt(k)
 
 
-def hill_plot(eigenvalues: np.ndarray) -> np.ndarray:
+def hill_plot(eigenvalues: Spectra) -> Float[np.ndarray, "*batch rank-1"]:
     """Hill's alpha for every size of the tail: position k - 1 holds `hill_alpha` of k = 1, ..., n - 1.
 
     Args:
@@ -98,6 +110,9 @@ def hill_plot(eigenvalues: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a spectrum has a single eigenvalue.
     Source: Hill (1975), Ann. Statist. 3(5), eq. 2.2; the plot: Drees, de Haan & Resnick (2000), Ann. Statist. 28(1).
+
+    >>> hill_plot(np.array([8.0, 4.0, 2.0, 2.0])).round(4)
+    array([2.4427, 1.9618, 2.4427])
     """
     descending = np.sort(checked_spectra(eigenvalues, "eigenvalues"), axis=-1)[..., ::-1]
     n = descending.shape[-1]
@@ -112,7 +127,7 @@ def hill_plot(eigenvalues: np.ndarray) -> np.ndarray:
     return 1.0 + np.divide(k, total, out=np.full_like(total, np.nan), where=exists)
 
 
-def alpha_hat(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+def alpha_hat(alpha: PerSpectrum | float, eigenvalues: Spectra) -> PerSpectrum:
     """Alpha weighted by the scale of the matrix: alpha * log10(largest eigenvalue), WeightWatcher's alpha_weighted.
 
     Args:
@@ -123,12 +138,15 @@ def alpha_hat(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: alpha is not finite and positive, or no eigenvalue is.
     Source: Martin, Peng & Mahoney (2021), Nature Communications 12, 4122.
+
+    >>> float(alpha_hat(2.5, np.array([100.0, 1.0])))
+    5.0
     """
-    alpha, _, largest = _weighted(alpha, eigenvalues)
-    return alpha * np.log10(largest)
+    exponent, _, largest = _weighted(alpha, eigenvalues)
+    return exponent * np.log10(largest)
 
 
-def log_alpha_norm(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+def log_alpha_norm(alpha: PerSpectrum | float, eigenvalues: Spectra) -> PerSpectrum:
     """Logarithm of the alpha-norm: log10(sum_i l_i^alpha), without overflow at any alpha.
 
     Args:
@@ -139,23 +157,27 @@ def log_alpha_norm(alpha: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: alpha is not finite and positive, or no eigenvalue is.
     Source: Martin, Peng & Mahoney (2021), Nature Communications 12, 4122.
+
+    >>> float(log_alpha_norm(2.0, np.array([3.0, 1.0])).round(6))  # log10(9 + 1)
+    1.0
     """
-    alpha, eigenvalues, largest = _weighted(alpha, eigenvalues)
-    return alpha * np.log10(largest) + np.log10(((eigenvalues / largest[..., None]) ** alpha[..., None]).sum(axis=-1))
+    exponent, values, largest = _weighted(alpha, eigenvalues)
+    relative = values / largest[..., None]
+    return exponent * np.log10(largest) + np.log10((relative ** exponent[..., None]).sum(axis=-1))
 
 
-def _weighted(alpha: np.ndarray, eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _weighted(alpha: PerSpectrum | float, eigenvalues: Spectra) -> tuple[np.ndarray, Spectra, PerSpectrum]:
     """Alpha, eigenvalues and the largest of each spectrum, checked."""
-    alpha, eigenvalues = np.asarray(alpha, dtype=np.float64), checked_spectra(eigenvalues, "eigenvalues")
-    if not ((alpha > 0) & np.isfinite(alpha)).all():
+    exponent, values = np.asarray(alpha, dtype=np.float64), checked_spectra(eigenvalues, "eigenvalues")
+    if not ((exponent > 0) & np.isfinite(exponent)).all():
         raise ValueError("alpha must be finite and > 0")
-    largest = eigenvalues.max(axis=-1)
+    largest = values.max(axis=-1)
     if not (largest > 0).all():
         raise ValueError("no eigenvalue is positive")
-    return alpha, eigenvalues, largest
+    return exponent, values, largest
 
 
-def clauset_fit(eigenvalues: np.ndarray, min_tail: int, distance: Distance = "two_sided") -> PowerLawFit:
+def clauset_fit(eigenvalues: Spectra, min_tail: int, distance: Distance = "two_sided") -> PowerLawFit:
     """Maximum likelihood above the xmin of smallest KS distance: alpha = 1 + n / sum ln(x / xmin).
 
     Every distinct positive eigenvalue with at least `min_tail` eigenvalues in its tail, the largest excepted, is
@@ -174,6 +196,11 @@ def clauset_fit(eigenvalues: np.ndarray, min_tail: int, distance: Distance = "tw
         ValueError: min_tail < 2, distance is unknown, or a spectrum has no candidate: fewer than min_tail
             eigenvalues are positive, or all that are have one value.
     Source: Clauset, Shalizi & Newman (2009), SIAM Review 51(4), eqs. 3.1 and 3.9.
+
+    >>> quantiles = (1 - (np.arange(500) + 0.5) / 500) ** -0.5  # of the density 2 x^-3, x >= 1
+    >>> fit = clauset_fit(quantiles, min_tail=50)
+    >>> float(fit.alpha.round(1)), int(fit.tail) > 400
+    (3.0, True)
     """
     if min_tail < 2:
         raise ValueError(f"min_tail = {min_tail}: must be >= 2")

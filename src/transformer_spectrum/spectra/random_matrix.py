@@ -11,12 +11,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Integer
 
 from transformer_spectrum.spectra.metrics import checked_spectra
+from transformer_spectrum.spectra.shapes import FlagPerSpectrum, PerSpectrum, Spectra, Values
 from transformer_spectrum.spectra.tracy_widom import edge_over_mean
 from transformer_spectrum.spectra.tracy_widom import tracy_widom_cdf as tracy_widom_cdf
 from transformer_spectrum.spectra.tracy_widom import tracy_widom_quantile as tracy_widom_quantile
 
+Shape = tuple[int, int] | Integer[np.ndarray, "2"]
+"""Rows and columns."""
 MASKED = 3  # spikes that the median must find beyond the sequence before the sequence counts as masked
 
 
@@ -35,18 +39,18 @@ class BulkFit(NamedTuple):
         bounded: bool; the search stopped at floor(r / 2) spikes, and the next eigenvalue is above the edge as well.
     """
 
-    variance: np.ndarray
-    lower_edge: np.ndarray
-    upper_edge: np.ndarray
-    tracy_widom_edge: np.ndarray
-    spikes: np.ndarray
-    soft_rank: np.ndarray
-    distance: np.ndarray
-    bounded: np.ndarray
+    variance: PerSpectrum
+    lower_edge: PerSpectrum
+    upper_edge: PerSpectrum
+    tracy_widom_edge: PerSpectrum
+    spikes: PerSpectrum
+    soft_rank: PerSpectrum
+    distance: PerSpectrum
+    bounded: FlagPerSpectrum
 
 
 # -- Marchenko-Pastur ------------------------------------------------------------------------------------------
-def mp_support(shape: tuple[int, int], variance: float | np.ndarray = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def mp_support(shape: Shape, variance: float | Values = 1.0) -> tuple[Values, Values]:
     """Ends of the bulk: variance (sqrt N -+ sqrt M)^2.
 
     Args:
@@ -55,13 +59,16 @@ def mp_support(shape: tuple[int, int], variance: float | np.ndarray = 1.0) -> tu
     Returns:
         Lower and upper end, each (...), units of eigenvalues; the lower one is 0 for a square matrix.
     Source: Marchenko & Pastur (1967), Math. USSR-Sbornik 1(4).
+
+    >>> tuple(float(end) for end in mp_support((4, 1)))  # (2 -+ 1)^2
+    (1.0, 9.0)
     """
     large, small = _dimensions(shape)
-    variance = np.asarray(variance, dtype=np.float64)
-    return variance * _edge(large, small, -1), variance * _edge(large, small, +1)
+    variances = np.asarray(variance, dtype=np.float64)
+    return variances * _edge(large, small, -1), variances * _edge(large, small, +1)
 
 
-def mp_density(eigenvalues: np.ndarray, shape: tuple[int, int], variance: float = 1.0) -> np.ndarray:
+def mp_density(eigenvalues: Values, shape: Shape, variance: float = 1.0) -> Values:
     """Density of one of the M eigenvalues: sqrt((b - x)(x - a)) / (2 pi M variance x) on [a, b] = `mp_support`.
 
     Args:
@@ -71,6 +78,9 @@ def mp_density(eigenvalues: np.ndarray, shape: tuple[int, int], variance: float 
     Returns:
         As eigenvalues, per unit of eigenvalues, >= 0; infinite at x = 0 for a square matrix; integral 1.
     Source: Marchenko & Pastur (1967).
+
+    >>> mp_density(np.array([0.5, 4.0]), (4, 1)).round(4)
+    array([0.    , 0.1541])
     """
     _, small = _dimensions(shape)
     lower, upper = mp_support(shape, variance)
@@ -81,7 +91,7 @@ def mp_density(eigenvalues: np.ndarray, shape: tuple[int, int], variance: float 
     return np.where(inside & (x == 0), np.inf, density)
 
 
-def mp_cdf(eigenvalues: np.ndarray, shape: tuple[int, int], variance: float = 1.0) -> np.ndarray:
+def mp_cdf(eigenvalues: Values, shape: Shape, variance: float = 1.0) -> Values:
     """Share of the bulk below x, in closed form.
 
     With y = M / N and the angle t in [0, pi] of x = variance N (1 + y - 2 sqrt(y) cos t), the integral of
@@ -94,12 +104,15 @@ def mp_cdf(eigenvalues: np.ndarray, shape: tuple[int, int], variance: float = 1.
         variance: of the entries, W's units squared, > 0.
     Returns:
         As eigenvalues, in [0, 1]; 0 below the support, 1 above it.
+
+    >>> mp_cdf(np.array([1.0, 4.0, 9.0]), (4, 1)).round(4)
+    array([0.    , 0.5534, 1.    ])
     """
     large, small = _dimensions(shape)
     return _cdf(np.asarray(eigenvalues, dtype=np.float64) / variance, large, small)
 
 
-def mp_quantile(probability: np.ndarray, shape: tuple[int, int], variance: float = 1.0) -> np.ndarray:
+def mp_quantile(probability: Values, shape: Shape, variance: float = 1.0) -> Values:
     """Inverse of `mp_cdf`, by bisection of the angle down to float64's spacing.
 
     Args:
@@ -110,21 +123,24 @@ def mp_quantile(probability: np.ndarray, shape: tuple[int, int], variance: float
         As probability, units of eigenvalues.
     Raises:
         ValueError: a probability is outside [0, 1].
+
+    >>> mp_quantile(np.array([0.0, 1.0]), (4, 1))
+    array([1., 9.])
     """
     large, small = _dimensions(shape)
-    probability = np.asarray(probability, dtype=np.float64)
-    if not ((probability >= 0) & (probability <= 1)).all():
+    target = np.asarray(probability, dtype=np.float64)
+    if not ((target >= 0) & (target <= 1)).all():
         raise ValueError("probability must lie in [0, 1]")
-    below, above = np.zeros_like(probability), np.full_like(probability, np.pi / 2)
+    below, above = np.zeros_like(target), np.full_like(target, np.pi / 2)
     for _ in range(54):
         half = (below + above) / 2
-        left = _cdf_at(np.sin(half), np.cos(half), half, small / large) < probability
+        left = _cdf_at(np.sin(half), np.cos(half), half, small / large) < target
         below, above = np.where(left, half, below), np.where(left, above, half)
     # x = a + (b - a) sin^2(t / 2): exact near both ends, where the cosine of t would cancel
     return variance * (_edge(large, small, -1) + 4 * math.sqrt(large * small) * np.sin((below + above) / 2) ** 2)
 
 
-def _dimensions(shape: tuple[int, int]) -> tuple[int, int]:
+def _dimensions(shape: Shape) -> tuple[int, int]:
     """N and M."""
     rows, columns = (int(n) for n in shape)
     if min(rows, columns) < 1:
@@ -132,11 +148,11 @@ def _dimensions(shape: tuple[int, int]) -> tuple[int, int]:
     return max(rows, columns), min(rows, columns)
 
 
-def _edge(large: np.ndarray | int, small: np.ndarray | int, sign: int) -> np.ndarray:
+def _edge(large: Values | int, small: Values | int, sign: int) -> Values:
     return (np.sqrt(large) + sign * np.sqrt(small)) ** 2
 
 
-def _cdf(unit: np.ndarray, large: np.ndarray | int, small: np.ndarray | int) -> np.ndarray:
+def _cdf(unit: Values, large: Values | int, small: Values | int) -> Values:
     """Cdf of eigenvalues of entries of variance 1; the dimensions may differ from spectrum to spectrum."""
     lower, upper = _edge(large, small, -1), _edge(large, small, +1)
     from_left, from_right = np.maximum(unit - lower, 0.0), np.maximum(upper - unit, 0.0)
@@ -145,7 +161,7 @@ def _cdf(unit: np.ndarray, large: np.ndarray | int, small: np.ndarray | int) -> 
     return _cdf_at(sine, cosine, np.arctan2(sine, cosine), small / large)
 
 
-def _cdf_at(sine: np.ndarray, cosine: np.ndarray, half: np.ndarray, y: np.ndarray | float) -> np.ndarray:
+def _cdf_at(sine: Values, cosine: Values, half: Values, y: Values | float) -> Values:
     """Cdf from sine and cosine of t / 2, and t / 2; see `mp_cdf`."""
     root = np.sqrt(y)
     steep = np.arctan2((1 + root) * sine, (1 - root) * cosine)
@@ -164,19 +180,22 @@ def _table(large: int, small: int, level: float) -> tuple[np.ndarray, np.ndarray
     return free, edge, float(mp_quantile(np.array(0.5), (large, small)))
 
 
-def has_bulk(singular_values: np.ndarray) -> np.ndarray:
+def has_bulk(singular_values: Spectra) -> FlagPerSpectrum:
     """Whether `fit_bulk` can fit: at least two singular values, and more than half of them positive.
 
     Args:
         singular_values: (..., r), any order.
     Returns:
         (...) bool.
+
+    >>> bool(has_bulk(np.array([2.0, 1.0, 0.0]))), bool(has_bulk(np.array([2.0, 0.0, 0.0])))
+    (True, False)
     """
     values = checked_spectra(singular_values)
     return (values.shape[-1] >= 2) & (2 * (values > 0).sum(axis=-1) > values.shape[-1])
 
 
-def fit_bulk(singular_values: np.ndarray, shape: tuple[int, int], level: float = 0.99) -> BulkFit:
+def fit_bulk(singular_values: Spectra, shape: Shape, level: float = 0.99) -> BulkFit:
     """Variance of the bulk and the spikes above it, v_k = sum_{i>k} x_i / ((N - k)(M - k)), x descending.
 
     k spikes take k dimensions from either side and leave (N - k)(M - k) free entries. k is the first count whose
@@ -200,6 +219,10 @@ def fit_bulk(singular_values: np.ndarray, shape: tuple[int, int], level: float =
             them are zero: see `has_bulk`.
     Source: Kritchman & Nadler (2009), IEEE Trans. Signal Process. 57(10); soft rank: Martin & Mahoney (2021),
         JMLR 22(165), as WeightWatcher's mp_softrank.
+
+    >>> noise = np.linalg.svd(np.random.default_rng(0).normal(size=(64, 64)), compute_uv=False)
+    >>> int(fit_bulk(noise, (64, 64)).spikes), int(fit_bulk(np.append(noise[1:], 40.0), (64, 64)).spikes)
+    (0, 1)
     """
     values = checked_spectra(singular_values)
     large, small = _dimensions(shape)

@@ -12,11 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int, Real, Shaped
 from torch import Tensor
 
 from transformer_spectrum.spectra.power_law import hill_alpha, hill_count
+from transformer_spectrum.spectra.shapes import PerSpectrum
 from transformer_spectrum.weights.matrices.matrix import spectrum
 
+Matrices = Real[np.ndarray, "*m rows columns"] | Real[Tensor, "*m rows columns"]
+"""One or several of one shape."""
 COMPUTED = ""
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
@@ -33,9 +37,9 @@ class FarmsAlpha(NamedTuple):
         reason: (m,) why there is no alpha, or empty text.
     """
 
-    alpha: np.ndarray
+    alpha: PerSpectrum
     tail: int
-    reason: np.ndarray
+    reason: Shaped[np.ndarray, "*batch"]
 
 
 def window_shape(shape: tuple[int, int], side: int, aspect: float = 1.0) -> tuple[int, int] | None:
@@ -47,6 +51,9 @@ def window_shape(shape: tuple[int, int], side: int, aspect: float = 1.0) -> tupl
         aspect: longer over shorter side, >= 1; the longer side is round(aspect * side), halves up.
     Raises:
         ValueError: side or aspect is out of range.
+
+    >>> window_shape((64, 32), side=8, aspect=2.0), window_shape((4, 64), side=8)
+    ((16, 8), None)
     """
     if side < 3:
         raise ValueError(f"side = {side}: must be >= 3, as Hill's tail of two values and its threshold need")
@@ -57,7 +64,7 @@ def window_shape(shape: tuple[int, int], side: int, aspect: float = 1.0) -> tupl
     return (rows, columns) if rows <= shape[0] and columns <= shape[1] else None
 
 
-def window_starts(length: int, window: int, count: int) -> np.ndarray:
+def window_starts(length: int, window: int, count: int) -> Int[np.ndarray, " windows"]:
     """First positions of at most `count` windows, evenly from one end to the other.
 
     Args:
@@ -66,6 +73,9 @@ def window_starts(length: int, window: int, count: int) -> np.ndarray:
         count: >= 1; a single window lies in the middle.
     Returns:
         (min(count, length - window + 1),) whole, rising, from 0 to length - window.
+
+    >>> window_starts(10, window=4, count=3)
+    array([0, 3, 6])
     """
     space = length - window
     count = min(count, space + 1)
@@ -74,7 +84,9 @@ def window_starts(length: int, window: int, count: int) -> np.ndarray:
     return np.arange(count) * space // (count - 1)
 
 
-def farms_eigenvalues(matrices: np.ndarray | Tensor, *, side: int, aspect: float = 1.0, windows: int = 5) -> np.ndarray:
+def farms_eigenvalues(
+    matrices: Matrices, *, side: int, aspect: float = 1.0, windows: int = 5
+) -> Float64[np.ndarray, "*m pooled"]:
     """Eigenvalues s^2 of all windows of each matrix together: the average of the windows' spectral densities.
 
     Windows stand on a grid of at most windows x windows places from edge to edge, and overlap in a small matrix. The
@@ -91,6 +103,9 @@ def farms_eigenvalues(matrices: np.ndarray | Tensor, *, side: int, aspect: float
     Raises:
         ValueError: a window does not fit, an argument is out of range, an entry is not finite.
     Source: Hu, Goel, Killiakov & Yang (2025), ICML, arXiv:2506.06280.
+
+    >>> farms_eigenvalues(2 * np.eye(6), side=3, windows=2)  # windows at the corners: two of them hold a diagonal
+    array([4., 4., 4., 4., 4., 4., 0., 0., 0., 0., 0., 0.])
     """
     stack = torch.as_tensor(matrices).detach().cpu().double().numpy()
     if stack.ndim == 2:
@@ -117,7 +132,7 @@ def farms_eigenvalues(matrices: np.ndarray | Tensor, *, side: int, aspect: float
 
 
 def farms_alpha(
-    matrices: np.ndarray | Tensor, *, side: int, aspect: float = 1.0, windows: int = 5, fraction: float = 0.5
+    matrices: Matrices, *, side: int, aspect: float = 1.0, windows: int = 5, fraction: float = 0.5
 ) -> FarmsAlpha:
     """Hill's alpha of the pooled eigenvalues of windows, `power_law.hill_alpha` of `farms_eigenvalues`.
 
@@ -132,6 +147,10 @@ def farms_alpha(
         See `FarmsAlpha`; unchanged when W is rescaled.
     Raises:
         ValueError: as `farms_eigenvalues`.
+
+    >>> noise = np.random.default_rng(0).normal(size=(2, 32, 64))
+    >>> farms_alpha(noise, side=16).alpha.round(1), farms_alpha(np.eye(32), side=16).reason.item()
+    (array([2.1, 2.1]), 'all eigenvalues of the tail are equal')
     """
     eigenvalues = farms_eigenvalues(matrices, side=side, aspect=aspect, windows=windows)
     k = hill_count(eigenvalues.shape[-1], fraction)

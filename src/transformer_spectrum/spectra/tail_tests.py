@@ -19,6 +19,7 @@ from transformer_spectrum.spectra.alternatives import (
 )
 from transformer_spectrum.spectra.metrics import checked_spectra
 from transformer_spectrum.spectra.power_law import Distance, clauset_fit
+from transformer_spectrum.spectra.shapes import Spectra
 
 Alternative = Literal["lognormal", "exponential", "truncated_power_law"]
 ALTERNATIVES = {
@@ -70,7 +71,7 @@ class LikelihoodRatio(NamedTuple):
 
 
 def goodness_of_fit(
-    eigenvalues: np.ndarray,
+    eigenvalues: Spectra,
     *,
     min_tail: int,
     distance: Distance = "two_sided",
@@ -92,6 +93,11 @@ def goodness_of_fit(
         ValueError: eigenvalues are not one spectrum, draws < 1, there is no fit, or alpha is so near 1 that its
             samples overflow.
     Source: Clauset, Shalizi & Newman (2009), SIAM Review 51(4), sec. 4.1.
+
+    >>> quantiles = (1 - (np.arange(100) + 0.5) / 100) ** -0.5  # of a power law
+    >>> generator = np.random.default_rng(0)
+    >>> goodness_of_fit(quantiles, min_tail=50, draws=20, generator=generator).p_value > 0.5
+    True
     """
     eigenvalues = checked_spectra(eigenvalues, "eigenvalues")
     if eigenvalues.ndim != 1:
@@ -126,7 +132,7 @@ def _draw(observed: np.ndarray, alpha: float, xmin: float, count: int, generator
     return np.where(in_tail < 1.0 - len(body) / n, tail, body[generator.integers(len(body), size=(count, n))])
 
 
-def likelihood_ratio(eigenvalues: np.ndarray, xmin: float, alternative: Alternative) -> LikelihoodRatio:
+def likelihood_ratio(eigenvalues: Spectra, xmin: float, alternative: Alternative) -> LikelihoodRatio:
     """R = sum_i [ln p(x_i) - ln q(x_i)] over the tail, p the power law and q the alternative, and how sure its sign is.
 
     q is, on x >= xmin: "exponential", rate e^(-rate (x - xmin)); "lognormal", that of mu and sigma cut off below
@@ -144,6 +150,10 @@ def likelihood_ratio(eigenvalues: np.ndarray, xmin: float, alternative: Alternat
         ValueError: eigenvalues are not one spectrum, xmin is not positive and finite, alternative is unknown, or
             the tail holds fewer than two values or one value alone.
     Source: Clauset, Shalizi & Newman (2009), SIAM Review 51(4), eqs. C.2 to C.6; Vuong (1989), Econometrica 57(2).
+
+    >>> quantiles = (1 - (np.arange(100) + 0.5) / 100) ** -0.5  # of a power law
+    >>> likelihood_ratio(quantiles, 1.0, "exponential").ratio > 5
+    True
     """
     if alternative not in ALTERNATIVES:
         raise ValueError(f"alternative = {alternative!r}: must be one of {', '.join(ALTERNATIVES)}")
@@ -157,9 +167,9 @@ def likelihood_ratio(eigenvalues: np.ndarray, xmin: float, alternative: Alternat
     if len(logs) < 2 or logs.min() == logs.max():
         raise ValueError(f"xmin = {xmin}: the tail must hold two different values, got {len(relative)} in all")
     slope = 1.0 / logs.mean()  # alpha - 1, eq. 3.1
-    other = ALTERNATIVES[alternative](relative, logs, float(xmin))
-    terms = math.log(slope) - (slope + 1.0) * logs - other.log_density
-    return _compared(terms, other.parameters, other.reason, nested=alternative == "truncated_power_law")
+    rival = ALTERNATIVES[alternative](relative, logs, float(xmin))
+    terms = math.log(slope) - (slope + 1.0) * logs - rival.log_density
+    return _compared(terms, rival.parameters, rival.reason, nested=alternative == "truncated_power_law")
 
 
 def _compared(terms: np.ndarray, parameters: Mapping[str, float], reason: str, nested: bool) -> LikelihoodRatio:

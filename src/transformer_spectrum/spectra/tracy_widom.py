@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import airy
 
+from transformer_spectrum.spectra.shapes import Values
+
 TRACY_WIDOM_MEAN, TRACY_WIDOM_VARIANCE = -1.2065335745820, 1.607781034581  # beta = 1; Bornemann (2010), table 9
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 REACH = 16.0  # Ai(16) < 1e-19
@@ -24,6 +26,9 @@ def tracy_widom_cdf(s: float) -> float:
     Returns:
         In [0, 1], to about 1e-13.
     Source: Ferrari & Spohn (2005), J. Phys. A 38, eq. 1.3; Bornemann (2010), Math. Comp. 79(270).
+
+    >>> round(tracy_widom_cdf(0.9793), 4)
+    0.95
     """
     half = (REACH + max(-s, 0.0)) / 2
     x = s + (NODES + 1) * half
@@ -40,13 +45,16 @@ def tracy_widom_quantile(level: float) -> float:
         level: probability, 0.5 <= level < 1.
     Raises:
         ValueError: level is outside.
+
+    >>> round(tracy_widom_quantile(0.95), 4)
+    0.9793
     """
     if not 0.5 <= level < 1:
         raise ValueError(f"level = {level}: must be 0.5 <= level < 1")
     return float(brentq(lambda s: tracy_widom_cdf(s) - level, -3.0, 20.0, xtol=1e-10))
 
 
-def edge_over_mean(large: np.ndarray, small: np.ndarray, level: float) -> np.ndarray:
+def edge_over_mean(large: Values, small: Values, level: float) -> Values:
     """Quantile of U = largest eigenvalue / mean square of the entries, for each pair of dimensions.
 
     The largest eigenvalue L is centred and scaled by n = N - 1/2 and m = M - 1/2 (Johnstone 2001, with the
@@ -54,6 +62,15 @@ def edge_over_mean(large: np.ndarray, small: np.ndarray, level: float) -> np.nda
     (1/sqrt n + 1/sqrt m)^(1/3) F1. The variance is estimated from the same spectrum, and that alone would halve the
     rate of false spikes (Nadler 2011). For Gaussian entries U and the mean square T are independent, L = U T and
     E T^2 = 1 + 2 / (N M): hence the first two moments of U, in which F1 keeps its form.
+
+    Args:
+        large, small: dimensions of the matrices, the larger and the smaller of each; count, >= 1.
+        level: probability that the largest eigenvalue of noise lies below, 0.5 <= level < 1.
+    Returns:
+        As large and small, dimensionless; near (sqrt N + sqrt M)^2.
+
+    >>> float(edge_over_mean(np.array(64), np.array(64), 0.99).round(1)), (8 + 8) ** 2
+    (271.3, 256)
     """
     n, m = np.sqrt(large - 0.5), np.sqrt(small - 0.5)
     scale = (n + m) * (1 / n + 1 / m) ** (1 / 3)

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Num, Real
 
 from transformer_spectrum.spectra.power_law import alpha_hat, clauset_fit, log_alpha_norm
 
@@ -57,7 +58,9 @@ NO_EIGENVALUE = "zero matrix"
 NO_TAIL = "fewer than two different eigenvalues above 1e-5, WeightWatcher's threshold"
 
 
-def spectrum_details(singular_values: np.ndarray, shape: tuple[int, int]) -> tuple[dict[str, Any], dict[str, str]]:
+def spectrum_details(
+    singular_values: Real[np.ndarray, "positions rank"], shape: tuple[int, int]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Its columns that follow from a spectrum, and why some of them have no value.
 
     Its `spectral_norm` is s_1^2 and its `norm` sum s^2. Where its fit fails it writes -1, here there is no value.
@@ -69,12 +72,16 @@ def spectrum_details(singular_values: np.ndarray, shape: tuple[int, int]) -> tup
     Returns:
         Column -> value, without `layer_id`, `name`, `longname` and `layer_type`; column -> reason.
     Source: WeightWatcher 0.7.7, apply_esd, fit_powerlaw, apply_norm_metrics, RMT_Util and WW_powerlaw.
+
+    >>> values, reasons = spectrum_details(np.array([[3.0, 2.0, 1.0]]), (3, 3))
+    >>> values["spectral_norm"], values["norm"], values["num_pl_spikes"], reasons
+    (9.0, 14.0, 3, {})
     """
     slices = np.asarray(singular_values, dtype=np.float64)
     large, small = max(shape), min(shape)
     eigenvalues = np.sort(slices.ravel() ** 2)
     total, largest = float(eigenvalues.sum()), float(eigenvalues[-1])
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "M": small,
         "N": large,
         "Q": large / small,
@@ -82,7 +89,7 @@ def spectrum_details(singular_values: np.ndarray, shape: tuple[int, int]) -> tup
         "lambda_max": largest,
         "norm": total,
         "num_evals": len(eigenvalues),
-        "rank_loss": sum(small - _rank(values, large) for values in slices),
+        "rank_loss": sum(small - _rank(position, large) for position in slices),
         "rf": len(slices),
         "spectral_norm": largest,
         "sv_max": float(slices.max()),
@@ -95,23 +102,23 @@ def spectrum_details(singular_values: np.ndarray, shape: tuple[int, int]) -> tup
     }
     if not largest > 0:
         lacking = ("log_norm", "log_spectral_norm", "stable_rank", "entropy", *FIT)
-        return found, dict.fromkeys(lacking, NO_EIGENVALUE)
+        return values, dict.fromkeys(lacking, NO_EIGENVALUE)
     shares = eigenvalues / total + SHARE
-    found |= {
+    values |= {
         "log_norm": math.log10(total),
         "log_spectral_norm": math.log10(largest),
         "stable_rank": total / largest,
     }
     reasons = {}
-    if found["matrix_rank"] > 1:
-        found["entropy"] = float(-(shares * np.log(shares)).sum() / math.log(found["matrix_rank"] + SHARE))
+    if values["matrix_rank"] > 1:
+        values["entropy"] = float(-(shares * np.log(shares)).sum() / math.log(values["matrix_rank"] + SHARE))
     else:
         reasons["entropy"] = "the logarithm of rank 1 is zero"
     inside = eigenvalues[eigenvalues > SMALLEST]
     if len(inside) < 2 or inside[-1] - inside[0] <= large * np.finfo(np.float32).eps * inside[-1]:
-        return found, {**reasons, **dict.fromkeys(FIT, NO_TAIL)}
+        return values, {**reasons, **dict.fromkeys(FIT, NO_TAIL)}
     alpha, xmin, distance, tail = _fit(inside)
-    found |= {
+    values |= {
         "alpha": alpha,
         "D": distance,
         "xmin": xmin,
@@ -122,16 +129,19 @@ def spectrum_details(singular_values: np.ndarray, shape: tuple[int, int]) -> tup
         "status": "success",
         "warning": "over-trained" if alpha < OVER_TRAINED else "under-trained" if alpha > UNDER_TRAINED else "",
     }
-    return found, reasons
+    return values, reasons
 
 
-def kernel_slices(kernel: np.ndarray) -> np.ndarray:
+def kernel_slices(kernel: Num[np.ndarray, "outputs inputs *window"]) -> Num[np.ndarray, "positions outputs inputs"]:
     """The matrices of a convolution's kernel as it takes them: one for each position, scaled by sqrt(1 / 2).
 
     Args:
         kernel: (outputs, inputs, height, width), torch's layout.
     Returns:
         (K, outputs, inputs), K = height * width.
+
+    >>> kernel_slices(np.ones((2, 3, 1, 4))).shape
+    (4, 2, 3)
     """
     outputs, inputs, *window = kernel.shape
     positions = math.prod(window)

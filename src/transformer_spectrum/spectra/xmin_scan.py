@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Integer
 
 CELLS = 1 << 14  # float64 numbers in a working array: 128 KiB stay in a core's cache, and malloc reuses them
 FEW = 1 << 13  # deviations that are all computed at once: to leave some out would take longer
@@ -23,7 +24,7 @@ SLACK = 1e-12  # bound and distance come from the same arithmetic, but for how a
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
 
 
-class Tails(NamedTuple):
+class FlatSpectra(NamedTuple):
     """B ascending spectra of n values, flattened, and what all their tails need.
 
     Attributes:
@@ -41,17 +42,24 @@ class Tails(NamedTuple):
     two_sided: bool
 
 
-def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scan(
+    ascending: Float64[np.ndarray, "spectra n"], min_tail: int, two_sided: bool
+) -> tuple[Integer[np.ndarray, " spectra"], Float64[np.ndarray, " spectra"], Float64[np.ndarray, " spectra"]]:
     """Position of the best xmin, alpha and D of each of B spectra.
 
     Args:
         ascending: (B, n) finite, >= 0.
         min_tail: fewest values in a tail; count, >= 2.
-        two_sided: see `Tails`.
+        two_sided: see `FlatSpectra`.
     Returns:
         (B,) each; of equal distances the smallest position.
     Raises:
         ValueError: a spectrum has no candidate.
+
+    >>> ascending = np.append(np.linspace(0.1, 0.9, 20), (1 - (np.arange(100) + 0.5) / 100) ** -0.5)
+    >>> best, alpha, _ = scan(ascending[None], min_tail=50, two_sided=True)  # a power law from the 21st value on
+    >>> int(best[0]), float(alpha[0].round(1))
+    (20, 3.0)
     """
     spectra, n = ascending.shape
     candidates = max(n - min_tail + 1, 0)
@@ -77,7 +85,9 @@ def scan(ascending: np.ndarray, min_tail: int, two_sided: bool) -> tuple[np.ndar
     return best % n, 1.0 - tails.slopes[best], smallest
 
 
-def _continue(tails: Tails, possible: np.ndarray, farthest: np.ndarray, best: np.ndarray, smallest: np.ndarray) -> None:
+def _continue(
+    tails: FlatSpectra, possible: np.ndarray, farthest: np.ndarray, best: np.ndarray, smallest: np.ndarray
+) -> None:
     """Brings the best flat positions and their distances, (B,) each, up to date with the other possible candidates.
 
     Args:
@@ -104,7 +114,7 @@ def _where(mask: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(values[mask] for values in arrays)
 
 
-def _tails(ascending: np.ndarray, two_sided: bool) -> Tails:
+def _tails(ascending: np.ndarray, two_sided: bool) -> FlatSpectra:
     n = ascending.shape[-1]
     largest = np.maximum(ascending[:, -1:], SUBNORMAL)
     logs = np.log(np.maximum(ascending / largest, SUBNORMAL))
@@ -122,10 +132,10 @@ def _tails(ascending: np.ndarray, two_sided: bool) -> Tails:
     ranks = None
     if not (two_sided or fresh.all()):  # two-sided, one of equal values has the left limit and another the right one
         ranks = np.maximum.accumulate(np.where(fresh, np.arange(n), 0), axis=-1).ravel()
-    return Tails(logs.ravel(), ranks, slopes.ravel(), n, two_sided)
+    return FlatSpectra(logs.ravel(), ranks, slopes.ravel(), n, two_sided)
 
 
-def _excess(tails: Tails, at: np.ndarray, index: np.ndarray, before: np.ndarray, jump: np.ndarray) -> np.ndarray:
+def _excess(tails: FlatSpectra, at: np.ndarray, index: np.ndarray, before: np.ndarray, jump: np.ndarray) -> np.ndarray:
     """1 - F + S(x-) of the tails that begin at flat positions `at`, at their values `index`.
 
     The deviation F - S(x-) is 1 less this, and S(x) - F is this less 1 plus one jump of S.
@@ -142,7 +152,7 @@ def _excess(tails: Tails, at: np.ndarray, index: np.ndarray, before: np.ndarray,
     return excess
 
 
-def _worst(tails: Tails, lowest: np.ndarray, highest: np.ndarray, jump: np.ndarray) -> np.ndarray:
+def _worst(tails: FlatSpectra, lowest: np.ndarray, highest: np.ndarray, jump: np.ndarray) -> np.ndarray:
     """Largest deviation, from the least and the largest excess of each tail."""
     return np.maximum(1.0 - lowest, highest - (1.0 - jump if tails.two_sided else 1.0))
 
@@ -155,7 +165,7 @@ def _triangle(n: int, candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return first, value, (value - first) * jump, jump, np.flatnonzero(value == first)
 
 
-def _all_distances(tails: Tails, candidates: int) -> np.ndarray:
+def _all_distances(tails: FlatSpectra, candidates: int) -> np.ndarray:
     """D of every candidate, (B, candidates)."""
     first, value, before, jump, starts = _triangle(tails.n, candidates)
     origin = np.arange(0, len(tails.logs), tails.n)[:, None]
@@ -172,7 +182,7 @@ def _spaced(n: int, left: int, right: int) -> tuple[np.ndarray, np.ndarray, np.n
     return offsets, offsets * (1.0 / size), 1.0 / size
 
 
-def _bounds(tails: Tails, candidates: int) -> np.ndarray:
+def _bounds(tails: FlatSpectra, candidates: int) -> np.ndarray:
     """Lower bound of D of every candidate, (B, candidates)."""
     n = tails.n
     spectra = len(tails.logs) // n
@@ -191,21 +201,21 @@ def _bounds(tails: Tails, candidates: int) -> np.ndarray:
     return bounds
 
 
-def _at_offsets(tails: Tails, at: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _at_offsets(tails: FlatSpectra, at: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Lower bound of D of the tails that begin at flat positions, (K,), from their values at (K, points) offsets."""
     bounds = np.empty(len(at))
     step = max(1, CELLS // offsets.shape[1])
     for start in range(0, len(at), step):
-        part = slice(start, start + step)
-        xmin, some = at[part, None], offsets[part]
+        chunk = slice(start, start + step)
+        xmin, inside = at[chunk, None], offsets[chunk]
         jump = 1.0 / (tails.n - xmin % tails.n)
-        excess = _excess(tails, xmin, xmin + some, some * jump, jump)
+        excess = _excess(tails, xmin, xmin + inside, inside * jump, jump)
         lowest, highest = np.minimum.reduce(excess, axis=1), np.maximum.reduce(excess, axis=1)
-        bounds[part] = _worst(tails, lowest, highest, jump[:, 0])
+        bounds[chunk] = _worst(tails, lowest, highest, jump[:, 0])
     return bounds
 
 
-def _distances(tails: Tails, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distances(tails: FlatSpectra, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """D of the tails that begin at flat positions, (K,), and where in their spectrum they deviate so far."""
     distances, farthest = np.empty(len(at)), np.empty(len(at), dtype=int)
     size = tails.n - at % tails.n
@@ -213,12 +223,12 @@ def _distances(tails: Tails, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     while len(order):
         width = int(size[order[0]])
         count = max(1, CELLS // width)
-        part, order = order[:count], order[count:]
-        xmin, tail = at[part, None], size[part, None]
+        chunk, order = order[:count], order[count:]
+        xmin, tail = at[chunk, None], size[chunk, None]
         offsets, jump = np.minimum(np.arange(width), tail - 1), 1.0 / tail  # the last value fills up
         excess = _excess(tails, xmin, xmin + offsets, offsets * jump, jump)
-        low, high, each = excess.argmin(axis=1), excess.argmax(axis=1), np.arange(len(part))
+        low, high, each = excess.argmin(axis=1), excess.argmax(axis=1), np.arange(len(chunk))
         lowest, highest = excess[each, low], excess[each, high]
-        distances[part] = _worst(tails, lowest, highest, jump[:, 0])
-        farthest[part] = at[part] % tails.n + np.where(1.0 - lowest >= distances[part], low, high)
+        distances[chunk] = _worst(tails, lowest, highest, jump[:, 0])
+        farthest[chunk] = at[chunk] % tails.n + np.where(1.0 - lowest >= distances[chunk], low, high)
     return distances, farthest

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transformer_spectrum.config.schema import OPTIMIZERS
-from transformer_spectrum.report.figures.style import family_title, house_style, new_figure, null_line, save
+from transformer_spectrum.report.pictures.style import house_style, new_figure, null_line, save
 from transformer_spectrum.runtime import code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
@@ -21,37 +21,24 @@ from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.store import fault, own_names, write_record
-from transformer_spectrum.vocabulary import NULL_COLOUR, NULL_LABEL, STANDIN, WARNING_COLOUR, display_name
+from transformer_spectrum.vocabulary import (
+    BAND_MEANING,
+    MARKERS,
+    NULL_COLOUR,
+    NULL_LABEL,
+    STANDIN,
+    WARNING_COLOUR,
+    display_name,
+    family_title,
+    loss_colours,
+    metric_words,
+)
 
-CODE = ("report/figures/style.py", "study/figures.py", "vocabulary.py")
+CODE = ("report/pictures/style.py", "study/figures.py", "vocabulary.py")
 
 COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 """They say how good another metric is: in the table only."""
-SHOWN = tuple(metric for metric in METRICS if metric not in COMPANIONS)
-LOSS_COLOURS = {
-    "mse": "#E69F00",
-    "mae": "#009E73",
-    "cauchy": "#D55E00",
-    "sgt_wide": "#CC79A7",
-    "sgt_q5": "#9ecae1",
-    "sgt_q20": "#4a98c9",
-    "sgt_q75": "#1764ab",
-    "sgt_q100": "#08306b",
-}
-"""The same loss has the same colour in every figure of every study: Okabe & Ito, and blues by q."""
-OTHER_COLOURS = ("#7f7f7f", "#bcbd22", "#8c564b", "#17becf", "#000000", "#9467bd")
-MARKERS = {"adam": "o", "es": "s", "ga": "^"}
-
-
-def colours_of(losses: Sequence[str]) -> dict[str, str]:
-    """Loss -> colour; losses of other names than ours get the others, in the order of the grid.
-
-    >>> colours_of(["mse", "mine"])
-    {'mse': '#E69F00', 'mine': '#7f7f7f'}
-    """
-    others = [name for name in losses if name not in LOSS_COLOURS]
-    extra = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
-    return {name: LOSS_COLOURS.get(name) or extra[name] for name in losses}
+DRAWN = tuple(metric for metric in METRICS if metric not in COMPANIONS)
 
 
 def read_last(table: Path) -> pd.DataFrame:
@@ -62,7 +49,7 @@ def read_last(table: Path) -> pd.DataFrame:
 
 
 def chosen_metrics(text: str | None) -> tuple[str, ...]:
-    """The metrics of a list such as "stable_rank,ks_alpha"; all that are SHOWN for None, none for "none".
+    """The metrics of a list such as "stable_rank,ks_alpha"; all that are DRAWN for None, none for "none".
 
     Raises:
         InputError: one of them has no figure.
@@ -71,17 +58,17 @@ def chosen_metrics(text: str | None) -> tuple[str, ...]:
     (('stable_rank', 'ks_alpha'), ())
     """
     if text is None:
-        return SHOWN
+        return DRAWN
     metrics = () if text == "none" else tuple(text.split(","))
     for metric in metrics:
-        if metric not in SHOWN:
-            near = difflib.get_close_matches(metric, SHOWN, n=1)
-            guess = f"; did you mean {near[0]}?" if near else f": must be none, or some of {', '.join(SHOWN)}"
+        if metric not in DRAWN:
+            near = difflib.get_close_matches(metric, DRAWN, n=1)
+            guess = f"; did you mean {near[0]}?" if near else f": must be none, or some of {', '.join(DRAWN)}"
             raise InputError(f"--figures = {text}: {metric!r} has no figure{guess}")
     return metrics
 
 
-def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, metrics: Sequence[str] = SHOWN) -> None:
+def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, metrics: Sequence[str] = DRAWN) -> None:
     """Writes METRIC.png for every metric that has a value, unless they are of this table; without a cell
     or a metric, no folder.
 
@@ -127,7 +114,7 @@ def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
     losses = [name for name in grid.losses if (last["loss"] == name).any()]
     optimizers = [name for name in OPTIMIZERS if (last["optimizer"] == name).any()]
     families = last.drop_duplicates("family").set_index("family")
-    colours = colours_of(list(grid.losses))
+    colours = loss_colours(list(grid.losses))
     with house_style():
         panel = max(1.7, 0.11 * len(losses) * len(optimizers) + 0.7)
         width, height = max(9.5, panel * len(families) + 0.9), 1.7 * len(datasets)
@@ -140,7 +127,7 @@ def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
                 if row == 0:
                     size = [int(families.loc[label, side]) for side in ("larger", "smaller")]
                     axes[row, column].set_title(family_title(label, int(families.loc[label, "matrices"]), size))
-            axes[row, 0].set_ylabel(f"{dataset}\n{metric.replace('_', ' ')}")
+            axes[row, 0].set_ylabel(f"{dataset}\n{metric_words(metric)}")
         figure.align_ylabels(axes[:, 0])
         _words(figure, grid, metric, optimizers, standin=bool(last["standin"].any()))
         return figure
@@ -183,7 +170,8 @@ def _words(figure: Figure, grid: Grid, metric: str, optimizers: Sequence[str], *
     bottom, top = 0.62 / height, 0.36 / height
     figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom - top), w_pad=0.05, h_pad=0.05)
     left, right = 0.1 / width, 1 - 0.1 / width
-    title = f"{metric.replace('_', ' ').capitalize()} by loss: {grid.title}"
+    name = metric_words(metric)
+    title = f"{name[:1].upper()}{name[1:]} by loss: {grid.title}"
     figure.text(left, 1 - 0.1 / height, title, ha="left", va="top", fontsize=12, fontweight="bold")
     grey = {"color": "#444444", "linestyle": "", "markersize": 5.5}
     handles = [Line2D([], [], marker=MARKERS[name], label=display_name(name), **grey) for name in optimizers]
@@ -196,8 +184,8 @@ def _words(figure: Figure, grid: Grid, metric: str, optimizers: Sequence[str], *
     ).set_in_layout(False)
     note = (
         "Last step of each training, mean over a family's matrices: small marks are seeds, large ones their mean. "
-        "Dashed: the initial weights;\nits band is ± 2 standard deviations over shuffles of them. A training that "
-        "diverged or failed is not shown: see cells.csv."
+        "Dashed: the initial weights;\n"
+        f"the band is the {BAND_MEANING}. A training that diverged or failed is not shown: see cells.csv."
     )
     figure.text(left, 0.1 / height, note, ha="left", va="bottom", color="#444444", fontsize=8.5, linespacing=1.4)
     if standin:

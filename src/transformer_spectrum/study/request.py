@@ -76,7 +76,7 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
         "heads": params.model.heads,
         "seed": params.seed,
         "training": dict(training),
-        "code": code.checksums((*code.SPECTRA, "study/measurement.py")),
+        "code": code.checksums((*code.SPECTRA, "study/spectra_rows.py")),
     }
 
 

@@ -16,8 +16,8 @@ from transformer_spectrum.config.resolve import Settings
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.report.figures.outputs import write_outputs
-from transformer_spectrum.report.page.caption import caption_of
+from transformer_spectrum.report.figures.caption import caption_of
+from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json, write_text
 from transformer_spectrum.runtime.provenance import is_standin, versions

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformer_spectrum.runtime.files import atomic_path, write_csv
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.measurement import COLUMNS, FAMILY_COLUMNS
+from transformer_spectrum.study.spectra_rows import COLUMNS, FAMILY_COLUMNS
 from transformer_spectrum.study.store import Store, read_record
 from transformer_spectrum.study.work import FAMILIES, MATRICES
 

@@ -17,7 +17,8 @@ from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.runtime import provenance
 from transformer_spectrum.runtime.files import atomic_folder, read_json, write_csv
 from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.measurement import (
+from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
+from transformer_spectrum.study.spectra_rows import (
     COLUMNS,
     FAMILY_COLUMNS,
     family_rows,
@@ -25,7 +26,6 @@ from transformer_spectrum.study.measurement import (
     summary_of,
     thin_snapshots,
 )
-from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
 from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
 from transformer_spectrum.tracking.recorder import SCORES_FILE
 from transformer_spectrum.training.records.history import History

@@ -37,6 +37,10 @@ PATIENCE, PATIENCE_WHEN_STOPPED = 60.0, 5.0
 """How long MLflow may take over one part at the end; seconds."""
 
 
+NOT_YET_SENT = "not all was sent: the training was stopped meanwhile"
+"""What scores.json says of MLflow until the last file has come through."""
+
+
 @dataclass(frozen=True)
 class Tracking:
     """The MLflow run of a training.
@@ -62,7 +66,9 @@ class Tracking:
 
 
 class MLflowRun:
-    """What waits to be sent to MLflow, and the sending of it, which a thread of `Delivery` does."""
+    """A `Tracker`: what waits to be sent to MLflow, and the sending of it, which a thread of `Delivery` does."""
+
+    unsent: Mapping[str, str] = {"mlflow": NOT_YET_SENT}
 
     def __init__(self, tracking: Tracking) -> None:
         self.tracking, self.address = tracking, mlflow_address(tracking.address)
@@ -85,8 +91,8 @@ class MLflowRun:
         values = {name: float(value) for name, value in scalars.items()}
         self.steps.append((index, time.time_ns() // 10**6, values, final))
 
-    def finish(self, models: Path) -> str:
-        """Sends the rest and the training's files; why that failed, or nothing."""
+    def finish(self, models: Path) -> Mapping[str, str]:
+        """Sends the rest and the training's files; what scores.json says where that failed."""
         self.history = sha256(models / "history.npz")
         for path in sorted(models.iterdir()):
             self.files.append((path, "weights" if path.suffix == ".safetensors" else "training"))
@@ -96,7 +102,11 @@ class MLflowRun:
             self.tracking.memory.parent.rmdir()
         if reason:
             self.tracking.say(f"MLflow at {named(self.address)} did not take all: {reason}")
-        return reason
+        return {"mlflow": f"not all was sent: {reason}"} if reason else {}
+
+    def fail(self, *, interrupted: bool) -> None:
+        """Sends what waits, briefly, and ends the run."""
+        self.stop("KILLED" if interrupted else "FAILED")
 
     def stop(self, status: str, patience: float | None = None) -> str:
         """Sends what waits and ends the run with MLflow's word for how."""
@@ -148,13 +158,13 @@ class MLflowRun:
         remembered: Mapping[str, str] = {}
         with suppress(InputError):  # damaged or not there: nothing to go on with
             remembered = read_json(memory)
-        known: Mapping[str, str] = {}
+        params_there: Mapping[str, str] = {}
         run = run_of(client, remembered.get("run", ""))
         if run is not None and remembered.get("training") == self.tracking.training:
             client.update_run(run.info.run_id, "RUNNING")
             history = client.get_metric_history(run.info.run_id, "validation_loss")
             self.sent = max((metric.step for metric in history), default=-1)
-            known = run.data.params
+            params_there = run.data.params
             self.tracking.say(f"goes on with MLflow's run {run.info.run_id} behind its step {self.sent}")
         else:
             if run is not None:  # that training will not be gone on with
@@ -162,7 +172,7 @@ class MLflowRun:
             run = client.create_run(experiment_of(client, self.address), run_name=self.tracking.name)
             write_json(memory, {"run": run.info.run_id, "training": self.tracking.training})
         params = {name: _text(value) for name, value in tree.flatten(self.tracking.params).items()}
-        missing = [Param(name, text) for name, text in params.items() if name not in known]
+        missing = [Param(name, text) for name, text in params.items() if name not in params_there]
         # MLflow's own tags, those of its columns: user, source, commit.
         tags = {**resolve_tags(), **self.tracking.tags}
         client.log_batch(run.info.run_id, params=missing, tags=[RunTag(*tag) for tag in tags.items()])

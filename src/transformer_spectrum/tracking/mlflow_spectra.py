@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.runtime.files import sha256
+from transformer_spectrum.runtime.files import read_table, sha256, write_table
 from transformer_spectrum.tracking.delivery import Delivery
 from transformer_spectrum.tracking.mlflow_run import FAILURES, METRICS_IN_A_BATCH, PATIENCE, waiting
 from transformer_spectrum.tracking.mlflow_store import client_of, experiment_of, import_mlflow, mlflow_address, named
@@ -18,7 +18,7 @@ from transformer_spectrum.tracking.mlflow_store import client_of, experiment_of,
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TABLES = ("spectra_history.csv", "spectra_nulls.csv", "spectra_tails.csv")
+TABLES = ("spectra_history.parquet", "spectra_nulls.parquet", "spectra_tails.parquet")
 CURVES = "spectra_evolution.csv"
 SENT = "spectra"
 """Tag with the checksum of the curves that a run has got, so that the same ones are not sent twice."""
@@ -83,7 +83,8 @@ def _send(client: MlflowClient, run: Any, optimizer: str, plots: Path, tables: P
     client.log_artifact(identity, str(tables / "spectra.json"), "spectra")
     with tempfile.TemporaryDirectory() as scratch:
         for name in TABLES:
-            _only(tables / name, optimizer, Path(scratch) / name)
+            table = read_table(tables / name)
+            write_table(Path(scratch) / name, table[table["optimizer"] == optimizer])
             client.log_artifact(identity, str(Path(scratch) / name), "spectra")
             yield
 
@@ -99,12 +100,3 @@ def _curves(path: Path, optimizer: str) -> list[Any]:
             for row in csv.DictReader(stream)
             if row["optimizer"] == optimizer and row["value"]
         ]
-
-
-def _only(table: Path, optimizer: str, out: Path) -> None:
-    """A table's rows of one optimizer."""
-    with table.open(newline="", encoding="utf-8") as source, out.open("w", newline="", encoding="utf-8") as target:
-        reader = csv.DictReader(source)
-        writer = csv.DictWriter(target, list(reader.fieldnames or ()))
-        writer.writeheader()
-        writer.writerows(row for row in reader if row["optimizer"] == optimizer)

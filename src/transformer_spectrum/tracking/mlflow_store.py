@@ -96,18 +96,18 @@ def experiment_of(client: MlflowClient, address: str) -> str:
     from mlflow.exceptions import MlflowException
 
     name = os.environ.get(EXPERIMENT_VARIABLE) or EXPERIMENT
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         # Files go beside the database; MLflow's default is the working directory, which may be a passing one.
         database = _database(address)
         location = None if database is None else (database.parent / "mlruns").as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:  # another training has been faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    return found.experiment_id
+    return experiment.experiment_id
 
 
 def named(address: str) -> str:

@@ -28,6 +28,7 @@ from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.runtime.replacement import VANISHED
 from transformer_spectrum.tracking.folders import belong_together
 from transformer_spectrum.tracking.mlflow_run import MLflowRun, Tracking
+from transformer_spectrum.tracking.tracker import NoTracker, Tracker
 
 HEADLINE = ("step", "validation_loss", "stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
@@ -36,8 +37,6 @@ CIRCUMSTANCES_FILE = "circumstances.json"
 OWN_FILES = ("metrics.json", SCORES_FILE, CIRCUMSTANCES_FILE)
 CURVES = Path("plots/metrics")
 SECONDS_BETWEEN_SUMMARIES = 1.0
-NOT_YET_SENT = "not all was sent: the training was stopped meanwhile"
-"""What scores.json says of MLflow until the last file has come through."""
 
 
 class _Live(Live):
@@ -45,8 +44,8 @@ class _Live(Live):
 
     def _init_dvc(self) -> None:
         # DVCLive makes a repository of DVC wherever it finds one of git, and fails where that has no commit.
-        here = Path.cwd()
-        if any((folder / ".dvc").is_dir() for folder in (here, *here.parents)):
+        working = Path.cwd()
+        if any((folder / ".dvc").is_dir() for folder in (working, *working.parents)):
             super()._init_dvc()
         else:
             self._dvc_file, self._exp_name = self._init_dvc_file(), self._exp_name or "outside-dvc"
@@ -92,7 +91,7 @@ class Recorder:
         self._begun, self._ended, self._summarised = False, False, -math.inf
         self._identity: tuple[int, int] | None = None
         self._rows: dict[str, int] = {}
-        self._run = None if tracking is None else MLflowRun(tracking)
+        self.tracker: Tracker = NoTracker() if tracking is None else MLflowRun(tracking)
 
     def __enter__(self) -> Recorder:
         # A process that was killed has left the good folder aside, or has not removed the old one any more.
@@ -125,9 +124,9 @@ class Recorder:
 
     def _check(self, path: Path) -> None:
         """DVCLive would make a folder or a curve that somebody has removed anew, and go on with half of it."""
-        there = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
-        if not there or not path.exists():
-            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if there else self.folder))
+        unchanged = self.folder.exists() and self._identity == (self.folder.stat().st_dev, self.folder.stat().st_ino)
+        if not unchanged or not path.exists():
+            raise FileNotFoundError(errno.ENOENT, VANISHED, str(path if unchanged else self.folder))
 
     def step(self, index: int, scalars: Mapping[str, float]) -> None:
         """Logs the scalars of one step.
@@ -146,8 +145,7 @@ class Recorder:
         if time.monotonic() - self._summarised >= SECONDS_BETWEEN_SUMMARIES:
             self.live.make_summary()
             self._summarised = time.monotonic()
-        if self._run is not None:
-            self._run.step(index, scalars)
+        self.tracker.step(index, scalars)
 
     def result(self, headline: Mapping[str, float], scores: Mapping[str, Any]) -> None:
         """What the training came to; completes the folder, for the weights to be put in their place then.
@@ -166,13 +164,12 @@ class Recorder:
             self._check(path)
             if path.read_bytes().count(b"\n") != rows + 1:
                 raise OSError(errno.EIO, "was changed while it was being written", str(path))
-        write_json(self.folder / SCORES_FILE, {**scores, **({} if self._run is None else {"mlflow": NOT_YET_SENT})})
+        write_json(self.folder / SCORES_FILE, {**scores, **self.tracker.unsent})
         self.live.end()
         self._ended = True
-        if self._run is not None:
-            curves = self.live.summary
-            numbers = {n: x for n, x in flatten(scores).items() if isinstance(x, int | float) and n not in curves}
-            self._run.step(self.live.step, numbers, final=True)
+        curves = self.live.summary
+        numbers = {n: x for n, x in flatten(scores).items() if isinstance(x, int | float) and n not in curves}
+        self.tracker.step(self.live.step, numbers, final=True)
 
     def keep(self, models: Path) -> None:
         """Removes the old folder, for the training is done, and sends its files to MLflow, where one is named.
@@ -183,13 +180,12 @@ class Recorder:
             FileNotFoundError: the folder, or scores.json, which says what was not sent, was removed meanwhile.
         """
         shutil.rmtree(self.previous, ignore_errors=True)
-        if self._run is None:
-            return
-        reason = self._run.finish(models)
-        path = self.folder / SCORES_FILE
-        self._check(path)
-        scores = {name: value for name, value in read_json(path).items() if name != "mlflow"}
-        write_json(path, {**scores, **({"mlflow": f"not all was sent: {reason}"} if reason else {})})
+        remarks = self.tracker.finish(models)
+        if remarks != self.tracker.unsent:
+            path = self.folder / SCORES_FILE
+            self._check(path)
+            scores = {name: value for name, value in read_json(path).items() if name not in self.tracker.unsent}
+            write_json(path, {**scores, **remarks})
 
     def _restore(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -202,8 +198,7 @@ class Recorder:
         if error is not None:
             if self._begun and not self._is_whole():
                 self._restore()
-            if self._run is not None:
-                self._run.stop("KILLED" if isinstance(error, Interrupted) else "FAILED")
+            self.tracker.fail(interrupted=isinstance(error, Interrupted))
             return
         if self.live is None:
             return

@@ -33,23 +33,23 @@ NO_CANDIDATE = "no candidate of a finite loss was scored"
 def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) -> dict[str, np.ndarray]:
     """Teacher-forced and free-running forecasts (n, H, F) of all windows, scaled units."""
     forecaster.eval()
-    made: dict[str, list[np.ndarray]] = {"teacher_forced": [], "free_running": []}
-    for part in np.array_split(np.arange(len(windows)), max(1, len(windows) // 256)):
-        context = torch.from_numpy(windows.context[part]).to(device)
-        target = torch.from_numpy(windows.target[part]).to(device)
+    predictions: dict[str, list[np.ndarray]] = {"teacher_forced": [], "free_running": []}
+    for positions in np.array_split(np.arange(len(windows)), max(1, len(windows) // 256)):
+        context = torch.from_numpy(windows.context[positions]).to(device)
+        target = torch.from_numpy(windows.target[positions]).to(device)
         with torch.inference_mode():
-            made["teacher_forced"].append(forecaster(context, target).cpu().numpy())
-            made["free_running"].append(forecaster.forecast(context, target.shape[1]).cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in made.items()}
+            predictions["teacher_forced"].append(forecaster(context, target).cpu().numpy())
+            predictions["free_running"].append(forecaster.forecast(context, target.shape[1]).cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in predictions.items()}
 
 
-def test_scores(made: Mapping[str, np.ndarray], windows: Windows) -> tuple[dict[str, Any], dict[str, str]]:
+def test_scores(predictions: Mapping[str, np.ndarray], windows: Windows) -> tuple[dict[str, Any], dict[str, str]]:
     """Scores on the test split of both ways to forecast, with the skill over persistence 1 - MAE / MAE_persistence."""
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     naive = scores.persistence(windows.context, windows.target.shape[1])
     naive_mae = scores.mae(naive.astype(np.float64), windows.target)
-    for name, forecast in made.items():
+    for name, forecast in predictions.items():
         values[name], missing = scores.score(forecast, windows.target, windows.context, windows.location, windows.scale)
         if naive_mae > 0:
             values[name]["skill_over_persistence"] = 1 - values[name]["mae"] / naive_mae
@@ -64,22 +64,29 @@ def _matrix_weights(layout: Layout, forecaster: Forecaster, flat: Tensor) -> dic
     return {spec.name: spec.of(views) for spec in forecaster.matrices()}
 
 
-def _save_models(folder: Path, result: Fit, layout: Layout, forecaster: Forecaster, about: Mapping[str, Any]) -> None:
+def _save_models(
+    folder: Path, result: Fit, layout: Layout, forecaster: Forecaster, description: Mapping[str, Any]
+) -> None:
     # One entry, because safetensors writes several in random order and the same run must give the same bytes.
-    text = {"run": json.dumps(about)}
+    text = {"run": json.dumps(description)}
     whole = {"best": result.best, "last": result.last}
     if result.candidate is not None:
         whole["best_candidate"] = result.candidate.weights
     for name, flat in whole.items():
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
         _write(folder / f"{name}.safetensors", weights, text)
-    if about["optimizer"] == "es" and result.candidate is None:  # the pipeline counts on the file
-        _write(folder / "best_candidate.safetensors", {}, {"run": json.dumps({**about, "no_weights": NO_CANDIDATE})})
+    if description["optimizer"] == "es" and result.candidate is None:  # the pipeline counts on the file
+        _write(
+            folder / "best_candidate.safetensors", {}, {"run": json.dumps({**description, "no_weights": NO_CANDIDATE})}
+        )
     steps = sorted(result.snapshots)
-    kept = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
+    weights_of_steps = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
     # One tensor (tracked steps, rows, columns) a matrix; the steps are in the metadata.
-    stacked = {name: torch.stack([one[name] for one in kept]) for name in kept[0]}
-    _write(folder / "snapshots.safetensors", stacked, {"run": json.dumps({**about, "steps": steps})})
+    stacked = {
+        name: torch.stack([weights_at_step[name] for weights_at_step in weights_of_steps])
+        for name in weights_of_steps[0]
+    }
+    _write(folder / "snapshots.safetensors", stacked, {"run": json.dumps({**description, "steps": steps})})
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -105,8 +112,8 @@ def write_results(
     """
     where, layout, history = build.device(params.device), Layout(forecaster), result.history
     layout.load(forecaster, result.best)
-    made = forecasts(forecaster, windows, where)
-    test, reasons = test_scores(made, windows)
+    predictions = forecasts(forecaster, windows, where)
+    test, reasons = test_scores(predictions, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
     best_loss = float(history.validation_loss[best])
     headline = {"validation_loss": best_loss, "test_mae": test["free_running"]["mae"]}
@@ -122,7 +129,7 @@ def write_results(
         "standin_data": bool(origin["standin"]),
         **({"resumed_at": result.resumed_at} if result.resumed_at else {}),
     }
-    about = {
+    description = {
         "optimizer": optimizer,
         "stop_reason": result.stop_reason,
         "stop_cause": result.stop_cause,
@@ -135,14 +142,14 @@ def write_results(
         "versions": versions(),
     }
     if result.candidate is not None:
-        about["best_candidate"] = {"step": result.candidate.step, "loss": result.candidate.loss}
+        description["best_candidate"] = {"step": result.candidate.step, "loss": result.candidate.loss}
     chosen = json.loads(params.model_dump_json(exclude={"tracking"}))  # it changes no training
     # Weights and metrics belong together: the metrics are complete before the one step that puts the weights in place.
     with atomic_folder(models, own=FILES) as folder:
-        _save_models(folder, result, layout, forecaster, {**about, "params": chosen})
+        _save_models(folder, result, layout, forecaster, {**description, "params": chosen})
         history.save(folder / "history.npz")
-        write_arrays(folder / "forecasts.npz", _kept_forecasts(windows, made["free_running"], params.seed))
-        write_json(folder / "run.json", about)
+        write_arrays(folder / "forecasts.npz", _kept_forecasts(windows, predictions["free_running"], params.seed))
+        write_json(folder / "run.json", description)
         recorder.result(headline, {**summary, "history": sha256(folder / "history.npz")})
     recorder.keep(models)
 
@@ -150,7 +157,7 @@ def write_results(
 def _kept_forecasts(windows: Windows, forecast: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """A seeded sample of the test windows, in data units, the same for all optimizers."""
     count = min(FORECASTS_KEPT, len(windows))
-    kept = np.sort(numpy_generator(seed, "kept forecasts").choice(len(windows), count, replace=False))
+    positions = np.sort(numpy_generator(seed, "kept forecasts").choice(len(windows), count, replace=False))
     parts = {"context": windows.context, "truth": windows.target, "forecast": forecast}
-    in_units = {name: windows.in_data_units(part)[kept].astype(np.float32) for name, part in parts.items()}
-    return {**in_units, "entities": windows.entity[kept]}
+    in_units = {name: windows.in_data_units(array)[positions].astype(np.float32) for name, array in parts.items()}
+    return {**in_units, "entities": windows.entity[positions]}

@@ -135,13 +135,13 @@ class WindowObjective:
         """(size,) -> mean loss and its gradient; with dropout."""
         self.model.train()
         windows = self._windows(batch)
-        pieces = list(zip(*(part.chunk(self.pieces) for part in windows), strict=True))
+        pieces = list(zip(*(values.chunk(self.pieces) for values in windows), strict=True))
         parts = self._share(lambda piece: self._gradient(weights, *piece), pieces)
         shares = [len(context) / len(batch) for context, _ in pieces]
         loss = sum(share * float(loss) for share, (loss, _) in zip(shares, parts, strict=True))
         gradient = parts[0][1].mul_(shares[0])
-        for share, (_, part) in zip(shares[1:], parts[1:], strict=True):
-            gradient.add_(part, alpha=share)
+        for share, (_, values) in zip(shares[1:], parts[1:], strict=True):
+            gradient.add_(values, alpha=share)
         return loss, gradient
 
     def total(self, weights: Tensor) -> float:
@@ -161,7 +161,7 @@ class WindowObjective:
         workers = min(self.workers, len(parts))
         with _one_thread():
             if workers == 1:
-                return [work(part) for part in parts]
+                return [work(values) for values in parts]
             with ThreadPoolExecutor(workers) as pool:
                 return list(pool.map(work, parts))
 

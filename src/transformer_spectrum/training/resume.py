@@ -82,8 +82,8 @@ class ResumeFiles:
             with safe_open(self.state, framework="pt") as file:
                 about = json.loads(file.metadata()["about"])
                 if about["fingerprint"] != self.fingerprint:
-                    found = difference(about["fingerprint"], self.fingerprint)
-                    self.say(f"{self.folder} is of another training ({found}), so training starts anew")
+                    changed = difference(about["fingerprint"], self.fingerprint)
+                    self.say(f"{self.folder} is of another training ({changed}), so training starts anew")
                     self.remove()
                     return None
                 # Cloned, because kernels may round otherwise in memory that is aligned otherwise.
@@ -107,12 +107,12 @@ class ResumeFiles:
             rows = [_row(line) for line in stream.read(counts["bytes"]).splitlines()]
         if len(rows) != counts["rows"]:
             raise ValueError(f"{len(rows)} of {counts['rows']} rows")
-        kept = about["snapshots"]
-        flat = torch.empty(len(kept), len(weights), dtype=weights.dtype)
-        if kept:
+        snapshot_steps = about["snapshots"]
+        flat = torch.empty(len(snapshot_steps), len(weights), dtype=weights.dtype)
+        if snapshot_steps:
             with self.snapshots.open("rb") as stream:
                 if stream.readinto(flat.numpy().data) != flat.nbytes:
-                    raise ValueError(f"fewer than {len(kept)} snapshots")
+                    raise ValueError(f"fewer than {len(snapshot_steps)} snapshots")
         candidate = about["candidate"]
         last = tensors["last"].to(weights)
         return TrainingState(
@@ -121,7 +121,7 @@ class ResumeFiles:
             best_step=about["best_step"],
             candidate=candidate and Candidate(tensors["candidate"].to(weights), **candidate),
             rows=rows,
-            snapshots={step: one.to(weights) for step, one in zip(kept, flat, strict=True)},
+            snapshots={step: values.to(weights) for step, values in zip(snapshot_steps, flat, strict=True)},
             stop_reason=about["stop_reason"],
             stop_cause=about["stop_cause"] and StopCause(about["stop_cause"]),
             resumed_at=about["resumed_at"],
@@ -164,7 +164,7 @@ class ResumeFiles:
         snapshots = list(training.snapshots.values())
         if len(snapshots) > counts["snapshots"]:
             size = training.last.nbytes
-            added = (one.cpu().numpy().data for one in snapshots[counts["snapshots"] :])
+            added = (weights.cpu().numpy().data for weights in snapshots[counts["snapshots"] :])
             _append(self.snapshots, counts["snapshots"] * size, added)
             counts["snapshots"] = len(snapshots)
 
@@ -219,8 +219,8 @@ def _append(path: Path, at: int, parts: Iterable[bytes | memoryview]) -> None:
     """Writes behind the first `at` bytes, over whatever is there."""
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.seek(at)
-        for part in parts:
-            stream.write(part)
+        for piece in parts:
+            stream.write(piece)
         stream.truncate()
         stream.flush()
         os.fsync(stream.fileno())

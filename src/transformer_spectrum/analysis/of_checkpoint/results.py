@@ -18,11 +18,11 @@ MADE_BY = "transformer-spectrum analyze"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredMatrix:
     """One matrix with its spectrum, its metrics and their null.
 
     Attributes:
-        part: which it is.
+        matrix: which it is.
         singular_values: (r,) descending, W's units.
         shuffled: (D, r) of the same entries in random places; D = 0 without a null.
         values: metric -> value, NaN where there is a reason.
@@ -34,7 +34,7 @@ class Measured:
         slice_shape: outputs and inputs of the kernel, where there are slices.
     """
 
-    part: Matrix
+    matrix: Matrix
     singular_values: np.ndarray
     shuffled: np.ndarray
     values: Mapping[str, float]
@@ -46,7 +46,7 @@ class Measured:
 
     def bounds(self, estimators: Estimators) -> dict[str, str]:
         """Metrics that are the bound of their search, with the inequality that is left of them: {"ks_tail": "≤ 8"}."""
-        return bounds(self.values, self.reasons, self.part.shape, estimators.min_tail)
+        return bounds(self.values, self.reasons, self.matrix.shape, estimators.min_tail)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Examination:
     settings: Mapping[str, Any]
     estimators: Estimators
     versions: Mapping[str, str]
-    matrices: tuple[Measured, ...]
+    matrices: tuple[MeasuredMatrix, ...]
     skipped: tuple[Skipped, ...]
     vectors: int
     weights: int
@@ -90,7 +90,7 @@ class Examination:
     @property
     def measured_weights(self) -> int:
         """Numbers in the measured matrices; heads of a matrix count with it, not again."""
-        return sum(m.part.numbers for m in self.matrices if m.part.head is None)
+        return sum(m.matrix.numbers for m in self.matrices if m.matrix.head is None)
 
     @property
     def has_null(self) -> bool:

@@ -31,7 +31,7 @@ NOT_ASKED = "spectra.bootstrap = 0"
 
 
 @dataclass(frozen=True)
-class Tail:
+class TailTests:
     """How well a power law describes the tail of one matrix's spectrum.
 
     Attributes:
@@ -67,7 +67,7 @@ class Evidence:
     shuffled: tuple[Analysis, ...]
     farms: np.ndarray
     farms_reason: np.ndarray
-    tails: Mapping[int, tuple[Tail, ...]]
+    tails: Mapping[int, tuple[TailTests, ...]]
 
 
 def gather(
@@ -136,8 +136,9 @@ def gather(
                 )
                 for matrix, spec in enumerate(specs)
             )
-            shown = _at_a_glance(history, steps[position], observed[position], shapes)
-            progress.update(len(steps) + len(tails), **shown)
+            progress.update(
+                len(steps) + len(tails), **_at_a_glance(history, steps[position], observed[position], shapes)
+            )
     return Evidence(
         tuple(specs),
         tuple(steps),
@@ -193,11 +194,11 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
 def _padded(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """(D, M, R): what `function` makes of each stack (m, rows, columns), (D, m, r), padded with NaN."""
     classes = by_shape((matrix.shape for matrix in matrices), oriented=True)
-    parts = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in classes.items()}
-    draws = len(next(iter(parts.values())))
+    results = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in classes.items()}
+    draws = len(next(iter(results.values())))
     values = np.full((draws, len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan)
     for shape, at in classes.items():
-        values[:, at, : min(shape)] = parts[shape]
+        values[:, at, : min(shape)] = results[shape]
     return values
 
 
@@ -219,8 +220,8 @@ def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.nd
     reason = np.full(len(matrices), NO_WINDOW, dtype="U64")
     for shape, at in by_shape((matrix.shape for matrix in matrices), oriented=True).items():
         if submatrices.window_shape(shape, side) is not None:
-            found = submatrices.farms_alpha(np.stack([matrices[i] for i in at]), side=side)
-            alpha[at], reason[at] = found.alpha, found.reason
+            fit = submatrices.farms_alpha(np.stack([matrices[i] for i in at]), side=side)
+            alpha[at], reason[at] = fit.alpha, fit.reason
     return alpha, reason
 
 
@@ -232,10 +233,10 @@ def _tail(
     estimators: Estimators,
     draws: int,
     generator: np.random.Generator,
-) -> Tail:
+) -> TailTests:
     reason = analysis.reason("ks_alpha", position, matrix)
     if reason:
-        return Tail(None, {}, reason)
+        return TailTests(None, {}, reason)
     eigenvalues = values**2
     xmin = float(analysis.values["ks_xmin"][position, matrix])
     ratios: dict[str, tail_tests.LikelihoodRatio] = {
@@ -243,7 +244,7 @@ def _tail(
     }
     reasons = [f"{name}: {ratio.reason}" for name, ratio in ratios.items() if ratio.reason]
     if not draws:
-        return Tail(None, ratios, "; ".join([NOT_ASKED, *reasons]))
+        return TailTests(None, ratios, "; ".join([NOT_ASKED, *reasons]))
     goodness = tail_tests.goodness_of_fit(
         eigenvalues,
         min_tail=estimators.min_tail,
@@ -251,4 +252,4 @@ def _tail(
         draws=draws,
         generator=generator,
     )
-    return Tail(goodness, ratios, "; ".join(reasons))
+    return TailTests(goodness, ratios, "; ".join(reasons))

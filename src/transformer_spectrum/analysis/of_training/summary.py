@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
+from transformer_spectrum.analysis.of_training.thinning import tracked_positions
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
@@ -70,6 +71,25 @@ class Summary:
         values = self.analysis.values[metric]
         start = np.where(values[0] != 0, np.abs(values[0]), np.nan)
         return 100.0 * (values - values[0]) / start
+
+    def mean_change(self, metric: str, family: str, *, start: Summary | None = None) -> np.ndarray:
+        """(S,) change of the family's mean in percent of that at step 0, of another training's `start` if one is named.
+
+        NaN where the mean at step 0 is 0 or has no value.
+        """
+        initial = (start or self).mean(metric, family)[0]
+        return 100.0 * (self.mean(metric, family) - initial) / (initial or np.nan)
+
+    def band_change(self, metric: str, family: str) -> tuple[float, float]:
+        """`band` as changes in percent of the mean at step 0; NaN where that is 0 or there is no null."""
+        initial = float(self.mean(metric, family)[0]) or float("nan")
+        low, high = (100.0 * (bound - initial) / initial for bound in self.band(metric, family))
+        return low, high
+
+    def singular_value_ratios(self, family: str, position: int) -> np.ndarray:
+        """(r,) `mean_singular_values` over the initial ones of the same rank; NaN where the initial one is 0."""
+        values, initial = (self.mean_singular_values(family, at) for at in (position, 0))
+        return np.divide(values, initial, out=np.full_like(values, np.nan), where=initial > 0)
 
     def mean_singular_values(self, family: str, position: int) -> np.ndarray:
         """(r,) mean over the family's matrices of the i-th largest singular value, at a recorded position."""
@@ -152,44 +172,6 @@ def _check_common_start(histories: Mapping[str, History]) -> None:
     for optimizer, history in others:
         if not np.array_equal(history.names, reference.names) or not np.array_equal(history.shapes, reference.shapes):
             raise InputError(f"{first} and {optimizer} trained different matrices; run dvc repro")
-        start, same = history.singular_values[0], reference.singular_values[0]
-        if not np.allclose(start, same, rtol=1e-3, atol=1e-6 * np.nanmax(same), equal_nan=True):
+        start, expected = history.singular_values[0], reference.singular_values[0]
+        if not np.allclose(start, expected, rtol=1e-3, atol=1e-6 * np.nanmax(expected), equal_nan=True):
             raise InputError(f"{first} and {optimizer} did not start from the same weights; run dvc repro")
-
-
-def evenly(count: int, at_most: int) -> np.ndarray:
-    """Positions 0 ... count - 1 thinned evenly to at most `at_most` (>= 2), the first and the last included."""
-    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(int))
-
-
-def early(count: int, at_most: int) -> np.ndarray:
-    """Positions 0 ... count - 1 thinned to at most `at_most` (>= 2), the first and the last included.
-
-    Half of them evenly, for linear axes, half evenly in log(1 + position), for spectra change most at the beginning.
-    """
-    if count <= at_most:
-        return np.arange(count)
-    even = max(2, at_most // 2)
-    logarithmic = np.expm1(np.linspace(0, np.log(count), at_most - even)).round().astype(int)
-    return np.union1d(evenly(count, even), logarithmic)
-
-
-def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
-    """Positions of the steps that figures show: 0, 1, every so many and the last.
-
-    When these are too many, 0, 1 and the last stay and the others are spread geometrically between 1 and the last,
-    since spectra change most at the beginning.
-
-    Args:
-        steps: (S,) ascending from 0.
-        every: spacing; steps.
-        at_most: positions; count, >= 3.
-    """
-    steps = np.asarray(steps)
-    shown = np.flatnonzero((steps == 0) | (steps == 1) | (steps % every == 0) | (steps == steps[-1]))
-    if len(shown) <= at_most:
-        return shown
-    later = steps[shown[1:]]
-    wanted = np.geomspace(later[0], later[-1], at_most - 1)
-    nearest = np.abs(np.log(later[None, :] / wanted[:, None])).argmin(axis=1)
-    return np.concatenate([shown[:1], shown[1:][np.unique(nearest)]])

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis, counted, iso
+from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, TimeAxis, counted, iso
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONDAY_TO_FRIDAY = "1111100"
@@ -55,7 +55,7 @@ def months_of(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class MonthAxis(Axis):
+class MonthAxis(TimeAxis):
     """Steps of one or more calendar months.
 
     Attributes:
@@ -106,7 +106,7 @@ def _in_words(anchor: Anchor) -> str:
 
 
 @dataclass(frozen=True)
-class WeekdayAxis(Axis):
+class WeekdayAxis(TimeAxis):
     """Days of some weekdays only, such as business days.
 
     Attributes:
@@ -151,7 +151,7 @@ class WeekdayAxis(Axis):
 
 
 @dataclass(frozen=True)
-class DaysOfMonthAxis(Axis):
+class DaysOfMonthAxis(TimeAxis):
     """The same few days of every month, such as 1, 11 and 21; a day of 31 is the month's last.
 
     Attributes:

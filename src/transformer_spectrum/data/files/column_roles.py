@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformer_spectrum.data.files.table_columns import Table
+from transformer_spectrum.data.files.table_columns import FileTable
 from transformer_spectrum.data.files.times import Times
 
 VALUES_OPTION = "or name the columns of values by --value-columns"
@@ -62,12 +62,12 @@ class Roles:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def free_columns(table: Table, chosen: ChosenColumns, roles: Roles | None = None) -> list[str]:
+def free_columns(table: FileTable, chosen: ChosenColumns, roles: Roles | None = None) -> list[str]:
     """Columns that have no role yet.
 
     >>> from pathlib import Path
     >>> import pandas as pd
-    >>> table = Table(Path("x.csv"), pd.DataFrame({"day": [1], "store": ["a"], "sales": [2.0]}))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"day": [1], "store": ["a"], "sales": [2.0]}))
     >>> free_columns(table, ChosenColumns(time="day"), Roles(entity="store"))
     ['sales']
     """

@@ -9,7 +9,7 @@ import pandas as pd
 
 from transformer_spectrum.data.files.column_names import HOUR, joined, part_of_date
 from transformer_spectrum.data.files.number_dates import monday_of
-from transformer_spectrum.data.files.table_columns import Table
+from transformer_spectrum.data.files.table_columns import FileTable
 from transformer_spectrum.data.files.time_axis import Notation, written
 from transformer_spectrum.data.files.times import Times, nanoseconds
 from transformer_spectrum.runtime.errors import InputError
@@ -37,11 +37,11 @@ LEGAL = (
 CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 
 
-def parts_in(table: Table, free: Sequence[str]) -> dict[str, str]:
+def parts_in(table: FileTable, free: Sequence[str]) -> dict[str, str]:
     """Columns that together make a date, column -> part; empty where there are none, or the year alone is time.
 
     >>> from pathlib import Path
-    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2], "sales": [3.0, 4.0]}))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2], "sales": [3.0, 4.0]}))
     >>> parts_in(table, table.columns)
     {'Year': 'year', 'Month': 'month'}
     """
@@ -65,7 +65,7 @@ def parts_in(table: Table, free: Sequence[str]) -> dict[str, str]:
     return _clock_beside_date(table, free)
 
 
-def _holds(table: Table, name: str, component: str) -> bool:
+def _holds(table: FileTable, name: str, component: str) -> bool:
     if component == "month" and table.kind(name) in ("text", "date"):
         return _month_names(table.frame[name]) is not None
     if table.kind(name) != "number" or not table.whole(name):
@@ -85,7 +85,7 @@ def _month_names(cells: pd.Series) -> np.ndarray | None:
     return None
 
 
-def _clock_beside_date(table: Table, free: Sequence[str]) -> dict[str, str]:
+def _clock_beside_date(table: FileTable, free: Sequence[str]) -> dict[str, str]:
     """A column of days and one of the time of day."""
     days = [name for name in free if table.kind(name) == "date"]
     if len(days) != 1 or table.unique(days[0]):
@@ -100,14 +100,14 @@ def _clock_beside_date(table: Table, free: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def combined(table: Table, components: dict[str, str]) -> Times:
+def combined(table: FileTable, components: dict[str, str]) -> Times:
     """The times of columns that `parts_in` has found.
 
     Raises:
         InputError: a row has no such date.
 
     >>> from pathlib import Path
-    >>> table = Table(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2]}))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"Year": [2022, 2022], "Month": [1, 2]}))
     >>> pd.DatetimeIndex(combined(table, {"Year": "year", "Month": "month"}).values).astype(str).tolist()
     ['2022-01-01', '2022-02-01']
     """
@@ -123,7 +123,7 @@ def combined(table: Table, components: dict[str, str]) -> Times:
     return Times(nanoseconds(dates), True, "parts of a date", notation)
 
 
-def _fields(table: Table, components: dict[str, str]) -> dict[str, np.ndarray]:
+def _fields(table: FileTable, components: dict[str, str]) -> dict[str, np.ndarray]:
     """(rows,) whole numbers of each part."""
     fields: dict[str, np.ndarray] = {}
     for name, component in components.items():
@@ -136,7 +136,7 @@ def _fields(table: Table, components: dict[str, str]) -> dict[str, np.ndarray]:
     return fields
 
 
-def _with_clock(table: Table, components: dict[str, str], fields: dict[str, np.ndarray]) -> pd.DatetimeIndex:
+def _with_clock(table: FileTable, components: dict[str, str], fields: dict[str, np.ndarray]) -> pd.DatetimeIndex:
     columns = {component: name for name, component in components.items()}
     days = pd.DatetimeIndex(table.times(columns["date"]).values)
     if "hour" in fields:

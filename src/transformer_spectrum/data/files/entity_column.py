@@ -10,7 +10,7 @@ import pandas as pd
 from transformer_spectrum.data.files import column_names as names
 from transformer_spectrum.data.files.column_roles import VALUES_OPTION, ChosenColumns, Roles, free_columns
 from transformer_spectrum.data.files.date_parts import parts_in
-from transformer_spectrum.data.files.table_columns import Table, no_number
+from transformer_spectrum.data.files.table_columns import FileTable, no_number
 from transformer_spectrum.data.files.times import words
 from transformer_spectrum.data.series.csv_text import shortened
 from transformer_spectrum.runtime.errors import InputError
@@ -20,12 +20,12 @@ SIGNS_IN_NUMBERS = r"[,'\s%$€£]"
 TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(?: \[YR\d{4}\])?|\d{1,2}/\d{1,2}/\d{2}"
 
 
-def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
+def find_entity(table: FileTable, chosen: ChosenColumns) -> str | None:
     """TODO.
 
     >>> from pathlib import Path
     >>> cells = {"country": ["SE", "SE", "MT"], "year": [1, 2, 1], "cases": [3.0, 4.0, 5.0]}
-    >>> table = Table(Path("x.csv"), pd.DataFrame(cells))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame(cells))
     >>> find_entity(table, ChosenColumns())
     'country'
     """
@@ -47,18 +47,18 @@ def find_entity(table: Table, chosen: ChosenColumns) -> str | None:
     return _of_identifiers(table, free)
 
 
-def _meant_as_numbers(table: Table, name: str) -> bool:
+def _meant_as_numbers(table: FileTable, name: str) -> bool:
     """Whether most cells are numbers, or seldom come twice and are numbers but for thousands, money or per cent."""
     cells = table.frame[name].astype(str)
     bare = cells.str.replace(SIGNS_IN_NUMBERS, "", regex=True) if cells.nunique() >= MOSTLY * len(cells) else cells
     return bool(pd.to_numeric(bare, errors="coerce").notna().mean() >= MOSTLY)
 
 
-def refuse_blank(table: Table, entity: str) -> None:
+def refuse_blank(table: FileTable, entity: str) -> None:
     """TODO.
 
     >>> from pathlib import Path
-    >>> refuse_blank(Table(Path("x.csv"), pd.DataFrame({"country": ["SE", " "]})), "country")
+    >>> refuse_blank(FileTable(Path("x.csv"), pd.DataFrame({"country": ["SE", " "]})), "country")
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: x.csv: row 2: country is blank
     """
@@ -68,7 +68,7 @@ def refuse_blank(table: Table, entity: str) -> None:
         raise InputError(f"{table.path}: row {int(np.argmax(blank)) + 1}: {entity} is blank")
 
 
-def _of_texts(table: Table, texts: list[str], chosen: ChosenColumns) -> str | None:
+def _of_texts(table: FileTable, texts: list[str], chosen: ChosenColumns) -> str | None:
     """The text by which all others are given, a usual name first."""
     headers = [name for name in table.columns if re.fullmatch(TIME_AS_HEADER, name)]
     if len(headers) > max(2, len(table.columns) / 2):
@@ -96,7 +96,7 @@ def _of_texts(table: Table, texts: list[str], chosen: ChosenColumns) -> str | No
     )
 
 
-def _of_identifiers(table: Table, free: list[str]) -> str | None:
+def _of_identifiers(table: FileTable, free: list[str]) -> str | None:
     """A numbered identifier, where time repeats and comes once for each of its values."""
     numbers = [name for name in free if table.kind(name) == "number"]
     clocks = [name for name in free if table.kind(name) == "date"]
@@ -123,20 +123,20 @@ def _of_identifiers(table: Table, free: list[str]) -> str | None:
     return tellers[0] if tellers else None
 
 
-def _gives(table: Table, name: str, dependent: str) -> bool:
+def _gives(table: FileTable, name: str, dependent: str) -> bool:
     """Whether one column has one value for each value of another."""
     return (
         table.frame[[name, dependent]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
     )
 
 
-def _settles(table: Table, tellers: list[str], clocks: list[str]) -> bool:
+def _settles(table: FileTable, tellers: list[str], clocks: list[str]) -> bool:
     """Whether times repeat, but not within one value of some columns."""
     keys = table.frame[[*tellers, *clocks]].astype(str)
     return bool(keys[clocks].duplicated().any() and not keys.duplicated().any())
 
 
-def check_entity(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
+def check_entity(table: FileTable, chosen: ChosenColumns, roles: Roles) -> None:
     """A text that cuts one series with a time of its own in every row into pieces is no entity for certain."""
     entity = roles.entity
     if entity is None or chosen.entity or roles.times is None or len(table.blocks) == 1:

@@ -21,7 +21,7 @@ from transformer_spectrum.data.files.calendar_axes import (
     day_of,
     months_of,
 )
-from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis, Notation, WeekAxis
+from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Notation, TimeAxis, WeekAxis
 
 SHORT_SPAN = 28  # days within which the weekdays at hand say little about those that will come
 MOST_SKIPPED = 1 / 3  # of the steps: with more, a fixed step is not what the dates follow
@@ -48,14 +48,14 @@ FEWEST_CLOSED = 3  # of them, each missing whenever it came: fewer may be gaps b
 YEARS_AHEAD = 40
 
 
-def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
+def skipped(axis: TimeAxis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
     """Steps inside the series that have no row, and all steps inside them.
 
     Args:
         axis: on which they lie.
         blocks: of each series, the values of its rows.
 
-    >>> skipped(Axis(), [np.array([0, 1, 4]), np.array([7, 8])])
+    >>> skipped(TimeAxis(), [np.array([0, 1, 4]), np.array([7, 8])])
     (2, 7)
     """
     total = rows = 0
@@ -66,27 +66,27 @@ def skipped(axis: Axis, blocks: Sequence[np.ndarray]) -> tuple[int, int]:
     return total - rows, total
 
 
-def numbers_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
+def numbers_axis(values: np.ndarray, notation: Notation | None = None) -> TimeAxis:
     """The coarsest axis of whole numbers on which all lie.
 
     >>> numbers_axis(np.array([10, 16, 20])).step
     '2'
     """
     origin = int(values.min())
-    return Axis(False, origin, int(np.gcd.reduce(np.unique(values - origin))) or 1, notation)
+    return TimeAxis(False, origin, int(np.gcd.reduce(np.unique(values - origin))) or 1, notation)
 
 
-def fixed_axis(values: np.ndarray, notation: Notation | None = None) -> Axis:
+def fixed_axis(values: np.ndarray, notation: Notation | None = None) -> TimeAxis:
     """The coarsest axis of equal steps on which all dates lie.
 
     >>> fixed_axis(np.array([0, 2, 5]) * NANOSECONDS_A_DAY).step
     '1 day'
     """
     origin = int(values.min())
-    return Axis(True, origin, int(np.gcd.reduce(np.unique(values - origin))) or NANOSECONDS_A_DAY, notation)
+    return TimeAxis(True, origin, int(np.gcd.reduce(np.unique(values - origin))) or NANOSECONDS_A_DAY, notation)
 
 
-def infer_axis(blocks: Sequence[np.ndarray], notation: Notation | None = None) -> Axis:
+def infer_axis(blocks: Sequence[np.ndarray], notation: Notation | None = None) -> TimeAxis:
     """The axis of dates.
 
     Args:
@@ -137,7 +137,7 @@ def _monthly(months: np.ndarray, anchor: Anchor, time: int, notation: Notation |
     return MonthAxis(True, origin, unit, notation, anchor=anchor, time_of_day=time)
 
 
-def _weekday_axis(days: np.ndarray, fixed: Axis, time: int, notation: Notation | None) -> WeekdayAxis | None:
+def _weekday_axis(days: np.ndarray, fixed: TimeAxis, time: int, notation: Notation | None) -> WeekdayAxis | None:
     """Where some weekdays never come, and those that do come often."""
     if fixed.unit % (7 * NANOSECONDS_A_DAY) == 0:
         return None
@@ -184,7 +184,7 @@ def _closing(days: np.ndarray) -> dict[str, list[int]]:
 
 def _irregular(
     values: np.ndarray, days: np.ndarray, months: np.ndarray, time: int, notation: Notation | None
-) -> Iterator[Axis]:
+) -> Iterator[TimeAxis]:
     """Axes for dates without a fixed step, the finest first."""
     first = int(months.min())
     of_month = np.unique(np.where(days == day_of(months, "end"), 31, days - day_of(months, 1) + 1))

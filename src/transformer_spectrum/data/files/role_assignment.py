@@ -11,14 +11,14 @@ from difflib import get_close_matches
 
 from transformer_spectrum.data.files.column_roles import ChosenColumns, Roles, free_columns
 from transformer_spectrum.data.files.entity_column import check_entity, find_entity, refuse_blank
-from transformer_spectrum.data.files.table_columns import Table
+from transformer_spectrum.data.files.table_columns import FileTable
 from transformer_spectrum.data.files.time_column import find_time
 from transformer_spectrum.data.files.value_columns import why_no_value
 from transformer_spectrum.data.series.csv_text import shortened
 from transformer_spectrum.runtime.errors import InputError
 
 
-def assign(table: Table, chosen: ChosenColumns) -> Roles:
+def assign(table: FileTable, chosen: ChosenColumns) -> Roles:
     """Gives every column of a table its role, and splits the table's rows by the entity.
 
     Raises:
@@ -28,7 +28,7 @@ def assign(table: Table, chosen: ChosenColumns) -> Roles:
     >>> from pathlib import Path
     >>> import pandas as pd
     >>> cells = {"country": ["SE", "SE", "MT"], "year": [1, 2, 1], "cases": [3.0, 4.0, 5.0]}
-    >>> table = Table(Path("x.csv"), pd.DataFrame(cells))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame(cells))
     >>> roles = assign(table, ChosenColumns())
     >>> roles.entity, roles.time, roles.values
     ('country', ('year',), ['cases'])
@@ -54,7 +54,7 @@ def assign(table: Table, chosen: ChosenColumns) -> Roles:
     return roles
 
 
-def _check_named(table: Table, chosen: ChosenColumns) -> None:
+def _check_named(table: FileTable, chosen: ChosenColumns) -> None:
     seen: dict[str, str] = {}
     for option, name in chosen.named(table.columns):
         if name not in table.columns:

@@ -1,4 +1,4 @@
-"""Files of series that users bring: .npy, .npz, .csv and .parquet, in the layouts that README.md shows."""
+"""Files of series that users bring: .npy, .npz, .csv and .parquet, in the layouts that docs/howto/data.md shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from transformer_spectrum.data.files.column_roles import ChosenColumns
 from transformer_spectrum.data.files.series_tables import Reading, read_table
-from transformer_spectrum.data.files.time_axis import DAYS, Axis
+from transformer_spectrum.data.files.time_axis import DAYS, TimeAxis
 from transformer_spectrum.data.series.csv_text import read_rows
 from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
@@ -22,9 +22,9 @@ from transformer_spectrum.runtime.files import atomic_path
 
 __all__ = [
     "DAYS",
-    "Axis",
     "ChosenColumns",
     "SeriesFile",
+    "TimeAxis",
     "check_suffix",
     "of_array",
     "read_series_file",
@@ -59,7 +59,7 @@ class SeriesFile:
     """
 
     series: list[Series]
-    axis: Axis
+    axis: TimeAxis
     features: tuple[str, ...]
     empty: tuple[str, ...]
     reading: Reading | None = None
@@ -70,7 +70,8 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
 
     .npy: (series, steps) or (series, steps, features). .npz: the same as `series`, or the only array in it, and
     optionally `entities` (series,). .csv and .parquet: long, with a column that tells the series apart, perhaps one of
-    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See README.md.
+    time, and one for each feature; or wide, perhaps with a column of time, and one for each series. See
+    docs/howto/data.md.
 
     Args:
         path: the file.
@@ -125,7 +126,7 @@ def of_array(values: np.ndarray) -> SeriesFile:
     """
     width = len(str(len(values) - 1))
     series = [Series(f"{i:0{width}d}", 0, steps) for i, steps in enumerate(values)]
-    return SeriesFile(series, Axis(), _feature_names(values.shape[2]), ())
+    return SeriesFile(series, TimeAxis(), _feature_names(values.shape[2]), ())
 
 
 def _feature_names(count: int) -> tuple[str, ...]:
@@ -148,11 +149,11 @@ def _of_arrays(path: Path, array: np.ndarray, entities: np.ndarray | None) -> Se
         if len(names) != len(values) or len(set(names)) < len(names):
             raise InputError(f"{path}: {len(names)} entities for {len(values)} series; each needs a name of its own")
     placed = [(name, 0, steps) for name, steps in zip(names, values, strict=True)]
-    return _trimmed(path, placed, Axis(), _feature_names(values.shape[2]))
+    return _trimmed(path, placed, TimeAxis(), _feature_names(values.shape[2]))
 
 
 def _trimmed(
-    path: Path, placed: Sequence[tuple[str, int, np.ndarray]], axis: Axis, features: tuple[str, ...]
+    path: Path, placed: Sequence[tuple[str, int, np.ndarray]], axis: TimeAxis, features: tuple[str, ...]
 ) -> SeriesFile:
     """Without the steps before the first and behind the last value of each series."""
     series, empty = [], []

@@ -14,8 +14,8 @@ from transformer_spectrum.data.files.clock_changes import days_of, instants_of, 
 from transformer_spectrum.data.files.column_roles import ChosenColumns, Roles
 from transformer_spectrum.data.files.frequency import infer_axis, numbers_axis, skipped
 from transformer_spectrum.data.files.role_assignment import assign
-from transformer_spectrum.data.files.table_columns import Table
-from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, Axis
+from transformer_spectrum.data.files.table_columns import FileTable
+from transformer_spectrum.data.files.time_axis import NANOSECONDS_A_DAY, TimeAxis
 from transformer_spectrum.data.files.times import Times, blank_cells
 from transformer_spectrum.data.series.csv_text import shortened
 from transformer_spectrum.runtime.errors import InputError
@@ -94,7 +94,7 @@ class TableSeries:
     """
 
     placed: list[tuple[str, int, np.ndarray]]
-    axis: Axis
+    axis: TimeAxis
     features: tuple[str, ...]
     reading: Reading
 
@@ -110,7 +110,7 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
     >>> table.reading.line()
     'time: year (years, step 2); series: country (2); features: cases'
     """
-    table = Table(path, frame)
+    table = FileTable(path, frame)
     roles = assign(table, chosen)
     if not roles.values:
         kind = f"column of values beside {roles.entity}" if roles.entity else "column of values for each series beside "
@@ -158,24 +158,24 @@ def _order(labels: Sequence[str], blocks: Sequence[np.ndarray], reordered: Seque
     return sorted(order, key=lambda i: labels[i])
 
 
-def _notation(times: Times | None, axis: Axis) -> str:
+def _notation(times: Times | None, axis: TimeAxis) -> str:
     if times is None:
         return "none"
     return axis.notation.name if axis.notation is not None and times.notation is None else times.name
 
 
-def _ticks(roles: Roles, blocks: Sequence[np.ndarray]) -> tuple[Axis, list[np.ndarray]]:
+def _ticks(roles: Roles, blocks: Sequence[np.ndarray]) -> tuple[TimeAxis, list[np.ndarray]]:
     """The axis, and of each series the values on it."""
     times = roles.times
     if times is None:
-        return Axis(), [np.arange(len(rows)) for rows in blocks]
+        return TimeAxis(), [np.arange(len(rows)) for rows in blocks]
     ticks = [times.values[rows] for rows in blocks]
     if not times.dated:
         return numbers_axis(times.values, times.notation), ticks
     if times.instants is not None:
         return _of_instants(times, ticks, [times.instants[rows] for rows in blocks])
     axis = infer_axis(ticks, times.notation)
-    if times.notation is None and axis.unit < NANOSECONDS_A_DAY and type(axis) is Axis:
+    if times.notation is None and axis.unit < NANOSECONDS_A_DAY and type(axis) is TimeAxis:
         days = days_of(ticks) if skipped(axis, ticks)[0] else None
         if days is not None:
             zone, walls = days
@@ -187,7 +187,9 @@ def _ticks(roles: Roles, blocks: Sequence[np.ndarray]) -> tuple[Axis, list[np.nd
     return axis, ticks
 
 
-def _of_instants(times: Times, walls: list[np.ndarray], instants: list[np.ndarray]) -> tuple[Axis, list[np.ndarray]]:
+def _of_instants(
+    times: Times, walls: list[np.ndarray], instants: list[np.ndarray]
+) -> tuple[TimeAxis, list[np.ndarray]]:
     """By the clock on the wall or by UTC, whichever leaves fewer steps without a row."""
     assert times.instants is not None
     offsets = np.unique(times.values - times.instants)
@@ -211,7 +213,7 @@ def _refuse_twice(
     labels: Sequence[str],
     blocks: Sequence[np.ndarray],
     ticks: Sequence[np.ndarray],
-    axis: Axis,
+    axis: TimeAxis,
 ) -> None:
     for label, rows, tick in zip(labels, blocks, ticks, strict=True):
         if len(np.unique(tick)) == len(tick):

@@ -30,7 +30,7 @@ FEWEST_ROWS = 5  # of a series: fewer rise by equal steps by chance
 
 
 @dataclass
-class Table:
+class FileTable:
     """A table and what has been learnt of it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Table:
         frame: cells, one row each.
         blocks: rows of each series, in the order of the file; all rows as long as no entity is known.
 
-    >>> table = Table(Path("x.csv"), pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": ["3", ""]}))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": ["3", ""]}))
     >>> table.kind("day"), table.kind("cases"), table.unique("day")
     ('date', 'number', True)
     """
@@ -180,10 +180,11 @@ def _is_written(whole: np.ndarray, ways: Sequence[Digits]) -> bool:
     return any(way.holds(whole) and way.read(whole).notna().all() for way in ways)
 
 
-def no_number(table: Table, name: str) -> InputError:
+def no_number(table: FileTable, name: str) -> InputError:
     """TODO.
 
-    >>> print(no_number(Table(Path("x.csv"), pd.DataFrame({"cases": ["3", "many"]})), "cases"))  # doctest: +ELLIPSIS
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"cases": ["3", "many"]}))
+    >>> print(no_number(table, "cases"))  # doctest: +ELLIPSIS
     x.csv: row 2: cases = 'many'; must be blank or a finite number, or say what it is by ...
     """
     cells = table.frame[name]

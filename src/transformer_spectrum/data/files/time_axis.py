@@ -51,7 +51,7 @@ def written(pattern: str) -> Callable[[int], str]:
 
 
 @dataclass(frozen=True)
-class Axis:
+class TimeAxis:
     """Equal steps; position 0 is the origin.
 
     Attributes:
@@ -60,7 +60,7 @@ class Axis:
         unit: of one position, in the same.
         notation: how the file writes its times; None = ISO dates, or whole numbers.
 
-    >>> axis = Axis(dated=True, origin=0, unit=7 * NANOSECONDS_A_DAY)
+    >>> axis = TimeAxis(dated=True, origin=0, unit=7 * NANOSECONDS_A_DAY)
     >>> axis.step, axis.label(2), axis.positions(np.array([14 * NANOSECONDS_A_DAY])).tolist()
     ('1 week', '1970-01-15', [2])
     """
@@ -114,12 +114,12 @@ def counted(count: int, word: str) -> str:
     return f"{count} {word}{'s' if count > 1 else ''}"
 
 
-DAYS = Axis(dated=True, origin=0, unit=NANOSECONDS_A_DAY)
+DAYS = TimeAxis(dated=True, origin=0, unit=NANOSECONDS_A_DAY)
 """Of series whose start is counted in days since 1970."""
 
 
 @dataclass(frozen=True)
-class WeekAxis(Axis):
+class WeekAxis(TimeAxis):
     """Weeks from Monday on, with a row on any day of each: origin is a Monday, unit seven days.
 
     >>> WeekAxis(True, 4 * NANOSECONDS_A_DAY, 7 * NANOSECONDS_A_DAY).label(0)  # 1970-01-05 was a Monday

@@ -7,18 +7,18 @@ import numpy as np
 from transformer_spectrum.data.files import column_names as names
 from transformer_spectrum.data.files.column_roles import VALUES_OPTION, ChosenColumns, Roles, free_columns
 from transformer_spectrum.data.files.date_parts import combined, parts_in
-from transformer_spectrum.data.files.table_columns import Table
+from transformer_spectrum.data.files.table_columns import FileTable
 from transformer_spectrum.data.series.csv_text import shortened
 from transformer_spectrum.runtime.errors import InputError
 
 
-def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
+def find_time(table: FileTable, chosen: ChosenColumns, roles: Roles) -> None:
     """TODO.
 
     >>> from pathlib import Path
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"day": ["2022-01-01", "2022-01-02"], "cases": [3.0, 4.0]})
-    >>> table, roles = Table(Path("x.csv"), frame), Roles()
+    >>> table, roles = FileTable(Path("x.csv"), frame), Roles()
     >>> find_time(table, ChosenColumns(), roles)
     >>> roles.time, roles.times.name
     (('day',), 'dates')
@@ -48,7 +48,7 @@ def find_time(table: Table, chosen: ChosenColumns, roles: Roles) -> None:
             _refuse_likeness(table, name)
 
 
-def _of_dates(table: Table, free: list[str], roles: Roles) -> str | None:
+def _of_dates(table: FileTable, free: list[str], roles: Roles) -> str | None:
     """The column of dates; others that are the same in all rows of a series are left out."""
     text = [name for name in free if table.kind(name) == "text" and names.joined(name) in names.CORE]
     dates = [name for name in free if table.kind(name) == "date"] + text
@@ -66,7 +66,7 @@ def _of_dates(table: Table, free: list[str], roles: Roles) -> str | None:
     return certain[0] if certain else None
 
 
-def _of_numbers(table: Table, free: list[str], *, strict: bool) -> str | None:
+def _of_numbers(table: FileTable, free: list[str], *, strict: bool) -> str | None:
     """The column of numbers that is time by its name and by what it holds; strict = refuse what may be a value."""
     numbers = [name for name in free if table.kind(name) == "number"]
     clocks = [name for name in numbers if names.named_as_time(name)]
@@ -100,7 +100,7 @@ def _of_numbers(table: Table, free: list[str], *, strict: bool) -> str | None:
     return equal[0] if equal else None
 
 
-def _no_time(table: Table, name: str) -> InputError:
+def _no_time(table: FileTable, name: str) -> InputError:
     """Why a column that is named like time cannot be it."""
     numbers = table.numbers(name)
     for rows in table.blocks:
@@ -117,7 +117,7 @@ def _no_time(table: Table, name: str) -> InputError:
     )
 
 
-def _refuse_likeness(table: Table, name: str) -> None:
+def _refuse_likeness(table: FileTable, name: str) -> None:
     """A column that runs like time under a name that does not say so."""
     if not table.long_enough() or not table.unique(name):
         return

@@ -7,18 +7,18 @@ import pandas as pd
 
 from transformer_spectrum.data.files import column_names as names
 from transformer_spectrum.data.files.column_roles import Roles
-from transformer_spectrum.data.files.table_columns import Table, no_number
+from transformer_spectrum.data.files.table_columns import FileTable, no_number
 from transformer_spectrum.data.files.times import Times
 from transformer_spectrum.runtime.errors import InputError
 
 NEAR = 0.13  # years: a decimal year may stand for a month's first day, its middle or its end
 
 
-def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
+def why_no_value(table: FileTable, name: str, roles: Roles) -> str | None:
     """Why a column is left out, None where it holds values.
 
     >>> from pathlib import Path
-    >>> table = Table(Path("x.csv"), pd.DataFrame({"name": ["a", "a"], "region": ["x", "x"], "cases": [3.0, 4.0]}))
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"name": ["a", "a"], "region": ["x", "x"], "cases": [3.0, 4.0]}))
     >>> why_no_value(table, "region", Roles(entity="name")), why_no_value(table, "cases", Roles(entity="name"))
     ('text that name gives', None)
     """
@@ -44,7 +44,7 @@ def why_no_value(table: Table, name: str, roles: Roles) -> str | None:
     return reason
 
 
-def _why_beside_time(table: Table, name: str, roles: Roles) -> str | None:
+def _why_beside_time(table: FileTable, name: str, roles: Roles) -> str | None:
     """Whether a column only says again what the time says."""
     times = roles.times
     assert times is not None
@@ -68,7 +68,7 @@ def _why_beside_time(table: Table, name: str, roles: Roles) -> str | None:
     return None
 
 
-def _same_time(table: Table, name: str, times: Times) -> bool:
+def _same_time(table: FileTable, name: str, times: Times) -> bool:
     """Whether a column gives the same time in another notation, or an offset apart."""
     try:
         again = table.times(name)
@@ -78,7 +78,7 @@ def _same_time(table: Table, name: str, times: Times) -> bool:
     return len(np.unique(times.values)) > 1 and again.dated == times.dated and len(apart) == 1
 
 
-def _in_order(table: Table, name: str, times: Times) -> bool:
+def _in_order(table: FileTable, name: str, times: Times) -> bool:
     """Whether a column rises strictly with time in every series."""
     numbers = table.numbers(name)
     return all((np.diff(numbers[rows][np.argsort(times.values[rows])]) > 0).all() for rows in table.blocks)

@@ -1,4 +1,4 @@
-"""Every data set that data.dataset can name: how its raw series are read, their unit, their licence."""
+"""Every data set that data.dataset can name: how its raw series are read; its words are in `vocabulary.DATA_SETS`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from transformer_spectrum.data.series.entity_series import Series
 Read = Callable[[Path, Any], tuple[list[Series], dict[str, Any]]]
 """Folder of the raw data, the data set's block of parameters -> its series, and a report of what was left out."""
 
-OWN = "MIT, as this repository"
-PUBLIC = "public domain: US Centers for Disease Control and Prevention"
 RVR_COLUMNS = {
     "rvr_beds": "average_inpatient_beds_occupied",
     "rvr_flu": "total_admissions_all_influenza_confirmed_past_7days",
@@ -25,8 +23,6 @@ class DataSet:
     """One data set.
 
     Attributes:
-        unit: of its values, for axes; may name parameters of its block in braces.
-        licence: of its series, for reports.
         stage: the DVC stage that writes its raw data into data/raw/NAME; empty for files of the user's own.
         read: its series, from that folder; None where any file will do, see `series_files`.
 
@@ -34,13 +30,11 @@ class DataSet:
     'fetch-covid'
     """
 
-    unit: str
-    licence: str
     stage: str
     read: Read | None
 
 
-# pandas takes half a second to import, and whoever asks for a unit needs none of it.
+# pandas takes half a second to import, and whoever asks for a stage needs none of it.
 def _synthetic(raw: Path, block: Any) -> tuple[list[Series], dict[str, Any]]:
     from transformer_spectrum.data.series.synthetic import read_synthetic
 
@@ -63,15 +57,10 @@ def _rvr(name: str) -> Read:
 
 
 CATALOGUE: dict[str, DataSet] = {
-    "synthetic": DataSet("data units", OWN, "synthesize", _synthetic),
-    "covid": DataSet(
-        "new cases a day\n({smoothing_days}-day mean)",
-        "CC BY 4.0: Our World in Data, from JHU CSSE",
-        "fetch-covid",
-        _covid,
-    ),
-    "rvr_beds": DataSet("inpatient beds occupied\n(mean)", PUBLIC, "fetch-rvr", _rvr("rvr_beds")),
-    "rvr_flu": DataSet("influenza admissions\n(past 7 days)", PUBLIC, "fetch-rvr", _rvr("rvr_flu")),
-    "file": DataSet("data units", "that of the file, which its owner knows", "", None),
+    "synthetic": DataSet("synthesize", _synthetic),
+    "covid": DataSet("fetch-covid", _covid),
+    "rvr_beds": DataSet("fetch-rvr", _rvr("rvr_beds")),
+    "rvr_flu": DataSet("fetch-rvr", _rvr("rvr_flu")),
+    "file": DataSet("", None),
 }
-"""data.dataset -> what is known of it."""
+"""data.dataset -> how it is made and read."""

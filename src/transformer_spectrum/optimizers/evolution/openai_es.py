@@ -64,9 +64,9 @@ class EstimatedGradient:
         return self.sigma * math.sqrt(len(self.centre))
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"mean": self.centre.clone(), "sigma": torch.tensor(self.sigma, dtype=torch.float64)}
+        point = {"mean": self.centre.clone(), "sigma": torch.tensor(self.sigma, dtype=torch.float64)}
         moments = self.optimizer.state[self.centre] if self.method.optimizer == "adam" else {}
-        return kept | {name: value.clone() for name, value in moments.items()}
+        return point | {name: value.clone() for name, value in moments.items()}
 
 
 @dataclass(frozen=True)

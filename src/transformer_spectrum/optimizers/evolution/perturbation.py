@@ -105,9 +105,9 @@ class Noise:
         for start, stop in self._blocks():
             block = self.rows(start, stop)
             for column in range(0, self.size, COLUMNS):
-                part = block[:, column : column + COLUMNS]
-                first[column : column + COLUMNS] += weights[start:stop] @ part
-                second[column : column + COLUMNS] += squares[start:stop] @ part.square()
+                rows_block = block[:, column : column + COLUMNS]
+                first[column : column + COLUMNS] += weights[start:stop] @ rows_block
+                second[column : column + COLUMNS] += squares[start:stop] @ rows_block.square()
         return first, second
 
 
@@ -145,11 +145,11 @@ class LowRankNoise:
     def _parts(self, block: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """(k, factors) -> for each parameter (A (k, rows, r), B (k, columns, r)), or (full (k, size), None)."""
         parts: list[tuple[Tensor, Tensor | None]] = []
-        for part, shape, size in zip(block.split(self.factors, 1), self.shapes, self.sizes, strict=True):
-            if part.shape[1] == size:
-                parts.append((part, None))
+        for rows_block, shape, size in zip(block.split(self.factors, 1), self.shapes, self.sizes, strict=True):
+            if rows_block.shape[1] == size:
+                parts.append((rows_block, None))
             else:
-                left, right = part.split([shape[0] * self.rank, shape[1] * self.rank], 1)
+                left, right = rows_block.split([shape[0] * self.rank, shape[1] * self.rank], 1)
                 parts.append((left.unflatten(1, (shape[0], self.rank)), right.unflatten(1, (shape[1], self.rank))))
         return parts
 

@@ -101,13 +101,13 @@ class EvolutionStrategy(abc.ABC):
     ) -> Iterator[Step]:
         search = self.distribution(weights, generator, state)
 
-        def kept() -> State:
+        def current_state() -> State:
             counts = {"generation": generation, "evaluations": evaluations, "flat": still}
             return {**search.state(), **{name: torch.tensor(count) for name, count in counts.items()}}
 
         if state is None:
             generation, evaluations, still = 0, 1, 0
-            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=kept)
+            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=current_state)
         else:
             generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
         while generation < self.generations:
@@ -132,7 +132,16 @@ class EvolutionStrategy(abc.ABC):
             scalars = {"sigma": search.sigma, "best_candidate_loss": float(losses[best])}
             cause = StopCause.STAGNATED if reason else None
             yield Step(
-                generation, evaluations, loss, mean, scalars, candidate, float(losses[best]), reason, cause, kept
+                generation,
+                evaluations,
+                loss,
+                mean,
+                scalars,
+                candidate,
+                float(losses[best]),
+                reason,
+                cause,
+                current_state,
             )
             if reason:
                 return

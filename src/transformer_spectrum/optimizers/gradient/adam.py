@@ -73,8 +73,8 @@ class Adam:
         optimizer = torch.optim.AdamW([current], lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         kept = {0: {name: state[name].clone() for name in MOMENTS}}
         optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
-        done, evaluations = int(state["epochs"]), int(state["evaluations"])
-        for epoch in range(done + 1, self.epochs + 1):
+        epochs_before, evaluations = int(state["epochs"]), int(state["evaluations"])
+        for epoch in range(epochs_before + 1, self.epochs + 1):
             batches = list(objective.epoch(generator))
             total, norms = 0.0, 0.0
             for i, batch in enumerate(batches):

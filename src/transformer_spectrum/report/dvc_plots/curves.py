@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from transformer_spectrum.report.dvc_plots.frame import folded, lines, template
 from transformer_spectrum.report.dvc_plots.pieces import (
     BROAD,
     FAINT,
     FAMILY_WORDS,
-    INK,
-    METRICS,
+    METHODS,
+    METRIC_LABELS,
     NULL,
     NULL_AREA,
-    OPTIMIZERS,
     OWN_NULLS,
     START,
+    TRUTH,
     WORDS,
     X_LABEL,
     Y_LABEL,
@@ -23,23 +24,22 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     colour,
     dash,
     distinct_starts,
-    folded,
     in_order,
-    lines,
     of_null,
     ordered,
     quantitative,
-    template,
     tooltip,
 )
+from transformer_spectrum.report.figures import forecasts as forecast_words
+from transformer_spectrum.report.figures import loss as loss_words
+from transformer_spectrum.vocabulary import BAND_MEANING, NAMES, metric_words
 
 COLOURS = "(several ? 'colours: revisions' : 'colours: optimizers')"
 MEANING = "(several ? 'colours: revisions; dashes: optimizers' : 'colours: optimizers')"
-EVALUATION = "'an evaluation is a forward pass over a batch; a backward pass counts as two'"
+EVALUATION = f"'{loss_words.EVALUATION_MEANING}'"
 VALIDATION = "datum.split == 'validation'"
 OWN_TRUTHS = "several && datum.truths > 1"
 SAME_POINT = ["window", "entity", "time", "series"]
-METHODS = list(OPTIMIZERS.values())
 OPTIMIZER = {
     "name": "shown",
     "value": "all",
@@ -51,8 +51,8 @@ METRIC = {
     "bind": {
         "input": "select",
         "name": "metric ",
-        "options": ["all", *METRICS],
-        "labels": ["all", *(words.split("\n")[0] for words in METRICS.values())],
+        "options": ["all", *METRIC_LABELS],
+        "labels": ["all", *map(metric_words, METRIC_LABELS)],
     },
 }
 # Steps of Adam are epochs, tens; those of the others are generations, hundreds.
@@ -65,6 +65,9 @@ def evolution(budget: bool) -> Spec:
 
     Args:
         budget: x counts evaluations, linearly; else steps, on a symmetric log axis.
+
+    >>> evolution(budget=True)["vconcat"][1]["facet"]["column"]["field"]
+    'family_words'
     """
     band = {
         "transform": [
@@ -120,7 +123,7 @@ def evolution(budget: bool) -> Spec:
         "Family means of each spectral metric against its null, the initial weights.",
         [
             MEANING,
-            "'broad and pale: the null, the initial weights; the band is the mean ± 2 sd over shuffles of them'",
+            f"'broad and pale: the null, the initial weights; the band is the {BAND_MEANING}'",
             *([EVALUATION] if budget else []),
             "'an alpha means nothing without its null (distance of the fit, size of its tail: metrics/spectra.json)'",
         ],
@@ -128,8 +131,8 @@ def evolution(budget: bool) -> Spec:
         [
             *WORDS,
             *FAMILY_WORDS,
-            {"calculate": f"({METRICS!r})[datum.metric] || datum.metric", "as": "words"},
-            ordered("metric_words", f"indexof({list(METRICS)!r}, datum.metric)", "datum.words"),
+            {"calculate": f"({METRIC_LABELS!r})[datum.metric] || datum.metric", "as": "words"},
+            ordered("metric_words", f"indexof({list(METRIC_LABELS)!r}, datum.metric)", "datum.words"),
             ordered("family_words", "datum.family_order", "datum.family_words"),
             {"filter": "chosen == 'all' || datum.metric == chosen"},
             {"calculate": "datum.metric_words + '|' + datum.family_words", "as": "folded"},
@@ -151,7 +154,11 @@ def evolution(budget: bool) -> Spec:
 
 
 def loss() -> Spec:
-    """Losses against steps and against evaluations; a row an optimizer where there are several revisions."""
+    """Losses against steps and against evaluations; a row an optimizer where there are several revisions.
+
+    >>> len(loss()["vconcat"][2]["hconcat"])
+    2
+    """
 
     def half(x: str, title: str, early: bool, show: bool) -> Spec:
         position = quantitative(x, title, **(EARLY if early else {}))
@@ -177,7 +184,7 @@ def loss() -> Spec:
 
     return template(
         "Training and validation loss of each optimizer, against steps and against evaluations.",
-        [COLOURS, "'bold: validation; thin: training'", EVALUATION],
+        [COLOURS, f"'{loss_words.LINES}'", EVALUATION],
         ["step", "evaluations", "loss"],
         [*WORDS, {"calculate": "several ? datum.method : ' '", "as": "panel"}],
         # Losses of different kinds or parameters are no measure of each other.
@@ -194,9 +201,13 @@ def loss() -> Spec:
 
 
 def forecasts() -> Spec:
-    """A panel a window; where there are several revisions a row a window and a column an optimizer."""
-    own = f"indexof({list(OPTIMIZERS)!r}, datum.series) < 0"
-    methods = f"several && {own} ? {list(OPTIMIZERS)!r} : [datum.series]"
+    """A panel a window; where there are several revisions a row a window and a column an optimizer.
+
+    >>> forecasts()["vconcat"][1]["columns"]
+    3
+    """
+    own = f"indexof({list(NAMES)!r}, datum.series) < 0"
+    methods = f"several && {own} ? {list(NAMES)!r} : [datum.series]"
     line = {
         "x": quantitative(X, X_LABEL),
         "y": {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(4, minExtent=36)},
@@ -208,9 +219,9 @@ def forecasts() -> Spec:
         [
             {"filter": "datum.feature == 0"},
             {"joinaggregate": [{"op": "max", "field": "time", "as": "horizon"}], "groupby": []},
-            {"filter": "datum.time >= -2 * (datum.horizon + 1)"},
+            {"filter": f"datum.time >= -{forecast_words.HORIZONS} * (datum.horizon + 1)"},
             {"joinaggregate": [{"op": "distinct", "field": "value", "as": "truths"}], "groupby": SAME_POINT},
-            {"calculate": own, "as": "given"},
+            {"calculate": own, "as": "is_data"},
             {"calculate": "datum.series", "as": "kind"},
             {"calculate": methods, "as": "optimizer"},
             {"flatten": ["optimizer"]},
@@ -232,7 +243,7 @@ def forecasts() -> Spec:
                 "height": 140,
                 "layer": [
                     {
-                        "transform": [{"filter": "datum.given"}],
+                        "transform": [{"filter": "datum.is_data"}],
                         "mark": {"type": "line"},
                         "encoding": {
                             **line,
@@ -241,7 +252,7 @@ def forecasts() -> Spec:
                             # Revisions forecast the same windows unless data or seeds differ.
                             "color": {
                                 "condition": {"test": OWN_TRUTHS, **colour(field="rev")},
-                                "value": INK,
+                                "value": TRUTH,
                             },
                             "strokeOpacity": {
                                 "condition": {"test": OWN_TRUTHS, "value": 0.5},
@@ -251,7 +262,7 @@ def forecasts() -> Spec:
                         },
                     },
                     {
-                        "transform": [{"filter": "!datum.given"}],
+                        "transform": [{"filter": "!datum.is_data"}],
                         "mark": {"type": "line", "strokeWidth": 1.6},
                         "encoding": {**line, "color": colour(), "tooltip": tooltip("rev", "method", "entity")},
                     },
@@ -259,64 +270,5 @@ def forecasts() -> Spec:
             },
             "resolve": {"scale": {"y": "independent"}},
             "spacing": 12,
-        },
-    )
-
-
-SOURCE = "datum['filename::field']"
-OF_FILE = f"replace({SOURCE}, /^(.*\\/)?([a-z]+)\\/plots\\/metrics\\/.*$/, '$2')"
-
-
-def live() -> Spec:
-    """DVCLive's curves of several trainings: a panel a metric, while they run and afterwards.
-
-    Each curve is a file of its own with a column of its own, so DVC adds the columns "filename::field" and, as the
-    value, dvc_inferred_y_value.
-    """
-    return template(
-        "What the trainings report while they run: a panel a metric, a line an optimizer.",
-        [MEANING, "'as far as each training has come; dvc plots show again, or VS Code, goes on'"],
-        ["step", "dvc_inferred_y_value"],
-        [
-            {"calculate": OF_FILE, "as": "optimizer"},
-            *WORDS,
-            {"calculate": f"replace(split({SOURCE}, '::')[1], /_/g, ' ')", "as": "panel"},
-            {"filter": f"isFinite(datum['{Y}'])"},
-        ],
-        {
-            "facet": {"field": "panel", "type": "nominal", "title": None, "sort": None},
-            "columns": 3,
-            "spec": {
-                "width": 300,
-                "height": 160,
-                "layer": [
-                    {
-                        "mark": {"type": "line", "strokeWidth": 1.5, "clip": True},
-                        "encoding": {
-                            "x": {**quantitative(X, X_LABEL, **EARLY), "axis": EARLY_AXIS},
-                            "y": {**quantitative(Y, None, zero=False), "axis": axis(4, minExtent=40)},
-                            "color": colour(),
-                            "strokeDash": dash(),
-                            "tooltip": tooltip("rev", "method", "panel"),
-                        },
-                    },
-                    {
-                        # A training's first step is no line yet.
-                        "transform": [
-                            {"joinaggregate": [{"op": "max", "field": X, "as": "last"}], "groupby": ["method", "rev"]},
-                            {"filter": f"datum.last == datum['{X}']"},
-                        ],
-                        "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
-                        "encoding": {
-                            "x": quantitative(X, X_LABEL, **EARLY),
-                            "y": quantitative(Y, None, zero=False),
-                            "color": colour(),
-                            "tooltip": tooltip("rev", "method", "panel", "last"),
-                        },
-                    },
-                ],
-            },
-            "resolve": {"scale": {"y": "independent"}, "axis": {"x": "independent"}},
-            "spacing": 14,
         },
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-from transformer_spectrum.report.page.vega import libraries, licences
-
-LIBRARIES, LICENCES = "/* LIBRARIES */", "/* LICENCES */"
+from transformer_spectrum.report.page.html import render
+from transformer_spectrum.report.page.vega import libraries
+from transformer_spectrum.vocabulary import STANDIN, STANDIN_MEANING
 
 
 def page() -> str:
-    """The HTML template for `dvc config plots.html_template`."""
-    skeleton = (files(__package__) / "page.html").read_text(encoding="utf-8")
-    return skeleton.replace(LICENCES, licences()).replace(LIBRARIES, libraries())
+    """The HTML template for `dvc config plots.html_template`.
+
+    >>> "{plot_divs}" in page()
+    True
+    """
+    return render("dvc_plots/page.html.j2", libraries=libraries(), standin=STANDIN, standin_meaning=STANDIN_MEANING)

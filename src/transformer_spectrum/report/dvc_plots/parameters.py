@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from transformer_spectrum.report.dvc_plots.pieces import FAINT, INK, Spec, X, Y, template
+from transformer_spectrum.report.dvc_plots.frame import template
+from transformer_spectrum.report.dvc_plots.pieces import FAINT, INK, Spec, X, Y
 
 REVISIONS = "length(revisions.scale.domain)"
 
@@ -11,6 +12,9 @@ def parameters() -> Spec:
     """A row for each parameter whose value is not the same everywhere, a column for each revision.
 
     The page makes a table of HTML from the same data (`usermeta.table`); this is for VS Code and PNG files.
+
+    >>> parameters()["usermeta"]["table"]["value"]
+    '<DVC_METRIC_Y>'
     """
     place = {
         "x": {
@@ -35,7 +39,7 @@ def parameters() -> Spec:
         "mark": {"type": "text", "fontSize": 12, "color": INK, "limit": 145},
         "encoding": {**place, "text": {"field": Y}, "tooltip": [{"field": "rev"}, {"field": X}, {"field": Y}]},
     }
-    none = {
+    nothing = {
         "transform": [
             {"aggregate": [{"op": "sum", "field": "differs", "as": "count"}]},
             {"filter": "datum.count == 0"},
@@ -66,7 +70,7 @@ def parameters() -> Spec:
             {"calculate": f"datum.values > 1 || datum.revs < {REVISIONS} ? 1 : 0", "as": "differs"},
         ],
         table,
-        none,
+        nothing,
     )
     spec["usermeta"]["table"] = {"row": X, "value": Y}
     return spec

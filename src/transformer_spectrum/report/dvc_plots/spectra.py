@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from transformer_spectrum.report.dvc_plots.curves import COLOURS
+from transformer_spectrum.report.dvc_plots.frame import folded, template
 from transformer_spectrum.report.dvc_plots.pieces import (
     BROAD,
     FAMILY_WORDS,
-    METRICS,
+    METHODS,
     NULL,
     NULL_AREA,
-    OPTIMIZERS,
     START,
     WORDS,
     X_LABEL,
@@ -20,27 +20,26 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     axis,
     colour,
     distinct_starts,
-    folded,
     of_null,
     ordered,
     quantitative,
-    template,
     tooltip,
 )
+from transformer_spectrum.report.figures import heatmap as heatmap_words
+from transformer_spectrum.report.figures import singular_values as spectrum_words
+from transformer_spectrum.vocabulary import HEAT_METRICS, NULL_LABEL, metric_words
 
 LOG = {"type": "log", "nice": False, "padding": 5}
 FEW = {"tickCount": 4, "format": "~g", "labelOverlap": True, "grid": False}
-HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 # The same colours in every run, and as far below 0 as above: half of the range by 10 %, the end at 100 %.
 CHANGE = {"type": "symlog", "constant": 2, "domain": [-100, 100], "clamp": True, "scheme": "redblue", "reverse": True}
-SHORT = "replace(replace(replace(datum.label, 'encoder.', 'enc.'), 'decoder.', 'dec.'), '_attention', '')"
 CHANGES = [-100, -30, -10, -3, 0, 3, 10, 30, 100]
 # A panel a family; where there are several revisions a row a family and a column an optimizer.
 PANELS = [
     {"joinaggregate": [{"op": "max", "field": "step", "as": "last"}], "groupby": ["rev", "optimizer"]},
     {"calculate": "datum.family_words + (several ? ' · ' + datum.method : '')", "as": "panel"},
     {
-        "calculate": f"datum.family_order * 10 + (several ? indexof({list(OPTIMIZERS.values())!r}, datum.method) : 0)",
+        "calculate": f"datum.family_order * 10 + (several ? indexof({METHODS!r}, datum.method) : 0)",
         "as": "order",
     },
 ]
@@ -60,8 +59,6 @@ VIEW = {
         "labels": ["over the initial ones", "in weight units"],
     },
 }
-SHOWN_DEPTH = 100
-"""Curves of singular values end at the largest over this: the smallest would squeeze the others."""
 
 
 def _panels(layers: list[Spec]) -> Spec:
@@ -90,7 +87,11 @@ def _steps(**mark: str) -> Spec:
 
 
 def esd() -> Spec:
-    """Empirical spectral densities at the last step on log-log axes, the null behind."""
+    """Empirical spectral densities at the last step on log-log axes, the null behind.
+
+    >>> esd()["vconcat"][1]["facet"]["field"]
+    'panel'
+    """
     x = {**quantitative(X, X_LABEL, **LOG), "axis": FEW}
     y = {**quantitative(Y, Y_LABEL, **LOG), "axis": {**FEW, "minExtent": 38}}
     null = {
@@ -110,7 +111,7 @@ def esd() -> Spec:
             "y": {**y, "stack": None},
             "y2": {"field": "floor"},
             "detail": [{"field": "rev"}],
-            "tooltip": {"value": "initial weights (null)"},
+            "tooltip": {"value": NULL_LABEL},
         },
     }
     lines = _steps(interpolate="step")
@@ -134,6 +135,9 @@ def singular_values() -> Spec:
     """Mean singular values by rank at the last step: over the initial ones of the same rank, or in weight units.
 
     The values themselves are so many times larger than their changes that all curves would lie on each other.
+
+    >>> [param["name"] for param in singular_values()["params"] if "bind" in param]
+    ['view', 'earlier']
     """
     x = {**quantitative(X, X_LABEL), "axis": axis(5)}
     y = {**quantitative("height", None, zero=False), "axis": axis(4, minExtent=38)}
@@ -145,7 +149,7 @@ def singular_values() -> Spec:
             "y": y,
             "detail": [{"field": "rev"}, {"field": "method"}],
             "color": of_null(NULL),
-            "tooltip": {"value": "initial weights (null)"},
+            "tooltip": {"value": NULL_LABEL},
         },
     }
     lines = _steps()
@@ -155,8 +159,7 @@ def singular_values() -> Spec:
         "Mean singular value by rank at the last step over the initial one of the same rank, or beside it.",
         [
             COLOURS,
-            "view == 'ratio' ? 'upwards: singular value over the initial one of the same rank' : "
-            "'upwards: singular value (weight units)'",
+            f"view == 'ratio' ? 'upwards: {spectrum_words.RATIO} of the same rank' : 'upwards: {spectrum_words.VALUE}'",
             "'broad and pale: the null, the initial weights; means over the matrices of a family'",
         ],
         ["step", "rank", "value", "initial"],
@@ -165,7 +168,8 @@ def singular_values() -> Spec:
                 "joinaggregate": [{"op": "max", "field": Y, "as": "largest"}],
                 "groupby": ["rev", "optimizer", "family", "step"],
             },
-            {"filter": f"{number} >= datum.largest / {SHOWN_DEPTH} && (view == 'value' || datum.initial > 0)"},
+            {"filter": f"{number} > 0 && {number} >= datum.largest / {spectrum_words.DEPTH}"},
+            {"filter": "view == 'value' || datum.initial > 0"},
             {"calculate": f"view == 'ratio' ? {number} / datum.initial : {number}", "as": "height"},
             *WORDS,
             *FAMILY_WORDS,
@@ -190,7 +194,13 @@ def _cells(words: str) -> Spec:
                 "type": "nominal",
                 "title": None,
                 "sort": {"field": "row", "op": "min"},
-                "axis": {"labelFontSize": 8, "labelExpr": SHORT, "labelLimit": 150, "ticks": False, "domain": False},
+                "axis": {
+                    "labelFontSize": 8,
+                    "labelExpr": heatmap_words.short_expression("datum.label"),
+                    "labelLimit": 150,
+                    "ticks": False,
+                    "domain": False,
+                },
             },
             "color": {
                 "field": Y,
@@ -213,15 +223,19 @@ def _cells(words: str) -> Spec:
 
 
 def heatmap() -> Spec:
-    """Every matrix at every shown step, coloured by its change: a column an optimizer, a row a revision."""
+    """Every matrix at every shown step, coloured by its change: a column an optimizer, a row a revision.
+
+    >>> len(heatmap()["vconcat"])  # the banner, and a block for each metric
+    4
+    """
 
     def block(metric: str) -> Spec:
-        words = METRICS[metric].split("\n")[0]
+        words = metric_words(metric)
         return {
-            "title": {"text": f"{words}: change since step 0 (%)", "fontSize": 13, "offset": 4},
+            "title": {"text": f"{words}: {heatmap_words.CHANGE}", "fontSize": 13, "offset": 4},
             "transform": [{"filter": f"datum.metric == '{metric}'"}],
             "facet": {
-                "column": {"field": "method", "type": "nominal", "title": None, "sort": list(OPTIMIZERS.values())},
+                "column": {"field": "method", "type": "nominal", "title": None, "sort": METHODS},
                 "row": {"field": "place", "type": "nominal", "title": None, "sort": {"field": "turn", "op": "min"}},
             },
             "spec": {"width": 250, "height": {"step": 9}, **_cells(words)},
@@ -238,7 +252,7 @@ def heatmap() -> Spec:
             {"calculate": "several ? datum.rev : ' '", "as": "place"},
             {"calculate": "indexof(revisions.scale.domain, datum.rev)", "as": "turn"},
             ordered("place_words", "datum.turn", "datum.place"),
-            ordered("method_words", f"indexof({list(OPTIMIZERS.values())!r}, datum.method)", "datum.method"),
+            ordered("method_words", f"indexof({METHODS!r}, datum.method)", "datum.method"),
             {"calculate": "datum.place_words + '|' + datum.method_words", "as": "folded"},
         ],
         *map(block, HEAT_METRICS),

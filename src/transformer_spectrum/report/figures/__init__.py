@@ -1,1 +1,1 @@
-"""Pictures of one run, as PNG files."""
+"""What each figure says and where it ends: title, words, notes and limits, for pictures, pages and dvc plots."""

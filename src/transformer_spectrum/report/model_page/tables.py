@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, Measured
+from transformer_spectrum.analysis.of_checkpoint.classes import classes
+from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, MeasuredMatrix
 from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.vocabulary import metric_words
 from transformer_spectrum.weights.anatomy.dissection import Skipped
-from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
-CLASS_METRICS = ("stable_rank", "spectral_entropy", "spectral_entropy_normalised", "hill_alpha", "ks_alpha")
 ALPHA_WARNING = (
     "Alpha is a fit, not proof of a power law: read it beside D, the size of the tail and the null, the mean ± "
     "standard deviation of the same fit to the same entries in random places; z is their difference in null "
@@ -40,7 +40,7 @@ HEADER = (
     "D",
     "tail",
     *NULL_COLUMNS,
-    "spikes",
+    metric_words("mp_spikes"),
 )
 BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
@@ -88,6 +88,11 @@ def aligned(
         width: that the lines should keep to; columns.
         words: titles of the columns that go to the left.
         spare: title of the column that is left out first where the table is too wide.
+
+    >>> print(*aligned(("matrix", "alpha"), [("encoder.0.query", "3.5")], 80, ("matrix",), "matrix"), sep="\\n")
+    matrix           alpha
+    ----------------------
+    encoder.0.query    3.5
     """
     columns = [list(column) for column in zip(titles, *rows, strict=True)]
     widths = [max(map(len, column)) for column in columns]
@@ -109,7 +114,11 @@ def aligned(
 
 
 def footnote_lines(footnotes: Mapping[str, int]) -> list[str]:
-    """A line for each reason, with the number that stands for it in the cells."""
+    """A line for each reason, with the number that stands for it in the cells.
+
+    >>> footnote_lines({"zero matrix": 1})
+    ['–1: zero matrix']
+    """
     return [f"–{number}: {reason}" for reason, number in footnotes.items()]
 
 
@@ -124,14 +133,14 @@ def _shortened(name: str, width: int) -> str:
     return short if len(short) <= width else "…" + short[len(short) - width + 1 :].removeprefix(".")
 
 
-def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
+def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
     """One line; new reasons are added to the footnotes."""
     bounds = matrix.bounds(examination.estimators)
 
     def missing(reason: str) -> str:
         return f"–{footnotes.setdefault(reason, len(footnotes) + 1)}"
 
-    def shown(metric: str, digits: str) -> str:
+    def cell(metric: str, digits: str) -> str:
         if metric in bounds:
             return bounds[metric].replace(" ", "")
         return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
@@ -148,17 +157,17 @@ def cells(matrix: Measured, examination: Examination, footnotes: dict[str, int])
         if examination.has_null
     ]
     return (
-        matrix.part.name,
-        "×".join(map(str, matrix.part.shape)),
-        matrix.part.family.label,
-        shown("stable_rank", ".2f"),
-        shown("spectral_entropy", ".2f"),
-        shown("ks_alpha", ".2f"),
-        shown("ks_alpha_se", ".2f"),
-        shown("ks_distance", ".3f"),
-        shown("ks_tail", ".0f"),
+        matrix.matrix.name,
+        "×".join(map(str, matrix.matrix.shape)),
+        matrix.matrix.family.label,
+        cell("stable_rank", ".2f"),
+        cell("spectral_entropy", ".2f"),
+        cell("ks_alpha", ".2f"),
+        cell("ks_alpha_se", ".2f"),
+        cell("ks_distance", ".3f"),
+        cell("ks_tail", ".0f"),
         *compared,
-        shown("mp_spikes", ".0f"),
+        cell("mp_spikes", ".0f"),
     )
 
 
@@ -187,7 +196,7 @@ def facts(examination: Examination) -> list[str]:
         f"null: {null if most else 'none was drawn, --shuffles 0.'}",
     ]
     lines += [
-        f"{matrix.part.name} stands for {', '.join(matrix.same)} too: the same entries."
+        f"{matrix.matrix.name} stands for {', '.join(matrix.same)} too: the same entries."
         for matrix in examination.matrices
         if matrix.same
     ]
@@ -230,11 +239,11 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
         nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
         z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
         yield (
-            matrix.part.name,
-            matrix.part.family.label,
-            matrix.part.tensor,
-            *matrix.part.shape,
-            matrix.part.note or "as stored",
+            matrix.matrix.name,
+            matrix.matrix.family.label,
+            matrix.matrix.tensor,
+            *matrix.matrix.shape,
+            matrix.matrix.note or "as stored",
             " ".join(matrix.same),
             len(matrix.shuffled),
             *(_cell(matrix.values[metric]) for metric in METRICS),
@@ -250,7 +259,11 @@ def _cell(value: Any) -> float | str:
 
 
 def grouped(reasons: Mapping[str, str]) -> str:
-    """ "metric, metric: reason; metric: reason"."""
+    """ "metric, metric: reason; metric: reason".
+
+    >>> grouped({"ks_alpha": "no tail", "stable_rank": "", "ks_tail": "no tail"})
+    'ks_alpha, ks_tail: no tail'
+    """
     groups: dict[str, list[str]] = {}
     for metric, reason in reasons.items():
         if reason:
@@ -275,7 +288,7 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         "null_draws": {"fewest": examination.draws[0], "most": examination.draws[1]},
         "matrices": len(examination.matrices),
         "classes": classes(examination.matrices),
-        "same_entries": {matrix.part.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
+        "same_entries": {matrix.matrix.name: list(matrix.same) for matrix in examination.matrices if matrix.same},
         "vectors": examination.vectors,
         "not_finite": list(examination.not_finite),
         "skipped": [
@@ -285,23 +298,3 @@ def json_tree(examination: Examination) -> dict[str, Any]:
         ],
         "notes": list(examination.notes),
     }
-
-
-def classes(matrices: Sequence[Measured]) -> dict[str, Any]:
-    """Label of a family and a shape -> count, shape, and means of metrics and of their nulls."""
-    families = [matrix.part.family.label for matrix in matrices]
-    shapes = [matrix.part.shape for matrix in matrices]
-    tree: dict[str, Any] = {}
-    for label, members in shape_classes(families, shapes).items():
-        inside = [matrices[i] for i in members]
-        tree[label] = {"matrices": len(inside), "shape": sorted(map(int, inside[0].part.shape), reverse=True)}
-        for metric in CLASS_METRICS:
-            values = [(m.values[metric], float(m.nulls[metric].null_mean)) for m in inside if not m.reasons[metric]]
-            nulls = [null for _, null in values if np.isfinite(null)]
-            if values:
-                tree[label][metric] = float(f"{np.mean([value for value, _ in values]):.6g}")
-            if nulls:
-                tree[label][f"{metric}_null"] = float(f"{np.mean(nulls):.6g}")
-            if len(values) < len(inside):
-                tree[label][f"{metric}_missing"] = len(inside) - len(values)
-    return tree

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from transformer_spectrum.analysis.of_checkpoint.results import Examination, Measured
+from transformer_spectrum.analysis.of_checkpoint.results import Examination
+from transformer_spectrum.analysis.of_checkpoint.weightwatcher import NULL, details
 from transformer_spectrum.report.model_page.tables import aligned, below, footnote_lines, grouped
-from transformer_spectrum.spectra import nulls
-from transformer_spectrum.spectra.weightwatcher import COLUMNS, spectrum_details
+from transformer_spectrum.spectra.weightwatcher import COLUMNS
 
 OURS = ("family", "same_entries_as")
-NULL = ("null_draws", "alpha_null", "alpha_null_sd", "alpha_difference", "alpha_z")
 DIGITS = {
     "N": "d",
     "M": "d",
@@ -32,7 +28,6 @@ DIGITS = {
 }
 """Columns on the terminal; the file has all."""
 NULL_DIGITS = {"alpha_null": ".3f", "alpha_null_sd": ".2f", "alpha_z": "+.1f"}
-KERNEL = "the positions of a kernel are not shuffled"
 MEANINGS = (
     "WeightWatcher 0.7.7's names and conventions: spectral_norm is the largest eigenvalue and norm their sum, D counts "
     "left limits alone, sigma is alpha's standard error, num_pl_spikes the size of the tail (2 and more; another "
@@ -44,26 +39,6 @@ MEANINGS = (
 def csv_header(examination: Examination) -> tuple[str, ...]:
     """Names of the columns of the file: WeightWatcher's in its order, then ours."""
     return ("layer_id", "name", *COLUMNS, *OURS, *(NULL if examination.has_null else ()), "reasons")
-
-
-def details(examination: Examination) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Column -> value and column -> reason of every matrix, in the examination's order; no value, no entry.
-
-    Matrices of the same entries, measured once, have a row each, as there.
-    """
-    number = 0
-    for matrix in examination.matrices:
-        values, reasons = _of_spectrum(matrix)
-        values |= {"layer_type": _layer_type(matrix), "family": matrix.part.family.label}
-        if examination.has_null:
-            compared, reason = _null(matrix, values.get("alpha", math.nan))
-            values |= {name: value for name, value in compared.items() if np.isfinite(value)}
-            reasons |= {name: reason for name in NULL if name not in values}
-        names = (matrix.part.name, *matrix.same)
-        for name in names:
-            number += 1
-            twins = " ".join(twin for twin in names if twin != name)
-            yield {**values, "layer_id": number, "name": name, "longname": name, "same_entries_as": twins}, reasons
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
@@ -93,26 +68,3 @@ def text_report(examination: Examination, width: int) -> str:
         rows.append((values["name"], *cells, values["warning"]))
     lines = aligned(("name", *digits, "warning"), rows, width, words=("name", "warning"), spare="log_norm")
     return "\n".join([*lines, *footnote_lines(footnotes), below(examination, MEANINGS, width)])
-
-
-def _of_spectrum(matrix: Measured) -> tuple[dict[str, Any], dict[str, str]]:
-    if matrix.slices is not None and matrix.slice_shape is not None:
-        return spectrum_details(matrix.slices, matrix.slice_shape)
-    return spectrum_details(matrix.singular_values[None], matrix.part.shape)
-
-
-def _layer_type(matrix: Measured) -> str:
-    if matrix.slices is not None:
-        return "conv2d"
-    return "embedding" if matrix.part.family.label.endswith("embedding") else "dense"
-
-
-def _null(matrix: Measured, alpha: float) -> tuple[dict[str, float], str]:
-    """NULL's values, and why there are none: the same estimate of the matrix with shuffled entries."""
-    if matrix.slices is not None:
-        return {}, KERNEL
-    drawn = [spectrum_details(values[None], matrix.part.shape)[0].get("alpha", math.nan) for values in matrix.shuffled]
-    found = nulls.compare(np.array(alpha), np.array(drawn))
-    mean, sd, difference, z = map(float, found[:4])
-    compared = {"alpha_null": mean, "alpha_null_sd": sd, "alpha_difference": difference, "alpha_z": z}
-    return {"null_draws": len(drawn), **compared}, str(found.reason)

@@ -1,24 +1,35 @@
-"""What our HTML pages share: the document, its colours in light, dark and print, tables, lists."""
+"""What our HTML pages share: templates that escape what they are given, colours in light, dark and print, tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from transformer_spectrum.vocabulary import COLOURS, NULL_COLOUR, TRUTH_COLOUR, WARNING_COLOUR
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-# On dark paper Adam's blue gives way to the other blue of Okabe & Ito, which is light enough to be seen there.
-LIGHT = {**COLOURS, "null": NULL_COLOUR, "truth": TRUTH_COLOUR, "warning": WARNING_COLOUR, "context": "#767676"}
-DARK = {**COLOURS, "adam": "#56B4E9", "null": "#a8a8a8", "truth": "#f2f2f2", "warning": "#d03030", "context": "#8d8d8d"}
-BASE = Path(__file__).with_name("base.css")
+from transformer_spectrum.vocabulary import SHADES, Shade, display_name
+
+FOLDER = Path(__file__).parents[1]
+PAPER: Mapping[str, Shade] = {
+    "paper": Shade("#ffffff", "#16181c"),
+    "ink": Shade("#1d1d1f", "#ececec"),
+    "quiet": Shade("#555555", "#b4b4b4"),
+    "line": Shade("#cccccc", "#4a4d52"),
+    "grid": Shade("#e8e8e8", "#2c2f34"),
+    "soft": Shade("#f5f6f8", "#202328"),
+    "link": Shade("#005a9c", "#7cc0ff"),
+}
+"""Colours of a page beside those of what it shows; names of CSS variables."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of words.
+    """A table of words; the templates make HTML of it.
 
     Attributes:
         caption: what it shows; a sentence.
@@ -34,25 +45,23 @@ class Table:
     left: tuple[int, ...] = (0,)
     tall: bool = False
 
-    def html(self) -> str:
-        """The table in a box that scrolls sideways where it is too wide, below its caption, which does not."""
-        look = [' class="left"' if i in self.left else "" for i in range(len(self.header))]
-        head = "".join(f'<th scope="col"{look[i]}>{escape(title)}</th>' for i, title in enumerate(self.header))
-        body = "\n".join(
-            f'<tr><th scope="row">{escape(first)}</th>'
-            + "".join(f"<td{look[i]}>{escape(cell)}</td>" for i, cell in enumerate(others, start=1))
-            + "</tr>"
-            for first, *others in self.rows
-        )
-        tall = " tall" if self.tall else ""
-        name = "table-" + re.sub(r"\W+", "-", self.caption.lower()).strip("-")
-        return (
-            f'<p class="caption" id="{name}">{escape(self.caption)}</p>\n<div class="wide{tall}">'
-            f'<table aria-labelledby="{name}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-        )
+    @property
+    def name(self) -> str:
+        """Of its anchor.
+
+        >>> Table("Losses, nats.", ("step", "loss"), ()).name
+        'table-losses-nats'
+        """
+        return "table-" + re.sub(r"\W+", "-", self.caption.lower()).strip("-")
 
     def markdown(self) -> str:
-        """The table as GitHub and GitLab read it."""
+        """The table as GitHub and GitLab read it.
+
+        >>> print(Table("Losses.", ("step", "loss"), (("3", "0.5"),)).markdown())
+        | step | loss |
+        | --- | ---: |
+        | 3 | 0.5 |
+        """
         rule = ["---" if i in self.left else "---:" for i in range(len(self.header))]
         lines = [self.header, rule, *self.rows]
         return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
@@ -62,67 +71,48 @@ def _cell(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def document(title: str, body: str, *, style: str = "", scripts: Iterable[str] = (), theme: bool = False) -> str:
+def verbatim(name: str) -> Markup:
+    """A file of ours as it is, for styles and scripts.
+
+    Args:
+        name: below `report`.
+
+    >>> str(verbatim("page/base.css")).splitlines()[0]
+    '* { box-sizing: border-box; }'
+    """
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(shades={**SHADES, **PAPER}, verbatim=verbatim)
+    environment.filters["name"] = display_name
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
     """A whole page that needs nothing else; the same arguments give the same text.
 
     Args:
-        title: of the page; plain text.
-        body: HTML.
-        style: CSS after the common one.
-        scripts: whole <script> elements for the end of the body.
-        theme: the page has a switch of its own between light and dark.
+        template: its file, below `report`; `page/base.html.j2` says what all have.
+        values: what it is given; text is escaped, `Markup` is not.
+    Raises:
+        jinja2.UndefinedError: the template asks for a value that is not given.
+
+    >>> "<title>A &amp; B</title>" in render("page/base.html.j2", title="A & B")
+    True
     """
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
-    )
-    css = f"{palette(theme)}\n{BASE.read_text(encoding='utf-8')}{style}"
-    end = "\n".join(scripts)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}\n<style>\n{css}</style></head>\n'
-        f"<body>\n{body}\n{end}</body></html>\n"
-    )
-
-
-def palette(theme: bool) -> str:
-    """The colours as CSS variables: light; dark where the reader prefers it or has switched to it; light on paper.
-
-    `:root` three times over outweighs the rules of both.
-    """
-    light, dark = (
-        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
-        for colours in (
-            {
-                **LIGHT,
-                "paper": "#ffffff",
-                "ink": "#1d1d1f",
-                "quiet": "#555555",
-                "line": "#cccccc",
-                "grid": "#e8e8e8",
-                "soft": "#f5f6f8",
-                "link": "#005a9c",
-            },
-            {
-                **DARK,
-                "paper": "#16181c",
-                "ink": "#ececec",
-                "quiet": "#b4b4b4",
-                "line": "#4a4d52",
-                "grid": "#2c2f34",
-                "soft": "#202328",
-                "link": "#7cc0ff",
-            },
-        )
-    )
-    chosen = f":root[data-theme=dark] {{ color-scheme: dark; {dark} }}" if theme else ""
-    unless = ":not([data-theme=light])" if theme else ""
-    return (
-        f":root {{ color-scheme: light; {light} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root{unless} {{ color-scheme: dark; {dark} }} }}\n"
-        f"{chosen}\n@media print {{ {':root' * 3} {{ color-scheme: light; {light} }} }}"
-    )
-
-
-def items(sentences: Sequence[str]) -> str:
-    """A list."""
-    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return _environment().get_template(template).render(**values)

@@ -1,35 +1,21 @@
 """Small plots as SVG elements for HTML pages: the browser draws them from numbers, without a script or a library.
 
-Colours, strokes and fonts are the page's: every mark has a class, and `STYLE` says what the parts of a panel look like.
+Colours, strokes and fonts are the page's: every mark has a class, and svg.css says what the parts of a panel look like.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 340, 214
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 24, 38
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-STYLE = """
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .4rem 1rem; }
-.panels > svg { width: 100%; max-width: 30rem; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--quiet); }
-svg text.title { font-weight: 600; font-size: 12px; fill: var(--ink); }
-svg .frame, svg .grid { fill: none; stroke: var(--line); stroke-width: 1; }
-svg .grid { stroke: var(--grid); }
-svg .line { fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round; }
-svg .thin { fill: none; stroke: currentColor; stroke-width: 1; }
-svg .dotted { stroke: currentColor; stroke-width: 1; stroke-dasharray: 1.5 2.5; }
-svg .dashed { stroke-dasharray: 4 3; }
-svg .area { fill: currentColor; stroke: none; opacity: .28; }
-svg .dot { fill: currentColor; stroke: none; }
-svg .hollow { fill: var(--paper); stroke: currentColor; stroke-width: 1.3; }
-"""
 MARKERS = {
     "circle": "M-3.2,0a3.2,3.2 0 1,0 6.4,0a3.2,3.2 0 1,0 -6.4,0",
     "square": "M-3,-3h6v6h-6z",
@@ -60,7 +46,11 @@ class Axis:
 
     @staticmethod
     def around(values: np.ndarray, *, log: bool = False, whole: bool = False, margin: float = 0.07) -> Axis:
-        """The range of the finite values (those > 0 on a logarithmic axis) and a margin; of any values at all."""
+        """The range of the finite values (those > 0 on a logarithmic axis) and a margin; of any values at all.
+
+        >>> Axis.around(np.array([0.0, 10.0, np.nan]), margin=0.1)
+        Axis(low=-1.0, high=11.0, log=False, whole=False, bare=False)
+        """
         values = np.asarray(values, dtype=np.float64)
         values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
         if not len(values):
@@ -73,7 +63,11 @@ class Axis:
         return Axis(low - margin * spread, high + margin * spread, whole=whole)
 
     def share(self, values: np.ndarray | float) -> np.ndarray:
-        """Where values lie, 0 at the low end and 1 at the high one; NaN for what a logarithmic axis cannot show."""
+        """Where values lie, 0 at the low end and 1 at the high one; NaN for what a logarithmic axis cannot show.
+
+        >>> Axis(1.0, 100.0, log=True).share(10.0).round(6).item(), Axis(0.0, 4.0).share(1.0).item()
+        (0.5, 0.25)
+        """
         values = np.asarray(values, dtype=np.float64)
         if not self.log:
             return (values - self.low) / (self.high - self.low)
@@ -81,7 +75,11 @@ class Axis:
         return (logs - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
 
     def ticks(self, most: int = 5) -> list[float]:
-        """At most about `most` round values."""
+        """At most about `most` round values.
+
+        >>> Axis(0.0, 10.0).ticks(), Axis(1.0, 1000.0, log=True).ticks()
+        ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [1.0, 10.0, 100.0, 1000.0])
+        """
         if self.bare:
             return []
         if self.log:
@@ -91,8 +89,8 @@ class Axis:
                 first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
                 every = max(1, math.ceil(decades / most))
                 powers = [power for power in range(first, last + 1) if power % every == 0]
-                found = [digit * 10.0**power for power in powers for digit in digits]
-                return [value for value in found if self.low <= value <= self.high]
+                values = [digit * 10.0**power for power in powers for digit in digits]
+                return [value for value in values if self.low <= value <= self.high]
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
@@ -120,30 +118,60 @@ class Panel:
     marks: list[str] = field(default_factory=list)
 
     def line(self, x: np.ndarray, y: np.ndarray, look: str) -> None:
-        """A line through the points, broken where one is missing."""
+        """A line through the points, broken where one is missing.
+
+        >>> panel = Panel("a line", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "own")
+        >>> panel.marks
+        ['<path class="line own" d="M0.0,152.0L276.0,0.0"/>']
+        """
         self._path(self._places(x, y), f"line {look}")
 
     def band(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: str) -> None:
-        """The area between two lines."""
+        """The area between two lines.
+
+        >>> panel = Panel("a band", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.band(np.array([0.0, 1.0]), np.zeros(2), np.ones(2), "null")
+        >>> panel.marks[0].startswith('<path class="area null" d="M0.0,0.0')
+        True
+        """
         upper, lower = self._places(x, high), self._places(x, low)
         inside = np.isfinite(upper).all(axis=1) & np.isfinite(lower).all(axis=1)
         self._path(np.concatenate([upper[inside], lower[inside][::-1]]), f"area {look}")
 
     def stairs(self, edges: np.ndarray, heights: np.ndarray, look: str, *, filled: bool = False) -> None:
-        """A histogram's outline, or its area; bins without anything touch the bottom."""
+        """A histogram's outline, or its area; bins without anything touch the bottom.
+
+        >>> panel = Panel("a histogram", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.stairs(np.array([0.0, 1.0]), np.array([1.0]), "own")
+        >>> panel.marks
+        ['<path class="line own" d="M0.0,152.0L0.0,0.0L276.0,0.0L276.0,152.0"/>']
+        """
         floor = self.y.low
         heights = np.maximum(np.where(np.isfinite(heights), heights, floor), floor)
         x, y = np.repeat(edges, 2), np.concatenate([[floor], np.repeat(heights, 2), [floor]])
         self._path(self._places(x, y), f"area {look}" if filled else f"line {look}")
 
     def vertical(self, x: float, look: str) -> None:
-        """A dotted line from the bottom to the top."""
+        """A dotted line from the bottom to the top.
+
+        >>> panel = Panel("a bound", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.vertical(0.5, "fit")
+        >>> panel.marks
+        ['<path class="dotted fit" d="M138.0,0V152"/>']
+        """
         place = self._places(np.array([x]), np.array([self.y.low]))[0, 0]
         if np.isfinite(place):
             self.marks.append(f'<path class="dotted {look}" d="M{place:.1f},0V{INNER_HEIGHT}"/>')
 
     def errors(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: str) -> None:
-        """A vertical bar at each point."""
+        """A vertical bar at each point.
+
+        >>> panel = Panel("an error", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.errors(np.array([0.5]), np.array([0.0]), np.array([1.0]), "fit")
+        >>> panel.marks
+        ['<path class="thin fit" d="M138.0,152.0V0.0"/>']
+        """
         lower, upper = self._places(x, low), self._places(x, high)
         bars = [
             f"M{a[0]:.1f},{a[1]:.1f}V{b[1]:.1f}" for a, b in zip(lower, upper, strict=True) if np.isfinite([a, b]).all()
@@ -152,7 +180,13 @@ class Panel:
             self.marks.append(f'<path class="thin {look}" d="{"".join(bars)}"/>')
 
     def points(self, x: np.ndarray, y: np.ndarray, look: str, marker: str, titles: Iterable[str] = ()) -> None:
-        """A marker at each point, with a text that the browser shows when it is pointed at."""
+        """A marker at each point, with a text that the browser shows when it is pointed at.
+
+        >>> panel = Panel("a point", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.points(np.array([0.5, np.nan]), np.array([0.5, 0.5]), "own", "up", ["a < b", "not drawn"])
+        >>> len(panel.marks), "<title>a &lt; b</title>" in panel.marks[0]
+        (1, True)
+        """
         places, texts = self._places(x, y), list(titles) or [""] * len(x)
         for (across, down), text in zip(places, texts, strict=True):
             if np.isfinite([across, down]).all():
@@ -161,17 +195,27 @@ class Panel:
                 self.marks.append(f'<path class="{look}" d="{MARKERS[marker]}" {at}>{words}</path>')
 
     def note(self, text: str, *, middle: bool = False) -> None:
-        """Words in the upper right corner, or in the middle."""
+        """Words in the upper right corner, or in the middle.
+
+        >>> panel = Panel("nothing", Axis(0.0, 1.0), Axis(0.0, 1.0))
+        >>> panel.note("no value", middle=True)
+        >>> panel.marks
+        ['<text x="138" y="76" text-anchor="middle">no value</text>']
+        """
         x, y, anchor = (INNER_WIDTH / 2, INNER_HEIGHT / 2, "middle") if middle else (INNER_WIDTH - 4, 13, "end")
         self.marks.append(f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>')
 
-    def svg(self, description: str) -> str:
+    def svg(self, description: str) -> Markup:
         """The element.
 
         Args:
             description: what it shows, for those who cannot see it.
+
+        >>> drawing = Panel("a & b", Axis(0.0, 1.0), Axis(0.0, 1.0)).svg("an empty panel")
+        >>> 'aria-label="an empty panel"' in drawing, ">a &amp; b</text>" in drawing
+        (True, True)
         """
-        return (
+        return Markup(
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="{escape(description)}">'
             f'<text class="title" x="{LEFT}" y="14">{escape(self.title)}</text>'
             f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end">{escape(self.y_label)}</text>'
@@ -211,8 +255,3 @@ class Panel:
                 pen = "M"
         if words:
             self.marks.append(f'<path class="{look}" d="{"".join(words)}"/>')
-
-
-def panels(drawings: Sequence[str]) -> str:
-    """Panels side by side, as many as fit."""
-    return f'<div class="panels">{"".join(drawings)}</div>'

@@ -1,21 +1,32 @@
-"""Vega for pages that work offline: its libraries, and their licences."""
+"""Vega for pages that work offline: its libraries, made once by `make templates`, and their licences.
+
+What would make them at every report is vl-convert's V8, for two seconds; page/vega.js is what it makes.
+"""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from markupsafe import Markup
+
+from transformer_spectrum.report.page.html import FOLDER, verbatim
+
+BUNDLE = FOLDER / "page" / "vega.js"
 
 
-def libraries() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script; it sets window.vega, vegaLite and vegaEmbed.
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, made anew; it sets window.vega, vegaLite and vegaEmbed.
 
     Raises:
         ModuleNotFoundError: vl-convert-python is not installed.
     """
     import vl_convert
 
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle().replace("</script", "<\\/script")
 
 
-def licences() -> str:
-    """The licences of these libraries, which every copy must carry."""
-    return (files(__package__) / "licenses.txt").read_text(encoding="utf-8")
+def libraries() -> Markup:
+    """That script, as it was made, for a `<script>` element.
+
+    >>> "vegaEmbed" in libraries(), "</script" in libraries()
+    (True, False)
+    """
+    return verbatim("page/vega.js")

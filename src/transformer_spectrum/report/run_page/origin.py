@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Run, Training
-from transformer_spectrum.report.run_page.text import joined
+from transformer_spectrum.report.page.numbers import joined
+from transformer_spectrum.report.run import Run, Training
 from transformer_spectrum.vocabulary import display_name
 
 SHORT = 10
@@ -30,24 +30,25 @@ def sentences(run: Run) -> list[str]:
 
 
 def _facts(training: Training) -> tuple[str, ...]:
-    made = training.circumstances
-    experiment = f"DVC experiment {made['experiment']}" if made.get("experiment") else _no_experiment(made)
-    return _day(made), _commit(made, SHORT), experiment, _machine(training)
+    circumstances = training.circumstances
+    experiment = circumstances.get("experiment")
+    words = f"DVC experiment {experiment}" if experiment else _no_experiment(circumstances)
+    return _day(circumstances), _commit(circumstances, SHORT), words, _machine(training)
 
 
-def _no_experiment(made: Mapping[str, Any]) -> str:
-    return "no DVC experiment" if made else f"DVC experiment unknown ({OLDER})"
+def _no_experiment(circumstances: Mapping[str, Any]) -> str:
+    return "no DVC experiment" if circumstances else f"DVC experiment unknown ({OLDER})"
 
 
-def _day(made: Mapping[str, Any]) -> str:
-    return f"on {made['begun'][:10]}" if made else f"on an unknown date ({OLDER})"
+def _day(circumstances: Mapping[str, Any]) -> str:
+    return f"on {circumstances['begun'][:10]}" if circumstances else f"on an unknown date ({OLDER})"
 
 
-def _commit(made: Mapping[str, Any], digits: int | None = None) -> str:
-    commit = made.get("commit")
+def _commit(circumstances: Mapping[str, Any], digits: int | None = None) -> str:
+    commit = circumstances.get("commit")
     if not commit:
-        return f"unknown ({made.get('unknown', {}).get('commit', OLDER)})"
-    changed = made["changed"]
+        return f"unknown ({circumstances.get('unknown', {}).get('commit', OLDER)})"
+    changed = circumstances["changed"]
     if not changed:
         return str(commit[:digits])
     more = f" and {len(changed) - LISTED} more files" if len(changed) > LISTED else ""
@@ -56,7 +57,8 @@ def _commit(made: Mapping[str, Any], digits: int | None = None) -> str:
 
 def _machine(training: Training) -> str:
     """The processor, its instructions and cores, and what computed."""
-    kind, device, threads = training.circumstances.get("machine"), training.about["device"], training.about["threads"]
+    kind = training.circumstances.get("machine")
+    device, threads = training.settings["device"], training.settings["threads"]
     used = f"device {device}, {threads} {'thread' if threads == 1 else 'threads'}"
     if not kind:
         return f"an unknown machine ({OLDER}; {used})"

@@ -5,41 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transformer_spectrum.analysis.comparison.shifts import Shift
+from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
 from transformer_spectrum.config.tree import flatten
-from transformer_spectrum.data.series.catalogue import CATALOGUE, OWN
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.run_page.inputs import Run, Shift, Training
-from transformer_spectrum.report.run_page.text import CHANGED, PLAUSIBLE, number, shown_family, signed, words
-from transformer_spectrum.vocabulary import STANDIN, display_name
+from transformer_spectrum.report.page.numbers import LACKING, number, signed
+from transformer_spectrum.report.run import MAIN_METRIC, Run, Training
+from transformer_spectrum.vocabulary import (
+    DATA_SETS,
+    OWN_LICENCE,
+    STANDIN,
+    STANDIN_MEANING,
+    display_name,
+    family_words,
+    metric_words,
+)
 
 
 def result(run: Run) -> Table:
     """What every optimizer reached, beside the initial weights and the forecasts that need no model."""
-    family, baselines = shown_family(run), run.data["baselines"]
+    family, baselines = run.main_family, run.data["baselines"]
     persistence = baselines["persistence"]["mae"] if "persistence" in baselines else None
     first = next(iter(run.trainings.values()))
-    start = next((one for one in run.shifts if (one.family, one.metric) == (family, CHANGED)), None)
-    begun = number(start.initial, 2) if start else "–"
+    starts = [shift.initial for shift in run.shifts if (shift.family, shift.metric) == (family, MAIN_METRIC)]
+    begun = number(starts[0], 2) if starts else LACKING
     rows = [("initial weights", "", number(first.initial_loss), "", "", "", begun, "", "0")]
-    for name, one in run.trainings.items():
-        forced, free = (one.scores[way]["mae"] for way in ("teacher_forced", "free_running"))
-        moved = run.shift(name, family, CHANGED)
+    for name, training in run.trainings.items():
+        forced, free = (training.scores[way]["mae"] for way in ("teacher_forced", "free_running"))
+        shift = run.shift(name, family, MAIN_METRIC)
         rows.append(
             (
                 display_name(name),
-                f"{one.evaluations:,}",
-                number(one.scores["best_validation_loss"]),
+                f"{training.evaluations:,}",
+                number(training.scores["best_validation_loss"]),
                 number(forced),
                 number(free),
                 _against(free, persistence),
-                number(moved.last, 2) if moved else "–",
-                signed(moved.z) if moved else "–",
-                number(one.distance, 1),
+                *_end(shift),
+                number(training.distance, 1),
             )
         )
     for name, scores in baselines.items():
         against = _against(scores["mae"], persistence)
-        rows.append((words(name), "", "", "", number(scores["mae"]), against, "", "", ""))
+        rows.append((name.replace("_", " "), "", "", "", number(scores["mae"]), against, "", "", ""))
     return Table(
         "What was reached. Losses and scores: best step by validation; spectra: last step.",
         (
@@ -49,7 +57,7 @@ def result(run: Run) -> Table:
             "test MAE, teacher-forced",
             "test MAE, free-running",
             "against persistence",
-            f"stable rank, {words(family)}",
+            f"{metric_words(MAIN_METRIC)}, {family_words(family)}",
             "its z against the null",
             "distance from the initial weights",
         ),
@@ -58,69 +66,68 @@ def result(run: Run) -> Table:
 
 
 def _against(value: float, persistence: float | None) -> str:
-    return f"{signed(100 * (value / persistence - 1), 0)} %" if persistence else "–"
+    return f"{signed(100 * (value / persistence - 1), 0)} %" if persistence else LACKING
 
 
 def shifts(run: Run) -> Table:
     """The stable rank of every family at both ends of every training."""
     rows = []
     for family in run.families:
-        moved = {name: run.shift(name, family, CHANGED) for name in run.trainings}
-        if known := [one for one in moved.values() if one]:
-            ends = (cell for one in moved.values() for cell in _end(one))
-            rows.append((words(family), number(known[0].initial, 2), *ends))
-    titles = (f"{display_name(name)}{what}" for name in run.trainings for what in (", last step", ", z"))
-    return Table("Mean stable rank of each family of matrices.", ("family", "initial", *titles), tuple(rows))
+        by_optimizer = [run.shift(name, family, MAIN_METRIC) for name in run.trainings]
+        if starts := [shift.initial for shift in by_optimizer if shift]:
+            ends = (cell for shift in by_optimizer for cell in _end(shift))
+            rows.append((family_words(family), number(starts[0], 2), *ends))
+    titles = (f"{display_name(name)}, {end}" for name in run.trainings for end in ("last step", "z"))
+    return Table(
+        f"Mean {metric_words(MAIN_METRIC)} of each family of matrices.", ("family", "initial", *titles), tuple(rows)
+    )
 
 
-def _end(one: Shift | None) -> tuple[str, str]:
-    return ("–", "–") if one is None else (number(one.last, 2), signed(one.z))
+def _end(shift: Shift | None) -> tuple[str, str]:
+    return (LACKING, LACKING) if shift is None else (number(shift.last, 2), signed(shift.z))
 
 
 def tails(run: Run) -> Table:
     """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing."""
-    groups: dict[tuple[tuple[str, str], str], list[Mapping[str, str]]] = {}
-    last = {name: max(int(row["step"]) for row in run.tails if row["optimizer"] == name) for name in run.trainings}
-    for row in run.tails:
-        if int(row["step"]) == last[row["optimizer"]]:
-            shape = sorted((int(row["rows"]), int(row["columns"])), reverse=True)
-            groups.setdefault(((row["family"], "×".join(map(str, shape))), row["optimizer"]), []).append(row)
+    fits = family_tails(run.tails)
+    kinds = dict.fromkeys(fits[["family", "larger", "smaller"]].itertuples(index=False, name=None))
+    by_place = {((fit.family, fit.larger, fit.smaller), fit.optimizer): fit for fit in fits.itertuples()}
     rows = tuple(
         (
-            words(kind[0]),
-            kind[1],
+            family_words(kind[0]),
+            f"{kind[1]}×{kind[2]}",
             display_name(optimizer),
-            str(len(members)),
-            *(_mean(members, *column) for column in (("ks_alpha", 2), ("null_alpha", 2), ("ks_distance", 2))),
-            _mean(members, "ks_tail", 0),
-            _plausible(members),
+            str(fit.matrices),
+            *(number(mean, 2) for mean in (fit.ks_alpha, fit.null_alpha, fit.ks_distance)),
+            number(fit.ks_tail, 0),
+            f"{fit.plausible} of {fit.tested}" if fit.tested else "not tested",
         )
-        for kind in dict.fromkeys(kind for kind, _ in groups)
+        for kind in kinds
         for optimizer in run.trainings
-        if (members := groups.get((kind, optimizer)))
+        if (fit := by_place.get((kind, optimizer)))
     )
     return Table(
         "Power laws fitted to the eigenvalues' tails, last step, means over the family; a fit is no proof of one.",
-        ("family", "shape", "optimizer", "matrices", "KS alpha", "of shuffles", "D", "tail n", f"p ≥ {PLAUSIBLE:g}"),
+        (
+            "family",
+            "shape",
+            "optimizer",
+            "matrices",
+            metric_words("ks_alpha"),
+            "of shuffles",
+            "D",
+            "tail n",
+            f"p ≥ {PLAUSIBLE:g}",
+        ),
         rows,
         left=(0, 1, 2),
     )
 
 
-def _mean(members: list[Mapping[str, str]], column: str, digits: int) -> str:
-    known = [float(row[column]) for row in members if row[column]]
-    return number(sum(known) / len(known), digits) if known else "–"
-
-
-def _plausible(members: list[Mapping[str, str]]) -> str:
-    tested = [float(row["goodness_p"]) for row in members if row["goodness_p"]]
-    return f"{sum(p >= PLAUSIBLE for p in tested)} of {len(tested)}" if tested else "not tested"
-
-
 def trainings(run: Run) -> Table:
     """How every training went, and what it cost."""
-    seconds = sum(one.seconds for one in run.trainings.values())
-    rows = tuple(_spent(name, one) for name, one in run.trainings.items())
+    seconds = sum(training.seconds for training in run.trainings.values())
+    rows = tuple(_spent(name, training) for name, training in run.trainings.items())
     return Table(
         f"What the trainings spent: {number(seconds, 0)} seconds of wall time together.",
         (
@@ -139,17 +146,17 @@ def trainings(run: Run) -> Table:
     )
 
 
-def _spent(name: str, one: Training) -> tuple[str, ...]:
+def _spent(name: str, training: Training) -> tuple[str, ...]:
     return (
         display_name(name),
-        f"{one.last_step:,}",
-        f"{one.scores['best_step']:,}",
-        f"{one.evaluations:,}",
-        number(one.seconds, 0),
-        str(one.about["device"]),
-        str(one.about["threads"]),
-        ", ".join(map(str, one.scores.get("resumed_at", []))) or "never",
-        str(one.scores["stop_reason"]),
+        f"{training.last_step:,}",
+        f"{training.scores['best_step']:,}",
+        f"{training.evaluations:,}",
+        number(training.seconds, 0),
+        str(training.settings["device"]),
+        str(training.settings["threads"]),
+        ", ".join(map(str, training.scores.get("resumed_at", []))) or "never",
+        str(training.scores["stop_reason"]),
     )
 
 
@@ -158,11 +165,11 @@ def provenance(run: Run) -> Table:
     origin, splits = run.provenance, ("train", "validation", "test")
     facts = {
         "data set": run.caption.dataset,
-        "source": "STAND-IN: simulated, no real series" if run.caption.standin else origin["source"],
+        "source": f"STAND-IN: {STANDIN_MEANING}" if run.caption.standin else origin["source"],
         "location": origin["location"],
         "raw file": f"{origin['rows']:,} rows, {origin['bytes']:,} bytes",
         "sha256": origin["sha256"],
-        "licence": OWN if run.caption.standin else CATALOGUE[run.caption.dataset].licence,
+        "licence": OWN_LICENCE if run.caption.standin else DATA_SETS[run.caption.dataset].licence,
         "windows": ", ".join(f"{run.data[split]['windows']:,} {split}" for split in splits),
         "left out": _dropped(run, splits),
         **{f"note {i}": note for i, note in enumerate(origin.get("notes", []), start=1)},
@@ -177,12 +184,12 @@ def _dropped(run: Run, splits: tuple[str, ...]) -> str:
         for name, count in run.data[split].items():
             if name.startswith("dropped_"):
                 counts[name] = counts.get(name, 0) + count
-    words = [
+    groups = (
         f"{count:,} windows ({name.removeprefix('dropped_').replace('_', ' ')})"
         for name, count in counts.items()
         if count
-    ]
-    return ", ".join(words) or "no window"
+    )
+    return ", ".join(groups) or "no window"
 
 
 SHARED = {"split", "describe"}
@@ -227,12 +234,14 @@ def _value(value: Any) -> str:
 
 def versions(run: Run) -> Table:
     """Package versions, a column for each training only where they differ."""
-    found = {name: one.about["versions"] for name, one in run.trainings.items()}
-    packages = list(dict.fromkeys(package for each in found.values() for package in each))
-    same = len({tuple(sorted(each.items())) for each in found.values()}) == 1
-    shown = dict([next(iter(found.items()))]) if same else found
-    titles = ("version",) if same else tuple(display_name(name) for name in shown)
-    rows = tuple((package, *(str(each.get(package, "–")) for each in shown.values())) for package in packages)
+    versions_of = {name: training.settings["versions"] for name, training in run.trainings.items()}
+    packages = list(dict.fromkeys(package for versions in versions_of.values() for package in versions))
+    same = len({tuple(sorted(versions.items())) for versions in versions_of.values()}) == 1
+    columns = dict([next(iter(versions_of.items()))]) if same else versions_of
+    titles = ("version",) if same else tuple(map(display_name, columns))
+    rows = tuple(
+        (package, *(str(versions.get(package, LACKING)) for versions in columns.values())) for package in packages
+    )
     return Table(
         "Package versions that the trainings ran with.",
         ("package", *titles),

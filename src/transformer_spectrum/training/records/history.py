@@ -80,9 +80,9 @@ class History:
         """
         arrays = read_arrays(path, FIELDS)
         steps, matrices = len(arrays["steps"]), len(arrays["names"])
-        for name, what in (("singular_values", "singular values"), ("distances", "distances")):
+        for name, words in (("singular_values", "singular values"), ("distances", "distances")):
             if arrays[name].shape[:2] != (steps, matrices):
-                raise InputError(f"{path}: {steps} steps of {matrices} matrices do not match the {what}")
+                raise InputError(f"{path}: {steps} steps of {matrices} matrices do not match the {words}")
         clock = None if seconds is None else _read_curve(seconds, arrays["steps"])
         best_step = int(arrays.pop("best_step"))
         return cls(**arrays, best_step=best_step, seconds=clock)

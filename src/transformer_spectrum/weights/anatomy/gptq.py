@@ -14,7 +14,7 @@ from transformer_spectrum.weights.anatomy.packing import from_awq_words, from_wo
 
 
 def gptq_or_awq(prefix: str, source: Source, settings: Mapping[str, Any], findings: Findings) -> None:
-    """Integers of 2 to 8 bits with scales and zeros in groups; GPTQ packs them along the inputs, AWQ the outputs."""
+    """Integers of 2 to 8 bits, scales and zeros in groups: GPTQ packs them along the inputs, AWQ along the outputs."""
     names = source.under(prefix, ("qweight", "qzeros", "scales", "g_idx"))
     words, zeros, scales = (source.shape(prefix + name) for name in ("qweight", "qzeros", "scales"))
     if words is None or zeros is None or scales is None or {len(words), len(zeros), len(scales)} != {2}:

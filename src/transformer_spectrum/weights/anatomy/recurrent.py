@@ -14,7 +14,7 @@ _RECURRENT = re.compile(r"^(?P<cell>(?:.*\.)?)weight_(?P<side>ih|hh)(?P<layer>(?
 _OURS = re.compile(r"^(?P<cell>.*\.)(?P<side>input|state)\.weight$")
 
 
-class Cell(NamedTuple):
+class RecurrentCell(NamedTuple):
     """A tensor of a recurrent layer.
 
     Attributes:
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
     cuts: tuple[Cut, ...]
 
 
-def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> Cell | None:
+def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> RecurrentCell | None:
     """The gates of torch's LSTM (4) and GRU (3), or of this project's LSTM; None for any other tensor.
 
     The state's weights are gates * hidden x hidden; with projections, hidden is the projection's columns.
@@ -61,4 +61,4 @@ def gates_of(name: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, 
     if gates is None or shape[0] != rows:
         return None
     family = Family("recurrent_input" if side in ("ih", "input") else "recurrent_state")
-    return Cell(label, family, gates, tuple(Cut(1, i * hidden, (i + 1) * hidden) for i in range(len(gates))))
+    return RecurrentCell(label, family, gates, tuple(Cut(1, i * hidden, (i + 1) * hidden) for i in range(len(gates))))

@@ -1,0 +1,53 @@
+"""Which of the recorded steps are shown: evenly, more of them early, or the few that are tracked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def evenly(count: int, at_most: int) -> np.ndarray:
+    """Positions 0 ... count - 1 thinned evenly to at most `at_most` (>= 2), the first and the last included.
+
+    >>> evenly(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(int))
+
+
+def early(count: int, at_most: int) -> np.ndarray:
+    """Positions 0 ... count - 1 thinned to at most `at_most` (>= 2), the first and the last included.
+
+    Half of them evenly, for linear axes, half evenly in log(1 + position), for spectra change most at the beginning.
+
+    >>> early(100, 8).tolist()
+    [0, 4, 21, 33, 66, 99]
+    """
+    if count <= at_most:
+        return np.arange(count)
+    even = max(2, at_most // 2)
+    logarithmic = np.expm1(np.linspace(0, np.log(count), at_most - even)).round().astype(int)
+    return np.union1d(evenly(count, even), logarithmic)
+
+
+def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
+    """Positions of the steps that figures show: 0, 1, every so many and the last.
+
+    When these are too many, 0, 1 and the last stay and the others are spread geometrically between 1 and the last,
+    since spectra change most at the beginning.
+
+    Args:
+        steps: (S,) ascending from 0.
+        every: spacing; steps.
+        at_most: positions; count, >= 3.
+
+    >>> tracked_positions(np.arange(301), every=5, at_most=6).tolist()
+    [0, 1, 5, 20, 70, 300]
+    """
+    steps = np.asarray(steps)
+    candidates = np.flatnonzero((steps == 0) | (steps == 1) | (steps % every == 0) | (steps == steps[-1]))
+    if len(candidates) <= at_most:
+        return candidates
+    later = steps[candidates[1:]]
+    targets = np.geomspace(later[0], later[-1], at_most - 1)
+    nearest = np.abs(np.log(later[None, :] / targets[:, None])).argmin(axis=1)
+    return np.concatenate([candidates[:1], candidates[1:][np.unique(nearest)]])

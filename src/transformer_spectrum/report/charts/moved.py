@@ -1,0 +1,124 @@
+"""What moved, and how far from its null: the chart of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from transformer_spectrum.report.charts.parts import (
+    DASH,
+    NULL,
+    ONCE,
+    Chart,
+    Spec,
+    colour,
+    csv,
+    metric_select,
+    muted,
+    number_columns,
+    tip,
+)
+from transformer_spectrum.report.figures import moved as figure_words
+from transformer_spectrum.report.figures.evolution import settings_of
+from transformer_spectrum.report.page.html import Table
+from transformer_spectrum.report.page.numbers import short, signed
+from transformer_spectrum.report.run import MAIN_METRIC, Run
+from transformer_spectrum.vocabulary import display_name, family_expression, family_words, metric_words
+
+COLUMNS = ["optimizer", "family", "metric", "initial", "last", "percent", "z"]
+TICKS = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
+
+
+def chart(run: Run) -> Chart | None:
+    """How far each family's spectrum came from its null; None where no null varies."""
+    moves = [shift for shift in run.shifts if shift.z is not None]
+    if not moves:
+        return None
+    table = pd.DataFrame([[getattr(shift, name) for name in COLUMNS] for shift in moves], columns=COLUMNS)
+    table["percent"] = table["percent"].astype(float)  # also where none has one
+    return Chart(
+        "moved",
+        figure_words.TITLE,
+        figure_words.TEXT,
+        f"Dots by family and optimizer on an axis of standard deviations, with a grey band from "
+        f"−{figure_words.INSIDE:g} to {figure_words.INSIDE:g}.",
+        _spec(run, list(table["metric"].unique())),
+        number_columns(table),
+        csv(table),
+        numbers(run),
+        legend=(),
+    )
+
+
+def _spec(run: Run, metrics: Sequence[str]) -> Spec:
+    """Each family's change under each optimizer in standard deviations of its null."""
+    families, optimizers = run.families, list(run.trainings)
+    y = {
+        "field": "family",
+        "type": "nominal",
+        "sort": families,
+        "title": None,
+        "axis": {"labelExpr": family_expression("datum.value"), "labelLimit": 170},
+    }
+    offset = {"field": "optimizer", "type": "nominal", "sort": optimizers}
+    x = {
+        "field": "z",
+        "type": "quantitative",
+        "title": "= 'z of the ' + names[metric] + ' (symmetric log)'",
+        "scale": {"type": "symlog", "constant": 2, "padding": 14},
+        "axis": {"values": TICKS, "labelOverlap": True},
+    }
+    tooltip = tip(
+        ("optimizer", "optimizer", ""),
+        ("family", "family", ""),
+        ("initial", "initial", ".4g"),
+        ("last", "last", ".4g"),
+        ("percent", "change (%)", "+.2f"),
+        ("z", "z", "+.2f"),
+    )
+    where = {"y": y, "yOffset": offset, "color": colour(optimizers)}
+    return {
+        "params": [
+            *metric_select(metrics, settings_of(run.params.spectra)),
+            {"name": "names", "value": {metric: metric_words(metric) for metric in metrics}},
+        ],
+        "transform": [{"filter": "datum.metric === metric"}],
+        "width": 600,
+        "height": 17 * len(families) * len(optimizers),
+        "layer": [
+            {
+                **ONCE,
+                "mark": {"type": "rect", "color": NULL, "opacity": 0.18},
+                "encoding": {"x": {"datum": -figure_words.INSIDE}, "x2": {"datum": figure_words.INSIDE}},
+            },
+            {**ONCE, "mark": {"type": "rule", "color": NULL, "strokeDash": DASH}, "encoding": {"x": {"datum": 0}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2.5, **muted()},
+                "encoding": {**where, "x": x, "x2": {"datum": 0}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 90, **muted()},
+                "encoding": {**where, "x": x, "tooltip": tooltip},
+            },
+        ],
+        "usermeta": {"panels": {"least": 300, "most": 1, "gutter": 0}},
+    }
+
+
+def numbers(run: Run) -> Table:
+    """Every change of every metric, those of the answer's metric first."""
+    rows = tuple(
+        (
+            metric_words(shift.metric),
+            family_words(shift.family),
+            display_name(shift.optimizer),
+            short(shift.initial),
+            short(shift.last),
+            signed(shift.percent, 2),
+            signed(shift.z, 2),
+        )
+        for shift in sorted(run.shifts, key=lambda shift: (shift.metric != MAIN_METRIC,))
+    )
+    header = ("metric", "family", "optimizer", "initial", "last", "change (%)", "z")
+    return Table("Every family's mean at the initial weights and at the last step.", header, rows, left=(0, 1, 2))

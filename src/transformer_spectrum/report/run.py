@@ -1,0 +1,214 @@
+"""What the pipeline has written of one run, as the report reads it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
+from transformer_spectrum.config.load import Params
+from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.report.figures.caption import Caption, caption_of
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.runtime.files import read_table as read_parquet
+
+CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
+MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
+"""Of them, those that a legal training may have nothing for, as where every weight is 0."""
+TEXT = (
+    "optimizer",
+    "family",
+    "metric",
+    "matrix",
+    "entity",
+    "series",
+    "split",
+    "objective",
+    "standin",
+)
+"""Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
+
+CIRCUMSTANCES = "circumstances.json"
+SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
+
+MAIN_METRIC = "stable_rank"
+"""The metric of the answer."""
+MAIN_FAMILY = "feed_forward"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One optimizer's training.
+
+    Attributes:
+        scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
+        settings: models/<optimizer>/run.json.
+        circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
+        initial_loss: validation loss of the initial weights; None where it is not finite.
+        last_step: the last recorded one.
+        evaluations: spent until then; forward passes over a batch.
+        seconds: wall time until then, resumed parts included.
+        distances: step -> distance of its weights from the initial ones; Euclidean, weight units.
+        validation_losses: step -> validation loss; loss units.
+    """
+
+    scores: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    circumstances: Mapping[str, Any]
+    initial_loss: float | None
+    last_step: int
+    evaluations: int
+    seconds: float
+    distances: Mapping[int, float]
+    validation_losses: Mapping[int, float]
+
+    @property
+    def distance(self) -> float:
+        """Of the last weights from the initial ones."""
+        return self.distances[self.last_step]
+
+    @property
+    def learned(self) -> bool:
+        """Whether any step is better by validation than the initial weights."""
+        return self.initial_loss is None or self.scores["best_validation_loss"] < self.initial_loss
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline.
+
+    Attributes:
+        trainings: optimizer -> its training.
+        shifts: every metric that has a value at both ends.
+        curves: name -> plots/<name>.csv.
+        tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
+        spectra: metrics/spectra.json.
+        data: metrics/data.json.
+        provenance: data/processed/provenance.json.
+    """
+
+    params: Params
+    caption: Caption
+    trainings: Mapping[str, Training]
+    shifts: tuple[Shift, ...]
+    curves: Mapping[str, pd.DataFrame]
+    tails: pd.DataFrame
+    spectra: Mapping[str, Any]
+    data: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def shift(self, optimizer: str, family: str, metric: str) -> Shift | None:
+        """That change; None where the metric has no value."""
+        wanted = (optimizer, family, metric)
+        return next((shift for shift in self.shifts if (shift.optimizer, shift.family, shift.metric) == wanted), None)
+
+    @property
+    def families(self) -> list[str]:
+        """Labels of the families, from the input to the output of the model as the tables have them."""
+        return list(dict.fromkeys(shift.family for shift in self.shifts))
+
+    @property
+    def main_family(self) -> str:
+        """The family of the answer: feed-forward, or where there is none the one whose stable rank moved furthest."""
+        if MAIN_FAMILY in self.families:
+            return MAIN_FAMILY
+        ranks = [shift for shift in self.shifts if shift.metric == MAIN_METRIC]
+        if not ranks:
+            return self.families[0]
+        return max(ranks, key=lambda shift: abs(shift.z or 0.0)).family
+
+
+def read_run(params: Params, root: Path = Path()) -> Run:
+    """Reads everything of a run.
+
+    Args:
+        params: all parameters.
+        root: the repository.
+    Raises:
+        InputError: a file is missing, corrupt, or of another run than the others.
+    """
+    provenance = read_json(root / "data/processed/provenance.json")
+    curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
+    if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
+        raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
+    return Run(
+        params=params,
+        caption=caption_of(params, bool(provenance["standin"])),
+        trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
+        shifts=shifts(curves["spectra_evolution"]),
+        curves=curves,
+        tails=read_parquet(root / "metrics/spectra_tails.parquet"),
+        spectra=read_json(root / "metrics/spectra.json"),
+        data=read_json(root / "metrics/data.json"),
+        provenance=provenance,
+    )
+
+
+def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) -> pd.DataFrame:
+    """A CSV with a header: text in the columns of `TEXT`, numbers in the others.
+
+    Args:
+        path: of the CSV.
+        delimiter: between its cells.
+        may_be_empty: whether the header alone is enough.
+    Raises:
+        InputError: the file is missing, no CSV, or has no row.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        header = pd.read_csv(io.StringIO(text), sep=delimiter, nrows=0).columns
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep=delimiter,
+            dtype=dict.fromkeys(header.intersection(TEXT), str),
+            keep_default_na=False,  # an entity may be called NA
+            na_values={name: ["", "nan"] for name in header.difference(TEXT)},
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)") from None
+    except pd.errors.ParserError as error:
+        raise InputError(f"{path}: not a readable table ({error}); run dvc repro") from None
+    if table.empty and not may_be_empty:
+        raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
+    return table
+
+
+def _training(root: Path, optimizer: str, losses: pd.DataFrame) -> Training:
+    folder = root / "metrics" / optimizer
+    settings = read_json(root / "models" / optimizer / "run.json")
+    mine = losses[losses["optimizer"] == optimizer]
+    if mine.empty:
+        raise InputError(f"{root / 'plots/loss.csv'}: has no loss of {optimizer}; run dvc repro")
+    start = mine.loc[(mine["step"] == 0) & (mine["split"] == "validation"), "loss"]
+    scores = read_json(folder / "scores.json")
+    lacking = [name for name in SCORES if name not in scores]
+    if lacking:
+        raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
+    seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t").iloc[-1]
+    return Training(
+        scores=scores,
+        settings=settings,
+        circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
+        initial_loss=float(start.iloc[0]) if len(start) else None,
+        last_step=int(seconds["step"]),
+        evaluations=int(mine["evaluations"].max()),
+        seconds=float(seconds["seconds"]),
+        distances=_curve(folder, "distance"),
+        validation_losses=_curve(folder, "validation_loss"),
+    )
+
+
+def _curve(folder: Path, name: str) -> dict[int, float]:
+    """A scalar of every step, as DVCLive has written it."""
+    table = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
+    return dict(zip(table["step"].tolist(), table[name].tolist(), strict=True))

@@ -1,0 +1,140 @@
+"""The long tables: every matrix, every step, and no gap without its reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from transformer_spectrum.analysis.of_training import long_tables
+from transformer_spectrum.analysis.of_training.summary import estimators_of
+from transformer_spectrum.runtime.files import read_table, write_table
+from transformer_spectrum.spectra.analysis import METRICS
+
+
+@pytest.fixture(scope="module")
+def summaries(few_histories, summarized):
+    return summarized(few_histories, bootstrap=8, per_head=True)
+
+
+def test_the_history_has_every_metric_of_every_matrix_at_every_step(summaries):
+    table = long_tables.spectra_history(summaries)
+    assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
+    rows = table.to_dict("records")
+    es = summaries["es"]
+    assert len(rows) == (13 + 18 + 18) * len(es.history.names)
+    (row,) = [row for row in rows if (row["optimizer"], row["step"], row["matrix"]) == ("es", 5, "readout")]
+    for metric in METRICS:
+        assert row[metric] == es.analysis.values[metric][5, -1]
+    assert (row["evaluations"], row["family"], row["rows"], row["columns"]) == (160, "readout", 12, 16)
+    assert row["missing"] == ""
+
+
+def test_the_history_never_holds_a_silent_gap(with_rank_one_embedding, summarized):
+    table = long_tables.spectra_history(summarized(with_rank_one_embedding))
+    assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
+    rows = table.to_dict("records")
+    for row in rows:
+        for metric in METRICS:
+            assert np.isnan(row[metric]) == (metric in row["missing"].replace(";", ",").replace(":", ",").split(", "))
+    assert {row["family"] for row in rows if row["missing"]} == {"embedding"}
+    assert any(row["missing"].startswith("only one singular value: ") for row in rows)
+
+
+def test_every_metric_stands_beside_both_nulls_or_says_why_not(summaries):
+    table = long_tables.spectra_nulls(summaries)
+    assert tuple(table.columns) == long_tables.SPECTRA_NULLS
+    rows = table.to_dict("records")
+    evidence = summaries["adam"].evidence
+    assert evidence.steps == (0, 1, 5, 10, 12)
+    mine = [row for row in rows if row["optimizer"] == "adam"]
+    assert len(mine) == len(evidence.steps) * len(evidence.specs) * len(METRICS)
+    for row in rows:
+        assert np.isnan(row["value"]) == (row["reason"] != "")
+        for null in ("initial", "shuffled"):
+            assert np.isnan(row[f"{null}_z"]) == (row[f"{null}_reason"] != "")
+    for row in mine:
+        if row["initial_reason"] == "":
+            change = float(row["value"]) - float(row["initial"])
+            assert float(row["initial_difference"]) == pytest.approx(change, rel=1e-5, abs=1e-7)
+            assert float(row["initial_z"]) == pytest.approx(change / float(row["initial_sd"]), rel=1e-4, abs=1e-4)
+        if row["shuffled_reason"] == "":
+            change = float(row["value"]) - float(row["shuffled_mean"])
+            assert float(row["shuffled_z"]) == pytest.approx(change / float(row["shuffled_sd"]), rel=1e-4, abs=1e-4)
+    frobenius = next(row for row in mine if row["metric"] == "frobenius_norm")
+    assert frobenius["shuffled_reason"] == "the metric is the same in every null draw"
+    start = [float(row["shuffled_z"]) for row in mine if (row["step"], row["metric"]) == (0, "stable_rank")]
+    assert np.median(np.abs(start)) < 2
+
+
+def test_heads_follow_the_matrices_when_asked_for(summaries, few_histories, summarized):
+    names = [spec.name for spec in summaries["ga"].evidence.specs]
+    matrices = len(few_histories["ga"].names)
+    assert names[:matrices] == few_histories["ga"].names.tolist()
+    attentions = sum("attention" in family for family in few_histories["ga"].families) // 4
+    assert len(names) == matrices + attentions * 3 * 4
+    assert len(summarized({"ga": few_histories["ga"]})["ga"].evidence.specs) == matrices
+
+
+def test_tails_have_goodness_rivals_and_a_null(summaries):
+    table = long_tables.spectra_tails(summaries)
+    assert tuple(table.columns) == long_tables.SPECTRA_TAILS
+    rows = table.to_dict("records")
+    assert {row["step"] for row in rows if row["optimizer"] == "ga"} == {0, 17}
+    fitted = [row for row in rows if row["ks_alpha"] > 0]
+    assert len(fitted) > len(rows) / 3
+    for row in fitted:
+        assert 0 <= float(row["goodness_p"]) <= 1
+        assert float(row["ks_alpha"]) > 1
+        assert 0 < row["ks_distance"] < 1
+        assert row["ks_tail"] >= 8
+        shortest = float(row["ks_tail"]) == summaries["ga"].settings.min_tail
+        assert ("ks_tail ≤ " in row["bounds"]) == shortest
+        assert ("goodness_p < 1/" in row["bounds"]) == (float(row["goodness_p"]) == 0)
+    assert any(row["bounds"] for row in fitted)
+    assert any(np.isfinite(row["lognormal_ratio"]) for row in fitted)
+    assert all(row["missing"] for row in rows if np.isnan(row["ks_alpha"]))
+    assert all(("farms_alpha" in row["missing"]) == np.isnan(row["farms_alpha"]) for row in rows)
+
+
+def test_the_same_seed_draws_the_same_nulls(few_histories, summarized):
+    first, second = (long_tables.spectra_nulls(summarized(few_histories)) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_same(summaries, tmp_path):
+    for name, table in long_tables.long_tables(summaries).items():
+        paths = tmp_path / f"{name}.parquet", tmp_path / f"{name}_again.parquet"
+        for path in paths:
+            write_table(path, table)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        stored = read_table(paths[0])
+        pd.testing.assert_frame_equal(stored, table, check_exact=True)
+        for column, dtype in stored.dtypes.items():
+            if column in long_tables.CATEGORIES:
+                assert isinstance(dtype, pd.CategoricalDtype)
+            else:
+                whole = column in ("step", "evaluations", "rows", "columns")
+                assert dtype == (np.int64 if whole else np.float64), column
+        pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), stored)
+
+
+def test_numbers_are_those_of_the_metrics_to_the_last_bit(summaries):
+    table = long_tables.spectra_history(summaries)
+    for optimizer, rows in table.groupby("optimizer", observed=True):
+        for metric in METRICS:
+            values = summaries[optimizer].analysis.values[metric]
+            np.testing.assert_array_equal(rows[metric].to_numpy().reshape(values.shape), values)
+
+
+def test_every_row_has_the_evaluations_of_its_own_step(summaries):
+    for table in (long_tables.spectra_nulls(summaries), long_tables.spectra_tails(summaries)):
+        for optimizer, step, evaluations in table[["optimizer", "step", "evaluations"]].drop_duplicates().to_numpy():
+            history = summaries[optimizer].history
+            assert evaluations == history.evaluations[history.steps.tolist().index(step)]
+
+
+def test_the_estimators_are_those_of_the_parameters(spectra):
+    changes = {"hill_fraction": 0.31, "min_tail": 7, "ks_distance": "powerlaw", "window_first": 0.11}
+    settings = spectra.model_copy(update={**changes, "window_last": 0.91, "edge_level": 0.87})
+    found = estimators_of(settings)
+    assert (found.hill_fraction, found.min_tail, found.ks_distance) == (0.31, 7, "powerlaw")
+    assert (found.window, found.edge_level) == ((0.11, 0.91), 0.87)

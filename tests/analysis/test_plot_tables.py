@@ -1,0 +1,247 @@
+"""The numbers that leave the spectra stage: right, complete where they must be, small where they may be."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from transformer_spectrum.analysis.of_training import densities, plot_tables
+from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.analysis.of_training.thinning import early, evenly, tracked_positions
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import write_json
+
+FAMILIES = [
+    "encoder_self_attention",
+    "decoder_self_attention",
+    "decoder_cross_attention",
+    "feed_forward",
+    "embedding",
+    "readout",
+]
+
+
+@pytest.fixture(scope="module")
+def summaries(histories, summarized):
+    return summarized(histories)
+
+
+def as_dicts(header, table):
+    assert tuple(table.columns) == header
+    return [dict(zip(header, row, strict=True)) for row in cells(table)]
+
+
+def replaced(histories, optimizer, **changes):
+    return {**histories, optimizer: dataclasses.replace(histories[optimizer], **changes)}
+
+
+def test_headline_has_the_last_step_of_each_optimizer_and_one_null(summaries):
+    tree = headline(summaries)
+    assert list(tree) == ["initial", "adam", "es", "ga", "reasons"]
+    assert tree["adam"]["step"] == 12
+    assert tree["es"]["step"] == 17
+    for optimizer, position in (("initial", 0), ("adam", 12), ("ga", 17)):
+        summary = summaries["adam" if optimizer == "initial" else optimizer]
+        members = np.flatnonzero(summary.history.families == "feed_forward")
+        for metric in ("stable_rank", "ks_alpha", "ks_distance", "ks_tail"):
+            expected = summary.analysis.values[metric][position, members].mean()
+            assert tree[optimizer]["feed_forward"][metric] == pytest.approx(expected, rel=1e-5)
+
+
+def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(summaries, tmp_path):
+    write_json(tmp_path / "spectra.json", headline(summaries))
+    tree = json.loads((tmp_path / "spectra.json").read_text())
+    for optimizer in ("initial", "adam", "es", "ga"):
+        families = {name: block for name, block in tree[optimizer].items() if name != "step"}
+        assert list(families) == FAMILIES
+        assert 40 <= sum(map(len, families.values())) <= 60
+        assert all(
+            {"ks_alpha", "ks_distance", "ks_tail", "ks_alpha_null", "ks_alpha_z"} <= set(block)
+            for block in families.values()
+        )
+    assert tree["reasons"] == []
+
+
+def test_headline_gives_the_reason_for_what_it_lacks(with_rank_one_embedding, summarized):
+    tree = headline(summarized(with_rank_one_embedding))
+    assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
+    missing = "alpha_exponent, hill_alpha, mp_spikes, ks_alpha, ks_distance, ks_tail"
+    assert f"adam.embedding: {missing}: 2 of 2: only one singular value" in tree["reasons"]
+    assert len(tree["reasons"]) == 4  # initial and three optimizers
+
+
+def test_spectra_evolution_carries_the_null_in_every_row(summaries):
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
+    for row in rows:
+        null = summaries[row["optimizer"]].mean(row["metric"], row["family"])[0]
+        assert row["initial"] == null
+        assert row["null_low"] <= row["null_high"]
+        assert row["step"] > 0 or row["value"] == null
+    assert {row["metric"] for row in rows} == set(plot_tables.EVOLUTION_METRICS)
+    assert {row["family"] for row in rows} == set(FAMILIES)
+
+
+def test_two_revisions_of_a_plot_stay_within_ten_thousand_rows(summaries, forecast):
+    for rows in (
+        plot_tables.spectra_evolution(summaries),
+        plot_tables.heatmap(summaries),
+        plot_tables.singular_values(summaries),
+        plot_tables.esd(summaries),
+        plot_tables.loss(summaries),
+        plot_tables.forecasts(forecast),
+    ):
+        assert 0 < 2 * len(list(rows)) <= 10_000
+
+
+def test_thinning_keeps_the_beginning_and_the_end(summaries, monkeypatch):
+    monkeypatch.setattr(plot_tables, "ROWS_AT_MOST", 1400)
+    rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
+    assert 900 < len(rows) <= 1400
+    for optimizer, last in (("adam", 12), ("es", 17)):
+        steps = sorted({row["step"] for row in rows if row["optimizer"] == optimizer})
+        assert (steps[0], steps[1], steps[-1]) == (0, 1, last)
+    assert len(list(plot_tables.loss(summaries))) <= 1400
+    assert len(list(plot_tables.singular_values(summaries))) <= 1400
+
+
+@pytest.mark.parametrize(("count", "at_most"), [(1, 6), (2, 2), (5, 6), (151, 6), (10_000, 69)])
+def test_evenly_picks_distinct_ascending_positions(count, at_most):
+    picked = evenly(count, at_most)
+    assert len(picked) == min(count, at_most)
+    assert picked[0] == 0
+    assert picked[-1] == count - 1
+    if len(picked) > 2:
+        assert np.ptp(np.diff(picked)) <= 1
+
+
+@pytest.mark.parametrize(("count", "at_most"), [(1, 2), (5, 6), (151, 2), (151, 3), (641, 39), (10_000, 69)])
+def test_early_picks_distinct_ascending_positions_closer_at_the_beginning(count, at_most):
+    picked = early(count, at_most)
+    assert min(count, max(2, at_most // 2)) <= len(picked) <= at_most
+    assert (picked[0], picked[-1]) == (0, count - 1)
+    assert (np.diff(picked) > 0).all()
+    if at_most > 6:
+        assert picked[:4].tolist() == [0, 1, 2, 3]
+        assert np.diff(picked).max() <= count / (at_most // 2 - 1) + 1
+
+
+def test_tracked_steps_are_few_and_hold_start_and_end():
+    assert tracked_positions(np.arange(13), 5, 6).tolist() == [0, 1, 5, 10, 12]
+    assert tracked_positions(np.arange(301), 5, 6).tolist() == [0, 1, 5, 20, 70, 300]
+    assert tracked_positions(np.arange(301), 5, 1000).tolist() == [0, 1, *range(5, 301, 5)]
+    assert tracked_positions(np.array([0]), 5, 6).tolist() == [0]
+    assert tracked_positions(np.array([0, 2, 4, 5]), 5, 6).tolist() == [0, 3]  # positions, not steps
+
+
+def test_the_null_band_comes_from_shuffles_of_the_initial_matrices(summaries):
+    summary = summaries["es"]
+    members = summary.families["feed_forward"]
+    draws = summary.evidence.initial.values["hill_alpha"][:, members].mean(axis=1)
+    low, high = summary.band("hill_alpha", "feed_forward")
+    assert low == pytest.approx(draws.mean() - 2 * draws.std(ddof=1))
+    assert high == pytest.approx(draws.mean() + 2 * draws.std(ddof=1))
+    means = summary.mean("hill_alpha", "feed_forward")
+    assert summary.z("hill_alpha", "feed_forward", -1) == pytest.approx((means[-1] - means[0]) / draws.std(ddof=1))
+
+
+def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
+    rows = as_dicts(plot_tables.HEATMAP, plot_tables.heatmap(summaries))
+    assert {row["matrix"] for row in rows} == set(summaries["adam"].history.names.tolist())
+    assert {row["metric"] for row in rows} == set(plot_tables.HEAT_METRICS)
+    ga = summaries["ga"].history
+    picked = {
+        row["step"]: row
+        for row in rows
+        if (row["optimizer"], row["matrix"], row["metric"]) == ("ga", "readout", "spectral_norm")
+    }
+    assert picked[0]["change"] == 0
+    first, last = float(np.nanmax(ga.singular_values[0, -1])), float(np.nanmax(ga.singular_values[17, -1]))
+    assert picked[17]["change"] == pytest.approx(100 * (last / first - 1), rel=1e-5)
+
+
+def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summaries):
+    rows = as_dicts(plot_tables.SINGULAR_VALUES, plot_tables.singular_values(summaries))
+    adam = summaries["adam"].history
+    members = np.flatnonzero(adam.families == "embedding")
+    picked = [row for row in rows if (row["optimizer"], row["family"], row["step"]) == ("adam", "embedding", 12)]
+    assert [row["rank"] for row in picked] == list(range(1, 13))
+    np.testing.assert_allclose(
+        [row["value"] for row in picked], adam.singular_values[12, members, :12].mean(axis=0), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        [row["initial"] for row in picked], adam.singular_values[0, members, :12].mean(axis=0), rtol=1e-6
+    )
+
+
+def test_the_initial_density_has_mean_eigenvalue_one_and_bins_that_hold_almost_all(summaries):
+    summary = summaries["ga"]
+    assert summary.pooled_eigenvalues("feed_forward", 0).mean() == pytest.approx(1, rel=1e-6)
+    assert summary.pooled_eigenvalues("feed_forward", 17).mean() == pytest.approx(
+        np.mean(summary.history.singular_values[17][summary.history.families == "feed_forward"].astype(float) ** 2)
+        / np.mean(summary.history.singular_values[0][summary.history.families == "feed_forward"].astype(float) ** 2),
+        rel=1e-5,
+    )
+    for family in FAMILIES:
+        edges = densities.esd_edges(summaries, family)
+        assert (np.diff(edges) > 0).all()
+        for one in summaries.values():
+            heights = densities.density(one.pooled_eigenvalues(family, one.tracked[-1]), edges)
+            assert 0.85 < (heights * np.diff(edges)).sum() <= 1 + 1e-9
+        linear = densities.esd_edges(summaries, family, log=False)
+        inside = densities.density(summary.pooled_eigenvalues(family, 17), linear) * np.diff(linear)
+        assert inside.sum() == pytest.approx(1)
+
+
+def test_esd_rows_are_positive_densities_at_the_tracked_steps(summaries):
+    rows = as_dicts(plot_tables.ESD, plot_tables.esd(summaries))
+    assert all(row["density"] > 0 and row["eigenvalue"] > 0 for row in rows)
+    assert {row["step"] for row in rows if row["optimizer"] == "adam"} == {0, 1, 5, 10, 12}
+    assert {row["family"] for row in rows} == set(FAMILIES)
+
+
+def test_loss_leaves_out_what_was_never_evaluated(summaries):
+    rows = as_dicts(plot_tables.LOSS, plot_tables.loss(summaries))
+    adam = [row for row in rows if row["optimizer"] == "adam"]
+    assert [row["split"] for row in adam if row["step"] == 0] == ["validation"]
+    assert len(adam) == 2 * 13 - 1
+    history = summaries["es"].history
+    es = {(row["step"], row["split"]): row for row in rows if row["optimizer"] == "es"}
+    assert es[7, "train"]["loss"] == history.loss[7]
+    assert es[7, "validation"]["loss"] == history.validation_loss[7]
+    assert es[7, "train"]["evaluations"] == 7 * 32
+
+
+def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
+    rows = as_dicts(plot_tables.FORECASTS, plot_tables.forecasts(forecast, windows_at_most=3))
+    assert {row["window"] for row in rows} == {0, 4, 8}
+    assert {row["series"] for row in rows} == {"context", "truth", "adam", "es", "ga"}
+    picked = {(row["series"], row["feature"], row["time"]): row["value"] for row in rows if row["window"] == 4}
+    assert picked["context", 1, -1] == forecast["context"][4, -1, 1]
+    assert picked["context", 0, -72] == forecast["context"][4, 0, 0]
+    assert picked["truth", 0, 0] == forecast["truth"][4, 0, 0]
+    assert picked["ga", 1, 23] == forecast["forecast"]["ga"][4, 23, 1]
+    assert {row["entity"] for row in rows if row["window"] == 4} == {"series 4"}
+
+
+def test_many_features_are_cut_to_the_rows_that_a_plot_takes(forecast, monkeypatch):
+    monkeypatch.setattr(plot_tables, "ROWS_AT_MOST", 1000)
+    rows = as_dicts(plot_tables.FORECASTS, plot_tables.forecasts(forecast))
+    assert {row["feature"] for row in rows} == {0}
+
+
+def test_trainings_that_started_elsewhere_are_refused(histories, summarized):
+    values = histories["ga"].singular_values.copy()
+    values[0] *= 1.5
+    with pytest.raises(InputError, match="adam and ga did not start from the same weights"):
+        summarized(replaced(histories, "ga", singular_values=values))
+    with pytest.raises(InputError, match="adam and es trained different matrices"):
+        summarized(replaced(histories, "es", names=histories["es"].names[::-1]))
+
+
+def test_a_history_that_is_not_finite_is_refused_by_name(histories, summarized):
+    values = histories["es"].singular_values.copy()
+    values[3, 0, 0] = np.inf
+    with pytest.raises(InputError, match="history of es: singular value 0 of matrix 0 at step position 3 is inf"):
+        summarized(replaced(histories, "es", singular_values=values))
