@@ -79,12 +79,14 @@ def run(order):
     return 0
 
 
-def fork(order, outputs, answer):
+def fork(order, outputs, answer, client=None):
     child = os.fork()
     if child:
         return child
     code = 1
     try:
+        if client:
+            client.sendall(b"%d\\n" % os.getpid())
         for number, output in outputs.items():
             os.dup2(output() if callable(output) else output, number)
         code = run(order)
@@ -119,11 +121,11 @@ def answer_client():
     text, files, _, _ = socket.recv_fds(client, 1 << 16, 3)
     while not text.endswith(b"\\n"):
         text += client.recv(1 << 16)
-    order, child = json.loads(text), 0  # it is to run the command itself
-    if not has_other_code(Path(order["folder"])):
-        child = fork(order, dict(enumerate(files)), lambda code: client.sendall(b"%d" % code))
-        clients.append(child)
-    client.sendall(b"%d\\n" % child)
+    order = json.loads(text)
+    if has_other_code(Path(order["folder"])):
+        client.sendall(b"0\\n")  # no child: it is to run the command itself
+    else:
+        clients.append(fork(order, dict(enumerate(files)), lambda code: client.sendall(b"%d" % code), client))
     for file in files:
         os.close(file)
     client.close()  # the child has it too, and ends it when it ends

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.analysis.of_training import long_tables
+from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.spectra.analysis import METRICS
 
@@ -122,3 +123,18 @@ def test_numbers_are_those_of_the_metrics_to_the_last_bit(summaries):
         for metric in METRICS:
             values = summaries[optimizer].analysis.values[metric]
             np.testing.assert_array_equal(rows[metric].to_numpy().reshape(values.shape), values)
+
+
+def test_every_row_has_the_evaluations_of_its_own_step(summaries):
+    for table in (long_tables.spectra_nulls(summaries), long_tables.spectra_tails(summaries)):
+        for optimizer, step, evaluations in table[["optimizer", "step", "evaluations"]].drop_duplicates().to_numpy():
+            history = summaries[optimizer].history
+            assert evaluations == history.evaluations[history.steps.tolist().index(step)]
+
+
+def test_the_estimators_are_those_of_the_parameters(spectra):
+    changes = {"hill_fraction": 0.31, "min_tail": 7, "ks_distance": "powerlaw", "window_first": 0.11}
+    settings = spectra.model_copy(update={**changes, "window_last": 0.91, "edge_level": 0.87})
+    found = estimators_of(settings)
+    assert (found.hill_fraction, found.min_tail, found.ks_distance) == (0.31, 7, "powerlaw")
+    assert (found.window, found.edge_level) == ((0.11, 0.91), 0.87)

@@ -266,3 +266,28 @@ def test_impossible_settings_are_refused():
         OpenAIES(1, 7, 0.1)
     with pytest.raises(ValueError, match="rank = 2: needs the shapes"):
         OpenAIES(1, 8, 0.1, rank=2)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full", "vd", "vkd"])
+def test_cmas_random_numbers_are_those_of_its_own_seed(covariance):
+    asked = []
+    for other in (0, 1):
+        np.random.seed(other)
+        search = CMA(popsize=6, sigma=0.3, generations=2, covariance=covariance).distribution(
+            torch.zeros(8), seeded(), None
+        )
+        asked.append(search.ask(seeded()))
+    assert torch.equal(*asked)
+
+
+def test_cma_ranks_a_loss_that_is_none_behind_the_worst_that_is_one():
+    means = []
+    for last in (math.inf, math.nan, 1e6):
+        search = CMA(popsize=6, sigma=0.3, generations=2, covariance="diagonal").distribution(
+            torch.zeros(8), seeded(), None
+        )
+        search.ask(seeded())
+        search.tell(torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, last], dtype=torch.float64))
+        means.append(search.mean())
+    assert torch.equal(means[0], means[2])
+    assert torch.equal(means[1], means[2])

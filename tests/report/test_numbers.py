@@ -5,6 +5,7 @@ the snapshots, nulls from shuffles drawn here, means and spreads from plain nump
 """
 
 import csv
+import dataclasses
 import io
 from itertools import pairwise
 from types import SimpleNamespace
@@ -650,3 +651,55 @@ def test_the_drawn_singular_values_ranks_losses_and_forecasts_are_those_stored(t
         np.testing.assert_array_equal(drawn[0], forecast["truth"][window, :, 0])
         for values, line in zip(forecast["forecast"].values(), drawn[2:], strict=True):
             np.testing.assert_array_equal(line, values[window, :, 0])
+
+
+def test_the_tables_of_numbers_say_what_their_columns_are(run):
+    last = ("Adam, last step", "ES, last step", "GA, last step")
+    names = tuple(title.removesuffix(", last step") for title in last)
+    found = {
+        name: (table.caption, tuple(table.header))
+        for name, chart in {
+            "shifts": chart_of_moves,
+            "losses": loss,
+            "ends": evolution,
+            "densities": esd,
+            "largest": singular_values,
+            "furthest": heatmap,
+            "errors": forecasts,
+        }.items()
+        if (table := chart.numbers(run))
+    }
+    assert found == {
+        "shifts": (
+            "Every family's mean at the initial weights and at the last step.",
+            ("metric", "family", "optimizer", "initial", "last", "change (%)", "z"),
+        ),
+        "losses": (
+            f"Losses, {run.caption.loss_unit}.",
+            ("optimizer", "at the", "step", "training loss", "validation loss"),
+        ),
+        "ends": ("Family means beside their nulls.", ("metric", "family", "initial", "null ± 2 sd", *last)),
+        "densities": (
+            "The largest eigenvalue of each family (centre of its bin), over the family's mean initial eigenvalue.",
+            ("family", "initial", *last),
+        ),
+        "largest": ("Mean largest singular value of each family, weight units.", ("family", "initial", *last)),
+        "furthest": (
+            "The 12 matrices whose stable rank has changed most by the last step.",
+            ("matrix", "optimizer", "stable rank", "change (%)"),
+        ),
+        "errors": (
+            "Mean absolute error of the forecasts shown; " + run.caption.data_unit.replace("\n", " ") + ".",
+            ("window", *names),
+        ),
+    }
+
+
+def test_the_null_of_one_training_alone_is_its_own(run):
+    alone = dataclasses.replace(
+        run,
+        trainings={"adam": run.trainings["adam"]},
+        shifts=tuple(shift for shift in run.shifts if shift.optimizer == "adam"),
+    )
+    nulls = {tuple(row[:2]): row[3] for row in evolution.numbers(run).rows}
+    assert {tuple(row[:2]): row[3] for row in evolution.numbers(alone).rows} == nulls

@@ -212,7 +212,18 @@ def test_a_tail_too_narrow_for_two_parameters_gets_a_reason():
 
 @pytest.mark.parametrize(
     ("exponent", "rate"),
-    [(1.5, 1e-9), (0.0, 1e-3), (0.2, 1e-12), (-0.5, 1e-4), (-3, 2), (-60, 50), (30, 0.1), (5, 1e3), (-1e3, 10)],
+    [
+        (1.5, 1e-9),
+        (0.0, 1e-3),
+        (0.2, 1e-12),
+        (-0.5, 1e-4),
+        (-0.5, 1e-8),
+        (-3, 2),
+        (-60, 50),
+        (30, 0.1),
+        (5, 1e3),
+        (-1e3, 10),
+    ],
 )
 def test_the_integral_of_the_truncated_power_law_is_mpmaths_exponential_integral(exponent, rate):
     exponent, rate = float(exponent), float(rate)
@@ -339,3 +350,10 @@ def test_what_cannot_be_tested_says_why():
             likelihood_ratio(values, 1.0, "lognormal")
     with pytest.raises(ValueError, match="finite"):
         likelihood_ratio(np.array([1.0, math.nan]), 1.0, "lognormal")
+
+
+def test_one_draw_is_enough_for_a_goodness_of_fit_and_none_is_not():
+    x = 1.0 + np.random.default_rng(0).pareto(2.0, 60)
+    assert goodness_of_fit(x, min_tail=20, draws=1, generator=np.random.default_rng(1)).p_value in (0.0, 1.0)
+    with pytest.raises(ValueError, match="draws = 0"):
+        goodness_of_fit(x, min_tail=20, draws=0, generator=np.random.default_rng(1))

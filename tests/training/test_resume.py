@@ -425,3 +425,17 @@ def test_the_fingerprint_holds_the_code_that_a_training_stage_depends_on(tmp_pat
         named = [dep.removeprefix(package) for dep in stages[f"train-{optimizer}"]["deps"] if dep.startswith(package)]
         paths = [path for name in named for path in (PACKAGE / name, *(PACKAGE / name).rglob("*.py")) if path.is_file()]
         assert held == {str(path.relative_to(PACKAGE)): sha256(path)[:12] for path in paths}
+
+
+def test_a_signal_that_comes_while_a_step_is_saved_waits_for_the_next(tmp_path, every_step, monkeypatch):
+    interruption, saved, save = Interruption(), [], ResumeFiles.save
+
+    def disturbed(files, training, *rest, **options):
+        save(files, training, *rest, **options)
+        saved.append(training.rows[-1].step)
+        interruption.number = signal.SIGTERM
+
+    monkeypatch.setattr(ResumeFiles, "save", disturbed)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "resume", interruption=interruption)
+    assert saved == [0, 1]
