@@ -158,7 +158,7 @@ def test_a_run_inside_a_git_repository_leaves_that_as_it_is(folder, without_figu
 
 def test_a_name_that_is_used_again_overwrites_nothing_not_even_in_the_same_second(tmp_path):
     now = datetime.datetime(2025, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    paths = [new_run(tmp_path, "a", lambda folder: folder.about.write_text("{}"), now).path for _ in range(3)]
+    paths = [new_run(tmp_path, "a", lambda folder: folder.record.write_text("{}"), now).path for _ in range(3)]
     assert [path.name for path in paths] == ["20250102T030405Z", "20250102T030405Z-2", "20250102T030405Z-3"]
 
 

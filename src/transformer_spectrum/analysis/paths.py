@@ -33,7 +33,7 @@ def opened(path: str | os.PathLike[str]) -> TrainingRun | Trained | Path:
         )
     if path.is_dir():
         run = RunFolder(path)
-        if run.about.is_file() and not (run.model.is_dir() or (path / "history.npz").is_file()):
+        if run.record.is_file() and not (run.model.is_dir() or (path / "history.npz").is_file()):
             raise InputError(f"{path}: a training without a model yet; it is {run.state}")
         is_training = any((folder / "history.npz").is_file() for folder in (path, run.model))
         return load_run(path) if is_training else path

@@ -59,7 +59,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
             "ended": None,
             "versions": versions(),
         }
-        write_json(folder.about, record)
+        write_json(folder.record, record)
 
     return new_run(root, name, fill)
 

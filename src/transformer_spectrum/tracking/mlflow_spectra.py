@@ -25,14 +25,14 @@ SENT = "spectra"
 
 
 def attach_spectra(
-    given: str, models: Mapping[str, Path], plots: Path, tables: Path, say: Callable[[str], None]
+    store: str, models: Mapping[str, Path], plots: Path, tables: Path, say: Callable[[str], None]
 ) -> str:
     """Adds curves, tables and figures to the newest MLflow run of each training.
 
     A server that takes none is told, and ends nothing.
 
     Args:
-        given: tracking.mlflow.
+        store: tracking.mlflow.
         models: optimizer -> folder of its training; the checksum of its history.npz finds the run.
         plots: folder with the PNG files and spectra_evolution.csv.
         tables: folder with spectra.json and the long tables.
@@ -42,7 +42,7 @@ def attach_spectra(
     Raises:
         InputError: MLflow is not installed, or its address is none.
     """
-    address = mlflow_address(given)
+    address = mlflow_address(store)
     import_mlflow(address)
     unknown: list[str] = []
 

@@ -20,13 +20,13 @@ EXPERIMENT_VARIABLE, EXPERIMENT = "MLFLOW_EXPERIMENT_NAME", "transformer-spectru
 SCHEMES = ("", "file", "sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
-def mlflow_address(given: str) -> str:
-    """Where MLflow is: the environment variable MLFLOW_TRACKING_URI, or else `given`.
+def mlflow_address(configured: str) -> str:
+    """Where MLflow is: the environment variable MLFLOW_TRACKING_URI, or else `configured`.
 
     Raises:
         InputError: no address that MLflow knows.
     """
-    address = os.environ.get(VARIABLE) or given
+    address = os.environ.get(VARIABLE) or configured
     if urlsplit(address).scheme.partition("+")[0] not in SCHEMES or address.rstrip("/") == "sqlite:":
         name = VARIABLE if os.environ.get(VARIABLE) else "tracking.mlflow"
         raise InputError(

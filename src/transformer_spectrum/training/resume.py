@@ -80,51 +80,51 @@ class ResumeFiles:
             return None
         try:
             with safe_open(self.state, framework="pt") as file:
-                about = json.loads(file.metadata()["about"])
-                if about["fingerprint"] != self.fingerprint:
-                    changed = difference(about["fingerprint"], self.fingerprint)
+                progress = json.loads(file.metadata()["about"])
+                if progress["fingerprint"] != self.fingerprint:
+                    changed = difference(progress["fingerprint"], self.fingerprint)
                     self.say(f"{self.folder} is of another training ({changed}), so training starts anew")
                     self.remove()
                     return None
                 # Cloned, because kernels may round otherwise in memory that is aligned otherwise.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            training = self._training(about, tensors, weights)
+            training = self._training(progress, tensors, weights)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             self.say(f"{self.folder} is damaged ({' '.join(str(error).split())}), so training starts anew")
             self.remove()
             return None
         for leftover in self.folder.glob(f".{self.state.name}.*"):
             leftover.unlink()
-        self._counts, self.saved = about["counts"], training.rows[-1].step
+        self._counts, self.saved = progress["counts"], training.rows[-1].step
         training.resumed_at.append(self.saved)
         self.say(f"going on behind step {self.saved}")
         _set_generators({name: tensors[name] for name in tensors if name.startswith("random.")}, generator, weights)
-        return training, {name: tensors[f"state.{name}"].to(device) for name, device in about["devices"].items()}
+        return training, {name: tensors[f"state.{name}"].to(device) for name, device in progress["devices"].items()}
 
-    def _training(self, about: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> TrainingState:
-        counts = about["counts"]
+    def _training(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> TrainingState:
+        counts = progress["counts"]
         with self.rows.open("rb") as stream:
             rows = [_row(line) for line in stream.read(counts["bytes"]).splitlines()]
         if len(rows) != counts["rows"]:
             raise ValueError(f"{len(rows)} of {counts['rows']} rows")
-        snapshot_steps = about["snapshots"]
+        snapshot_steps = progress["snapshots"]
         flat = torch.empty(len(snapshot_steps), len(weights), dtype=weights.dtype)
         if snapshot_steps:
             with self.snapshots.open("rb") as stream:
                 if stream.readinto(flat.numpy().data) != flat.nbytes:
                     raise ValueError(f"fewer than {len(snapshot_steps)} snapshots")
-        candidate = about["candidate"]
+        candidate = progress["candidate"]
         last = tensors["last"].to(weights)
         return TrainingState(
             last=last,
             best=tensors["best"].to(weights) if "best" in tensors else last,
-            best_step=about["best_step"],
+            best_step=progress["best_step"],
             candidate=candidate and Candidate(tensors["candidate"].to(weights), **candidate),
             rows=rows,
             snapshots={step: values.to(weights) for step, values in zip(snapshot_steps, flat, strict=True)},
-            stop_reason=about["stop_reason"],
-            stop_cause=about["stop_cause"] and StopCause(about["stop_cause"]),
-            resumed_at=about["resumed_at"],
+            stop_reason=progress["stop_reason"],
+            stop_cause=progress["stop_cause"] and StopCause(progress["stop_cause"]),
+            resumed_at=progress["resumed_at"],
         )
 
     def save(
@@ -175,7 +175,7 @@ class ResumeFiles:
         candidate = training.candidate
         if candidate is not None:
             tensors["candidate"] = candidate.weights
-        about = {
+        progress = {
             "fingerprint": self.fingerprint,
             "counts": counts,
             "snapshots": list(training.snapshots),
@@ -188,7 +188,7 @@ class ResumeFiles:
         }
         with atomic_path(self.state) as temporary:
             try:
-                save_file(_apart(tensors), temporary, {"about": json.dumps(about)})
+                save_file(_apart(tensors), temporary, {"about": json.dumps(progress)})
             except SafetensorError as error:
                 raise OSError(errno.EIO, str(error), str(self.state)) from error
         self._counts, self.saved = counts, training.rows[-1].step

@@ -34,7 +34,7 @@ class RunFolder:
     path: Path
 
     @property
-    def about(self) -> Path:
+    def record(self) -> Path:
         """JSON: name, optimizer, data set, versions, when it began, and when it ended (None before)."""
         return self.path / "run.json"
 
@@ -99,9 +99,9 @@ class RunFolder:
         return "done" if ended and self.figures.is_dir() else "trained"
 
     def end(self) -> None:
-        """Says in `about` that all is done: the one step that makes the run so."""
+        """Says in `record` that all is done: the one step that makes the run so."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_json(self.about, {**self.read(), "ended": now})
+        write_json(self.record, {**self.read(), "ended": now})
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -139,14 +139,14 @@ class RunFolder:
         return False
 
     def read(self) -> dict[str, Any]:
-        """What `about` says.
+        """What `record` says.
 
         Raises:
             InputError: the folder is not of a run.
         """
-        if not self.about.is_file():
-            raise InputError(f"{self.path}: not the folder of a run; it has no {self.about.name}")
-        return read_json(self.about)
+        if not self.record.is_file():
+            raise InputError(f"{self.path}: not the folder of a run; it has no {self.record.name}")
+        return read_json(self.record)
 
 
 def new_run(
@@ -157,7 +157,7 @@ def new_run(
     Args:
         root: such as runs.
         name: letters, digits, "_", "." and "-"; may have been used before.
-        fill: writes what a run begins with, with `about` among it, into the temporary folder that it is given.
+        fill: writes what a run begins with, with `record` among it, into the temporary folder that it is given.
         now: UTC; the clock's if None.
     Raises:
         InputError: the name is not one, or whatever `fill` raises; nothing is left then.
@@ -172,13 +172,13 @@ def new_run(
 
 
 def list_runs(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-    """(folder, its `about`) of every run under `root`, by name and time; folders of anything else are passed over.
+    """(folder, its `record`) of every run under `root`, by name and time; folders of anything else are passed over.
 
     Raises:
         InputError: a run.json is damaged.
     """
     for path in sorted(root.glob("*/*/run.json")):
         folder = RunFolder(path.parent)
-        about = read_json(path)
-        if isinstance(about, dict) and {"name", "optimizer"} <= about.keys():
-            yield folder, about
+        record = read_json(path)
+        if isinstance(record, dict) and {"name", "optimizer"} <= record.keys():
+            yield folder, record
