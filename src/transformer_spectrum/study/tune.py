@@ -81,6 +81,12 @@ class Tuning:
         seed: of the sampler.
         origin: what was trained on, a few words.
         trials: by score, pruned ones last; ties in the order of their numbers.
+
+    >>> committed = Trial(0, {"adam.learning_rate": 0.003}, 0.5, 90, 3, pruned=False, ended="all 3 steps done")
+    >>> better = Trial(1, {"adam.learning_rate": 0.01}, 0.25, 90, 3, pruned=False, ended="all 3 steps done")
+    >>> tuning = Tuning("adam", "sgt", 90, 1, "covid data", [better, committed])
+    >>> tuning.best.score, tuning.committed.score
+    (0.25, 0.5)
     """
 
     optimizer: str
@@ -117,6 +123,12 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
 
     Raises:
         InputError: no such optimizer, or all that could be searched is switched off.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = with_values(load_params(packaged("params.yaml")), {"ga.spread": 0.05, "ga.mutation_stdev": 0.0})
+    >>> knobs(params, "ga")
+    {'ga.spread': (0.001, 0.05, 0.5)}
     """
     if optimizer not in RANGES:
         raise InputError(f"optimizer = {optimizer!r}: must be {', '.join(RANGES)}")
@@ -157,7 +169,14 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
 
 
 def trial_budget(params: Params, optimizer: str, windows: int) -> int:
-    """`SHARE` of what a full training spends, at least 1; arguments as in `step_evaluations`."""
+    """`SHARE` of what a full training spends, at least 1; arguments as in `step_evaluations`.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
+    >>> trial_budget(params, "adam", windows=100)  # a quarter of 21 * 60
+    315
+    """
     each, steps = step_evaluations(params, optimizer, windows)
     full = min(each * steps, params.budget.evaluations or each * steps)
     return max(1, math.ceil(SHARE * full))

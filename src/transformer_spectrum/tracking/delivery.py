@@ -27,6 +27,14 @@ class Delivery:
         failures: what it raises when the server does not answer or refuses.
         tell: takes the reason of the first failure.
         wait: is told once when the end takes long: for how many seconds nothing may come through before it is given up.
+
+    >>> queue, sent = ["loss", "weights"], []
+    >>> def send():
+    ...     while queue:
+    ...         sent.append(queue.pop(0))
+    ...         yield
+    >>> Delivery(send, (OSError,), print).finish(patience=5.0), sent
+    ('', ['loss', 'weights'])
     """
 
     def __init__(

@@ -16,6 +16,17 @@ def belong_together(models: Path, metrics: Path) -> bool:
     Args:
         models: with history.npz.
         metrics: of DVCLive, with metrics.json and scores.json.
+
+    >>> import tempfile
+    >>> from transformer_spectrum.runtime.files import write_json
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     models = metrics = Path(scratch)
+    ...     (models / "history.npz").write_bytes(b"of one training")
+    ...     write_json(metrics / "metrics.json", {"test_mae": 0.5})
+    ...     write_json(metrics / "scores.json", {"history": "of another"})
+    ...     belong_together(models, metrics)
+    15
+    False
     """
     try:
         scores, headline = read_json(metrics / SCORES_FILE), read_json(metrics / METRICS_FILE)

@@ -194,7 +194,11 @@ class MLflowRun:
 
 
 def waiting(address: str, say: Callable[[str], None]) -> Callable[[float], None]:
-    """What is said when MLflow takes long at the end."""
+    """What is said when MLflow takes long at the end.
+
+    >>> waiting("https://user:secret@host", print)(60.0)
+    waiting for MLflow at https://host, until nothing comes through for 60 s
+    """
     return lambda patience: say(
         f"waiting for MLflow at {named(address)}, until nothing comes through for {patience:g} s"
     )

@@ -25,6 +25,11 @@ def mlflow_address(configured: str) -> str:
 
     Raises:
         InputError: no address that MLflow knows.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, {VARIABLE: "http://localhost:5000"}):
+    ...     mlflow_address("sqlite:///mlflow.db")
+    'http://localhost:5000'
     """
     address = os.environ.get(VARIABLE) or configured
     if urlsplit(address).scheme.partition("+")[0] not in SCHEMES or address.rstrip("/") == "sqlite:":
@@ -111,5 +116,9 @@ def experiment_of(client: MlflowClient, address: str) -> str:
 
 
 def named(address: str) -> str:
-    """The address without user name and password, for messages."""
+    """The address without user name and password, for messages.
+
+    >>> named("postgresql://user:secret@host/runs")
+    'postgresql://host/runs'
+    """
     return without_password(address)

@@ -32,6 +32,17 @@ def carry_over_of_others(previous: Path, folder: Path) -> None:
     Args:
         previous: the old folder.
         folder: the new one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     previous, folder = Path(scratch) / "old", Path(scratch) / "new"
+    ...     for path in (previous, folder):
+    ...         path.mkdir()
+    ...     for name in ("metrics.json", "notes.md"):
+    ...         (previous / name).touch()
+    ...     carry_over_of_others(previous, folder)
+    ...     sorted(path.name for path in folder.iterdir())
+    ['notes.md']
     """
     for inside, own in ((Path(), (*OWN_FILES, "plots")), (Path("plots"), ("metrics",)), (CURVES, None)):
         old = previous / inside
@@ -53,6 +64,14 @@ class Recorder:
         models: the folder that it belongs to, such as models/adam.
     Raises:
         InputError: MLflow is not installed, or its address is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     with Recorder(f"{scratch}/adam") as recorder:
+    ...         recorder.step(0, {"validation_loss": 0.75, "distance": 0.0})
+    ...         recorder.result({"test_mae": 0.5}, {"free_running": {"mae": 0.5}})
+    ...     read_json(Path(scratch) / "adam/metrics.json")
+    {'step': 0, 'validation_loss': 0.75, 'test_mae': 0.5}
     """
 
     def __init__(self, folder: str | Path, tracking: Tracking | None = None, models: Path | None = None) -> None:

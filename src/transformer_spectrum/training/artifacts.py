@@ -31,7 +31,16 @@ NO_CANDIDATE = "no candidate of a finite loss was scored"
 
 
 def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) -> dict[str, np.ndarray]:
-    """Teacher-forced and free-running forecasts (n, H, F) of all windows, scaled units."""
+    """Teacher-forced and free-running forecasts (n, H, F) of all windows, scaled units.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> forecaster = build.model(load_params(packaged("params.yaml")), features=1)
+    >>> context, target, zeros = (np.zeros((2, steps, 1), np.float32) for steps in (24, 12, 1))
+    >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT"]), np.array([0, 0]))
+    >>> {name: values.shape for name, values in forecasts(forecaster, windows, torch.device("cpu")).items()}
+    {'teacher_forced': (2, 12, 1), 'free_running': (2, 12, 1)}
+    """
     forecaster.eval()
     predictions: dict[str, list[np.ndarray]] = {"teacher_forced": [], "free_running": []}
     for positions in np.array_split(np.arange(len(windows)), max(1, len(windows) // 256)):
@@ -44,7 +53,14 @@ def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) ->
 
 
 def test_scores(predictions: Mapping[str, np.ndarray], windows: Windows) -> tuple[dict[str, Any], dict[str, str]]:
-    """Scores on the test split of both ways to forecast, with the skill over persistence 1 - MAE / MAE_persistence."""
+    """Scores on the test split of both ways to forecast, with the skill over persistence 1 - MAE / MAE_persistence.
+
+    >>> context, target, zeros = (np.zeros((2, steps, 1), np.float32) for steps in (24, 12, 1))
+    >>> windows = Windows(context, target + 2, zeros, zeros + 1, np.array(["SE", "MT"]), np.array([0, 0]))
+    >>> values, reasons = test_scores({"free_running": target + 1.5}, windows)  # persistence is wrong by 2
+    >>> {name: float(values["free_running"][name]) for name in ("mae", "skill_over_persistence")}
+    {'mae': 0.5, 'skill_over_persistence': 0.75}
+    """
     values: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     naive = scores.persistence(windows.context, windows.target.shape[1])

@@ -36,6 +36,9 @@ def device(name: str) -> torch.device:
 
     Raises:
         InputError: the device that is asked for is not there.
+
+    >>> device("cpu")
+    device(type='cpu')
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -48,17 +51,39 @@ def device(name: str) -> torch.device:
 
 
 def sgt(block: SGTParams) -> SGT:
-    """The distribution that a block of parameters describes."""
+    """The distribution that a block of parameters describes.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> block = load_params(packaged("params.yaml")).loss
+    >>> sgt(block).q == block.q
+    True
+    """
     return SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance)
 
 
 def loss(params: Params) -> Loss:
-    """The elementwise training loss."""
+    """The elementwise training loss.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> elementwise = loss(load_params(packaged("params.yaml")))
+    >>> elementwise(torch.zeros(2, 5), torch.ones(2, 5)).shape
+    torch.Size([2, 5])
+    """
     return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma)
 
 
 def model(params: Params, features: int) -> Forecaster:
-    """A forecaster with the initial weights of the seed, on the CPU."""
+    """A forecaster with the initial weights of the seed, on the CPU.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml"))
+    >>> first, second = (Layout(forecaster).flatten(forecaster) for forecaster in (model(params, 1), model(params, 1)))
+    >>> torch.equal(first, second)
+    True
+    """
     settings, generator = params.model, torch_generator(params.seed, "weights")
     if settings.type == "lstm":
         return LSTM(features, settings.embed_dim, settings.layers, settings.dropout, settings.patch_length, generator)
@@ -111,12 +136,30 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> Search:
 
     Raises:
         InputError: the method would not fit in memory.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml"))
+    >>> search = searcher(params, "ga", Layout(model(params, features=1)))
+    >>> type(search.searcher).__name__, search.steps == params.ga.generations
+    ('GA', True)
     """
     return SEARCHES[optimizer](params, layout)
 
 
 def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: Windows) -> WindowObjective:
-    """The loss over one split's windows, on the device."""
+    """The loss over one split's windows, on the device.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
+    >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
+    >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
+    >>> forecaster = model(params, features=1)
+    >>> weights = initial_weights(params, forecaster, Layout(forecaster))
+    >>> bool(objective(params, forecaster, Layout(forecaster), windows).total(weights) > 0)
+    True
+    """
     where = device(params.device)
     context, target = (
         torch.from_numpy(np.ascontiguousarray(values)).to(where) for values in (windows.context, windows.target)
@@ -138,5 +181,13 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
 
 
 def initial_weights(params: Params, forecaster: Forecaster, layout: Layout) -> Tensor:
-    """The flat initial weights (n,), on the device."""
+    """The flat initial weights (n,), on the device.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
+    >>> forecaster = model(params, features=1)
+    >>> len(initial_weights(params, forecaster, Layout(forecaster))) == sum(p.numel() for p in forecaster.parameters())
+    True
+    """
     return layout.flatten(forecaster).to(device(params.device))

@@ -39,6 +39,13 @@ def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device
     Returns:
         Parameters of the training, checksum of the windows, of each module of ours that the numbers depend on,
         package versions, and the kind of processor.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> file = packaged("params.yaml")  # any file in place of the windows
+    >>> parts = fingerprint(load_params(file), "adam", file, torch.device("cpu"))
+    >>> list(parts), parts["data"] == sha256(file)
+    (['params', 'data', 'code', 'versions', 'device'], True)
     """
     cpu = torch.backends.cpu.get_cpu_capability()
     return {

@@ -34,7 +34,13 @@ class Budget:
     seconds: float | None = None
 
     def spent(self, record: StepRecord) -> tuple[StopCause | None, str]:
-        """Which limit is reached, and one sentence about it; None and nothing while none is."""
+        """Which limit is reached, and one sentence about it; None and nothing while none is.
+
+        >>> spectrum = np.ones((1, 1), np.float32)
+        >>> record = StepRecord(3, 900, 1.5, 0.4, 0.5, 2.0, {}, spectrum[0], spectrum)
+        >>> Budget(evaluations=800).spent(record)[1], Budget(evaluations=1000).spent(record)[1]
+        ('budget.evaluations = 800 spent', '')
+        """
         if self.evaluations is not None and record.evaluations >= self.evaluations:
             return StopCause.EVALUATIONS, f"budget.evaluations = {self.evaluations} spent"
         if self.seconds is not None and record.seconds >= self.seconds:

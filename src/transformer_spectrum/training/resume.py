@@ -51,6 +51,19 @@ class ResumeFiles:
         folder: nothing else may be in it.
         fingerprint: JSON-able tree of all that decides the training's bits; files with another are not used.
         say: takes one line for the user: what was found and not used, or cannot be written.
+
+    >>> import tempfile
+    >>> weights, generator, spectrum = torch.zeros(2), torch.Generator(), np.ones((1, 1), np.float32)
+    >>> training = TrainingState(weights, weights)
+    >>> training.add(StepRecord(0, 0, 0.5, 0.9, 0.9, 0.0, {}, spectrum[0], spectrum), weights, snapshot=True)
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     ResumeFiles(f"{scratch}/adam", {"seed": 1}).save(training, dict, generator)
+    ...     resumed, state = ResumeFiles(f"{scratch}/adam", {"seed": 1}, print).load(weights, generator)
+    ...     ResumeFiles("adam", {"seed": 2}).load(weights, generator) is None
+    going on behind step 0
+    True
+    >>> resumed.rows[0].loss, resumed.resumed_at
+    (0.9, [0])
     """
 
     def __init__(
@@ -207,7 +220,11 @@ class ResumeFiles:
 
 
 def difference(old: Any, new: Any, name: str = "") -> str:
-    """The first leaf in which two trees differ, as "loss.q was 5.0, is 3.0"."""
+    """The first leaf in which two trees differ.
+
+    >>> difference({"loss": {"p": 2.0, "q": 5.0}}, {"loss": {"p": 2.0, "q": 3.0}})
+    'loss.q was 5.0, is 3.0'
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):

@@ -78,6 +78,16 @@ class Setup:
             splits: windows by split, "train" and "validation" among them.
         Raises:
             InputError: the device is not there.
+
+        >>> import numpy as np
+        >>> from transformer_spectrum.config.load import load_params
+        >>> from transformer_spectrum.config.packaged import packaged
+        >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
+        >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
+        >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
+        >>> setup = Setup.of(params, {"train": windows, "validation": windows})
+        >>> setup.objective.total(setup.weights) == setup.validation.total(setup.weights)
+        True
         """
         features = splits["train"].context.shape[-1]
         forecaster = build.model(params, features).to(build.device(params.device))

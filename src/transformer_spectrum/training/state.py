@@ -70,6 +70,15 @@ class TrainingState:
         stop_reason: one sentence; empty while the training goes on.
         stop_cause: its kind; None while the training goes on.
         resumed_at: the steps behind which a new process has gone on.
+
+    >>> import torch
+    >>> spectrum = np.ones((1, 1), np.float32)
+    >>> training = TrainingState(torch.zeros(2), torch.zeros(2))
+    >>> for step, loss in enumerate([0.9, 0.5, 0.7]):
+    ...     row = StepRecord(step, 16 * step, 0.25 * step, loss, loss, 0.0, {}, spectrum[0], spectrum)
+    ...     training.add(row, torch.full((2,), float(step)), snapshot=step == 0)
+    >>> training.best_step, training.best_loss, training.best, list(training.snapshots), training.seconds
+    (1, 0.5, tensor([1., 1.]), [0], 0.5)
     """
 
     last: Tensor
@@ -102,7 +111,15 @@ class TrainingState:
             self.snapshots[row.step] = weights
 
     def offer(self, weights: Tensor | None, step: int, loss: float | None) -> None:
-        """Keeps a candidate when it is the best so far."""
+        """Keeps a candidate when it is the best so far.
+
+        >>> import torch
+        >>> training = TrainingState(torch.zeros(2), torch.zeros(2))
+        >>> for step, loss in enumerate([0.9, -math.inf, 0.5, 0.7]):
+        ...     training.offer(torch.ones(2), step, loss)
+        >>> training.candidate
+        Candidate(weights=tensor([1., 1.]), step=2, loss=0.5)
+        """
         if weights is None or loss is None or not math.isfinite(loss):
             return
         if self.candidate is None or loss < self.candidate.loss:

@@ -88,7 +88,18 @@ class History:
         return cls(**arrays, best_step=best_step, seconds=clock)
 
     def spectrum(self, step: int, matrix: int) -> np.ndarray:
-        """Singular values (r,), descending, of one matrix at the recorded position `step`."""
+        """Singular values (r,), descending, of one matrix at the recorded position `step`.
+
+        >>> names, zeros = np.array(["head"]), np.zeros(1)
+        >>> values = np.array([[[3, 1, np.nan]]], np.float32)
+        >>> history = History(
+        ...     names, names, np.array([[2, 5]]), np.array([0]), zeros, zeros, zeros, zeros, zeros[None], values, 0
+        ... )
+        >>> history
+        History(1 steps from 0 to 0 of 1 matrices, best step 0)
+        >>> history.spectrum(0, 0)
+        array([3., 1.], dtype=float32)
+        """
         rank = int(self.shapes[matrix].min())
         return self.singular_values[step, matrix, :rank]
 

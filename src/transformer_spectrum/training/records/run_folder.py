@@ -29,6 +29,9 @@ class RunFolder:
 
     Attributes:
         path: of the folder.
+
+    >>> RunFolder(Path("runs/first/20260102T000000Z")).unfinished.as_posix()
+    'runs/first/20260102T000000Z/resume/state.safetensors'
     """
 
     path: Path
@@ -161,6 +164,13 @@ def new_run(
         now: UTC; the clock's if None.
     Raises:
         InputError: the name is not one, or whatever `fill` raises; nothing is left then.
+
+    >>> import tempfile
+    >>> now = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     runs = [new_run(Path(scratch), "first", lambda folder: folder.record.touch(), now) for _ in range(2)]
+    >>> [run.path.name for run in runs]
+    ['20260102T000000Z', '20260102T000000Z-2']
     """
     if not NAME.fullmatch(name):
         raise InputError(
@@ -176,6 +186,13 @@ def list_runs(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
 
     Raises:
         InputError: a run.json is damaged.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     root = Path(scratch)
+    ...     run = new_run(root, "first", lambda folder: write_json(folder.record, {"name": "first", "optimizer": "ga"}))
+    ...     [(folder.state, record["optimizer"]) for folder, record in list_runs(root)]
+    [('interrupted', 'ga')]
     """
     for path in sorted(root.glob("*/*/run.json")):
         folder = RunFolder(path.parent)

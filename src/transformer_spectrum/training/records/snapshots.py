@@ -48,6 +48,11 @@ class Snapshots:
         return cls(steps, weights)
 
     def at(self, step: int, names: list[str]) -> list[np.ndarray]:
-        """The matrices (rows, columns) of these names at one of the steps."""
+        """The matrices (rows, columns) of these names at one of the steps.
+
+        >>> snapshots = Snapshots((0, 5), {"head": np.array([[[1, 2]], [[3, 4]]], np.float32)})
+        >>> snapshots.at(5, ["head"])
+        [array([[3., 4.]], dtype=float32)]
+        """
         position = self.steps.index(step)
         return [self.weights[name][position] for name in names]
