@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 from transformer_spectrum.runtime.files import sha256, write_arrays
 from transformer_spectrum.runtime.interruption import Interrupted
-from transformer_spectrum.tracking import dvclive_folder
+from transformer_spectrum.tracking import dvclive_folder, mlflow_run
 from transformer_spectrum.tracking.folders import belong_together
 from transformer_spectrum.tracking.mlflow_run import MLflowRun
 from transformer_spectrum.tracking.recorder import Recorder
@@ -187,6 +188,68 @@ def test_a_stop_while_mlflow_takes_the_files_leaves_a_whole_training_that_says_w
     assert json.loads((folder / "metrics.json").read_text())["test_mae"] == 0.25
     assert belong_together(models, folder)
     assert os.listdir(folder.parent) == ["adam"]
+
+
+class Listening:
+    """A tracker that keeps what it was told."""
+
+    unsent = MappingProxyType({"elsewhere": "not yet sent"})
+
+    def __init__(self):
+        self.told = []
+
+    def step(self, index, scalars):
+        self.told.append(("step", index, scalars))
+
+    def result(self, headline, scores):
+        self.told.append(("result", headline, scores))
+
+    def finish(self, models):
+        self.told.append(("finish", models))
+        return {"elsewhere": "the disk is full"}
+
+    def fail(self, *, interrupted):
+        self.told.append(("fail", interrupted))
+
+
+def test_every_tracker_is_told_the_same_and_its_last_remark_stays(folder, tmp_path):
+    trackers = first, second = Listening(), Listening()
+    with Recorder("metrics/adam") as recorder:
+        recorder.trackers += trackers
+        recorder.step(0, {"loss": 9.0})
+        recorder.result({"test_mae": 0.25}, {"optimizer": "adam"})
+        scores = json.loads((folder / "scores.json").read_text())
+        recorder.keep(tmp_path)
+    assert scores == {"optimizer": "adam", "elsewhere": "not yet sent"}
+    assert first.told == second.told
+    assert first.told == [
+        ("step", 0, {"loss": 9.0}),
+        ("result", {"test_mae": 0.25}, scores),
+        ("finish", tmp_path),
+    ]
+    assert json.loads((folder / "scores.json").read_text()) == {"optimizer": "adam", "elsewhere": "the disk is full"}
+
+
+def test_a_tracker_hears_that_a_training_failed_even_before_its_first_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tracker = Listening()
+    with pytest.raises(RuntimeError), Recorder("metrics/adam") as recorder:
+        recorder.trackers += (tracker,)
+        raise RuntimeError
+    assert tracker.told == [("fail", False)]
+    assert not Path("metrics/adam").exists()
+
+
+def test_of_mlflow_the_result_takes_the_numbers_that_no_curve_has(monkeypatch, tmp_path):
+    monkeypatch.setattr(mlflow_run, "import_mlflow", lambda address: None)
+    monkeypatch.setattr(mlflow_run, "Delivery", lambda *parts: None)
+    run = MLflowRun(mlflow_run.Tracking("runs", "a", "one", {}, {}, tmp_path / "m.json", print))
+    run.step(7, {"loss": 9.0})
+    run.result({"test_mae": 0.25}, {"loss": 1.0, "test_mae": 0.25, "free_running": {"mae": 0.5}, "optimizer": "adam"})
+    assert [(index, scalars, final) for index, _, scalars, final in run.steps] == [
+        (7, {"loss": 9.0}, False),
+        (7, {"free_running.mae": 0.5}, True),
+    ]
 
 
 @pytest.mark.slow

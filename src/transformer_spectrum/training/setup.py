@@ -126,6 +126,18 @@ class Setup:
         Raises:
             InputError: the loss of the initial weights is not finite.
             Interrupted: see `interruption`.
+
+        >>> import numpy as np
+        >>> from transformer_spectrum.config.load import load_params
+        >>> from transformer_spectrum.config.packaged import packaged
+        >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
+        >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
+        >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
+        >>> setup = Setup.of(params, {"train": windows, "validation": windows})
+        >>> search, records = build.searcher(params, "ga", setup.layout), []
+        >>> result = setup.fit("ga", search, snapshot_every=10, budget=Budget(evaluations=1), observe=records.append)
+        >>> result.stop_reason, [record.step for record in records] == result.history.steps.tolist()
+        ('budget.evaluations = 1 spent', True)
         """
         torch.manual_seed(torch_generator(self.seed, f"{optimizer} dropout").initial_seed())
         return fit(

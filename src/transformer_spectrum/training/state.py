@@ -126,7 +126,17 @@ class TrainingState:
             self.candidate = Candidate(weights.clone(), step, loss)  # a view would keep its whole population alive
 
     def history(self, matrices: Sequence[Matrix]) -> History:
-        """The rows as arrays."""
+        """The rows as arrays.
+
+        >>> import torch
+        >>> from transformer_spectrum.weights.matrices.families import Family
+        >>> spectrum, weights = np.ones((1, 1), np.float32), torch.zeros(2)
+        >>> training = TrainingState(weights, weights)
+        >>> training.add(StepRecord(0, 0, 0.5, 0.9, 0.75, 0.0, {}, spectrum[0], spectrum), weights, snapshot=True)
+        >>> history = training.history([Matrix("head", Family("head"), "head.weight", (1, 2))])
+        >>> history.names, history.validation_loss, history.singular_values.shape
+        (array(['head'], dtype='<U4'), array([0.75]), (1, 1, 1))
+        """
         rows = self.rows
         return History(
             names=np.array([spec.name for spec in matrices]),
