@@ -4,7 +4,6 @@ import inspect
 import itertools
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ import yaml
 from safetensors.torch import load, save
 
 from transformer_spectrum.config.schema import ESParams
+from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.evolution.cma_es import CMA
 from transformer_spectrum.optimizers.evolution.openai_es import OpenAIES
 from transformer_spectrum.optimizers.evolution.sep_cma import SepCMA
@@ -23,6 +23,7 @@ from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.adam import Adam
 
 SIZE = 10
+LAYOUT = Layout(torch.nn.Linear(SIZE - 1, 1))
 SEARCHERS = {
     "adam": Adam(epochs=40, learning_rate=0.05),
     "cma": CMA(generations=80, popsize=16, sigma=0.2),
@@ -42,7 +43,7 @@ CHOSEN |= {"generations": 80, "popsize": 16, "sigma": 0.2}
 
 def strategy(name):
     """What es.algorithm = name makes, with the other parameters as committed."""
-    return STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), SimpleNamespace(size=SIZE, shapes=()))
+    return STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), LAYOUT)
 
 
 OTHERS = [name for name in STRATEGIES if name not in SEARCHERS]

@@ -35,7 +35,7 @@ def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
         help=f"series to forecast: .npy, .npz, .csv or .parquet, or {', '.join(named)} [data.dataset]",
     )
     add("-n", "--name", help="of the run; the config's, else that of the data set and optimizer")
-    add("-c", "--config", metavar="FILE", help="a .yaml or .toml as in config/; options win over it")
+    add("-c", "--config", metavar="FILE", help="a .yaml or .toml as in config/examples/; options win over it")
     add_parameters(command, {**TRAINING, **OF_OPTIMIZER[optimizer]})
     add("--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where runs are kept; %(default)s")
     add("--print-config", action="store_true", help="show every parameter and where it came from, and end")
