@@ -88,7 +88,7 @@ def test_the_constants_are_those_of_pycma_in_the_dimension_of_a_network():
     ours = Constants.of(170_000, 32)
     theirs = CMA(1, 32, 0.1).distribution(torch.zeros(170_000), seeded(), None).search.sp
     np.testing.assert_allclose(ours.variance.numpy(), theirs.weights.asarray, rtol=1e-12)
-    assert (ours.one, ours.rank, ours.path) == pytest.approx((theirs.c1_sep, theirs.cmu_sep, theirs.cc_sep))
+    assert (ours.single, ours.rank, ours.path) == pytest.approx((theirs.c1_sep, theirs.cmu_sep, theirs.cc_sep))
     assert ours.parents == pytest.approx(theirs.weights.mueff)
 
 
@@ -102,7 +102,7 @@ def test_in_small_populations_the_worse_half_is_bounded_by_its_own_effective_num
     weights = [math.log((popsize + 1) / 2) - math.log(rank) for rank in range(1, popsize + 1)]
     worse = [-weight for weight in weights if weight < 0]
     effective = sum(worse) ** 2 / sum(weight**2 for weight in worse)
-    bounds = 1 + ours.one / ours.rank, 1 + 2 * effective / (ours.parents + 2)
+    bounds = 1 + ours.single / ours.rank, 1 + 2 * effective / (ours.parents + 2)
     assert (bounds[0] > bounds[1]) == (popsize < 8)
     assert -float(ours.variance.clamp(max=0).sum()) == pytest.approx(min(bounds))
 

@@ -49,9 +49,9 @@ def test_what_is_drawn_anew_is_what_would_have_been_kept(make, monkeypatch):
 
 
 def test_nothing_is_kept_where_it_would_take_too_much_memory(monkeypatch):
-    assert full(count=4, size=2**20).kept is not None
+    assert full(count=4, size=2**20).memory is not None
     monkeypatch.setattr(perturbation, "KEPT_MIB", 15)
-    assert full(count=4, size=2**20).kept is None
+    assert full(count=4, size=2**20).memory is None
 
 
 @pytest.mark.parametrize("kept", [0, 192])

@@ -150,10 +150,10 @@ class Layout:
 
         One split, so that its backward is one concatenation.
         """
-        parts = flat.split(self.sizes, dim=-1)
+        stretches = flat.split(self.sizes, dim=-1)
         return {
-            name: part.unflatten(-1, shape) if len(shape) > 1 else part
-            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+            name: stretch.unflatten(-1, shape) if len(shape) > 1 else stretch
+            for name, shape, stretch in zip(self.names, self.shapes, stretches, strict=True)
         }
 
     def load(self, model: nn.Module, flat: Tensor) -> None:

@@ -79,13 +79,13 @@ class LSTM(Forecaster):
             last.append(state)
         return x, last
 
-    def _given(self, weights: Weights, context: Tensor) -> Tensor:
+    def _context_tokens(self, weights: Weights, context: Tensor) -> Tensor:
         tokens = self.tokens(context)
         weight = weights["readout.weight"]
         return tokens if weight.ndim == 2 else tokens.expand(weight.shape[0], *tokens.shape)
 
     def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
-        _, states = self._stack(weights, "encoder", self._given(weights, context), None)
+        _, states = self._stack(weights, "encoder", self._context_tokens(weights, context), None)
         shifted = self.shifted(self.tokens(context), self.tokens(target))
         if weights["readout.weight"].ndim == 3:
             shifted = shifted.expand(weights["readout.weight"].shape[0], *shifted.shape)
@@ -95,9 +95,9 @@ class LSTM(Forecaster):
     def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
         if horizon % self.patch_length:
             raise ValueError(f"model.patch_length = {self.patch_length} with {horizon} steps: must divide them")
-        given = self._given(weights, context)
-        _, states = self._stack(weights, "encoder", given, None)
-        token, outputs = given[..., -1:, :], []
+        tokens = self._context_tokens(weights, context)
+        _, states = self._stack(weights, "encoder", tokens, None)
+        token, outputs = tokens[..., -1:, :], []
         for _ in range(horizon // self.patch_length):
             x, states = self._stack(weights, "decoder", token, states)
             token = linear(weights, "readout", x)

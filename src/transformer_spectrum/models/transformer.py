@@ -136,8 +136,8 @@ class Transformer(Forecaster):
         if weight.ndim == 1:
             return functional.layer_norm(x, (self.embed_dim,), weight, bias)
         normal = functional.layer_norm(x, (self.embed_dim,), *_identity(self.embed_dim, x.dtype, x.device))
-        kept = None if torch.is_grad_enabled() else normal
-        return torch.addcmul(bias[:, None, None], normal, weight[:, None, None], out=kept)
+        out = None if torch.is_grad_enabled() else normal
+        return torch.addcmul(bias[:, None, None], normal, weight[:, None, None], out=out)
 
     def _residual(self, weights: Weights, name: str, x: Tensor, inner: Tensor) -> Tensor:
         """x + inner W^T + b; where nobody needs x any more, in its memory."""
@@ -188,9 +188,9 @@ class Transformer(Forecaster):
 
     # -- Forecaster ----------------------------------------------------------------------------------------
     def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
-        given = self.tokens(context)
-        memory = self._encode(weights, given)
-        x = self._embed(weights, "target_embedding", self.shifted(given, self.tokens(target)))
+        tokens = self.tokens(context)
+        memory = self._encode(weights, tokens)
+        x = self._embed(weights, "target_embedding", self.shifted(tokens, self.tokens(target)))
         for i in range(self.layers):
             own = self._keys_values(weights, f"decoder.{i}.self_attention", x)
             cross = self._keys_values(weights, f"decoder.{i}.cross_attention", memory)
@@ -200,18 +200,18 @@ class Transformer(Forecaster):
     def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
         if horizon % self.patch_length:
             raise ValueError(f"model.patch_length = {self.patch_length} with {horizon} steps: must divide them")
-        given = self.tokens(context)
-        memory = self._encode(weights, given)
+        tokens = self.tokens(context)
+        memory = self._encode(weights, tokens)
         cross = [self._keys_values(weights, f"decoder.{i}.cross_attention", memory) for i in range(self.layers)]
-        kept: list[tuple[Tensor, Tensor] | None] = [None] * self.layers
-        token, outputs = given[:, -1:], []
+        cache: list[tuple[Tensor, Tensor] | None] = [None] * self.layers
+        token, outputs = tokens[:, -1:], []
         for position in range(horizon // self.patch_length):
             x = self._embed(weights, "target_embedding", token, first=position)
             for i in range(self.layers):
                 own = self._keys_values(weights, f"decoder.{i}.self_attention", x)
-                if (before := kept[i]) is not None:
+                if (before := cache[i]) is not None:
                     own = (torch.cat([before[0], own[0]], dim=-2), torch.cat([before[1], own[1]], dim=-2))
-                kept[i] = own
+                cache[i] = own
                 x = self._decoder_layer(weights, i, x, own, cross[i], causal=False)
             token = linear(weights, "readout", self._norm(weights, "decoder_norm", x))
             outputs.append(token)

@@ -53,9 +53,9 @@ class Noise:
         self.seed = int(torch.randint(2**32, (), generator=generator))
         self.like = like.new_empty(0)
         self.source = like.device if like.is_cuda else torch.device("cpu")
-        self.kept: Tensor | None = None
+        self.memory: Tensor | None = None
         if count * size * like.element_size() <= KEPT_MIB * 2**20:
-            self.kept = like.new_empty(count, size)
+            self.memory = like.new_empty(count, size)
             self.drawn = [False] * count
             self.locks = [threading.Lock() for _ in range(count)]
 
@@ -73,7 +73,7 @@ class Noise:
             out.copy_(torch.randn(self.size, generator=generator, dtype=out.dtype))
 
     def rows(self, start: int, stop: int) -> Tensor:
-        if self.kept is None:
+        if self.memory is None:
             block = self.like.new_empty(stop - start, self.size)
             for row in range(start, stop):
                 self._draw(row, block[row - start])
@@ -82,12 +82,12 @@ class Noise:
             if not self.drawn[row]:
                 with self.locks[row]:
                     if not self.drawn[row]:
-                        self._draw(row, self.kept[row])
+                        self._draw(row, self.memory[row])
                         self.drawn[row] = True
-        return self.kept[start:stop]
+        return self.memory[start:stop]
 
     def _blocks(self) -> list[tuple[int, int]]:
-        if self.kept is not None:
+        if self.memory is not None:
             return [(0, self.count)]
         return [(start, min(start + ROWS, self.count)) for start in range(0, self.count, ROWS)]
 

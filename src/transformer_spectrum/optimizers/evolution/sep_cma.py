@@ -36,14 +36,14 @@ class Constants:
         recombination: (M,) by rank, those of the better half; they sum to 1.
         variance: (M,) by rank, positive and negative, of the covariance's update.
         parents: variance-effective number of parents.
-        one, rank, path, shift, damping: learning rates of the rank-one and the rank-mu update, of their path and
+        single, rank, path, shift, damping: learning rates of the rank-one and the rank-mu update, of their path and
             of the path of mean shifts, and the damping of sigma.
     """
 
     recombination: Tensor
     variance: Tensor
     parents: float
-    one: float
+    single: float
     rank: float
     path: float
     shift: float
@@ -57,13 +57,13 @@ class Constants:
         worse = (-raw).clamp(min=0)
         worse /= worse.sum()
         mu, mu_worse = 1 / float(better.square().sum()), 1 / float(worse.square().sum())
-        one = 1 / (size + 2 * math.sqrt(size) + mu / size)
-        rank = min(1 - one, (mu + 1 / mu - 1.75) / (size + 4 * math.sqrt(size) + mu / 2))
+        single = 1 / (size + 2 * math.sqrt(size) + mu / size)
+        rank = min(1 - single, (mu + 1 / mu - 1.75) / (size + 4 * math.sqrt(size) + mu / 2))
         return cls(
             recombination=better,
-            variance=better - worse * min(1 + one / rank, 1 + 2 * mu_worse / (mu + 2)),
+            variance=better - worse * min(1 + single / rank, 1 + 2 * mu_worse / (mu + 2)),
             parents=mu,
-            one=one,
+            single=single,
             rank=rank,
             path=(1 + 1 / size + mu / size) / (math.sqrt(size) + 1 / size + 2 * mu / size),
             shift=(mu + 2) / (size + mu + 3),
@@ -122,9 +122,9 @@ class SeparableCovariance:
         self.path.mul_(1 - rates.path)
         if calm:
             self.path.add_(first, alpha=math.sqrt(rates.path * (2 - rates.path) * rates.parents))
-        one = rates.one * (1 if calm else 1 - rates.path * (2 - rates.path))
-        decay = one + rates.rank * float(rates.variance.sum())
-        self.scale *= torch.exp(0.5 * math.log(2) * (second + one * self.path.square() - decay))
+        single = rates.single * (1 if calm else 1 - rates.path * (2 - rates.path))
+        decay = single + rates.rank * float(rates.variance.sum())
+        self.scale *= torch.exp(0.5 * math.log(2) * (second + single * self.path.square() - decay))
         self.sigma *= self._two_points(losses)
         self.last = step / self.scale
 

@@ -71,8 +71,8 @@ class Adam:
             yield replace(step, state=functools.partial(dict, state))
         current = state["weights"].to(weights, copy=True)
         optimizer = torch.optim.AdamW([current], lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        kept = {0: {name: state[name].clone() for name in MOMENTS}}
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
+        moments = {0: {name: state[name].clone() for name in MOMENTS}}
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         epochs_before, evaluations = int(state["epochs"]), int(state["evaluations"])
         for epoch in range(epochs_before + 1, self.epochs + 1):
             batches = list(objective.epoch(generator))
