@@ -62,12 +62,19 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
         target: the same shape, or without some leading dimensions.
     Returns:
         prediction's shape, in squared scaled units, >= 0.
+
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).tolist()
+    [0.0, 9.0]
     """
     return _error(prediction, target).square()
 
 
 def mae(prediction: Tensor, target: Tensor) -> Tensor:
-    """Absolute error, |e|; shapes as in `mse`, in scaled units, >= 0."""
+    """Absolute error, |e|; shapes as in `mse`, in scaled units, >= 0.
+
+    >>> mae(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).tolist()
+    [0.0, 3.0]
+    """
     return _error(prediction, target).abs()
 
 
@@ -84,6 +91,9 @@ def cauchy(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
         gamma: scale, > 0; scaled units.
     Returns:
         prediction's shape, dimensionless, >= 0.
+
+    >>> round(float(cauchy(torch.tensor(0.0), torch.tensor(2.0), gamma=2.0)), 4)  # ln 2
+    0.6931
     """
     log_power, zero = _log_power(_error(prediction, target).abs(), 2.0, math.log(gamma))
     return torch.where(zero, 0.0, _log1p_exp(log_power))
@@ -127,6 +137,9 @@ def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None) 
         gamma: scale; needed by cauchy, ignored by the others.
     Raises:
         InputError: the name is unknown, or the setting that it needs is missing or out of range.
+
+    >>> float(make_loss("mae")(torch.tensor(1.0), torch.tensor(3.0)))
+    2.0
     """
     if type not in ELEMENTWISE:
         raise InputError(f"loss.type = {type}: must be one of {', '.join(ELEMENTWISE)}")

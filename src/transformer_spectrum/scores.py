@@ -14,12 +14,20 @@ ZERO = 1e-6  # of a window's location and scale
 
 
 def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute error, mean |f - y|; in the units of the arguments, >= 0."""
+    """Mean absolute error, mean |f - y|; in the units of the arguments, >= 0.
+
+    >>> mae(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    1.5
+    """
     return float(np.mean(np.abs(forecast - truth)))
 
 
 def rmse(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """Root mean squared error, sqrt(mean (f - y)^2); in the units of the arguments, >= 0."""
+    """Root mean squared error, sqrt(mean (f - y)^2); in the units of the arguments, >= 0.
+
+    >>> rmse(np.array([0.0, 0.0]), np.array([3.0, 3.0]))
+    3.0
+    """
     return float(np.sqrt(np.mean((forecast - truth) ** 2)))
 
 
@@ -27,6 +35,9 @@ def smape(forecast: np.ndarray, truth: np.ndarray) -> float:
     """Symmetric mean absolute percentage error, mean 2|f - y| / (|f| + |y|); a fraction in [0, 2].
 
     Points where both are zero count as 0.
+
+    >>> smape(np.array([0.0, 1.0]), np.array([0.0, 3.0]))
+    0.5
     """
     size = np.abs(forecast) + np.abs(truth)
     return float(np.mean(np.where(size > 0, 2 * np.abs(forecast - truth) / np.where(size > 0, size, 1.0), 0.0)))
@@ -37,6 +48,9 @@ def mape(forecast: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
 
     Raises:
         ValueError: truth takes negative values, or is zero throughout: a percentage of it means nothing.
+
+    >>> mape(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
+    (0.5, 1)
     """
     if (truth < 0).any():
         raise ValueError("truth takes negative values, so a percentage of it means nothing")
@@ -59,6 +73,9 @@ def mase(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, season: i
         are left out because their context repeats itself exactly.
     Raises:
         ValueError: season does not fit, or no pair is left.
+
+    >>> mase(np.full((1, 2, 1), 4.0), np.full((1, 2, 1), 5.0), np.array([[[1.0], [3.0]]]))
+    (0.5, 0)
     """
     if not 1 <= season < context.shape[1]:
         raise ValueError(f"season = {season} with a context of {context.shape[1]} steps: must be in [1, context)")
@@ -71,7 +88,11 @@ def mase(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, season: i
 
 
 def persistence(context: np.ndarray, horizon: int) -> np.ndarray:
-    """The last value of the context (n, C, F), repeated: (n, horizon, F)."""
+    """The last value of the context (n, C, F), repeated: (n, horizon, F).
+
+    >>> persistence(np.array([[[1.0], [3.0]]]), 2).ravel().tolist()
+    [3.0, 3.0]
+    """
     return np.repeat(context[:, -1:], horizon, axis=1)
 
 
@@ -80,6 +101,9 @@ def seasonal_naive(context: np.ndarray, horizon: int, season: int) -> np.ndarray
 
     Raises:
         ValueError: season is not in [1, C].
+
+    >>> seasonal_naive(np.array([[[1.0], [3.0]]]), 3, 2).ravel().tolist()
+    [1.0, 3.0, 1.0]
     """
     if not 1 <= season <= context.shape[1]:
         raise ValueError(f"season = {season} with a context of {context.shape[1]} steps: must be in [1, context]")
@@ -87,7 +111,11 @@ def seasonal_naive(context: np.ndarray, horizon: int, season: int) -> np.ndarray
 
 
 def context_mean(context: np.ndarray, horizon: int) -> np.ndarray:
-    """The mean of the context (n, C, F), repeated: (n, horizon, F); the best constant for independent noise."""
+    """The mean of the context (n, C, F), repeated: (n, horizon, F); the best constant for independent noise.
+
+    >>> context_mean(np.array([[[1.0], [3.0]]]), 2).ravel().tolist()
+    [2.0, 2.0]
+    """
     return np.repeat(context.mean(axis=1, keepdims=True), horizon, axis=1)
 
 

@@ -31,6 +31,10 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
         causal: query t sees keys up to t only; T = S.
     Returns:
         (..., T, d).
+
+    >>> values = torch.tensor([[[2.0], [4.0]]])
+    >>> attention(torch.zeros(1, 2, 1), torch.zeros(1, 2, 1), values, heads=1, causal=True).flatten().tolist()
+    [2.0, 3.0]
     """
     on_cpu = query.device.type == "cpu" and query.dtype == torch.float32
     if on_cpu and key.shape[-2] <= SHORT and query.shape[:-2].numel() >= MANY and not torch.is_grad_enabled():

@@ -25,7 +25,11 @@ def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`linear` where the bias is not simply that of the weight."""
+    """`linear` where the bias is not simply that of the weight.
+
+    >>> affine(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([0.5])).tolist()
+    [[11.5]]
+    """
     if weight.ndim == 2:
         return nn.functional.linear(x, weight, bias)
     members = weight.shape[0]
@@ -129,6 +133,10 @@ class Layout:
 
     Args:
         model: any module; the order is that of `named_parameters`.
+
+    >>> layout = Layout(nn.Linear(3, 2))
+    >>> layout.size, layout.slices
+    (8, {'weight': (0, 6), 'bias': (6, 8)})
     """
 
     def __init__(self, model: nn.Module) -> None:

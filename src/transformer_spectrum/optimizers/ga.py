@@ -58,6 +58,9 @@ def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
     """Positions (k,) in 0..count-1, ascending, each there with probability `rate` independently of the others.
 
     The gaps between them are geometric, so the cost grows with the mutations and not with the weights.
+
+    >>> mutated(3, 1.0, torch.Generator()).tolist(), mutated(3, 0.0, torch.Generator()).tolist()
+    ([0, 1, 2], [])
     """
     if count == 0 or rate <= 0 or rate >= 1:
         return torch.arange(count if rate >= 1 else 0, device=generator.device)
@@ -83,7 +86,11 @@ def tournament(losses: Tensor, winners: int, size: int, generator: torch.Generat
 
 
 def diversity(population: Tensor) -> float:
-    """Standard deviation of each weight over the members, mean over the weights."""
+    """Standard deviation of each weight over the members, mean over the weights.
+
+    >>> round(diversity(torch.tensor([[0.0, 1.0], [2.0, 1.0]])), 4)  # (sqrt(2) + 0) / 2
+    0.7071
+    """
     total, members = 0.0, len(population)
     each = population.new_full((members,), 1 / members)
     for columns_block in population.split(max(1, BLOCK // members), dim=1):

@@ -13,18 +13,30 @@ FLAT_GENERATIONS = 10
 
 
 def ranked(losses: Tensor) -> Tensor:
-    """Losses (M,) of any kind -> float64 (M,) on the CPU, inf where not finite: last of all."""
+    """Losses (M,) of any kind -> float64 (M,) on the CPU, inf where not finite: last of all.
+
+    >>> ranked(torch.tensor([2.0, torch.nan])).tolist()
+    [2.0, inf]
+    """
     losses = losses.double().cpu()
     return torch.where(torch.isfinite(losses), losses, torch.inf)
 
 
 def flat(generations: int, losses: Tensor) -> int:
-    """For how many generations running all candidates have had one and the same loss."""
+    """For how many generations running all candidates have had one and the same loss.
+
+    >>> flat(3, torch.tensor([1.0, 1.0])), flat(3, torch.tensor([1.0, 2.0]))
+    (4, 0)
+    """
     return generations + 1 if bool((losses == losses[0]).all()) else 0
 
 
 def diverged(generation: int, evaluations: int, weights: Tensor) -> Step:
-    """The last step of a search in which no candidate of a generation has a finite loss."""
+    """The last step of a search in which no candidate of a generation has a finite loss.
+
+    >>> diverged(3, 30, torch.zeros(2)).stop_reason
+    'diverged in generation 3: no candidate has a finite loss'
+    """
     return Step(
         generation,
         evaluations,

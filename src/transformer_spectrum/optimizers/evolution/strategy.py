@@ -52,6 +52,9 @@ def centred_ranks(losses: Tensor) -> Tensor:
     """Losses (M,) -> utilities (M,) in [-0.5, 0.5], the lowest loss highest; ties share their mean rank.
 
     A non-finite loss ranks last. Source: Salimans et al. (2017), section 2.1.
+
+    >>> centred_ranks(torch.tensor([3.0, 1.0, torch.nan])).tolist()
+    [0.0, 0.5, -0.5]
     """
     worst = torch.where(torch.isfinite(losses), losses, torch.inf)
     below = (worst.unsqueeze(0) < worst.unsqueeze(1)).sum(1)
@@ -61,14 +64,22 @@ def centred_ranks(losses: Tensor) -> Tensor:
 
 
 def by_rank(values: Tensor, losses: Tensor) -> Tensor:
-    """Values (M,) for the best, the second best, ... -> (M,) for each candidate; ties in their order."""
+    """Values (M,) for the best, the second best, ... -> (M,) for each candidate; ties in their order.
+
+    >>> by_rank(torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64), torch.tensor([5.0, 1.0, 3.0])).tolist()
+    [0.1, 0.7, 0.2]
+    """
     placed = torch.empty_like(values)
     placed[losses.argsort(stable=True)] = values
     return placed
 
 
 def precise(weights: Tensor) -> torch.dtype:
-    """Type in which means and scales add up small changes; MPS has no float64."""
+    """Type in which means and scales add up small changes; MPS has no float64.
+
+    >>> precise(torch.zeros(2))
+    torch.float64
+    """
     return torch.float32 if weights.device.type == "mps" else torch.float64
 
 

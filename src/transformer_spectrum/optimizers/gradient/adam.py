@@ -31,6 +31,9 @@ def schedule_factor(update: int, warmup: int, total: int, schedule: str) -> floa
     Returns:
         Dimensionless, in (0, 1] for updates before `total`.
     Source: Loshchilov & Hutter (2017), https://arxiv.org/abs/1608.03983, eq. (5), without restarts.
+
+    >>> [round(schedule_factor(update, 2, 6, "cosine"), 3) for update in (0, 1, 2, 4, 6)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if update < warmup:
         return (update + 1) / warmup
