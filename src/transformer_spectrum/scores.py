@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Real
 
 ZERO = 1e-6  # of a window's location and scale
 
 
-def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
+def mae(forecast: Real[np.ndarray, "*shape"], truth: Real[np.ndarray, "*shape"]) -> float:
     """Mean absolute error, mean |f - y|; in the units of the arguments, >= 0.
 
     >>> mae(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
@@ -22,7 +23,7 @@ def mae(forecast: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(np.abs(forecast - truth)))
 
 
-def rmse(forecast: np.ndarray, truth: np.ndarray) -> float:
+def rmse(forecast: Real[np.ndarray, "*shape"], truth: Real[np.ndarray, "*shape"]) -> float:
     """Root mean squared error, sqrt(mean (f - y)^2); in the units of the arguments, >= 0.
 
     >>> rmse(np.array([0.0, 0.0]), np.array([3.0, 3.0]))
@@ -31,7 +32,7 @@ def rmse(forecast: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((forecast - truth) ** 2)))
 
 
-def smape(forecast: np.ndarray, truth: np.ndarray) -> float:
+def smape(forecast: Real[np.ndarray, "*shape"], truth: Real[np.ndarray, "*shape"]) -> float:
     """Symmetric mean absolute percentage error, mean 2|f - y| / (|f| + |y|); a fraction in [0, 2].
 
     Points where both are zero count as 0.
@@ -43,7 +44,7 @@ def smape(forecast: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(np.where(size > 0, 2 * np.abs(forecast - truth) / np.where(size > 0, size, 1.0), 0.0)))
 
 
-def mape(forecast: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
+def mape(forecast: Real[np.ndarray, "*shape"], truth: Real[np.ndarray, "*shape"]) -> tuple[float, int]:
     """Mean absolute percentage error, mean |f - y| / y over y > 0; a fraction >= 0, and how many zeros it leaves out.
 
     Raises:
@@ -60,7 +61,12 @@ def mape(forecast: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
     return float(np.mean(np.abs(forecast - truth)[positive] / truth[positive])), int((~positive).sum())
 
 
-def mase(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, season: int = 1) -> tuple[float, int]:
+def mase(
+    forecast: Real[np.ndarray, "windows horizon features"],
+    truth: Real[np.ndarray, "windows horizon features"],
+    context: Real[np.ndarray, "windows context features"],
+    season: int = 1,
+) -> tuple[float, int]:
     """Mean absolute scaled error: each window's MAE over its context's seasonal-naive MAE, averaged.
 
     Args:
@@ -87,7 +93,9 @@ def mase(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, season: i
     return float(np.mean(error[usable] / naive[usable])), int((~usable).sum())
 
 
-def persistence(context: np.ndarray, horizon: int) -> np.ndarray:
+def persistence(
+    context: Real[np.ndarray, "windows context features"], horizon: int
+) -> Real[np.ndarray, "windows {horizon} features"]:
     """The last value of the context (n, C, F), repeated: (n, horizon, F).
 
     >>> persistence(np.array([[[1.0], [3.0]]]), 2).ravel().tolist()
@@ -96,7 +104,9 @@ def persistence(context: np.ndarray, horizon: int) -> np.ndarray:
     return np.repeat(context[:, -1:], horizon, axis=1)
 
 
-def seasonal_naive(context: np.ndarray, horizon: int, season: int) -> np.ndarray:
+def seasonal_naive(
+    context: Real[np.ndarray, "windows context features"], horizon: int, season: int
+) -> Real[np.ndarray, "windows {horizon} features"]:
     """The last `season` values of the context (n, C, F), repeated in turn: (n, horizon, F).
 
     Raises:
@@ -110,7 +120,9 @@ def seasonal_naive(context: np.ndarray, horizon: int, season: int) -> np.ndarray
     return context[:, -season:][:, np.arange(horizon) % season]
 
 
-def context_mean(context: np.ndarray, horizon: int) -> np.ndarray:
+def context_mean(
+    context: Real[np.ndarray, "windows context features"], horizon: int
+) -> Real[np.ndarray, "windows {horizon} features"]:
     """The mean of the context (n, C, F), repeated: (n, horizon, F); the best constant for independent noise.
 
     >>> context_mean(np.array([[[1.0], [3.0]]]), 2).ravel().tolist()
@@ -127,11 +139,11 @@ BASELINES: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 
 def score(
-    forecast: np.ndarray,
-    truth: np.ndarray,
-    context: np.ndarray,
-    location: np.ndarray,
-    scale: np.ndarray,
+    forecast: Real[np.ndarray, "windows horizon features"],
+    truth: Real[np.ndarray, "windows horizon features"],
+    context: Real[np.ndarray, "windows context features"],
+    location: Real[np.ndarray, "windows 1 features"],
+    scale: Real[np.ndarray, "windows 1 features"],
 ) -> tuple[dict[str, float], dict[str, str]]:
     """All scores of one set of forecasts.
 

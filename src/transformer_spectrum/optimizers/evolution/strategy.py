@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, StopCause, first_step
@@ -48,7 +49,7 @@ class Distribution(Protocol):
         """All that a new object needs to go on, as copies."""
 
 
-def centred_ranks(losses: Tensor) -> Tensor:
+def centred_ranks(losses: Float[Tensor, " popsize"]) -> Float[Tensor, " popsize"]:
     """Losses (M,) -> utilities (M,) in [-0.5, 0.5], the lowest loss highest; ties share their mean rank.
 
     A non-finite loss ranks last. Source: Salimans et al. (2017), section 2.1.
@@ -63,7 +64,7 @@ def centred_ranks(losses: Tensor) -> Tensor:
     return 0.5 - rank / max(len(losses) - 1, 1)
 
 
-def by_rank(values: Tensor, losses: Tensor) -> Tensor:
+def by_rank(values: Float[Tensor, " popsize"], losses: Float[Tensor, " popsize"]) -> Float[Tensor, " popsize"]:
     """Values (M,) for the best, the second best, ... -> (M,) for each candidate; ties in their order.
 
     >>> by_rank(torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64), torch.tensor([5.0, 1.0, 3.0])).tolist()
@@ -74,7 +75,7 @@ def by_rank(values: Tensor, losses: Tensor) -> Tensor:
     return placed
 
 
-def precise(weights: Tensor) -> torch.dtype:
+def precise(weights: Float[Tensor, " size"]) -> torch.dtype:
     """Type in which means and scales add up small changes; MPS has no float64.
 
     >>> precise(torch.zeros(2))
