@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
-from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.metrics_file import headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.runtime.files import write_csv, write_json, write_table, write_text
 from transformer_spectrum.training.records.history import History

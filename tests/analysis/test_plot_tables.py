@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from transformer_spectrum.analysis.of_training import densities, plot_tables
-from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.metrics_file import headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.thinning import early, evenly, tracked_positions
 from transformer_spectrum.runtime.errors import InputError

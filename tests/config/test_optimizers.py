@@ -10,7 +10,7 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.resolve import WITH_LEARNING_RATE
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.study import figures, tune
 from transformer_spectrum.vocabulary import command_of, display_name
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "table", [options.OF_OPTIMIZER, train.METHODS, code.OPTIMIZERS, figures.MARKERS, tune.RANGES], ids=range(5)
+    "table", [options.OF_OPTIMIZER, train.METHODS, deciding_code.OPTIMIZERS, figures.MARKERS, tune.RANGES], ids=range(5)
 )
 def test_a_table_by_optimizer_has_all_of_them(table):
     assert set(table) == set(OPTIMIZERS)

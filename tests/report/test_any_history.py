@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up import training, write_run
 
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
-from transformer_spectrum.analysis.of_training.headline import headline
+from transformer_spectrum.analysis.of_training.metrics_file import headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.summary import summarize
 from transformer_spectrum.config.load import load_params

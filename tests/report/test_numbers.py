@@ -16,7 +16,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from transformer_spectrum.analysis.of_training import densities, long_tables, plot_tables
-from transformer_spectrum.analysis.of_training.headline import HEADLINE_METRICS, headline
+from transformer_spectrum.analysis.of_training.metrics_file import HEADLINE_METRICS, headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.smoothing import running_median
 from transformer_spectrum.report.charts import esd, evolution, forecasts, gallery, heatmap, loss, singular_values

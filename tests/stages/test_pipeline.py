@@ -76,7 +76,7 @@ def test_every_other_parameter_is_read_by_some_stage(pipeline):
 @pytest.mark.parametrize(
     ("names", "stages"),
     [
-        (("report/run_page/page.css", "report/run_page/text.py"), {"report"}),
+        (("report/run_page/page.css", "report/run_page/answer_words.py"), {"report"}),
         (("report/pictures/overview.py", "spectra/power_law.py", "analysis/of_training/summary.py"), {"spectra"}),
         (("optimizers/gradient/adam.py",), {"train-adam"}),
         (("optimizers/evolution/sep_cma.py",), {"train-es"}),

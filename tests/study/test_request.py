@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from transformer_spectrum.config.load import parse_params
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study import request
 
@@ -21,7 +21,7 @@ HARMLESS = {
     "config.resolve",
     "config.schema",
     "runtime.addresses",
-    "runtime.code",
+    "runtime.deciding_code",
     "runtime.errors",
     "runtime.files",
     "runtime.interruption",
@@ -38,7 +38,7 @@ HARMLESS = {
 }
 """What they compute is in a request as parameters, or is no number at all."""
 OF_PICTURES = ("report/figures", "report/pictures", "vocabulary.py")
-EVERY_TRAINING = [name for optimizer in code.OPTIMIZERS for name in code.of_training(optimizer)]
+EVERY_TRAINING = [name for optimizer in deciding_code.OPTIMIZERS for name in deciding_code.of_training(optimizer)]
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +58,23 @@ def cell(write_grid, base):
 @pytest.mark.parametrize(
     ("entries", "sources", "harmless"),
     [
-        (("data.fetch.exports", "data.synthesis.drawing", "data.prepare"), code.WINDOWS, set()),
+        (("data.fetch.exports", "data.synthesis.drawing", "data.prepare"), deciding_code.WINDOWS, set()),
         (
             ("training.train",),
             EVERY_TRAINING,
             {"data.series.entity_series", "spectra.metrics", "spectra.shapes"},
         ),  # of the bar
-        (("study.spectra_rows",), (*code.SPECTRA, "study/spectra_rows.py"), set()),
+        (("study.spectra_rows",), (*deciding_code.SPECTRA, "study/spectra_rows.py"), set()),
     ],
 )
 def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, sources, harmless):
     needed = set()
     for entry in entries:
         needed |= {f"{PACKAGE}.{entry}", *graph.find_upstream_modules(f"{PACKAGE}.{entry}")}
-    packages = {name for name in needed if (code.PACKAGE / name[len(PACKAGE) + 1 :].replace(".", "/")).is_dir()}
-    covered = code.checksums(sources)
+    packages = {
+        name for name in needed if (deciding_code.PACKAGE / name[len(PACKAGE) + 1 :].replace(".", "/")).is_dir()
+    }
+    covered = deciding_code.checksums(sources)
     files = {name: f"{name[len(PACKAGE) + 1 :].replace('.', '/')}.py" for name in needed - packages - {PACKAGE}}
     missing = {name[len(PACKAGE) + 1 :] for name, file in files.items() if file not in covered}
     assert missing <= harmless
@@ -121,8 +123,8 @@ def test_names_of_experiments_tell_requests_apart(cell):
 
 def test_the_stages_of_dvc_yaml_depend_on_these_lists_and_on_no_other_code():
     stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
-    lists = {"prepare": code.WINDOWS, "spectra": (*code.SPECTRA, *OF_PICTURES)}
-    lists |= {f"train-{optimizer}": code.of_training(optimizer) for optimizer in code.OPTIMIZERS}
+    lists = {"prepare": deciding_code.WINDOWS, "spectra": (*deciding_code.SPECTRA, *OF_PICTURES)}
+    lists |= {f"train-{optimizer}": deciding_code.of_training(optimizer) for optimizer in deciding_code.OPTIMIZERS}
     prefix = "src/transformer_spectrum/"
     for stage, expected in lists.items():
         named = [dep.removeprefix(prefix) for dep in stages[stage]["deps"] if dep.startswith(prefix)]

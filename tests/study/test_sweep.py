@@ -19,7 +19,7 @@ import yaml
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.data.windows.arrays import ARRAYS, unpack
 from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
@@ -204,13 +204,13 @@ def test_another_request_runs_again_and_leaves_the_windows_alone(study):
 
 def test_changed_code_runs_again(study, monkeypatch):
     before = trained()
-    real = code.checksums
+    real = deciding_code.checksums
 
     def changed(sources, *rest):
         found = real(sources, *rest)
         return {**found, "losses.py": "0" * 12} if "losses.py" in found else found
 
-    monkeypatch.setattr(code, "checksums", changed)
+    monkeypatch.setattr(deciding_code, "checksums", changed)
     call("--runs", "1")
     assert {place for place, inode in trained().items() if before[place] != inode} == {
         "narrow/mse/adam/seed_1",

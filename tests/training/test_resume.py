@@ -18,7 +18,7 @@ from transformer_spectrum.config.load import load_params, parse_params
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.contract import Step
 from transformer_spectrum.runtime import replacement
-from transformer_spectrum.runtime.code import PACKAGE
+from transformer_spectrum.runtime.deciding_code import PACKAGE
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.training import resume as module

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.pictures.style import house_style, new_figure, null_line, save
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
 from transformer_spectrum.runtime.progress import Progress
@@ -86,7 +86,7 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
             folder.rmdir()
         return
     names = [grid.title, *grid.datasets, *grid.losses]
-    request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": code.checksums(CODE)}
+    request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": deciding_code.checksums(CODE)}
     if not fault(folder, request):
         return
     last = read_last(table)

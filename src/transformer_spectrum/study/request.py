@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.training.fingerprint import deciding
 
@@ -34,31 +34,36 @@ def raw_request(params: Params) -> Request:
     return {"data": {"dataset": dataset, **data.model_dump(mode="json", include=chosen), **used}}
 
 
-def windows_request(params: Params, raw: Mapping[str, str], package: Path = code.PACKAGE) -> Request:
+def windows_request(params: Params, raw: Mapping[str, str], package: Path = deciding_code.PACKAGE) -> Request:
     """What decides the windows.
 
     Args:
         params: all parameters.
         raw: checksums of the raw series; empty where these are not known beforehand, or drawn with the windows.
-        package: see `code.checksums`.
+        package: see `deciding_code.checksums`.
     """
-    return {"seed": params.seed, "data": _data(params), "raw": dict(raw), "code": code.checksums(code.WINDOWS, package)}
+    return {
+        "seed": params.seed,
+        "data": _data(params),
+        "raw": dict(raw),
+        "code": deciding_code.checksums(deciding_code.WINDOWS, package),
+    }
 
 
-def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = code.PACKAGE) -> Request:
+def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = deciding_code.PACKAGE) -> Request:
     """What decides a training, and which of its weights are kept.
 
     Args:
         cell: which one.
         windows: checksums of the windows, or what decides these where they are not there yet.
-        package: see `code.checksums`.
+        package: see `deciding_code.checksums`.
     """
     params, spectra = cell.params, cell.params.spectra
     return {
         "optimizer": cell.optimizer,
         "params": deciding(params.model_dump(mode="json"), cell.optimizer),
         "windows": dict(windows),
-        "code": code.checksums(code.of_training(cell.optimizer), package),
+        "code": deciding_code.checksums(deciding_code.of_training(cell.optimizer), package),
         "tracked": [spectra.tracked_every, spectra.tracked_at_most],
     }
 
@@ -76,7 +81,7 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
         "heads": params.model.heads,
         "seed": params.seed,
         "training": dict(training),
-        "code": code.checksums((*code.SPECTRA, "study/spectra_rows.py")),
+        "code": deciding_code.checksums((*deciding_code.SPECTRA, "study/spectra_rows.py")),
     }
 
 

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import parse_params
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder
 from transformer_spectrum.study.grid import Cell
@@ -106,7 +106,7 @@ def _code_of_tree(package: str) -> dict[str, str]:
     archive = git("archive", "--format=tar", package)
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-        return code.checksums([""], Path(folder))
+        return deciding_code.checksums([""], Path(folder))
 
 
 def _code(package: str, modules: tuple[str, ...]) -> dict[str, str]:

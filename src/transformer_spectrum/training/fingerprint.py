@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.runtime import code
+from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.provenance import versions
 
@@ -51,7 +51,7 @@ def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device
     return {
         "params": deciding(params.model_dump(mode="json"), optimizer),
         "data": sha256(data),
-        "code": code.checksums(code.of_training(optimizer)),
+        "code": deciding_code.checksums(deciding_code.of_training(optimizer)),
         "versions": versions(),
         "device": f"{device}, {torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu}",
     }

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from transformer_spectrum.analysis.of_training.headline import headline
 from transformer_spectrum.analysis.of_training.inputs import read_forecasts, summaries_of
 from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES, long_tables
+from transformer_spectrum.analysis.of_training.metrics_file import headline
 from transformer_spectrum.analysis.of_training.plot_tables import plot_tables
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.config.load import Params

@@ -10,7 +10,7 @@ from transformer_spectrum.analysis.comparison.equal_axes import Record, at_equal
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import joined, number, signed
 from transformer_spectrum.report.run import MAIN_METRIC, Run
-from transformer_spectrum.report.run_page import text
+from transformer_spectrum.report.run_page import answer_words
 from transformer_spectrum.vocabulary import display_name, family_words
 
 AXES = {
@@ -46,15 +46,15 @@ def table(run: Run) -> Table | None:
         )
         rows.append((f"{title}: {number(reached, digits)}", *cells))
     caption = (
-        f"Change of the mean {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all optimizers "
-        "have reached the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
+        f"Change of the mean {answer_words.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all "
+        "optimizers have reached the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
     )
     return Table(caption, ("held equal", *map(display_name, histories)), tuple(rows))
 
 
 def answer(run: Run) -> list[str]:
     """What came out, and what becomes of it where something else than the last step is held equal."""
-    return [*text.answer(run), *filter(None, [sentence(run)])]
+    return [*answer_words.answer(run), *filter(None, [sentence(run)])]
 
 
 def sentence(run: Run) -> str:
@@ -69,6 +69,6 @@ def sentence(run: Run) -> str:
     reached, matches = at_equal("validation_loss", histories)
     changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in matches.items()])
     return (
-        f"The {text.METRIC_WORDS} of the {family_words(run.main_family)} matrices moved furthest {order}. At a "
+        f"The {answer_words.METRIC_WORDS} of the {family_words(run.main_family)} matrices moved furthest {order}. At a "
         f"validation loss of {number(reached)}, which all reach, the change was {changes}."
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from transformer_spectrum.report.figures import esd, evolution, forecasts, heatmap, loss, singular_values
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.report.run_page import axes, origin, tables, text
+from transformer_spectrum.report.run_page import answer_words, axes, origin, tables
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 
 PICTURES: Mapping[str, str] = {
@@ -31,15 +31,15 @@ def markdown(run: Run, plots: str = "../plots") -> str:
     lines = [f"- {_plain(warning)}" for warning in warnings(run)]
     (first, title), *further = PICTURES.items()
     blocks = [
-        f"## {text.QUESTION}",
-        _plain(text.run_line(run)),
+        f"## {answer_words.QUESTION}",
+        _plain(answer_words.run_line(run)),
         " ".join(map(_plain, origin.sentences(run))),
-        *(f"> **{_plain(line)}**" for line in text.banner(run)),
-        f"**{_plain(text.headline(run))}**",
+        *(f"> **{_plain(line)}**" for line in answer_words.banner(run)),
+        f"**{_plain(answer_words.headline(run))}**",
         " ".join(map(_plain, axes.answer(run))),
         tables.result(run).markdown(),
         f"![{title}]({plots}/{first}.png)",
-        f"<sub>{_plain(text.care(run))} {_plain(text.WHAT_IF)}</sub>",
+        f"<sub>{_plain(answer_words.care(run))} {_plain(answer_words.WHAT_IF)}</sub>",
         *([equal.markdown()] if (equal := axes.table(run)) else []),
         tables.shifts(run).markdown(),
         f"### Warnings ({len(lines)})",

@@ -6,7 +6,7 @@ from transformer_spectrum.report.charts.gallery import charts, missing
 from transformer_spectrum.report.page.html import render
 from transformer_spectrum.report.page.vega import libraries
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.report.run_page import axes, origin, tables, text
+from transformer_spectrum.report.run_page import answer_words, axes, origin, tables
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 from transformer_spectrum.vocabulary import NULL_LABEL
 
@@ -28,13 +28,13 @@ def page(run: Run) -> str:
         title=f"Weight spectra: {run.caption.loss} on {run.caption.dataset}, seed {run.caption.seed}",
         theme=True,
         run=run,
-        line=text.run_line(run),
+        line=answer_words.run_line(run),
         origin={"sentences": origin.sentences(run), "table": origin.table(run)},
-        banner=text.banner(run),
-        question=text.QUESTION,
-        headline=text.headline(run),
+        banner=answer_words.banner(run),
+        question=answer_words.QUESTION,
+        headline=answer_words.headline(run),
         answer=axes.answer(run),
-        care=f"{text.care(run)} {text.WHAT_IF}",
+        care=f"{answer_words.care(run)} {answer_words.WHAT_IF}",
         answer_tables=[table for table in (tables.result(run), axes.table(run), tables.shifts(run)) if table],
         charts=drawings,
         keys=KEYS,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
+from transformer_spectrum.report.run_page import answer_words as page_text
 from transformer_spectrum.report.run_page import origin as page_origin
 from transformer_spectrum.report.run_page import tables as page_tables
-from transformer_spectrum.report.run_page import text as page_text
 from transformer_spectrum.report.run_page.markdown import PICTURES, markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.report.run_page.warnings import warnings
