@@ -47,7 +47,8 @@ def table(run: Run) -> Table | None:
         rows.append((f"{title}: {number(reached, digits)}", *cells))
     caption = (
         f"Change of the mean {answer_words.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all "
-        "optimizers have reached the same; of the steps that the curves keep, the nearest, or the first at or below the loss."
+        "optimizers have reached the same; of the steps that the curves keep, the nearest, or the first at or below "
+        "the loss."
     )
     return Table(caption, ("held equal", *map(display_name, histories)), tuple(rows))
 
