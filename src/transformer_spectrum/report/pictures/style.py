@@ -32,6 +32,8 @@ from transformer_spectrum.vocabulary import (
     display_name,
 )
 
+ROUNDING = 1e-12
+"""No metric lies in so short a range but by rounding."""
 STEP_COLOURS = "viridis_r"
 
 STYLE = {
@@ -189,9 +191,12 @@ def show_constants(axes: Axes) -> None:
     >>> axes.set_ylim(3.0, 3.0 + 1e-9) and show_constants(axes)
     >>> tuple(round(float(limit), 6) for limit in axes.get_ylim())
     (1.5, 4.5)
+    >>> axes.set_ylim(0.0, 6e-17) and show_constants(axes)  # counts that are all zero
+    >>> tuple(round(float(limit), 6) for limit in axes.get_ylim())
+    (-0.5, 0.5)
     """
     low, high = axes.get_ylim()
-    if high - low < 1e-6 * max(abs(low), abs(high)):
+    if high - low < max(1e-6 * max(abs(low), abs(high)), ROUNDING):
         axes.set_ylim(low - 0.5 * max(1.0, abs(low)), high + 0.5 * max(1.0, abs(high)))
 
 
