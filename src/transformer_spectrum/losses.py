@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,7 +55,7 @@ def _bounded_exp(x: Tensor) -> Tensor:
     return x.clamp(max=end).exp() * (1 + (x - end).clamp(min=0.0))
 
 
-def mse(prediction: Tensor, target: Tensor) -> Tensor:
+def mse(prediction: Float[Tensor, ...], target: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """Squared error, e^2.
 
     Args:
@@ -69,7 +70,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     return _error(prediction, target).square()
 
 
-def mae(prediction: Tensor, target: Tensor) -> Tensor:
+def mae(prediction: Float[Tensor, ...], target: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """Absolute error, |e|; shapes as in `mse`, in scaled units, >= 0.
 
     >>> mae(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).tolist()
@@ -78,7 +79,7 @@ def mae(prediction: Tensor, target: Tensor) -> Tensor:
     return _error(prediction, target).abs()
 
 
-def cauchy(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
+def cauchy(prediction: Float[Tensor, ...], target: Float[Tensor, ...], gamma: float) -> Float[Tensor, ...]:
     """Cauchy (Lorentzian) loss, log(1 + (e / gamma)^2).
 
     The negative log-likelihood of a Cauchy distribution of scale gamma without its constant log(pi gamma), so that a
@@ -99,7 +100,7 @@ def cauchy(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
     return torch.where(zero, 0.0, _log1p_exp(log_power))
 
 
-def sgt(prediction: Tensor, target: Tensor, distribution: SGT) -> Tensor:
+def sgt(prediction: Float[Tensor, ...], target: Float[Tensor, ...], distribution: SGT) -> Float[Tensor, ...]:
     """Negative log-likelihood of the error, -log f(e), with its constant, so that values compare across q.
 
     With z = e - mode and r = (|z| / (s (1 + lam sgn z)))^p it is (1/p + q) log(1 + r/q) - log f(mode); q = inf
@@ -113,6 +114,10 @@ def sgt(prediction: Tensor, target: Tensor, distribution: SGT) -> Tensor:
     Returns:
         prediction's shape, in nats, >= -log f(mode), which may be negative.
     Source: Theodossiou (1998), Management Science 44(12), eq. 1.
+
+    >>> normal = SGT(0.0, 1.0, 0.0, 2.0, math.inf, centred=True, unit_variance=True)
+    >>> round(float(sgt(torch.zeros(1), torch.ones(1), normal)), 4)  # log(2 pi) / 2 + 1 / 2
+    1.4189
     """
     p, q, lam = distribution.p, distribution.q, distribution.lam
     z = _error(prediction, target) - distribution.mode

@@ -157,6 +157,11 @@ def score(
         mae and rmse in scaled units (every window weighs the same), mae_data in data units (large entities weigh
         more), mase (season 1), smape and mape of the data-unit values; and for each that is missing or leaves
         points out, the reason.
+
+    >>> context, truth = np.array([[[0.0], [1.0]]]), np.array([[[2.0]]])
+    >>> values, reasons = score(truth + 0.5, truth, context, np.zeros((1, 1, 1)), np.ones((1, 1, 1)))
+    >>> values["mae"], values["mase"], values["mape"], reasons
+    (0.5, 0.5, 0.25, {})
     """
     forecast, truth, context = (values.astype(np.float64) for values in (forecast, truth, context))
     f, y = forecast * scale + location, truth * scale + location

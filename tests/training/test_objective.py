@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 
+import jaxtyping
 import pytest
 import torch
 from scipy import stats
@@ -210,6 +211,7 @@ def test_a_batch_is_never_larger_than_the_data():
 def test_a_compiled_gradient_is_the_plain_one_and_its_time_is_said_once(monkeypatch):
     # The backend that traces and differentiates, but generates no code: that would take a minute.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # torch cannot trace the checks of shapes
     said = []
     model, layout, objective = make("lstm", windows=8, compile=True, say=said.append)
     flat, plain = layout.flatten(model), make("lstm", windows=8)[2]

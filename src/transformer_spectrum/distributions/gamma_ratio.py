@@ -37,6 +37,9 @@ def log_gamma_ratio(q: float, d: float, rest: float) -> float:
         rest: q - d, from the caller, who can know it more exactly than that difference.
     Returns:
         Nats; 0 for q = inf.
+
+    >>> round(log_gamma_ratio(3.0, 1.0, 2.0), 6)  # log(3 Gamma(2) / Gamma(3))
+    0.405465
     """
     if q >= LARGEST_Q:
         return 0.0
@@ -54,6 +57,9 @@ def log_fall(log_r: Values, a: float, q: float) -> Values:
         q: > 0, inf allowed.
     Returns:
         Nats, that shape, in [0, inf].
+
+    >>> float(log_fall(np.float64(0.0), 1.0, 1.0).round(6))  # 2 log 2
+    1.386294
     """
     if q >= LARGEST_Q:
         with np.errstate(over="ignore"):
@@ -62,7 +68,11 @@ def log_fall(log_r: Values, a: float, q: float) -> Values:
 
 
 def log_slope(a: float, q: float) -> float:
-    """log of lim P(R < r) / r^a as r -> 0, that is -log [a q^a B(a, q)]; nats."""
+    """log of lim P(R < r) / r^a as r -> 0, that is -log [a q^a B(a, q)]; nats.
+
+    >>> round(math.exp(log_slope(1.0, 1.0)), 6)  # P(R < r) = r / (1 + r) there
+    1.0
+    """
     return log_gamma_ratio(q, -a, q + a) - math.lgamma(1 + a)
 
 
@@ -75,6 +85,10 @@ def tails(log_r: Values, a: float, q: float) -> tuple[Values, Values]:
         q: > 0, inf allowed.
     Returns:
         Two arrays of that shape in [0, 1].
+
+    >>> inner, outer = tails(np.zeros(1), 1.0, 1.0)  # at r = 1
+    >>> inner.round(6).tolist(), outer.round(6).tolist()
+    ([0.5], [0.5])
     """
     near = log_r < _log_near(a, q)
     with np.errstate(over="ignore"):
@@ -104,6 +118,9 @@ def root_quantile(inner: Values, outer: Values, a: float, q: float) -> Values:
         q: > 0, inf allowed.
     Returns:
         That shape, in [0, inf].
+
+    >>> root_quantile(np.array([0.75]), np.array([0.25]), 1.0, 1.0).round(6).tolist()  # r / (1 + r) = 3/4
+    [3.0]
     """
     low = inner < outer
     with np.errstate(divide="ignore", invalid="ignore"):

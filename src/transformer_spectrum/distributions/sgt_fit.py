@@ -114,6 +114,11 @@ def fit_sgt(x: Numbers, p: float | None = None) -> SGTFit:
         that is 0).
     Raises:
         ValueError: too few points, one that is not finite, all equal, or p out of its domain.
+
+    >>> normal = special.ndtri((np.arange(200) + 0.5) / 200)
+    >>> fit = fit_sgt(normal)
+    >>> fit.n, fit.sgt.q > 20  # tails no heavier than a normal's
+    (200, True)
     """
     x = np.asarray(x, dtype=np.float64).ravel()
     if p is not None and not 0 < p < math.inf:

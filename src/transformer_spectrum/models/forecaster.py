@@ -12,15 +12,25 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
 Weights = Mapping[str, Tensor]
+Context = Float[Tensor, "windows context features"]
+Target = Float[Tensor, "windows horizon features"]
+Forecast = Float[Tensor, "*members windows horizon features"]
+"""In scaled units; the members are those of a population of weights, where there is one."""
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
-    """x W^T + b, for one network (x (B, T, i)) or a population (x (M, B, T, i), W (M, o, i))."""
+    """x W^T + b, for one network (x (B, T, i)) or a population (x (M, B, T, i), W (M, o, i)).
+
+    >>> weights = {"f.weight": torch.tensor([[3.0, 4.0]]), "f.bias": torch.tensor([0.5])}
+    >>> linear(weights, "f", torch.tensor([[1.0, 2.0]])).tolist()
+    [[11.5]]
+    """
     return affine(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
@@ -38,7 +48,12 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def add_linear(x: Tensor, weights: Weights, name: str, inner: Tensor) -> Tensor:
-    """x + (inner W^T + b) in the memory of x, contiguous; shapes as in `linear`. Not for autograd."""
+    """x + (inner W^T + b) in the memory of x, contiguous; shapes as in `linear`. Not for autograd.
+
+    >>> weights = {"f.weight": torch.tensor([[3.0, 4.0]]), "f.bias": torch.tensor([0.5])}
+    >>> add_linear(torch.tensor([[100.0]]), weights, "f", torch.tensor([[1.0, 2.0]])).tolist()
+    [[111.5]]
+    """
     weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
     if weight.ndim == 2:
         x.view(-1, x.shape[-1]).addmm_(inner.reshape(-1, inner.shape[-1]), weight.t()).add_(bias)
@@ -70,7 +85,7 @@ class Forecaster(nn.Module, ABC):
 
     # -- for subclasses ------------------------------------------------------------------------------------
     @abstractmethod
-    def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
+    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
         """Teacher-forced forecast: output t sees the context and targets < t (of earlier tokens) only.
 
         Args:
@@ -82,7 +97,7 @@ class Forecaster(nn.Module, ABC):
         """
 
     @abstractmethod
-    def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
+    def roll_out(self, weights: Weights, context: Context, horizon: int) -> Forecast:
         """Free-running forecast (B, horizon, F): each token is fed back; nothing is computed twice."""
 
     @abstractmethod
@@ -94,12 +109,12 @@ class Forecaster(nn.Module, ABC):
         """The weight matrices whose spectra are analysed, in a fixed order."""
 
     # -- for users -----------------------------------------------------------------------------------------
-    def forward(self, context: Tensor, target: Tensor) -> Tensor:
+    def forward(self, context: Context, target: Target) -> Forecast:
         """`predict` with the module's own weights."""
         return self.predict(dict(self.named_parameters()), context, target)
 
     @torch.inference_mode()
-    def forecast(self, context: Tensor, horizon: int) -> Tensor:
+    def forecast(self, context: Context, horizon: int) -> Forecast:
         """`roll_out` with the module's own weights, without dropout."""
         training = self.training
         self.eval()
@@ -108,7 +123,7 @@ class Forecaster(nn.Module, ABC):
         finally:
             self.train(training)
 
-    def tokens(self, series: Tensor) -> Tensor:
+    def tokens(self, series: Float[Tensor, "windows steps features"]) -> Float[Tensor, "windows tokens width"]:
         """(B, T, F) -> (B, T/P, P*F).
 
         Raises:
@@ -119,11 +134,11 @@ class Forecaster(nn.Module, ABC):
             raise ValueError(f"model.patch_length = {self.patch_length} with {steps} steps: must divide them")
         return series.reshape(batch, steps // self.patch_length, self.patch_length * features)
 
-    def steps(self, tokens: Tensor) -> Tensor:
+    def steps(self, tokens: Float[Tensor, "*members windows tokens width"]) -> Forecast:
         """(..., N, P*F) -> (..., N*P, F), the inverse of `tokens`."""
         return tokens.reshape(*tokens.shape[:-2], -1, self.features)
 
-    def shifted(self, context: Tensor, target: Tensor) -> Tensor:
+    def shifted(self, context: Context, target: Target) -> Target:
         """What the decoder reads: the context's last token, then all target tokens but the last."""
         return torch.cat([context[:, -1:], target[:, :-1]], dim=1)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from transformer_spectrum.models.forecaster import Forecaster, Weights, affine, linear
+from transformer_spectrum.models.forecaster import Context, Forecast, Forecaster, Target, Weights, affine, linear
 from transformer_spectrum.weights.matrices.families import GATES, of_forecaster
 from transformer_spectrum.weights.matrices.matrix import Cut, Matrix
 
@@ -84,7 +84,7 @@ class LSTM(Forecaster):
         weight = weights["readout.weight"]
         return tokens if weight.ndim == 2 else tokens.expand(weight.shape[0], *tokens.shape)
 
-    def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
+    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
         _, states = self._stack(weights, "encoder", self._context_tokens(weights, context), None)
         shifted = self.shifted(self.tokens(context), self.tokens(target))
         if weights["readout.weight"].ndim == 3:
@@ -92,7 +92,7 @@ class LSTM(Forecaster):
         x, _ = self._stack(weights, "decoder", shifted, states)
         return self.steps(linear(weights, "readout", x))
 
-    def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
+    def roll_out(self, weights: Weights, context: Context, horizon: int) -> Forecast:
         if horizon % self.patch_length:
             raise ValueError(f"model.patch_length = {self.patch_length} with {horizon} steps: must divide them")
         tokens = self._context_tokens(weights, context)

@@ -11,19 +11,24 @@ import functools
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from transformer_spectrum.models.attention import attention
-from transformer_spectrum.models.forecaster import Forecaster, Weights, add_linear, linear
+from transformer_spectrum.models.forecaster import Context, Forecast, Forecaster, Target, Weights, add_linear, linear
 from transformer_spectrum.weights.matrices.families import of_forecaster
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
 PROJECTIONS = ("query", "key", "value", "output")
 
 
-def sinusoidal_positions(length: int, width: int) -> Tensor:
-    """(length, width): sin and cos of position / 10000^(2i/width), interleaved; Vaswani et al. section 3.5."""
+def sinusoidal_positions(length: int, width: int) -> Float[Tensor, "{length} {width}"]:
+    """(length, width): sin and cos of position / 10000^(2i/width), interleaved; Vaswani et al. section 3.5.
+
+    >>> sinusoidal_positions(2, 2)[0].tolist(), round(float(sinusoidal_positions(2, 2)[1, 0]), 4)  # sin 0, cos 0; sin 1
+    ([0.0, 1.0], 0.8415)
+    """
     position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
     table = torch.zeros(length, width, dtype=torch.float64)
@@ -187,7 +192,7 @@ class Transformer(Forecaster):
         return self._feed(weights, name, x)
 
     # -- Forecaster ----------------------------------------------------------------------------------------
-    def predict(self, weights: Weights, context: Tensor, target: Tensor) -> Tensor:
+    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
         tokens = self.tokens(context)
         memory = self._encode(weights, tokens)
         x = self._embed(weights, "target_embedding", self.shifted(tokens, self.tokens(target)))
@@ -197,7 +202,7 @@ class Transformer(Forecaster):
             x = self._decoder_layer(weights, i, x, own, cross, causal=True)
         return self.steps(linear(weights, "readout", self._norm(weights, "decoder_norm", x)))
 
-    def roll_out(self, weights: Weights, context: Tensor, horizon: int) -> Tensor:
+    def roll_out(self, weights: Weights, context: Context, horizon: int) -> Forecast:
         if horizon % self.patch_length:
             raise ValueError(f"model.patch_length = {self.patch_length} with {horizon} steps: must divide them")
         tokens = self.tokens(context)

@@ -22,7 +22,12 @@ BLOCK = 2**18  # numbers bred at a time: 1 MiB
 
 
 def random_bits(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """(rows, columns) int32 uniform on all their values, on the generator's device; two from each 64-bit number."""
+    """(rows, columns) int32 uniform on all their values, on the generator's device; two from each 64-bit number.
+
+    >>> bits = random_bits(2, 3, torch.Generator().manual_seed(0))
+    >>> bits.shape, bits.dtype
+    (torch.Size([2, 3]), torch.int32)
+    """
     count = rows * columns
     pairs = torch.empty((count + 1) // 2, dtype=torch.int64, device=generator.device)
     return pairs.random_(-(2**63), None, generator=generator).view(torch.int32)[:count].view(rows, columns)
@@ -36,6 +41,9 @@ def log_spread(bits: Tensor, eta: float) -> Tensor:
     uniform number v in (-2, 2) gives all of it: |v| < 1 says that the weight crosses, ln |v| is the exponential
     number, and v has the sign.
     Source: Deb & Agrawal (1995), Complex Systems 9(2), eqs. (8)-(10).
+
+    >>> log_spread(torch.tensor([2**31 - 1], dtype=torch.int32), 2.0).item()  # |v| is near 2: it does not cross
+    0.0
     """
     uniform = bits.float().add_(0.5).mul_(2.0**-30)  # never 0
     return uniform.abs().clamp_(max=1).log_().copysign_(uniform).mul_(1 / (eta + 1))
@@ -45,6 +53,11 @@ def cross(left: Tensor, right: Tensor, eta: float, generator: torch.Generator) -
     """Puts children (k, n) in the place of their parents (k, n), which are on the generator's device.
 
     Couples keep their mean; their distance is multiplied by the spread factor.
+
+    >>> left, right = torch.zeros(1, 4), torch.ones(1, 4)
+    >>> cross(left, right, 2.0, torch.Generator().manual_seed(0))
+    >>> ((left + right) / 2).tolist()  # couples keep their mean
+    [[0.5, 0.5, 0.5, 0.5]]
     """
     # (1 - beta) / 2 of the way to the other parent, or beyond the own one.
     rows, columns = left.shape
@@ -79,7 +92,11 @@ def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
 
 
 def tournament(losses: Tensor, winners: int, size: int, generator: torch.Generator) -> Tensor:
-    """Indices (winners,) of the best of `size` members drawn with replacement, each time anew."""
+    """Indices (winners,) of the best of `size` members drawn with replacement, each time anew.
+
+    >>> tournament(torch.tensor([3.0, 1.0, 2.0]), 2, 50, torch.Generator().manual_seed(0)).tolist()  # of 50 the best
+    [1, 1]
+    """
     drawn = torch.randint(len(losses), (winners, size), generator=generator)
     best = losses.cpu()[drawn].argmin(dim=1, keepdim=True)
     return drawn.gather(1, best).squeeze(1)

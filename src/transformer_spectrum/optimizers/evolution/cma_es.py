@@ -26,7 +26,11 @@ FULL_MATRICES = 7
 
 
 def full_covariance_memory(size: int) -> float:
-    """GiB that pycma needs for a full covariance of `size` weights: `FULL_MATRICES` (size, size) in float64."""
+    """GiB that pycma needs for a full covariance of `size` weights: `FULL_MATRICES` (size, size) in float64.
+
+    >>> round(full_covariance_memory(10_000) / full_covariance_memory(1_000))
+    100
+    """
     return FULL_MATRICES * 8 * size**2 / 2**30
 
 

@@ -21,13 +21,20 @@ def utilities(popsize: int) -> Tensor:
     """max(0, ln(M/2 + 1) - ln k), divided by their sum, less 1/M: (M,) for ranks k = 1..M; they sum to 0.
 
     Source: Wierstra et al. (2014), section 3.1.
+
+    >>> [round(utility, 3) for utility in utilities(4).tolist()]
+    [0.48, 0.02, -0.25, -0.25]
     """
     raw = (math.log(popsize / 2 + 1) - torch.arange(1, popsize + 1, dtype=torch.float64).log()).clamp(min=0)
     return raw / raw.sum() - 1 / popsize
 
 
 def scale_rate(size: int) -> float:
-    """(3 + ln n) / (5 sqrt n): the learning rate of the scales; Wierstra et al. (2014), table 1."""
+    """(3 + ln n) / (5 sqrt n): the learning rate of the scales; Wierstra et al. (2014), table 1.
+
+    >>> round(scale_rate(100), 4)
+    0.1521
+    """
     return (3 + math.log(size)) / (5 * math.sqrt(size))
 
 
