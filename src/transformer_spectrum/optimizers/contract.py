@@ -114,7 +114,8 @@ def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:
     """Index 0: the initial weights, scored once on a batch; one evaluation.
 
     >>> from types import SimpleNamespace
-    >>> halved = SimpleNamespace(losses=lambda population, batch: population.sum(1) / 2)
+    >>> halved = SimpleNamespace(size=4, batch=None, epoch=None, gradient=None)
+    >>> halved.losses = lambda population, batch: population.sum(1) / 2
     >>> step = first_step(halved, torch.ones(4), batch=None)
     >>> step.index, step.evaluations, step.loss
     (0, 1, 2.0)
