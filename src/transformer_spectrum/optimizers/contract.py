@@ -111,14 +111,6 @@ class Searcher(Protocol):
 
 
 def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:
-    """Index 0: the initial weights, scored once on a batch; one evaluation.
-
-    >>> from types import SimpleNamespace
-    >>> halved = SimpleNamespace(size=4, batch=None, epoch=None, gradient=None)
-    >>> halved.losses = lambda population, batch: population.sum(1) / 2
-    >>> step = first_step(halved, torch.ones(4), batch=None)
-    >>> step.index, step.evaluations, step.loss
-    (0, 1, 2.0)
-    """
+    """Index 0: the initial weights, scored once on a batch; one evaluation."""
     loss = float(objective.losses(weights.unsqueeze(0), batch)[0])
     return Step(0, 1, loss, weights.clone())
