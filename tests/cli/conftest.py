@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from small_runs import SMALL, write_data
 
 from transformer_spectrum.cli.main import main
+from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
+from transformer_spectrum.data.series import covid, rvr
 
 
 def leave_labels_where_they_are(patch: pytest.MonkeyPatch) -> None:
@@ -30,3 +33,19 @@ def trained(tmp_path_factory) -> Path:
         main(["train", "-d", str(data), *options])
     (run,) = (folder / "runs" / "first").iterdir()
     return run
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory) -> Path:
+    """A folder with tables in the two schemas."""
+    folder = tmp_path_factory.mktemp("mirror")
+    simulate_covid(folder / covid.FILE_NAME, np.random.default_rng(0), countries=["France", "Italy"])
+    simulate_rvr(folder / rvr.FILE_NAME, np.random.default_rng(0), regions=rvr.REGIONS)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> None:
+    """An empty folder to work in, without a mirror."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)

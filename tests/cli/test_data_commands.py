@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from transformer_spectrum.cli.main import main
-from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.series import covid, rvr
 from transformer_spectrum.data.series.aggregates import is_sum_of_jurisdictions
@@ -21,20 +20,7 @@ from transformer_spectrum.runtime.files import read_json, sha256
 PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())
 NOWHERE = ("--set", "data.covid.url=http://127.0.0.1:9/c.csv", "--set", "data.rvr.url=http://127.0.0.1:9/r.csv")
 
-
-@pytest.fixture(scope="module")
-def mirror(tmp_path_factory) -> Path:
-    """A folder with tables in the two schemas."""
-    folder = tmp_path_factory.mktemp("mirror")
-    simulate_covid(folder / covid.FILE_NAME, np.random.default_rng(0), countries=["France", "Italy"])
-    simulate_rvr(folder / rvr.FILE_NAME, np.random.default_rng(0), regions=rvr.REGIONS)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 SIZE = ("--n-sequences", "30", "--seq-len", "50")

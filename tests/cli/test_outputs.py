@@ -5,13 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from small_runs import write_data
 
 from transformer_spectrum.cli.main import COMMANDS, main, parser
-from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.series import covid, rvr
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256
@@ -19,21 +17,9 @@ from transformer_spectrum.runtime.ownership import stage_outputs
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = ("--set", "data.covid.url=http://127.0.0.1:9/c.csv", "--set", "data.rvr.url=http://127.0.0.1:9/r.csv")
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
 GENERATE = ("generate-synthetic", "--n-sequences", "5", "--seq-len", "30")
-
-
-@pytest.fixture(scope="module")
-def mirror(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("mirror")
-    simulate_covid(folder / covid.FILE_NAME, np.random.default_rng(0), countries=["France", "Italy"])
-    simulate_rvr(folder / rvr.FILE_NAME, np.random.default_rng(0), regions=rvr.REGIONS)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
 
 
 @pytest.fixture

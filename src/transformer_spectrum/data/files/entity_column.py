@@ -21,7 +21,13 @@ TIME_AS_HEADER = r"(?:X|\d{1,2}[/.])?(?:\d{1,2}[/.])?\d{4}(?:[-/.]\d{1,2}){0,2}(
 
 
 def find_entity(table: FileTable, chosen: ChosenColumns) -> str | None:
-    """TODO.
+    """The column that tells the series of a long table apart; None where the table holds one series or is wide.
+
+    Args:
+        table: whose columns are looked at; columns that are named together become one of it.
+        chosen: what somebody has named, which wins.
+    Raises:
+        InputError: several columns may be it, or one of texts was meant as numbers.
 
     >>> from pathlib import Path
     >>> cells = {"country": ["SE", "SE", "MT"], "year": [1, 2, 1], "cases": [3.0, 4.0, 5.0]}
@@ -55,7 +61,7 @@ def _meant_as_numbers(table: FileTable, name: str) -> bool:
 
 
 def refuse_blank(table: FileTable, entity: str) -> None:
-    """TODO.
+    """Raises InputError, which names the first row, where a cell of the entity is blank.
 
     >>> from pathlib import Path
     >>> refuse_blank(FileTable(Path("x.csv"), pd.DataFrame({"country": ["SE", " "]})), "country")

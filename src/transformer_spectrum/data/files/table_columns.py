@@ -181,7 +181,7 @@ def _is_written(whole: np.ndarray, ways: Sequence[Digits]) -> bool:
 
 
 def no_number(table: FileTable, name: str) -> InputError:
-    """TODO.
+    """The error for a column of values with a cell that is no number: it names the first such row and the options.
 
     >>> table = FileTable(Path("x.csv"), pd.DataFrame({"cases": ["3", "many"]}))
     >>> print(no_number(table, "cases"))  # doctest: +ELLIPSIS

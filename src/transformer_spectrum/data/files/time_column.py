@@ -13,7 +13,14 @@ from transformer_spectrum.runtime.errors import InputError
 
 
 def find_time(table: FileTable, chosen: ChosenColumns, roles: Roles) -> None:
-    """TODO.
+    """Enters the column of time, or the columns that together are a date, and its times into the roles.
+
+    Args:
+        table: whose columns are looked at.
+        chosen: what somebody has named, which wins.
+        roles: in which `time` and `times` are set, if there is a time; a column that is its entity is passed over.
+    Raises:
+        InputError: several columns may be the time, or one looks like it and cannot be read.
 
     >>> from pathlib import Path
     >>> import pandas as pd
