@@ -123,7 +123,7 @@ def _result(folder: RunFolder) -> str:
     mae = scores["free_running"].get("mae")
     return (
         f"{folder.path}: {scores['stop_reason']}; "
-        f"validation loss {scores['best_validation_loss']:.4g} at step {scores['best_step']}, "
+        f"validation MAE {scores['best_validation_mae']:.4g} at step {scores['best_step']}, "
         f"test MAE {'not computed' if mae is None else f'{mae:.4g}'} (free-running, scaled units); "
         f"figures in {folder.figures}"
     )

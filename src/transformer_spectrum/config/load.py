@@ -69,6 +69,11 @@ class Params(Section):
                 f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
                 "must leave a share for training"
             )
+        if self.training.snapshot_every % self.training.record_every:
+            raise ValueError(
+                f"training.snapshot_every = {self.training.snapshot_every} with training.record_every = "
+                f"{self.training.record_every}: must be a multiple (only what is recorded can be kept)"
+            )
         if self.spectra.tracked_every % self.training.snapshot_every:
             raise ValueError(
                 f"spectra.tracked_every = {self.spectra.tracked_every} with training.snapshot_every = "

@@ -94,8 +94,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
 
 
-def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads the named arrays of an .npz without pickle.
+def read_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Reads the named arrays of an .npz without pickle, and of `optional` those that it has.
 
     Raises:
         InputError: the file is missing, corrupt, or lacks one of `names`.
@@ -108,7 +108,7 @@ def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
+            return {name: archive[name] for name in [*names, *(name for name in optional if name in archive)]}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
     except KeyError as error:

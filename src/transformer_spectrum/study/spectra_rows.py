@@ -95,7 +95,9 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
 def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None:
     """Keeps of a training's weights those at the tracked steps, which the table needs; a study has many trainings."""
     snapshots = Snapshots.load(path)
-    wanted = history.steps[tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)].tolist()
+    wanted = history.steps[
+        tracked_positions(history.steps, history.rounds, spectra.tracked_every, spectra.tracked_at_most)
+    ].tolist()
     positions = [snapshots.steps.index(step) for step in wanted]
     with safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["run"])

@@ -20,6 +20,8 @@ OUTCOME = (
     "best_step",
     "initial_validation_loss",
     "best_validation_loss",
+    "initial_validation_mae",
+    "best_validation_mae",
     "teacher_forced_mae",
     "free_running_mae",
     "standin",

@@ -172,6 +172,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         "best_step": int(history.best_step),
         "initial_validation_loss": float(history.validation_loss[start]),
         "best_validation_loss": float(history.validation_loss[best]),
+        "initial_validation_mae": float(history.validation_mae[start]),
+        "best_validation_mae": float(history.validation_mae[best]),
         "teacher_forced_mae": scores["teacher_forced"].get("mae"),
         "free_running_mae": scores["free_running"].get("mae"),
         "standin": bool(scores["standin_data"]),

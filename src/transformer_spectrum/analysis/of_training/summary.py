@@ -40,7 +40,9 @@ class Summary:
     def tracked(self) -> list[int]:
         """Recorded positions of the steps that figures show."""
         settings = self.settings
-        return tracked_positions(self.history.steps, settings.tracked_every, settings.tracked_at_most).tolist()
+        return tracked_positions(
+            self.history.steps, self.history.rounds, settings.tracked_every, settings.tracked_at_most
+        ).tolist()
 
     @property
     def spectral_families(self) -> list[str]:
@@ -148,7 +150,7 @@ def summarize(
             analysis = analyze(history.singular_values, history.shapes, estimators_of(spectra))
         except ValueError as error:
             raise InputError(f"history of {optimizer}: {error}") from None
-        tracked = tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)
+        tracked = tracked_positions(history.steps, history.rounds, spectra.tracked_every, spectra.tracked_at_most)
         evidence = gather(
             optimizer,
             history,
