@@ -1,5 +1,6 @@
 """Losses against scipy, analytic gradients, and at the edges of float32."""
 
+import dataclasses
 import math
 import pickle
 from typing import get_args
@@ -7,9 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, special, stats
 
 from transformer_spectrum import losses
 from transformer_spectrum.config.schema import LossParams
@@ -205,3 +206,204 @@ def test_losses_keep_the_shape_of_what_they_are_given():
 def test_a_loss_that_cannot_be_made_is_named(kind, settings, words):
     with pytest.raises(ValueError, match=words):
         losses.make_loss(kind, **settings)
+
+
+# --- influence on the errors at hand, and a scale that follows them
+
+SPREAD = 0.25
+NORMAL = stats.norm(0, SPREAD)
+
+
+def errors_of(distribution, count=200_000):
+    """Its quantiles at the middles of equal shares: a sample without sampling error."""
+    return torch.from_numpy(distribution.ppf((np.arange(count) + 0.5) / count))
+
+
+def cauchy_pull(gamma):
+    return lambda e: 2 * e / (gamma**2 + e**2)
+
+
+def t_pull(q, scale):
+    """d/de of -log f of a t of 2q degrees of freedom, by hand."""
+    degrees = 2 * q
+    return lambda e: (degrees + 1) * e / (degrees * scale**2 + e**2)
+
+
+def expected_cosine(first, second, density):
+    """By integration over the positive half: all of them are odd, the densities even."""
+
+    def product(one_pull, another_pull):
+        return sum(
+            integrate.quad(lambda e: one_pull(e) * another_pull(e) * density(e), *ends, limit=500, epsabs=1e-14)[0]
+            for ends in ((0, 0.1), (0.1, 1), (1, 10), (10, np.inf))
+        )
+
+    return product(first, second) / math.sqrt(product(first, first) * product(second, second))
+
+
+def t_loss(q, sigma=0.707):
+    return losses.make_loss("sgt", sgt=SGT(0.0, sigma, 0.0, 2.0, q))
+
+
+@every
+def test_the_influence_is_the_derivative_in_closed_form(kind):
+    shape = SHAPES[1]
+    z = ERRORS - shape.mode
+    r = (np.abs(z) / (shape.scale * (1 + shape.lam * np.sign(z)))) ** shape.p
+    expected = {
+        "mse": 2 * ERRORS,
+        "mae": np.sign(ERRORS),
+        "cauchy": cauchy_pull(0.5)(ERRORS),
+        "sgt": (1 / shape.p + shape.q) * shape.p * r / (z * (shape.q + r)),
+    }
+    pull = losses.influence(torch.from_numpy(ERRORS).reshape(3, 3), losses.make_loss(kind, sgt=shape, gamma=0.5))
+    assert pull.dtype == torch.float64
+    np.testing.assert_allclose(pull.numpy().ravel(), expected[kind], rtol=1e-9)
+
+
+def test_the_influence_of_the_limit_of_thin_tails_is_a_power():
+    laplace = losses.make_loss("sgt", sgt=SGT(0.0, 0.5, 0.0, 1.0, math.inf, unit_variance=False))
+    np.testing.assert_allclose(losses.influence(torch.from_numpy(ERRORS), laplace), 2 * np.sign(ERRORS))
+
+
+def test_influence_works_where_gradients_are_off_and_changes_nothing():
+    errors = torch.tensor([0.5, -2.0])
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert losses.influence(errors.clone(), losses.mse).tolist() == [1.0, -4.0]
+    assert errors.tolist() == [0.5, -2.0]
+    assert not errors.requires_grad
+
+
+def test_mae_under_normal_and_t_residuals_has_the_ratio_of_mean_to_standard_deviation():
+    assert losses.influence_cosine(errors_of(NORMAL), losses.mae) == pytest.approx(math.sqrt(2 / math.pi), abs=1e-4)
+    for degrees in (5, 9):
+        mean = 2 * math.sqrt(degrees) / ((degrees - 1) * special.beta(degrees / 2, 0.5))
+        expected = mean / math.sqrt(degrees / (degrees - 2))
+        assert losses.influence_cosine(errors_of(stats.t(degrees)), losses.mae) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("gamma", [0.1, 1.0])
+def test_cauchy_under_normal_residuals_has_the_cosine_of_its_integral(gamma):
+    a = gamma / SPREAD
+    # E e^2/(gamma^2 + e^2) and its square, by Mills' ratio
+    mills = math.sqrt(math.pi / 2) * special.erfcx(a / math.sqrt(2))
+    product, square = 1 - a * mills, ((1 + a**2) * mills - a) / (2 * a)
+    expected = product / math.sqrt(square)
+    assert expected == pytest.approx(expected_cosine(cauchy_pull(gamma), lambda e: e, NORMAL.pdf), abs=1e-8)
+    measured = losses.influence_cosine(errors_of(NORMAL), losses.make_loss("cauchy", gamma=gamma))
+    assert measured == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("q", [1.05, 5.0, 20.0, 100.0])
+@pytest.mark.parametrize("residuals", [NORMAL, stats.t(6, 0, 0.3)], ids=["normal", "t"])
+def test_t_has_the_cosine_of_its_integral(q, residuals):
+    scale = 0.707 / stats.t(2 * q).std()  # sigma is the standard deviation
+    expected = expected_cosine(t_pull(q, scale), lambda e: e, residuals.pdf)
+    assert losses.influence_cosine(errors_of(residuals), t_loss(q)) == pytest.approx(expected, abs=2e-3)
+
+
+def test_losses_with_bounded_influence_are_compared_under_residuals_without_variance():
+    residuals = stats.t(1.5, 0, 0.3)
+    robust, gamma = t_loss(1.05), 1.0
+    expected = expected_cosine(t_pull(1.05, 0.707 / math.sqrt(21)), cauchy_pull(gamma), residuals.pdf)
+    measured = losses.influence_cosine(errors_of(residuals), robust, losses.make_loss("cauchy", gamma=gamma))
+    assert measured == pytest.approx(expected, abs=1e-4)
+    assert measured < 0.9
+
+
+def test_a_t_pulls_like_a_cauchy_of_the_same_bend():
+    q, sigma = 3.0, 0.4
+    t = losses.make_loss("sgt", sgt=SGT(0.0, sigma, 0.0, 2.0, q, unit_variance=False))
+    bend = losses.make_loss("cauchy", gamma=sigma * math.sqrt(q))
+    errors = errors_of(stats.cauchy(0, 1), 999)
+    assert losses.influence_cosine(errors, t, bend) == pytest.approx(1.0, abs=1e-14)
+    assert losses.influence_cosine(errors, t) < 0.5
+
+
+def test_at_narrow_residuals_the_losses_are_the_same_as_measured_before():
+    errors = errors_of(NORMAL)
+    assert [round(losses.influence_cosine(errors, t_loss(q)), 4) for q in (5, 20, 75, 100)] == [0.9994, 1, 1, 1]
+    assert losses.influence_cosine(errors, losses.make_loss("cauchy", gamma=1.0)) == pytest.approx(0.994, abs=5e-4)
+
+
+@every
+def test_a_cosine_heeds_no_factor_and_is_symmetric(kind):
+    errors = torch.randn(500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss = losses.make_loss(kind, sgt=SHAPES[1], gamma=0.5)
+    cosine = losses.influence_cosine(errors, loss, losses.mae)
+    assert losses.influence_cosine(errors, losses.mae, lambda f, y: 7 * loss(f, y)) == pytest.approx(cosine, rel=1e-12)
+    assert losses.influence_cosine(errors, loss, loss) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("errors", [[0.0, 0.0], [1.0, math.nan], [1.0, math.inf]])
+def test_a_cosine_of_no_errors_has_no_value(errors):
+    assert math.isnan(losses.influence_cosine(torch.tensor(errors), losses.mse, losses.mae))
+
+
+def test_the_scale_of_residuals_is_the_median_size():
+    errors = torch.tensor([[-4.0, 1.0], [2.0, 100.0]])
+    assert losses.residual_scale(errors) == 3.0
+    assert losses.residual_scale(errors, centre=1.0) == 3.0  # of 5, 0, 1, 99
+    assert losses.residual_scale(torch.zeros(3)) == 0.0
+    assert math.isnan(losses.residual_scale(torch.tensor([1.0, math.nan])))
+    assert math.isnan(losses.residual_scale(torch.zeros(0)))
+    draws = errors_of(stats.t(2.1, 0, 0.3))
+    assert losses.residual_scale(draws) == pytest.approx(stats.median_abs_deviation(draws.numpy()), rel=1e-9)
+
+
+@shapes
+def test_a_loss_finds_its_own_scale_in_residuals_of_its_own_distribution(shape):
+    residuals = errors_of(shape, 5001)
+    mad = losses.residual_scale(residuals, centre=shape.mu)
+    assert losses.scale_at(mad, shape) == pytest.approx(shape.sigma, rel=1e-3)
+    far = losses.make_loss("sgt", sgt=dataclasses.replace(shape, sigma=1e3 * shape.sigma), mad=mad)
+    at_home = losses.make_loss("sgt", sgt=shape)
+    torch.testing.assert_close(at(ERRORS, far), at(ERRORS, at_home), rtol=5e-3, atol=5e-3)
+
+
+def test_the_sigma_of_a_t_without_much_variance_is_far_above_its_scale():
+    q, mad = 1.05, 0.2
+    scale = mad / stats.t(2 * q).ppf(0.75)
+    sigma = losses.scale_at(mad, SGT(0.0, 0.707, 0.0, 2.0, q))
+    assert sigma == pytest.approx(stats.t(2 * q).std() * scale, rel=1e-9)
+    assert sigma / scale == pytest.approx(4.6, abs=0.05)
+    raw = losses.scale_at(mad, SGT(0.0, 0.707, 0.0, 2.0, q, unit_variance=False))
+    assert raw == pytest.approx(math.sqrt(2) * scale, rel=1e-9)
+
+
+def test_the_gamma_of_a_cauchy_is_the_mad_of_its_residuals():
+    mad = losses.residual_scale(errors_of(stats.cauchy(0, 0.3)))
+    assert losses.scale_at(mad) == pytest.approx(0.3, rel=1e-4)
+    loss = losses.make_loss("cauchy", gamma=5.0, mad=mad)
+    torch.testing.assert_close(at(ERRORS, loss), at(ERRORS, lambda f, y: losses.cauchy(f, y, mad)))
+
+
+@every
+@settings(max_examples=20)
+@given(factor=st.floats(1e-3, 1e3))
+def test_a_followed_scale_makes_the_cosine_independent_of_the_unit(kind, factor):
+    errors = errors_of(stats.t(3), 301)
+
+    def cosine(values):
+        mad = losses.residual_scale(values)
+        loss = losses.make_loss(kind, sgt=SGT(0.0, 0.707, 0.4, 2.0, 1.05), gamma=1.0, mad=mad)
+        return losses.influence_cosine(values, loss)
+
+    assert cosine(factor * errors) == pytest.approx(cosine(errors), rel=1e-9)
+
+
+def test_losses_without_a_scale_stay_what_they_are():
+    assert set(losses.ELEMENTWISE) - set(losses.SCALED) == {"mse", "mae"}
+    assert losses.make_loss("mse", mad=0.1) is losses.mse
+    assert losses.make_loss("mae", mad=0.1) is losses.mae
+
+
+@pytest.mark.parametrize("mad", [0.0, -1.0, math.inf, math.nan])
+def test_a_mad_that_is_no_scale_is_refused_and_not_followed(mad):
+    with pytest.raises(ValueError, match="mad = "):
+        losses.make_loss("cauchy", gamma=1.0, mad=mad)
+    for last, words in ((None, "keeps its settings"), (0.3, "keeps its last one")):
+        followed, reason = losses.followed_mad(mad, last)
+        assert followed == last
+        assert words in reason

@@ -6,14 +6,20 @@ under inference_mode and under autograd. float16 and bfloat16 are computed and r
 
 mse = e^2 overflows where e^2 does. The logarithmic losses work on log |e| and do not: for e up to 1e30 in float32
 value and gradient are finite, and at e = 0 the gradient is 0, also where the loss has a kink (mae, sgt with p <= 1).
+
+Two losses differ in a training only as far as their influence psi(e) = d rho / d e differs on the errors at hand
+(`influence_cosine`). The scale of sgt and cauchy decides where that is; it can follow the errors (`residual_scale`,
+`scale_at`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -133,27 +139,148 @@ def sgt(prediction: Float[Tensor, ...], target: Float[Tensor, ...], distribution
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {"mse": mse, "mae": mae, "cauchy": cauchy, "sgt": sgt}
 
 
-def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None) -> Loss:
+SCALED = ("cauchy", "sgt")
+"""Losses whose scale decides what they minimise; that of mse and mae would only be a factor."""
+
+
+def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None, mad: float | None = None) -> Loss:
     """The loss of that name with its settings bound, (prediction, target) -> elementwise loss; can be pickled.
 
     Args:
         type: mse, mae, cauchy or sgt.
         sgt: the distribution of the error; needed by sgt, ignored by the others.
         gamma: scale; needed by cauchy, ignored by the others.
+        mad: of the errors, > 0, scaled units: sigma of sgt or gamma of cauchy are put where the errors lie, as
+            `scale_at` says, instead of where the settings have them. mse and mae have no such scale, and stay what
+            they are. None = as set.
     Raises:
         InputError: the name is unknown, or the setting that it needs is missing or out of range.
 
     >>> float(make_loss("mae")(torch.tensor(1.0), torch.tensor(3.0)))
     2.0
+    >>> make_loss("cauchy", gamma=1.0, mad=0.25).keywords
+    {'gamma': 0.25}
     """
     if type not in ELEMENTWISE:
         raise InputError(f"loss.type = {type}: must be one of {', '.join(ELEMENTWISE)}")
     if type == "cauchy":
         if gamma is None or not 0 < gamma < math.inf:
             raise InputError(f"loss.gamma = {gamma}: the cauchy loss needs a positive, finite scale")
-        return functools.partial(cauchy, gamma=gamma)
+        return functools.partial(cauchy, gamma=gamma if mad is None else scale_at(mad))
     if type == "sgt":
         if sgt is None:
             raise InputError("loss.type = sgt: needs a distribution")
-        return functools.partial(ELEMENTWISE[type], distribution=sgt)
+        distribution = sgt if mad is None else dataclasses.replace(sgt, sigma=scale_at(mad, sgt))
+        return functools.partial(ELEMENTWISE[type], distribution=distribution)
     return ELEMENTWISE[type]
+
+
+def scale_at(mad: float, sgt: SGT | None = None) -> float:
+    """The scale of a loss under whose own distribution the errors' MAD is the one that is seen.
+
+    gamma = MAD for the Cauchy distribution, whose quartiles lie at -+ gamma; sigma = MAD / (MAD at sigma = 1) for an
+    SGT, in its own convention: with unit_variance sigma is a standard deviation, of t(2.1) 4.6 raw scales.
+
+    Args:
+        mad: of the errors, > 0; scaled units.
+        sgt: the loss's distribution, whose lam, p, q and convention count; None = Cauchy.
+    Returns:
+        gamma or sigma, > 0; scaled units.
+    Raises:
+        InputError: the MAD is 0 or not finite, so errors have no scale; `followed_mad` says what to do then.
+
+    >>> normal = SGT(0.0, 1.0, 0.0, 2.0, math.inf)
+    >>> round(scale_at(0.6745, normal), 3), scale_at(0.6745)
+    (1.0, 0.6745)
+    """
+    if not 0 < mad < math.inf:
+        raise InputError(f"mad = {mad:g}: a loss follows a positive, finite scale of its errors")
+    return mad if sgt is None else mad / _mad_at_unit_sigma(dataclasses.replace(sgt, mu=0.0, sigma=1.0))
+
+
+@functools.lru_cache(maxsize=256)
+def _mad_at_unit_sigma(distribution: SGT) -> float:
+    return distribution.mad()
+
+
+def residual_scale(errors: Float[Tensor, "*shape"], centre: float = 0.0) -> float:
+    """MAD = median |e - centre|, how large a forecaster's errors are, whatever their tail.
+
+    About 0 and not about their own median, as in robust regression: a loss sees errors from its own centre, and a
+    bias that is not yet trained away belongs to what it sees. Of symmetric, unbiased errors both are the same.
+
+    Args:
+        errors: of any shape, target - prediction; scaled units.
+        centre: of the loss, mu of an SGT; scaled units.
+    Returns:
+        >= 0, scaled units; 0 where more than half of the errors are at the centre, NaN where there are none or one is
+        NaN, as after a divergence.
+    Source: statsmodels, `RLM._estimate_scale`: scale.mad(resid, center=0).
+
+    >>> residual_scale(torch.tensor([-3.0, 1.0, 2.0]))
+    2.0
+    """
+    deviations = (errors.detach().cpu().double() - centre).abs().flatten().numpy()
+    return float(np.median(deviations)) if deviations.size else math.nan
+
+
+def followed_mad(newest: float, last: float | None = None) -> tuple[float | None, str]:
+    """The MAD that a loss goes on with, and why it is not the newest.
+
+    Args:
+        newest: what `residual_scale` has just given.
+        last: what the loss has followed until now; None = nothing yet, so its settings hold.
+    Returns:
+        The newest and "" if it is positive and finite, else the last and the reason.
+
+    >>> followed_mad(0.4, last=0.5)
+    (0.4, '')
+    >>> followed_mad(0.0, last=0.5)
+    (0.5, 'more than half of the errors are 0, which gives no scale: the loss keeps its last one')
+    """
+    if 0 < newest < math.inf:
+        return newest, ""
+    why = "more than half of the errors are 0" if newest == 0 else f"the errors' MAD is {newest:g}"
+    return last, f"{why}, which gives no scale: the loss keeps {'its settings' if last is None else 'its last one'}"
+
+
+def influence(errors: Float[Tensor, "*shape"], loss: Loss) -> Float[Tensor, "*shape"]:
+    """psi(e) = d rho / d e, the pull of each error on the forecast; float64.
+
+    2 e for mse, sgn e for mae, 2 e / (gamma^2 + e^2) for cauchy, and with z and r of `sgt` (1/p + q) p r / (z (q + r))
+    for sgt, p r / z at q = inf; by differentiation of the very function that is trained, so any loss has one.
+
+    Args:
+        errors: target - prediction; scaled units.
+        loss: what `make_loss` gives.
+    Returns:
+        Shape of errors, loss units per scaled unit.
+
+    >>> influence(torch.tensor([-0.5, 2.0]), mse).tolist(), influence(torch.tensor([-0.5, 2.0]), mae).tolist()
+    ([-1.0, 4.0], [-1.0, 1.0])
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        targets = errors.detach().cpu().double().clone().requires_grad_()
+        (pull,) = torch.autograd.grad(loss(torch.zeros_like(targets), targets).sum(), targets)
+    return pull
+
+
+def influence_cosine(errors: Float[Tensor, "*shape"], loss: Loss, reference: Loss = mse) -> float:
+    """Cosine of the influences of two losses on the same errors, <psi, psi_ref> / (|psi| |psi_ref|).
+
+    1 where the losses pull alike on all errors, so that a training can tell them apart by its step size at most;
+    what sets them apart is 1 minus it. No factor of a loss changes it.
+
+    Args:
+        errors: validation residuals, target - prediction; scaled units, any shape.
+        loss, reference: what `make_loss` gives.
+    Returns:
+        -1 .. 1; NaN where it has no value: no error differs from 0, or one is not finite.
+
+    >>> errors = torch.tensor([-1.0, 1.0, 2.0])
+    >>> round(influence_cosine(errors, mae), 4)  # (1 + 1 + 2) / sqrt(3 (1 + 1 + 4))
+    0.9428
+    """
+    pull, reference_pull = influence(errors, loss), influence(errors, reference)
+    size = float(pull.norm()) * float(reference_pull.norm())
+    return min(1.0, max(-1.0, float((pull * reference_pull).sum()) / size)) if 0 < size < math.inf else math.nan

@@ -262,3 +262,23 @@ def test_a_fit_of_data_with_an_atom_does_not_claim_to_have_converged():
 def test_a_sample_that_cannot_be_fitted_is_refused(x):
     with pytest.raises(ValueError, match="fit"):
         fit_sgt(x)
+
+
+def test_the_median_absolute_deviation_is_that_of_scipys_normal_t_and_laplace():
+    assert SGT(0.5, 2.0, 0.0, 2.0, math.inf).mad() == pytest.approx(2 * stats.norm.ppf(0.75), rel=1e-12)
+    t = SGT(-1.0, 2.0, 0.0, 2.0, 1.05, unit_variance=False)
+    assert t.mad() == pytest.approx(math.sqrt(2) * stats.t(2.1).ppf(0.75), rel=1e-10)
+    laplace = SGT(0.0, 2.0, 0.0, 1.0, math.inf, unit_variance=False)
+    assert laplace.mad() == pytest.approx(2 * math.log(2), rel=1e-12)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("lam", [-0.99, -0.4, 0.0, 0.4, 0.99])
+@pytest.mark.parametrize(("p", "q"), [(2.0, 5.0), (2.0, 1.05), (0.5, 30.0), (20.0, math.inf)])
+def test_half_of_the_probability_lies_within_the_median_absolute_deviation(lam, p, q, centred):
+    sgt = SGT(0.3, 0.7, lam, p, q, centred=centred)
+    mad = sgt.mad()
+    assert sgt.cdf(0.3 + mad) - sgt.cdf(0.3 - mad) == pytest.approx(0.5, abs=1e-9)
+    assert dataclasses.replace(sgt, sigma=7e3).mad() == pytest.approx(1e4 * mad, rel=1e-9)
+    draws = sgt.rvs(20_000, np.random.default_rng(0))
+    assert np.median(np.abs(draws - 0.3)) == pytest.approx(mad, rel=0.05)
