@@ -64,7 +64,7 @@ def warning(examination: Examination) -> str:
     return ALPHA_WARNING if examination.has_null else NO_NULL_WARNING
 
 
-def text_table(examination: Examination, width: int) -> str:
+def _text_table(examination: Examination, width: int) -> str:
     """An aligned table, one line a matrix; what has no value is a dash with the number of a footnote.
 
     Args:
@@ -173,7 +173,7 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
 
 def text_report(examination: Examination, width: int) -> str:
     """The table, and below it what was measured, what was not, and why."""
-    return "\n".join([text_table(examination, width), below(examination, meanings(examination), width)])
+    return "\n".join([_text_table(examination, width), below(examination, meanings(examination), width)])
 
 
 def below(examination: Examination, words: str, width: int) -> str:
