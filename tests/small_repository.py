@@ -15,8 +15,15 @@ from transformer_spectrum.report.run import read_run
 from transformer_spectrum.runtime.files import read_json, write_arrays, write_json
 from transformer_spectrum.spectra.analysis import Estimators
 
-SPECS = [spec for spec in layout(16, layers=1) if spec[1] in ("feed_forward", "readout")]
+SPECS = [spec for spec in layout(16) if spec[1] in ("feed_forward", "readout")]
 STEPS = {"adam": 3, "es": 4, "ga": 4}
+CIRCUMSTANCES = {
+    "begun": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "changed": [],
+    "experiment": None,
+    "machine": {"processor": "a processor", "architecture": "x86_64", "system": "Linux", "cores": 2},
+}
 MODELS = {name: Path("models") / name for name in STEPS}
 
 
@@ -43,6 +50,7 @@ def write_repository(root):
     write_run(root, summaries_of(load_params(root / "params.yaml"), models), read_forecasts(models))
     for name, folder in models.items():
         write_json(folder / "run.json", {**read_json(folder / "run.json"), "optimizer": name})
+        write_json(root / "metrics" / name / "circumstances.json", CIRCUMSTANCES)
     (root / "params.yaml").write_text(params.replace("bootstrap: 100", "bootstrap: 0"))
 
 

@@ -91,7 +91,7 @@ def of_examination(examination: Examination) -> Measurement:
     """The same numbers as in the tables of the command.
 
     >>> of_examination(examination)
-    Measurement(26 metrics of 5 matrices; .table() shows them)
+    Measurement(26 metrics of 9 matrices; .table() shows them)
     >>> of_examination(examination).names.tolist()[-1]
     'readout'
     """

@@ -26,7 +26,7 @@ def opened(path: str | os.PathLike[str]) -> TrainingRun | Trained | Path:
         InputError: nothing there, several trainings, or a training whose files are damaged.
 
     >>> opened("models/es").history
-    History(5 steps from 0 to 4 of 5 matrices, best step 4)
+    History(5 steps from 0 to 4 of 9 matrices, best step 4)
     >>> opened("models/es/snapshots.safetensors").name
     'snapshots.safetensors'
     """
@@ -83,6 +83,6 @@ def examined(path: Path, estimators: Estimators, shuffles: int, seed: int) -> Ex
 
     >>> examination = examined(Path("models/es/best.safetensors"), Estimators(), 0, 0)
     >>> len(examination.matrices), examination.measured_weights
-    (5, 2240)
+    (9, 4288)
     """
     return examine(path, ExaminationSettings(estimators, shuffles, seed, min_size=SMALLEST))

@@ -18,7 +18,7 @@ def classes(matrices: Sequence[MeasuredMatrix]) -> dict[str, Any]:
 
     >>> readouts = classes(examination.matrices)["readout"]
     >>> readouts["matrices"], readouts["shape"], round(readouts["stable_rank"], 2)
-    (1, [16, 12], 4.71)
+    (1, [16, 12], 4.24)
     """
     families = [matrix.matrix.family.label for matrix in matrices]
     shapes = [matrix.matrix.shape for matrix in matrices]

@@ -44,7 +44,7 @@ def esd_edges(summaries: Mapping[str, Summary], family: str, *, log: bool = True
 
     >>> edges = esd_edges(summaries, "feed_forward", log=False)
     >>> len(edges), np.allclose(np.diff(edges), edges[1])
-    (11, True)
+    (22, True)
     """
     steps = [
         summary.pooled_eigenvalues(family, position) for summary in summaries.values() for position in summary.tracked

@@ -100,7 +100,7 @@ def gather(
     >>> history, snapshots = summaries["es"].history, Snapshots.load("models/es/snapshots.safetensors")
     >>> evidence = gather("es", history, snapshots, [0, 4], Estimators(), params.spectra, heads=4, seed=1)
     >>> evidence.observed.values["stable_rank"].shape, evidence.initial.values["stable_rank"].shape
-    ((2, 5), (20, 5))
+    ((2, 9), (20, 9))
     """
     lacking = sorted(set(steps) - set(snapshots.steps))
     if lacking:

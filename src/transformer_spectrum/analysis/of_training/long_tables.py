@@ -71,7 +71,7 @@ def long_tables(summaries: Mapping[str, Summary]) -> dict[str, pd.DataFrame]:
     """Name of a file -> its table, in the order of `LONG_TABLES`.
 
     >>> {name: len(table) for name, table in long_tables(summaries).items()}
-    {'spectra_history': 70, 'spectra_nulls': 1170, 'spectra_tails': 30}
+    {'spectra_history': 126, 'spectra_nulls': 2106, 'spectra_tails': 54}
     """
     tables = (spectra_history(summaries), spectra_nulls(summaries), spectra_tails(summaries))
     return dict(zip(LONG_TABLES, tables, strict=True))

@@ -43,7 +43,7 @@ def plot_tables(
     """Name of a file -> its table; arguments as of `loss` and `forecasts`.
 
     >>> {name: len(table) for name, table in plot_tables(summaries, forecast).items()}
-    {'spectra_evolution': 196, 'heatmap': 210, 'singular_values': 252, 'esd': 146, 'loss': 27, 'forecasts': 48}
+    {'spectra_evolution': 196, 'heatmap': 378, 'singular_values': 252, 'esd': 245, 'loss': 27, 'forecasts': 48}
     """
     return {
         "spectra_evolution": spectra_evolution(summaries),
