@@ -22,7 +22,7 @@ MODULES = [
 ]
 OF_A_RUN = ("transformer_spectrum.analysis.", "transformer_spectrum.report.")
 """Beginnings of the names of modules whose examples begin in a repository after a run."""
-ROOMS = ("analysis",)
+ROOMS = ("analysis", "report")
 """Those in which every public function has an example, or is exempt."""
 SOURCE = Path(transformer_spectrum.__path__[0])
 
