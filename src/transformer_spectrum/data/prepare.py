@@ -78,19 +78,10 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     Raises:
         InputError: bad raw data, or windows that do not fit.
 
-    >>> from transformer_spectrum.config.load import parse_params, read_tree
-    >>> from transformer_spectrum.data.synthesis.drawing import draw_synthetic
-    >>> content = read_tree("params.yaml")
-    >>> content["data"]["synthetic"] |= {"series": 20, "length": 60}
-    >>> draw_synthetic(params := parse_params(content, "params.yaml"), "raw")
+    >>> from transformer_spectrum.config.load import load_params
+    >>> prepare(load_params("params.yaml"), Path("nowhere"), Path("processed"), Path("data.json"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    transformer_spectrum.runtime.errors.InputError: data.synthetic.length = 60 with data.sequence_length = 300: a series must hold a window
-    >>> prepare(params, Path("raw"), Path("processed"), Path("data.json"))
-    Traceback (most recent call last):
-    NameError: name 'params' is not defined
-    >>> {name: round(scores["mae"], 2) for name, scores in read_json("data.json")["baselines"].items()}
-    Traceback (most recent call last):
-    transformer_spectrum.runtime.errors.InputError: data.json: no such file; run the stage that writes it (dvc repro)
+    transformer_spectrum.runtime.errors.InputError: nowhere/series.npy: no such file; run the stage that ...
     """
     data = params.data
     if data.dataset == "file":
