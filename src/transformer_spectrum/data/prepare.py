@@ -78,10 +78,14 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
     Raises:
         InputError: bad raw data, or windows that do not fit.
 
-    >>> from transformer_spectrum.config.load import load_params
-    >>> prepare(load_params("params.yaml"), Path("nowhere"), Path("processed"), Path("data.json"))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    transformer_spectrum.runtime.errors.InputError: nowhere/series.npy: no such file; run the stage that ...
+    >>> from transformer_spectrum.config.load import parse_params, read_tree
+    >>> from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+    >>> content = read_tree("params.yaml")
+    >>> content["data"]["synthetic"] |= {"series": 20}
+    >>> draw_synthetic(params := parse_params(content), "raw")
+    >>> prepare(params, Path("raw"), Path("processed"), Path("data.json"))
+    >>> {name: round(scores["mae"], 2) for name, scores in read_json("data.json")["baselines"].items()}
+    {'persistence': 0.75, 'seasonal_naive': 0.86, 'context_mean': 0.69}
     """
     data = params.data
     if data.dataset == "file":
