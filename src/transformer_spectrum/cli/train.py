@@ -43,7 +43,7 @@ def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
     command.set_defaults(optimizer=optimizer)
 
 
-def settings_of(chosen: argparse.Namespace) -> Settings:
+def _settings_of(chosen: argparse.Namespace) -> Settings:
     """All parameters of the training."""
     from transformer_spectrum.config.resolve import resolve
 
@@ -78,7 +78,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.resume is not None:
         folder = _resumed(chosen)
     else:
-        settings = settings_of(chosen)
+        settings = _settings_of(chosen)
         name = chosen.name or (settings.config and settings.config.name) or _own_name(settings, chosen.optimizer)
         if chosen.print_config:
             print(f"# optimizer: {chosen.optimizer}\n# name: {name}")

@@ -146,6 +146,13 @@ def first_complaint(error: ValidationError, names: Collection[str], noun: str = 
         error: of pydantic.
         names: the legal dotted names, among which the one that was meant is looked for.
         noun: what one of them is called.
+
+    >>> from transformer_spectrum.config.schema import LossParams
+    >>> try:
+    ...     LossParams(typ="sgt")
+    ... except ValidationError as error:
+    ...     first_complaint(error, ["type", "gamma"])
+    'typ: unknown parameter; did you mean type? (and 9 more)'
     """
     # An unknown key explains the missing one that it was meant to be, so it goes first.
     complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")

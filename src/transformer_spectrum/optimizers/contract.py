@@ -114,6 +114,16 @@ class Searcher(Protocol):
 
 
 def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:
-    """Index 0: the initial weights, scored once on a batch; one evaluation."""
+    """Index 0: the initial weights, scored once on a batch; one evaluation.
+
+    >>> class Squares:
+    ...     size = 2
+    ...     def losses(self, population, batch):
+    ...         return population.square().mean(dim=1)
+    ...     batch = epoch = gradient = losses  # not asked for here
+    >>> step = first_step(Squares(), torch.tensor([1.0, 3.0]), batch=None)
+    >>> step.index, step.evaluations, step.loss
+    (0, 1, 5.0)
+    """
     loss = float(objective.losses(weights.unsqueeze(0), batch)[0])
     return Step(0, 1, loss, weights.clone())

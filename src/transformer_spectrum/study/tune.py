@@ -227,6 +227,11 @@ def tune(
         seed: of the sampler alone; 0 <= seed < 2^32.
     Raises:
         InputError: an argument breaks a rule, or the data are missing, corrupt or of other parameters.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> tune(load_params("params.yaml"), "adam", Path("windows.npz"), trials=0, seed=1)
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: trials = 0: must be >= 1 and < 2^32
     """
     least_spent = 1 if evaluations is None else evaluations
     for name, value, least in (("trials", trials, 1), ("evaluations", least_spent, 1), ("seed", seed, 0)):

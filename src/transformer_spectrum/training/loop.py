@@ -136,6 +136,16 @@ def fit(
     Raises:
         InputError: the loss of the initial weights is not finite.
         Interrupted: see `interruption`.
+
+    >>> from transformer_spectrum.weights.matrices.families import Family
+    >>> class Idle:  # a search that finds nothing
+    ...     def steps(self, objective, weights, generator, state=None):
+    ...         yield from (Step(index, index + 1, 1.0, weights) for index in range(9))
+    >>> layout = Layout(torch.nn.Linear(2, 2, bias=False))
+    >>> matrices = [Matrix("fc", Family("other"), "weight", (2, 2))]
+    >>> options = {"patience": 3, "snapshot_every": 2, "generator": torch.Generator(), "validate": lambda weights: 0.5}
+    >>> fit(Idle(), None, torch.ones(4), layout=layout, matrices=matrices, **options).stop_reason
+    'no better validation loss for 3 steps'
     """
     saved = resume_files and resume_files.load(weights, generator)
     training, state = saved or (TrainingState(weights, weights, recording.select), None)

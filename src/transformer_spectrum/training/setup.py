@@ -32,6 +32,10 @@ def read_windows(path: str | Path) -> dict[str, Windows]:
 
     Raises:
         InputError: the file is missing or corrupt.
+
+    >>> read_windows("windows.npz")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: windows.npz: no such file; run the stage that writes it (dvc repro)
     """
     return unpack(read_arrays(path, ARRAYS))
 
