@@ -30,8 +30,8 @@ COLUMNS = {
 def add(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Lists the runs under runs/, the oldest of each name first: validation MAE of the best step and free-running "
-        "test MAE in scaled units, the mean stable rank of the feed-forward matrices' change until the last step, and why "
-        "the training ended. What is not there yet is blank."
+        "test MAE in scaled units, the mean stable rank of the feed-forward matrices' change until the last step, and "
+        "why the training ended. What is not there yet is blank."
     )
     command.add_argument(
         "--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where they are; %(default)s"

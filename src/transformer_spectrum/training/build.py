@@ -64,7 +64,7 @@ def sgt(block: SGTParams) -> SGT:
 
 
 def loss(params: Params, mad: float | None = None) -> Loss:
-    """The elementwise training loss, at the scale of residuals of this MAD (scaled units), or as set where there is none.
+    """The elementwise training loss, at the scale of residuals of this MAD (scaled units), or as set if it is None.
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.config.packaged import packaged

@@ -81,7 +81,7 @@ class _Start:
         before: Tensor | None,
         scalars: dict[str, float],
     ) -> StepRecord:
-        """All that is recorded of a step; with the spectra of the step from the weights `before` it where there are some."""
+        """All that is recorded of a step, with the spectra of the step from the weights `before` it, if any."""
         return StepRecord(
             step=step.index,
             rounds=rounds,
@@ -108,7 +108,7 @@ def fit(
     validate: Callable[[Tensor], Validation],
     recording: Recording,
     generator: torch.Generator,
-    budget: Budget = Budget(),
+    budget: Budget | None = None,
     loss_scale: LossScale | None = None,
     observe: Callable[[StepRecord], None] = lambda record: None,
     resume_files: ResumeFiles | None = None,
@@ -152,7 +152,7 @@ def fit(
     for record in training.rows:
         observe(record)
     began = time.monotonic() - training.seconds
-    start = _Start(weights, layout, matrices)
+    start, budget = _Start(weights, layout, matrices), budget or Budget()
     rounds = training.rows[-1].rounds if training.rows else 0
     if loss_scale is not None:
         loss_scale.begin(weights, training.loss_mad)

@@ -51,7 +51,7 @@ class Recording:
         snapshot_every: rounds between two kept weights, a multiple of `every`; >= 1.
         select: the validation score whose lowest value makes the best step.
         patience: rounds without a better score that end a training; >= 1, None = it goes on.
-        step_spectra: whether the singular values of the step from the record before are recorded where weights are kept.
+        step_spectra: whether singular values of the step from the record before are recorded where weights are kept.
     """
 
     rounds: int | None = None

@@ -56,8 +56,9 @@ def train(
         optimizer: adam, es or ga.
         data: the windows that the prepare stage has written.
         models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at step 0, at the
-            records inside the first epoch, every training.snapshot_every and at the last), best_candidate.safetensors where the optimizer has
-            candidates, history.npz, forecasts.npz and run.json; replaced as a whole at the end.
+            records inside the first epoch, every training.snapshot_every and at the last), best_candidate.safetensors
+            where the optimizer has candidates, history.npz, forecasts.npz and run.json; replaced as a whole at the
+            end.
         metrics: DVCLive's folder with scores.json; wall seconds (a curve) and the steps at which the training was
             resumed (in scores.json) are kept only here, so that everything in `models` depends on nothing but the
             parameters and the machine.

@@ -44,8 +44,9 @@ def tracked_positions(steps: np.ndarray, rounds: np.ndarray, every: int, at_most
     >>> generations = np.arange(301)
     >>> tracked_positions(generations, generations, every=5, at_most=6).tolist()
     [0, 1, 5, 20, 70, 300]
-    >>> tracked_positions(np.array([0, 1, 2, 4, 5, 10, 15]), np.array([0, 0, 0, 0, 1, 2, 3]), every=2, at_most=9).tolist()
-    [0, 1, 2, 3, 4, 5, 6]
+    >>> updates, epochs = np.array([0, 1, 2, 4, 5, 10, 15, 20]), np.array([0, 0, 0, 0, 1, 2, 3, 4])
+    >>> tracked_positions(updates, epochs, every=2, at_most=9).tolist()
+    [0, 1, 2, 3, 4, 5, 7]
     """
     steps, rounds = np.asarray(steps), np.asarray(rounds)
     candidates = np.flatnonzero((rounds <= 1) | (rounds % every == 0) | (steps == steps[-1]))

@@ -48,7 +48,7 @@ class History:
         names: (M,) matrix names, such as "encoder.0.self_attention.query".
         families: (M,) what each matrix is for, such as "encoder_self_attention".
         shapes: (M, 2) rows and columns.
-        steps: (S,) updates done, ascending from 0, the initial weights; an update of a population method is a generation.
+        steps: (S,) updates done, ascending from 0, the initial weights; of a population method generations.
         rounds: (S,) whole epochs or generations done; 0 for the records inside the first epoch as well.
         evaluations: (S,) forward passes over a batch spent so far (the budget axis).
         loss: (S,) training loss as the searcher states it: on the step's batch, or Adam's mean over the epoch.
