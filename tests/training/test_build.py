@@ -133,4 +133,4 @@ def test_the_objective_reads_the_windows_it_is_given():
     layout = Layout(model)
     objective = build.objective(settings, model, layout, windows)
     expected = (model(torch.from_numpy(context), torch.from_numpy(target)) - torch.from_numpy(target)).square().mean()
-    assert objective.total(build.initial_weights(settings, model, layout)) == pytest.approx(expected.item(), rel=1e-5)
+    assert objective.validation(build.initial_weights(settings, model, layout)).loss == pytest.approx(expected.item(), rel=1e-5)

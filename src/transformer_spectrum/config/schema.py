@@ -362,7 +362,8 @@ class SpectraParams(Section):
         "epochs or generations and at the last; count",
     )
     tracked_at_most: Whole = Field(
-        ge=3, description="of these so many, the first two and the last among them, the others spread geometrically"
+        ge=4,
+        description="of these so many, the first two, the best and the last among them, the others spread geometrically",
     )
     hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
     min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")
@@ -376,6 +377,9 @@ class SpectraParams(Section):
     )
     shuffles: Whole = Field(
         ge=3, description="nulls: matrices with shuffled entries drawn for each one at each tracked step; count"
+    )
+    overlap_rank: Whole = Field(
+        ge=1, description="leading singular vectors of a change that are compared with as many of W_0; count"
     )
     per_head: Flag = Field(description="also analyse every head of Q, K and V at the tracked steps")
     farms_size: Whole = Field(
