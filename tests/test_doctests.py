@@ -1,5 +1,6 @@
-"""Every example in a docstring shows what is true."""
+"""Every example in a docstring shows what is true, and every public function has one."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -7,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import small_repository
+from doctest_exemptions import EXEMPT
 
 import transformer_spectrum
 
@@ -17,12 +20,48 @@ MODULES = [
     for module in pkgutil.walk_packages(transformer_spectrum.__path__, "transformer_spectrum.")
     if not module.name.endswith("__main__")
 ]
+OF_A_RUN = ("transformer_spectrum.analysis.", "transformer_spectrum.report.")
+"""Beginnings of the names of modules whose examples begin in a repository after a run."""
+ROOMS = ("analysis", "report")
+"""Those in which every public function has an example, or is exempt."""
+SOURCE = Path(transformer_spectrum.__path__[0])
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A folder with a run, and what examples call by name."""
+    root = tmp_path_factory.mktemp("repository")
+    small_repository.write_repository(root)
+    return root, small_repository.names(root)
 
 
 @pytest.mark.parametrize("name", ["transformer_spectrum", *MODULES])
-def test_the_examples_show_what_is_true(name, tmp_path, monkeypatch):
+def test_the_examples_show_what_is_true(name, tmp_path, monkeypatch, request):
     if name in SKIPPED:
         pytest.skip(SKIPPED[name])
-    shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
+    names = {}
+    if name.startswith(OF_A_RUN):
+        root, names = request.getfixturevalue("repository")
+        shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    else:
+        shutil.copy(Path(__file__).parents[1] / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    assert doctest.testmod(importlib.import_module(name), extraglobs=names).failed == 0
+
+
+def functions(room):
+    """Public function of a room, seen from it -> whether its docstring has an example."""
+    folder = SOURCE / room
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    return {
+        ".".join([*file.relative_to(folder).with_suffix("").parts, node.name]): ">>>" in (ast.get_docstring(node) or "")
+        for file in files
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_function_has_an_example_or_is_exempt(room):
+    without = {name for name, has_example in functions(room).items() if not has_example}
+    assert without == set(EXEMPT[room])

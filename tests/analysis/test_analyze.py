@@ -19,7 +19,7 @@ from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page.figures import spectrum_panels
-from transformer_spectrum.report.model_page.tables import csv_header, csv_rows, json_tree, text_report, text_table
+from transformer_spectrum.report.model_page.tables import _text_table, csv_header, csv_rows, json_tree, text_report
 from transformer_spectrum.report.page.svg import Panel
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.weights.files import Checkpoint
@@ -247,7 +247,7 @@ def test_degenerate_matrices_have_reasons_in_every_output(tmp_path):
         for metric in METRICS:
             assert bool(measured.reasons[metric]) == np.isnan(measured.values[metric])
             assert bool(str(measured.nulls[metric].reason)) == np.isnan(measured.nulls[metric].z)
-    table = text_table(found, 160)
+    table = _text_table(found, 160)
     assert "nan" not in table
     assert ": zero matrix" in table
     with (tmp_path / "out" / "matrices.csv").open() as stream:
@@ -392,7 +392,7 @@ def test_the_table_fits_the_terminal_and_shows_alpha_with_error_distance_tail_an
     tensors = {f"model.decoder.layers.{i}.self_attn.q_proj.weight": matrix(16, 16, i) for i in range(2)}
     tensors["model.decoder.layers.0.a_very_long_name_of_a_module_that_no_table_holds.weight"] = matrix(16, 16, 3)
     found = examine(saved(tensors, tmp_path), SETTINGS)
-    lines = text_table(found, width).splitlines()
+    lines = _text_table(found, width).splitlines()
     assert max(map(len, lines)) <= width
     header = lines[0].split()
     first = next(line for line in lines if "q_proj" in line).split()
@@ -406,7 +406,7 @@ def test_the_table_fits_the_terminal_and_shows_alpha_with_error_distance_tail_an
 def test_long_names_stay_apart_on_a_narrow_terminal(tmp_path):
     layers = "base_model.model.transformer.very_long_module_name.layers"
     tensors = {f"{layers}.{i}.self_attention.query_projection.weight": matrix(16, 16, i) for i in range(3)}
-    lines = text_table(examine(saved(tensors, tmp_path), SETTINGS), 100).splitlines()
+    lines = _text_table(examine(saved(tensors, tmp_path), SETTINGS), 100).splitlines()
     names = [line.split()[0] for line in lines[2:5]]
     assert names == [f"…l.{i}.s.query_projection" for i in range(3)]
 

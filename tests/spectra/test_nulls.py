@@ -12,7 +12,14 @@ from scipy import stats
 
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.metrics import frobenius_norm, spectral_norm, stable_rank
-from transformer_spectrum.spectra.nulls import compare, family_null, null_of, shuffled_singular_values
+from transformer_spectrum.spectra.nulls import (
+    compare,
+    family_null,
+    null_of,
+    shuffled_change_singular_values,
+    shuffled_singular_values,
+    signed_singular_values,
+)
 
 
 def seeded(seed=0):
@@ -70,6 +77,77 @@ def test_shuffling_refuses_what_it_cannot_shuffle():
         shuffled_singular_values(np.ones((1, 3, 4)), 0, seeded())
     with pytest.raises(ValueError, match="finite"):
         shuffled_singular_values(np.full((1, 3, 4), np.nan), 2, seeded())
+
+
+# -- change and signs ------------------------------------------------------------------------------------------
+def test_every_sign_is_equally_likely_and_moves_no_entry():
+    entries = np.array([[1.0, 2.0], [4.0, 8.0]])
+    possible = {
+        tuple(np.linalg.svd(entries * np.reshape(signs, (2, 2)), compute_uv=False).round(9)): 0
+        for signs in itertools.product((-1, 1), repeat=4)
+    }
+    assert len(possible) == 2  # the sign of the determinant decides, 8 of 16 each
+    draws = signed_singular_values(entries[None], 2000, seeded())[:, 0]
+    for values in draws:
+        possible[tuple(values.round(9))] += 1
+    assert stats.chisquare(list(possible.values())).pvalue > 1e-3
+
+
+def test_signs_keep_a_row_that_moved_further_and_shuffles_do_not():
+    change = gaussian(9, 40, 24, 24) * np.where(np.arange(24) == 3, 8.0, 1.0)[:, None]
+    values = np.linalg.svd(change, compute_uv=False)
+    signed, shuffled = signed_singular_values(change, 1, seeded()), shuffled_singular_values(change, 1, seeded())
+    assert spectral_norm(signed).mean() == pytest.approx(spectral_norm(values).mean(), rel=0.02)
+    assert spectral_norm(shuffled).mean() < 0.6 * spectral_norm(values).mean()
+    np.testing.assert_allclose(frobenius_norm(signed)[0], frobenius_norm(values), rtol=1e-6)
+
+
+def test_a_shuffled_change_starts_at_the_initial_matrix_and_is_drawn_as_shuffles_are():
+    initial, change = gaussian(10, 3, 6, 9), gaussian(11, 3, 6, 9)
+    values = shuffled_change_singular_values(initial, change, 4, seeded(3))
+    generator = seeded(3)
+    for draw in values:
+        for matrix in range(3):
+            order = torch.randperm(54, generator=generator).numpy()
+            formed = initial[matrix].astype(float) + change[matrix].astype(float).ravel()[order].reshape(6, 9)
+            np.testing.assert_allclose(draw[matrix], np.linalg.svd(formed, compute_uv=False), rtol=1e-7)
+    still = shuffled_change_singular_values(initial, np.zeros_like(change), 2, seeded())
+    np.testing.assert_allclose(
+        still, np.broadcast_to(np.linalg.svd(initial.astype(float), compute_uv=False), still.shape), rtol=1e-7
+    )
+    nothing = np.zeros_like(initial)
+    np.testing.assert_array_equal(
+        shuffled_change_singular_values(nothing, change, 4, seeded(3)), shuffled_singular_values(change, 4, seeded(3))
+    )
+
+
+def test_a_trained_matrix_without_direction_is_inside_the_null_of_its_change_and_a_direction_is_not():
+    initial, noise = gaussian(12, 30, 24, 24), 0.2 * gaussian(13, 30, 24, 24)
+    direction = np.einsum("mi,mj->mij", np.sign(gaussian(14, 30, 24)), np.sign(gaussian(15, 30, 24))).astype(np.float32)
+    medians = []
+    for change in (noise, noise + 0.4 * direction):
+        draws = shuffled_change_singular_values(initial, change, 20, seeded())
+        norm = spectral_norm(np.linalg.svd(initial + change, compute_uv=False))
+        medians.append(float(np.median(compare(norm, spectral_norm(draws)).z)))
+    assert abs(medians[0]) < 1
+    assert medians[1] > 3
+
+
+def test_change_and_signs_do_not_depend_on_the_chunk(monkeypatch):
+    initial, change = gaussian(16, 3, 6, 4), gaussian(17, 3, 6, 4)
+    moved, signed = (
+        shuffled_change_singular_values(initial, change, 5, seeded(7)),
+        signed_singular_values(change, 5, seeded(7)),
+    )
+    monkeypatch.setattr(nulls, "ENTRIES", 50)
+    again = (
+        shuffled_change_singular_values(initial, change, 5, seeded(7)),
+        signed_singular_values(change, 5, seeded(7)),
+    )
+    np.testing.assert_allclose(moved, again[0], rtol=1e-12)
+    np.testing.assert_allclose(signed, again[1], rtol=1e-12)
+    with pytest.raises((ValueError, TypeError), match=r"with changes of \(3, 4, 6\)|f32\[3,4,6\]"):
+        shuffled_change_singular_values(initial, change.reshape(3, 4, 6), 5, seeded())
 
 
 # -- null ------------------------------------------------------------------------------------------------------

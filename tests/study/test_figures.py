@@ -50,7 +50,7 @@ def marks(axes):
 
 
 def test_every_seed_its_mean_and_the_null_are_drawn(grid):
-    axes = figures.by_loss(grid, "stable_rank", table()).axes
+    axes = figures._by_loss(grid, "stable_rank", table()).axes
     assert len(axes) == 1
     assert marks(axes[0]) == {
         vocabulary.LOSS_COLOURS["mse"].lower(): [3.0, 5.0, 4.0],
@@ -62,7 +62,7 @@ def test_every_seed_its_mean_and_the_null_are_drawn(grid):
 
 
 def test_a_stand_in_is_said_in_red(grid):
-    words = [[text.get_text() for text in figures.by_loss(grid, "stable_rank", table(flag)).texts] for flag in (0, 1)]
+    words = [[text.get_text() for text in figures._by_loss(grid, "stable_rank", table(flag)).texts] for flag in (0, 1)]
     assert STANDIN not in words[0]
     assert STANDIN in words[1]
 

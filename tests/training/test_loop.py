@@ -10,7 +10,9 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.optimizers.contract import Step, StopCause
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.training.loop import Budget, fit
+from transformer_spectrum.training.loop import fit
+from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.records.history import History
 
 MODEL = Transformer(1, 8, 2, 1, 12, 0.0, 2, torch.Generator().manual_seed(0))
@@ -30,16 +32,21 @@ class Scripted:
             yield Step(index, 10 * index, loss, weights + float(index), {"sigma": 0.5}, **extra)
 
 
-def run(losses, validation, extra=None, **changes):
+def validated(loss, mae=None):
+    return Validation(loss, loss if mae is None else mae, residual_mad=0.5, influence_cosine=0.75)
+
+
+def run(losses, validation, extra=None, recording=None, **changes):
     asked = iter(validation)
-    settings = {"patience": 3, "snapshot_every": 4, "generator": torch.Generator(), **changes}
+    settings = {"generator": torch.Generator(), **changes}
     return fit(
         Scripted(losses, extra or {}),
         None,
         WEIGHTS,
         layout=LAYOUT,
         matrices=MODEL.matrices(),
-        validate=lambda weights: next(asked),
+        validate=lambda weights: validated(*np.atleast_1d(next(asked)).tolist()),
+        recording=Recording(**{"patience": 3, "snapshot_every": 4, **(recording or {})}),
         **settings,
     )
 
@@ -54,7 +61,10 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss():
 def test_it_ends_after_patience_steps_without_a_better_validation_loss():
     result = run([5] * 20, [5, 3, 4, 4, 3] + [9] * 20)
     assert result.history.steps.tolist() == [0, 1, 2, 3, 4]
-    assert (result.stop_cause, result.stop_reason) == ("patience", "no better validation loss for 3 steps")
+    assert (result.stop_cause, result.stop_reason) == (
+        "patience",
+        "no better validation MAE for 3 epochs or generations",
+    )
 
 
 def test_it_ends_when_the_searcher_is_through():
@@ -98,10 +108,64 @@ def test_every_step_records_every_spectrum_budget_and_distance():
         expected = np.linalg.svd(spec.of(views).double().numpy(), compute_uv=False)
         np.testing.assert_allclose(history.spectrum(2, i), expected, rtol=1e-5, atol=1e-6)
     assert [row.step for row in seen] == [0, 1, 2]
-    assert seen[1].validation_loss == 2
+    assert seen[1].validation.loss == 2
     assert seen[1].distance == pytest.approx(math.sqrt(LAYOUT.size))
     assert seen[1].scalars == {"sigma": 0.5}
     np.testing.assert_array_equal(seen[2].singular_values, history.singular_values[2])
+    assert history.rounds.tolist() == [0, 1, 2]
+    assert (history.validation_mae.tolist(), history.residual_mad.tolist()) == ([3, 2, 1], [0.5] * 3)
+
+
+def test_the_spectra_of_the_change_are_those_of_the_difference_from_the_initial_weights():
+    history = run([3, 2, 1], [3, 2, 1]).history
+    assert (np.nan_to_num(history.change_singular_values[0]) == 0).all()
+    for i, spec in enumerate(MODEL.matrices()):
+        # every entry has moved by 2: a matrix of rank 1
+        rank = min(spec.shape)
+        expected = [2 * math.sqrt(math.prod(spec.shape)), *[0] * (rank - 1)]
+        np.testing.assert_allclose(history.change_singular_values[2, i, :rank], expected, atol=1e-4)
+
+
+def test_the_step_from_the_record_before_is_recorded_where_weights_are_kept_and_only_if_asked_for():
+    assert run([1] * 3, [3, 2, 1]).history.step_singular_values is None
+    history = run([1] * 7, [-i for i in range(7)], recording={"step_spectra": True, "every": 2}).history
+    assert history.steps.tolist() == [0, 1, 2, 4, 6]
+    recorded = np.isfinite(history.step_singular_values[:, 0, 0])
+    assert recorded.tolist() == [True, True, False, True, False]
+    size = math.sqrt(math.prod(MODEL.matrices()[0].shape))
+    np.testing.assert_allclose(history.step_singular_values[[0, 1, 3], 0, 0], [0, size, 2 * size], rtol=1e-5)
+
+
+def test_rounds_between_two_records_are_neither_validated_nor_recorded_but_the_last_is():
+    result = run([1] * 12, [-i for i in range(12)], recording={"every": 4, "rounds": 11})
+    assert result.history.steps.tolist() == [0, 1, 4, 8, 11]
+    assert sorted(result.snapshots) == [0, 1, 4, 8, 11]
+
+
+def test_a_loss_that_is_not_finite_ends_it_between_two_records_too():
+    result = run([1, 1, 1, math.nan, 1], [3, 2, 1, 1], recording={"every": 5})
+    assert result.stop_reason.startswith("diverged at step 3")
+    assert result.history.steps.tolist() == [0, 1]
+
+
+def test_steps_inside_the_first_epoch_are_recorded_and_kept_and_count_no_round():
+    inside = {"ends_round": False}
+    result = run([1] * 6, [-i for i in range(6)], extra={1: inside, 2: inside}, recording={"every": 2})
+    assert result.history.steps.tolist() == [0, 1, 2, 3, 4]
+    assert result.history.rounds.tolist() == [0, 0, 0, 1, 2]
+    assert sorted(result.snapshots) == [0, 1, 2, 3, 4]
+
+
+def test_the_best_step_is_that_of_the_lowest_mae_unless_the_loss_is_to_select():
+    validation = [(5, 5), (4, 1), (1, 4), (2, 2)]  # loss, MAE
+    assert run([1] * 4, validation).history.best_step == 1
+    by_loss = run([1] * 4, validation, recording={"select": "loss", "patience": 1})
+    assert by_loss.history.best_step == 2
+    assert by_loss.stop_reason == "no better validation loss for 1 epochs or generations"
+
+
+def test_without_patience_it_trains_to_the_end():
+    assert run([5] * 20, [1, *[9] * 19], recording={"patience": None}).history.steps[-1] == 19
 
 
 def test_distances_relate_each_matrix_to_its_initial_norm():
@@ -124,9 +188,8 @@ def test_a_matrix_that_starts_as_zero_has_no_relative_distance():
         start,
         layout=LAYOUT,
         matrices=MODEL.matrices(),
-        validate=lambda weights: 1.0,
-        patience=3,
-        snapshot_every=4,
+        validate=lambda weights: validated(1.0),
+        recording=Recording(),
         generator=torch.Generator(),
     ).history.distances
     assert np.isnan(distances[:, 0]).all()
@@ -142,7 +205,7 @@ def test_a_budget_of_evaluations_ends_it_after_the_first_step_that_reaches_it(ev
 
 
 def test_a_budget_of_seconds_ends_it_after_the_first_step_that_reaches_it(monkeypatch):
-    clock = iter(range(100, 200))  # the set-up ends at 100; a second a step
+    clock = iter(np.arange(100, 200, 0.5))  # the set-up ends at 100; it is looked at twice a step
     monkeypatch.setattr("transformer_spectrum.training.loop.time.monotonic", lambda: float(next(clock)))
     result = run([5] * 9, range(9, 0, -1), budget=Budget(seconds=2.5))
     assert result.history.seconds.tolist() == [1, 2, 3]

@@ -5,6 +5,7 @@ import functools
 import itertools
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -183,13 +184,17 @@ def test_an_epoch_visits_every_window_once_in_random_order():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_total_is_the_mean_over_all_windows(workers):
+def test_validation_is_over_all_windows(workers):
     model, layout, objective = make(windows=150, workers=workers)
-    total = objective.total(layout.flatten(model))
+    validation = objective.validation(layout.flatten(model))
     with torch.no_grad():
-        expected = objective.loss(model(objective.context, objective.target), objective.target).mean().item()
-    assert total == pytest.approx(expected, rel=1e-6)
-    assert total == make(windows=150)[2].total(layout.flatten(model))
+        prediction = model(objective.context, objective.target)
+        residuals = (prediction - objective.target).double()
+        expected = objective.loss(prediction, objective.target).double().mean().item()
+    assert validation.loss == pytest.approx(expected, rel=1e-6)
+    assert validation.mae == pytest.approx(residuals.abs().mean().item(), rel=1e-6)
+    assert validation.residual_mad == pytest.approx(np.median(residuals.abs().numpy()), rel=1e-3)
+    assert validation == make(windows=150)[2].validation(layout.flatten(model))
 
 
 def test_dropout_touches_the_gradient_but_never_a_comparison():

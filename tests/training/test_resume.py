@@ -23,7 +23,9 @@ from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.training import resume as module
 from transformer_spectrum.training.fingerprint import fingerprint
-from transformer_spectrum.training.loop import Budget, fit
+from transformer_spectrum.training.loop import fit
+from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.resume import ResumeFiles, difference
 from transformer_spectrum.training.state import StepRecord, TrainingState
 from transformer_spectrum.weights.matrices.families import Family
@@ -72,7 +74,7 @@ class Wanderer:
         return Step(index, 2 * index, loss, position, scalars, state=lambda: state, **offered)
 
 
-def run(folder=None, said=None, fingerprint=None, searcher=None, **changes):
+def run(folder=None, said=None, fingerprint=None, searcher=None, patience=None, **changes):
     torch.manual_seed(5)
     resume_files = folder and ResumeFiles(
         folder, fingerprint or {"loss": {"q": 5.0}}, [].append if said is None else said.append
@@ -83,11 +85,11 @@ def run(folder=None, said=None, fingerprint=None, searcher=None, **changes):
         WEIGHTS,
         layout=LAYOUT,
         matrices=MATRICES,
-        validate=lambda weights: float(torch.sin(9 * weights).sum()),
-        snapshot_every=3,
+        validate=lambda weights: Validation(*[float(torch.sin(9 * weights).sum())] * 2, 0.5, math.nan),
+        recording=Recording(snapshot_every=3, step_spectra=True, patience=patience),
         generator=torch.Generator().manual_seed(3),
         resume_files=resume_files,
-        **{"patience": 99, **changes},
+        **changes,
     )
 
 
@@ -235,7 +237,7 @@ def test_a_budget_of_seconds_counts_those_of_before(tmp_path, every_step):
 
 def test_a_training_that_had_ended_ends_again_at_once(tmp_path, every_step):
     ended = run(tmp_path / "resume", patience=1)
-    assert ended.stop_reason == "no better validation loss for 1 steps"
+    assert ended.stop_reason == "no better validation MAE for 1 epochs or generations"
     again = run(tmp_path / "resume", patience=1, searcher=Wanderer(killed_at=int(ended.history.steps[-1]) + 1))
     assert_same(ended, again)
 
@@ -358,7 +360,9 @@ def test_a_state_comes_back_exactly_whatever_its_tensors_are(tmp_path):
     }
     numbers = np.arange(6, dtype=np.float32)
     training = TrainingState(WEIGHTS, WEIGHTS)
-    training.add(StepRecord(0, 1, 0.1, 0.2, 0.3, 0.0, {}, numbers[:2], numbers.reshape(2, 3)), WEIGHTS, snapshot=True)
+    validation, spectra = Validation(0.3, 0.3, 0.3, 1.0), numbers.reshape(2, 3)
+    row = StepRecord(0, 0, 1, 0.1, 0.2, validation, 0.0, {}, numbers[:2], spectra, spectra)
+    training.add(row, WEIGHTS, snapshot=True)
     resume_files = ResumeFiles(tmp_path / "resume", {})
     resume_files.save(training, lambda: state, torch.Generator())
     _, again = ResumeFiles(tmp_path / "resume", {}).load(WEIGHTS, torch.Generator())

@@ -48,7 +48,11 @@ Draw = Callable[[str, np.ndarray], np.ndarray]
 
 
 def no_draw(name: str, entries: np.ndarray) -> np.ndarray:
-    """Without a null: D = 0."""
+    """Without a null: D = 0.
+
+    >>> no_draw("readout", np.ones((3, 2))).shape
+    (0, 2)
+    """
     return np.empty((0, min(entries.shape)))
 
 
@@ -68,7 +72,11 @@ class Extraction:
 
 
 def holds_matrices(of: Any) -> bool:
-    """Whether this is a trained model, a module or a state dict."""
+    """Whether this is a trained model, a module or a state dict.
+
+    >>> holds_matrices(nn.Linear(2, 3)), holds_matrices({"weight": np.eye(2)}), holds_matrices(np.eye(2))
+    (True, True, False)
+    """
     return isinstance(of, Trained | Mapping | nn.Module)
 
 
@@ -82,6 +90,9 @@ def spectra(batch: np.ndarray, name: str) -> np.ndarray:
         (..., min(m, n)) float64, descending.
     Raises:
         InputError: no matrix, or an entry that is not finite.
+
+    >>> spectra(np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), "the matrix")
+    array([4., 3.])
     """
     if batch.ndim < 2 or 0 in batch.shape[-2:]:
         raise InputError(f"singular values need a matrix, got shape {batch.shape}")
@@ -100,6 +111,10 @@ def matrices_of(of: Any, draw: Draw = no_draw) -> Extraction:
         draw: of the null, asked for each matrix.
     Raises:
         InputError: no matrix of weights in it; the reasons are named.
+
+    >>> extraction = matrices_of(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)))
+    >>> [(decomposed.matrix.name, decomposed.matrix.shape) for decomposed in extraction.matrices]
+    [('0', (3, 4))]
     """
     model = of.model if isinstance(of, Trained) else of
     if isinstance(model, Forecaster):

@@ -163,6 +163,13 @@ def only_training(path: Path) -> Path:
 
     Raises:
         InputError: it holds several trainings.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     Path(runs, "20260102").mkdir()
+    ...     _ = Path(runs, "20260102", "run.json").write_text("{}")
+    ...     only_training(Path(runs)).name
+    '20260102'
     """
     inside = sorted(record.parent for record in path.glob("*/run.json")) if path.is_dir() else []
     if not inside or (path / "run.json").exists() or (path / "model").is_dir():

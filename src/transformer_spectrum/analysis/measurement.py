@@ -88,7 +88,13 @@ def _grouped(reasons: Mapping[str, str]) -> str:
 
 
 def of_examination(examination: Examination) -> Measurement:
-    """The same numbers as in the tables of the command."""
+    """The same numbers as in the tables of the command.
+
+    >>> of_examination(examination)
+    Measurement(26 metrics of 9 matrices; .table() shows them)
+    >>> of_examination(examination).names.tolist()[-1]
+    'readout'
+    """
     from transformer_spectrum.spectra.nulls import NullComparison
 
     matrices = examination.matrices

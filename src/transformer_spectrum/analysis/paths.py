@@ -24,6 +24,11 @@ def opened(path: str | os.PathLike[str]) -> TrainingRun | Trained | Path:
 
     Raises:
         InputError: nothing there, several trainings, or a training whose files are damaged.
+
+    >>> opened("models/es").history
+    History(5 steps from 0 to 4 of 9 matrices, best step 4)
+    >>> opened("models/es/snapshots.safetensors").name
+    'snapshots.safetensors'
     """
     path = only_training(Path(path))
     if not path.exists():
@@ -54,6 +59,9 @@ def weights_of(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: the folder holds several trainings.
+
+    >>> weights_of("models/es").name, weights_of("somebody.safetensors").name
+    ('best.safetensors', 'somebody.safetensors')
     """
     path = only_training(Path(path))
     for folder in (path, RunFolder(path).model):
@@ -72,5 +80,9 @@ def examined(path: Path, estimators: Estimators, shuffles: int, seed: int) -> Ex
         seed: of the shuffles.
     Raises:
         InputError: as `examination.examine`.
+
+    >>> examination = examined(Path("models/es/best.safetensors"), Estimators(), 0, 0)
+    >>> len(examination.matrices), examination.measured_weights
+    (9, 4288)
     """
     return examine(path, ExaminationSettings(estimators, shuffles, seed, min_size=SMALLEST))

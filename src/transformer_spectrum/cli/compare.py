@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 WIDTH = 120  # where there is no terminal and no COLUMNS; characters
 GAP = 2
-METRICS = {"validation_loss": "loss", "stable_rank": "rank", "test_mae": "MAE"}
+METRICS = {"validation_mae": "MAE", "change_stable_rank": "rank", "test_mae": "test"}
 METRIC = re.compile(rf"metrics/(\w+)/metrics\.json:({'|'.join(METRICS)})")
 BRANCHES = {"branch_commit": "├╴", "branch_base": "└╴"}
-NOTE = "loss: best validation loss; rank: mean stable rank at the last step; MAE: free-running, of the test windows"
+NOTE = (
+    "MAE: best validation MAE, teacher-forced; rank: mean stable rank of the feed-forward change at the last step; test: "
+    "free-running MAE of the test windows. Losses are left out: those of different loss functions cannot be compared"
+)
 NONE_YET = "no experiment yet: dvc exp run -S loss.q=3 makes one, and this then shows them side by side"
 ABOUT_ROWS = ("Experiment", "rev", "typ", "parent", "Created", "Executor", "State")
 

@@ -38,7 +38,7 @@ def add_processing(
     add_force(command)
 
 
-def raw_file(path: Path) -> Path:
+def _raw_file(path: Path) -> Path:
     """The CSV that was downloaded.
 
     Raises:
@@ -79,7 +79,7 @@ def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
     from transformer_spectrum.runtime.ownership import check_file
 
     check_suffix(out)
-    raw = raw_file(chosen.input)
+    raw = _raw_file(chosen.input)
     check_file("--out", out, inputs=(raw, *_records_of(raw), *read_by(chosen)), force=chosen.force)
     return raw
 

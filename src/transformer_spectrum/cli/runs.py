@@ -20,18 +20,18 @@ COLUMNS = {
     "seed": "seed",
     "step": "best step",
     "evaluations": "evaluations",
-    "validation_loss": "validation loss",
+    "validation_mae": "validation MAE",
     "test_mae": "test MAE",
-    "stable_rank": "stable rank",
+    "change_stable_rank": "stable rank of the change",
     "stop_reason": "ended",
 }
 
 
 def add(command: argparse.ArgumentParser) -> None:
     command.description = (
-        "Lists the runs under runs/, the oldest of each name first: validation loss of the best step, free-running "
-        "test MAE in scaled units, the mean stable rank of the square matrices at the last step, and why the training "
-        "ended. What is not there yet is blank."
+        "Lists the runs under runs/, the oldest of each name first: validation MAE of the best step and free-running "
+        "test MAE in scaled units, the mean stable rank of the feed-forward matrices' change until the last step, and "
+        "why the training ended. What is not there yet is blank."
     )
     command.add_argument(
         "--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where they are; %(default)s"
@@ -62,9 +62,9 @@ def _row(folder: RunFolder, record: dict[str, Any], root: Path) -> dict[str, Any
         "seed": params.seed,
         "step": scores.get("best_step"),
         "evaluations": scores.get("evaluations"),
-        "validation_loss": scores.get("best_validation_loss"),
+        "validation_mae": scores.get("best_validation_mae"),
         "test_mae": scores.get("free_running", {}).get("mae"),
-        "stable_rank": metrics.get("stable_rank"),
+        "change_stable_rank": metrics.get("change_stable_rank"),
         "stop_reason": scores.get("stop_reason"),
     }
 

@@ -78,7 +78,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.cell is not None and not 0 <= chosen.cell < len(cells):
         raise InputError(f"--cell = {chosen.cell}: must be >= 0 and < {len(cells)}, the cells that are asked for")
     if chosen.dry_run:
-        print(listed(cells))
+        print(_listed(cells))
         return
     from transformer_spectrum.study.processes import single_threaded
 
@@ -96,7 +96,7 @@ def run(chosen: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def listed(cells: list[Cell]) -> str:
+def _listed(cells: list[Cell]) -> str:
     """A line for every cell: its index and where its result is kept."""
     width = len(str(len(cells) - 1))
     return "\n".join(f"{index:{width}d}  {cell.place}" for index, cell in enumerate(cells))

@@ -43,7 +43,7 @@ def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
     command.set_defaults(optimizer=optimizer)
 
 
-def settings_of(chosen: argparse.Namespace) -> Settings:
+def _settings_of(chosen: argparse.Namespace) -> Settings:
     """All parameters of the training."""
     from transformer_spectrum.config.resolve import resolve
 
@@ -78,7 +78,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.resume is not None:
         folder = _resumed(chosen)
     else:
-        settings = settings_of(chosen)
+        settings = _settings_of(chosen)
         name = chosen.name or (settings.config and settings.config.name) or _own_name(settings, chosen.optimizer)
         if chosen.print_config:
             print(f"# optimizer: {chosen.optimizer}\n# name: {name}")
@@ -123,7 +123,7 @@ def _result(folder: RunFolder) -> str:
     mae = scores["free_running"].get("mae")
     return (
         f"{folder.path}: {scores['stop_reason']}; "
-        f"validation loss {scores['best_validation_loss']:.4g} at step {scores['best_step']}, "
+        f"validation MAE {scores['best_validation_mae']:.4g} at step {scores['best_step']}, "
         f"test MAE {'not computed' if mae is None else f'{mae:.4g}'} (free-running, scaled units); "
         f"figures in {folder.figures}"
     )

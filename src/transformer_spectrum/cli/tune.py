@@ -25,7 +25,7 @@ TRIALS = 20
 def table(tuning: Tuning) -> str:
     """All trials, the best first, as lines of aligned columns."""
     names = list(tuning.best.values)
-    rows = [["trial", *names, "validation loss", "evaluations", "steps", "ended"]]
+    rows = [["trial", *names, "validation MAE", "evaluations", "steps", "ended"]]
     for trial in tuning.trials:
         values = [f"{trial.values[name]:.3g}" for name in names]
         number = f"{trial.number}{' (committed)' if trial.number == 0 else ''}"
@@ -54,7 +54,7 @@ def overlay(tuning: Tuning, words: Sequence[str] = ()) -> str:
     verdict = (
         "No trial did better than the committed values, which these are."
         if best.number == 0
-        else f"Lowest validation loss: {best.score:.6g} in trial {best.number}."
+        else f"Lowest validation MAE: {best.score:.6g} in trial {best.number}."
     )
     lines = [
         f"Found by: transformer-spectrum tune {tuning.optimizer} --loss {tuning.loss} {settings}",

@@ -139,6 +139,11 @@ def read_config(path: str | Path) -> Config:
     Raises:
         InputError: the file is missing or malformed; an unknown key, with the one that may have been meant; a value
             out of range; two keys for one parameter.
+
+    >>> with open("sgt.yaml", "w") as file:
+    ...     print("loss: {type: sgt, sgt: {q: 5}}", file=file)
+    >>> read_config("sgt.yaml").values["loss.q"]
+    (5.0, 'loss.sgt.q')
     """
     content = _content(Path(path))
     if not isinstance(content, dict):

@@ -69,6 +69,11 @@ class Params(Section):
                 f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
                 "must leave a share for training"
             )
+        if self.training.snapshot_every % self.training.record_every:
+            raise ValueError(
+                f"training.snapshot_every = {self.training.snapshot_every} with training.record_every = "
+                f"{self.training.record_every}: must be a multiple (only what is recorded can be kept)"
+            )
         if self.spectra.tracked_every % self.training.snapshot_every:
             raise ValueError(
                 f"spectra.tracked_every = {self.spectra.tracked_every} with training.snapshot_every = "
@@ -141,6 +146,13 @@ def first_complaint(error: ValidationError, names: Collection[str], noun: str = 
         error: of pydantic.
         names: the legal dotted names, among which the one that was meant is looked for.
         noun: what one of them is called.
+
+    >>> from transformer_spectrum.config.schema import LossParams
+    >>> try:
+    ...     LossParams(typ="sgt")
+    ... except ValidationError as error:
+    ...     first_complaint(error, ["type", "gamma"])
+    'typ: unknown parameter; did you mean type? (and 9 more)'
     """
     # An unknown key explains the missing one that it was meant to be, so it goes first.
     complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")

@@ -217,6 +217,10 @@ class DataParams(Section):
 class LossParams(SGTParams):
     type: Literal["mse", "mae", "cauchy", "sgt"] = Field(description="what training minimises")
     gamma: Real = Field(gt=0, description="scale of the Cauchy loss; scaled units")
+    scale: Literal["fixed", "residual"] = Field(
+        description="residual: sigma (sgt) or gamma (cauchy) follows the residuals' MAD, read once an epoch; changes "
+        "nothing of mse and mae"
+    )
 
 
 class ModelParams(Section):
@@ -235,7 +239,22 @@ class ModelParams(Section):
 
 class TrainingParams(Section):
     batch_size: Whole = Field(ge=1, description="windows in one batch, for all three searchers; count")
-    snapshot_every: Whole = Field(ge=1, description="weights are kept at steps 0, 1 and every so many; steps")
+    select: Literal["mae", "loss"] = Field(
+        description="the best weights are those of the lowest validation MAE, or of the lowest validation loss"
+    )
+    record_every: Whole = Field(
+        ge=1,
+        description="spectra and validation every so many epochs or generations; all updates 1, 2, 4, ... of the first "
+        "epoch and the last step besides; count",
+    )
+    snapshot_every: Whole = Field(
+        ge=1,
+        description="weights are kept every so many epochs or generations, and inside the first epoch; a multiple of "
+        "training.record_every; count",
+    )
+    step_spectra: Flag = Field(
+        description="also the singular values of the step since the record before, where weights are kept"
+    )
     workers: Whole = Field(ge=1, description="threads that share a population's candidates; the result does not change")
     memory_mib: OptionalWhole = Field(
         ge=1, description="bounds the activations of candidates computed at once; MiB, null = what is fastest here"
@@ -338,10 +357,12 @@ class GAParams(Section):
 
 class SpectraParams(Section):
     tracked_every: Whole = Field(
-        ge=1, description="spectra at steps 0, 1, every so many and the last can be shown; steps"
+        ge=1,
+        description="what needs the weights is computed at the initial ones, inside the first epoch, every so many "
+        "epochs or generations and at the last; count",
     )
     tracked_at_most: Whole = Field(
-        ge=3, description="of these so many, 0, 1 and the last among them, the others spread geometrically"
+        ge=3, description="of these so many, the first two and the last among them, the others spread geometrically"
     )
     hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
     min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")

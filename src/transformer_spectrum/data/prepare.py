@@ -28,7 +28,7 @@ from transformer_spectrum.runtime.seeds import numpy_generator
 logger = logging.getLogger(__name__)
 
 
-def read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
+def _read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
     """The chosen data set's series and a report of what was left out.
 
     Args:
@@ -77,12 +77,21 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
         metrics: description of each split, baselines on the test split, provenance.
     Raises:
         InputError: bad raw data, or windows that do not fit.
+
+    >>> from transformer_spectrum.config.load import parse_params, read_tree
+    >>> from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+    >>> content = read_tree("params.yaml")
+    >>> content["data"]["synthetic"] |= {"series": 20}
+    >>> draw_synthetic(params := parse_params(content), "raw")
+    >>> prepare(params, Path("raw"), Path("processed"), Path("data.json"))
+    >>> {name: round(scores["mae"], 2) for name, scores in read_json("data.json")["baselines"].items()}
+    {'persistence': 0.75, 'seasonal_naive': 0.86, 'context_mean': 0.69}
     """
     data = params.data
     if data.dataset == "file":
         _prepare_file(params, _file_in(raw), processed, metrics)
         return
-    series, report = read_series(params, raw)
+    series, report = _read_series(params, raw)
     provenance = read_json(raw / "provenance.json")
     if provenance["standin"] and (os.environ.get(MIRROR_VARIABLE) or data.mirror):
         stage = CATALOGUE[data.dataset].stage
@@ -91,11 +100,16 @@ def prepare(params: Params, raw: Path, processed: Path, metrics: Path) -> None:
         )
     if lacking := left_out(report):
         logger.warning(f"prepare: {data.dataset}: {lacking}")
-    write_windows(params, series, report, provenance, processed, metrics)
+    _write_windows(params, series, report, provenance, processed, metrics)
 
 
 def chosen_columns(params: Params) -> ChosenColumns:
-    """The columns that data.file names."""
+    """The columns that data.file names.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> chosen_columns(load_params("params.yaml"))
+    ChosenColumns(time=None, entity=None, values=None)
+    """
     block = params.data.file
     return ChosenColumns(block.time_column, block.entity_column, block.value_columns)
 
@@ -109,7 +123,7 @@ def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) ->
         report["columns"] = content.reading.record()
         provenance = {**provenance, "columns": content.reading.record()}
     try:
-        write_windows(params, content.series, report, provenance, processed, metrics)
+        _write_windows(params, content.series, report, provenance, processed, metrics)
     except InputError as error:
         raise InputError(f"{path}: {error}{_why_few_windows(content)}") from None
     if content.reading is not None:
@@ -171,7 +185,7 @@ def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
     return record
 
 
-def write_windows(
+def _write_windows(
     params: Params,
     series: Sequence[Series],
     report: Mapping[str, Any],

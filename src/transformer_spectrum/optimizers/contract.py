@@ -29,7 +29,7 @@ class StopCause(StrEnum):
     """
 
     FINISHED = "finished"  # all steps are done
-    PATIENCE = "patience"  # no better validation loss for so many steps
+    PATIENCE = "patience"  # no better validation score for so many epochs or generations
     EVALUATIONS = "evaluations"  # budget.evaluations is spent
     SECONDS = "seconds"  # budget.seconds is spent
     DIVERGED = "diverged"  # a loss is not finite
@@ -41,7 +41,8 @@ class Step:
     """State of a search after `index` steps.
 
     Attributes:
-        index: 0 for the initial weights, then an epoch (Adam) or a generation (ES, GA).
+        index: updates done: of the weights (gradient methods) or of the search distribution (a generation); 0 for the
+            initial weights.
         evaluations: forward passes over a batch spent so far, a backward pass counted as `BACKWARD_COST`.
         loss: the training loss of `weights`, as the searcher's docstring states.
         weights: (n,) what is analysed, validated and kept; not to be changed by either side.
@@ -52,6 +53,7 @@ class Step:
         stop_cause: the kind of reason; None while it goes on.
         state: gives what `Searcher.steps` takes to go on after this step; to be called before the next step is
             asked for. The generator's own state is the caller's to keep.
+        ends_round: whether an epoch or a generation ends with it; False for records inside an epoch.
     """
 
     index: int
@@ -64,6 +66,7 @@ class Step:
     stop_reason: str = ""
     stop_cause: StopCause | None = None
     state: Callable[[], State] = dict
+    ends_round: bool = True
 
 
 @runtime_checkable
@@ -111,6 +114,16 @@ class Searcher(Protocol):
 
 
 def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:
-    """Index 0: the initial weights, scored once on a batch; one evaluation."""
+    """Index 0: the initial weights, scored once on a batch; one evaluation.
+
+    >>> class Squares:
+    ...     size = 2
+    ...     def losses(self, population, batch):
+    ...         return population.square().mean(dim=1)
+    ...     batch = epoch = gradient = losses  # not asked for here
+    >>> step = first_step(Squares(), torch.tensor([1.0, 3.0]), batch=None)
+    >>> step.index, step.evaluations, step.loss
+    (0, 1, 5.0)
+    """
     loss = float(objective.losses(weights.unsqueeze(0), batch)[0])
     return Step(0, 1, loss, weights.clone())

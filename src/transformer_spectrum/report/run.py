@@ -132,6 +132,10 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         root: the repository.
     Raises:
         InputError: a file is missing, corrupt, or of another run than the others.
+
+    >>> run = read_run(params)
+    >>> list(run.trainings), run.families
+    (['adam', 'es', 'ga'], ['feed_forward', 'readout'])
     """
     provenance = read_json(root / "data/processed/provenance.json")
     curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
@@ -159,6 +163,10 @@ def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) 
         may_be_empty: whether the header alone is enough.
     Raises:
         InputError: the file is missing, no CSV, or has no row.
+
+    >>> _ = Path("cases.csv").write_text("entity,value\\nNA,\\n")
+    >>> read_table(Path("cases.csv")).values.tolist()
+    [['NA', nan]]
     """
     try:
         text = path.read_text(encoding="utf-8")

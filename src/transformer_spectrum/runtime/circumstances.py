@@ -40,7 +40,11 @@ def circumstances(code: Path = Path(__file__).parent) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """The kind of machine: what may change last digits and wall time."""
+    """The kind of machine: what may change last digits and wall time.
+
+    >>> sorted(machine())
+    ['accelerator', 'architecture', 'capability', 'cores', 'processor', 'system']
+    """
     import torch
 
     capability = torch.backends.cpu.get_cpu_capability()

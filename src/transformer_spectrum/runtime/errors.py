@@ -27,6 +27,11 @@ def one_line_errors(prog: str) -> Iterator[None]:
 
     Exit codes: 2 for bad input (`InputError`) and for files that cannot be read or written (`OSError`, a
     full disk included), 130 when interrupted. Everything else is a defect of ours and keeps its traceback.
+
+    >>> with one_line_errors("prepare"):  # says on standard error: prepare: error: seed = -1: must be >= 0
+    ...     raise InputError("seed = -1: must be >= 0")
+    Traceback (most recent call last):
+    SystemExit: 2
     """
     try:
         yield

@@ -39,7 +39,12 @@ __all__ = (
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
+    """Writes UTF-8 text atomically.
+
+    >>> write_text("notes/first.txt", "whole or not at all")
+    >>> Path("notes/first.txt").read_text()
+    'whole or not at all'
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -89,13 +94,19 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz atomically; no pickled objects, the same arrays give the same bytes."""
+    """Writes an .npz atomically; no pickled objects, the same arrays give the same bytes.
+
+    >>> for path in ("a.npz", "b.npz"):
+    ...     write_arrays(path, {"steps": np.arange(3)})
+    >>> sha256("a.npz") == sha256("b.npz")
+    True
+    """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
 
 
-def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads the named arrays of an .npz without pickle.
+def read_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Reads the named arrays of an .npz without pickle, and of `optional` those that it has.
 
     Raises:
         InputError: the file is missing, corrupt, or lacks one of `names`.
@@ -108,7 +119,7 @@ def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
+            return {name: archive[name] for name in [*names, *(name for name in optional if name in archive)]}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
     except KeyError as error:
@@ -118,7 +129,14 @@ def read_arrays(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Writes a long table as Parquet (zstd) atomically: the same table gives the same bytes, a NaN becomes a null."""
+    """Writes a long table as Parquet (zstd) atomically: the same table gives the same bytes, a NaN becomes a null.
+
+    >>> import pandas as pd
+    >>> for path in ("a.parquet", "b.parquet"):
+    ...     write_table(path, pd.DataFrame({"step": [0, 1], "alpha": [2.5, float("nan")]}))
+    >>> sha256("a.parquet") == sha256("b.parquet")
+    True
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -133,6 +151,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
     Raises:
         InputError: the file is missing or is no Parquet.
+
+    >>> import pandas as pd
+    >>> write_table("a.parquet", pd.DataFrame({"step": [0, 1], "alpha": [2.5, float("nan")]}))
+    >>> read_table("a.parquet").to_dict("list")
+    {'step': [0, 1], 'alpha': [2.5, nan]}
     """
     import pandas as pd
     from pyarrow import ArrowInvalid
@@ -146,6 +169,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def sha256(path: str | Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Hex digest of a file's bytes.
+
+    >>> write_text("empty.txt", "")
+    >>> sha256("empty.txt")[:16]
+    'e3b0c44298fc1c14'
+    """
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

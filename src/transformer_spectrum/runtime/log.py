@@ -22,6 +22,11 @@ def to_stderr() -> Iterator[None]:
     """Inside, what the package logs, from INFO upwards, appears on standard error, and nowhere else.
 
     Other libraries' handlers, such as those that alembic gives the root, would show each line once more.
+
+    >>> with contextlib.redirect_stderr(sys.stdout), to_stderr():
+    ...     logging.getLogger(f"{PACKAGE}.training").info("adam: epoch 3")
+    ...     logging.getLogger("alembic").info("upgrading")
+    adam: epoch 3
     """
     logger = logging.getLogger(PACKAGE)
     level, propagate, handlers = logger.level, logger.propagate, logger.handlers

@@ -38,6 +38,11 @@ def write_record(record: Path, fields: Mapping[str, Any], files: Iterable[Path] 
         record: the JSON file.
         fields: anything JSON-able, such as `provenance.describe_source` gives.
         files: in the record's folder or elsewhere; all of them exist. Or place -> where it lies until it is put there.
+
+    >>> _ = Path("cases.csv").write_text("day,cases")
+    >>> write_record(record_beside(Path("cases.csv")), {"source": "upstream"}, [Path("cases.csv")])
+    >>> list(read_record(record_beside(Path("cases.csv"))))
+    ['source', 'files']
     """
     places = files if isinstance(files, Mapping) else {path: path for path in files}
     sums = {os.path.relpath(path, record.parent): sha256(content) for path, content in places.items()}
@@ -45,7 +50,12 @@ def write_record(record: Path, fields: Mapping[str, Any], files: Iterable[Path] 
 
 
 def read_record(record: Path) -> dict[str, Any] | None:
-    """A record; None where there is none, or a file that is not one of ours."""
+    """A record; None where there is none, or a file that is not one of ours.
+
+    >>> _ = Path("other.json").write_text("{}")
+    >>> read_record(Path("other.json")) is None  # JSON, but not one of ours
+    True
+    """
     if record.is_symlink() or not record.is_file():
         return None
     try:
@@ -99,6 +109,12 @@ def check_file(
         kind: what the output is called in the messages.
     Raises:
         InputError: it is an input, is or holds a stage's output, is a folder, or is not ours.
+
+    >>> _ = Path("mine.csv").write_text("by hand")
+    >>> check_file("--out", Path("mine.csv"), inputs=[], force=False)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --out = mine.csv: exists and is not as this program has ...
+    >>> check_file("--out", Path("mine.csv"), inputs=[], force=True)
     """
     beside = record or record_beside(path)
     for target in (path, beside):
@@ -115,7 +131,12 @@ def check_file(
 
 
 def check_no_input(option: str, path: Path, inputs: Iterable[Path], record: Path | None = None) -> None:
-    """Raises InputError where a path is an input, another's file in an input's folder, or a folder around one."""
+    """Raises InputError where a path is an input, another's file in an input's folder, or a folder around one.
+
+    >>> check_no_input("--out", Path("cases.csv"), [Path("cases.csv")])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --out = cases.csv: is an input of this command ...
+    """
     target = path.resolve()
     for named in inputs:
         source = named.resolve()
@@ -134,6 +155,12 @@ def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
         option: what the message calls it.
         path: what is to be written.
         but: outputs that may be written, because the command writes what the stage would.
+
+    >>> Path("repository/.dvc").mkdir(parents=True)
+    >>> _ = Path("repository/dvc.yaml").write_text("stages: {prepare: {cmd: make, outs: [data/windows.npz]}}")
+    >>> check_no_stage("--out", Path("repository/data"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --out = repository/data: the DVC stage prepare makes ...
     """
     target = path.resolve()
     allowed = {allowed_path.resolve() for allowed_path in but}
@@ -153,7 +180,13 @@ def _checkout_of(path: Path) -> Path | None:
 
 
 def stage_outputs(path: Path) -> Iterator[tuple[str, Path]]:
-    """(stage, resolved path of its output) of every pipeline in the DVC checkout around a path, if there is one."""
+    """(stage, resolved path of its output) of every pipeline in the DVC checkout around a path, if there is one.
+
+    >>> Path("checkout/.dvc").mkdir(parents=True)
+    >>> _ = Path("checkout/dvc.yaml").write_text("stages: {prepare: {cmd: make, outs: [data/windows.npz]}}")
+    >>> [(stage, path.name) for stage, path in stage_outputs(Path("checkout/data"))]
+    [('prepare', 'windows.npz')]
+    """
     path = path.resolve()
     root = _checkout_of(path)
     if root is None:
@@ -201,6 +234,12 @@ def check_replaceable(folder: str | Path, data_file: str, hint: str) -> None:
         folder: of raw data.
         data_file: the name of the file in it.
         hint: what the user may do with a file of their own.
+
+    >>> Path("raw").mkdir()
+    >>> _ = Path("raw/series.csv").write_text("by hand")
+    >>> check_replaceable("raw", "series.csv", "move it away")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: raw/series.csv: is not what provenance.json beside it ...
     """
     path = Path(folder) / data_file
     if os.path.lexists(path) and not is_own(path, path.with_name(RECORD)):

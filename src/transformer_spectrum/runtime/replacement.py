@@ -39,7 +39,7 @@ class _Aside:
         self.path, self.folder, self.own = Path(path), folder, own
         if folder and self.path.is_symlink():
             self.path = self.path.resolve()
-        make_folder(self.path.parent)
+        _make_folder(self.path.parent)
         _sweep_out(self.path)
         self.names: set[str] = set()
         """Of a folder, the files that were written into it in this way."""
@@ -122,7 +122,7 @@ class _Aside:
             around.names.add(self.path.name)
 
 
-def make_folder(path: Path) -> None:
+def _make_folder(path: Path) -> None:
     """Makes a folder with its parents, but never again one that is being written and has vanished.
 
     Raises:
@@ -229,6 +229,14 @@ def atomic_folder(path: str | Path, own: Collection[str] | None = None) -> Itera
             goes on lying there. None: the old folder goes as a whole.
     Raises:
         FileNotFoundError: the temporary folder, or what was written into it, was removed meanwhile.
+
+    >>> for content in ("old", "new"):
+    ...     with contextlib.suppress(ValueError), atomic_folder("result") as inside:
+    ...         _ = (inside / "a.txt").write_text(content)
+    ...         if content == "new":
+    ...             raise ValueError
+    >>> Path("result/a.txt").read_text()
+    'old'
     """
     with atomic_together(folders=[path], own=own) as (temporary,):
         yield temporary
@@ -251,6 +259,12 @@ def atomic_together(
         The temporary paths, of the files first.
     Raises:
         OSError: see `atomic_path` and `atomic_folder`.
+
+    >>> with contextlib.suppress(ValueError), atomic_together("a.txt", "b.txt") as (first, second):
+    ...     _ = first.write_text("whole")
+    ...     raise ValueError  # before the second is
+    >>> Path("a.txt").exists(), Path("b.txt").exists()
+    (False, False)
     """
     asides: list[_Aside] = []
     with contextlib.ExitStack() as stack:
@@ -285,6 +299,10 @@ def new_folder(parent: str | Path, names: Iterable[str], fill: Callable[[Path], 
         fill: is given a temporary path of it.
     Raises:
         FileExistsError: all names are taken.
+
+    >>> fill = lambda folder: (folder / "a.txt").touch()
+    >>> [new_folder("runs", ("first", "second"), fill).name for _ in range(2)]
+    ['first', 'second']
     """
     parent = Path(parent)
     aside = _Aside(parent / "new", folder=True)

@@ -1,24 +1,34 @@
-"""What a metric would be without structure: the same entries in random places.
+"""What a metric would be without structure: the same entries in random places, or with random signs.
 
-Independent initial weights are exchangeable: every shuffle of the initial matrix is as likely as the matrix itself,
-so shuffles of it are draws from the null of the untrained network. Their spread says how large a change against the
-same-seed initial matrix is (`compare` with a centre). Shuffles of the current matrix keep the distribution that
-training gave to the entries and destroy their arrangement: a metric that they share needs no rows, columns or
-directions to explain it (`compare` without a centre).
+Three kinds of draws, each a batch of matrices of one shape with a generator of its own:
+
+- `shuffled_singular_values`: the entries of a matrix in random places. Independent initial weights are exchangeable,
+  so shuffles of the initial matrix are draws from the untrained network; shuffles of any other matrix keep the
+  distribution of its entries and destroy their arrangement.
+- `shuffled_change_singular_values`: W_0 plus its change with shuffled entries, the null of a trained matrix: a way of
+  the same length from the same start, without a direction.
+- `signed_singular_values`: every entry stays in its place and gets a random sign. Of a change it keeps which weights
+  moved how far, and with that rows and columns that moved further than others, and destroys that they moved together.
+
+`null_of` sums draws up, `compare` and `effects.effect` say how far a value is from them.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Num, Real, Shaped
 from torch import Tensor
 
+from transformer_spectrum.spectra.arrangements import shuffled_entries, signed_entries
 from transformer_spectrum.spectra.shapes import Values
 from transformer_spectrum.weights.matrices.matrix import spectrum
 
+Matrices: TypeAlias = Num[np.ndarray, "m rows columns"] | Num[Tensor, "m rows columns"]
+"""Several of one shape, on any device."""
 Draws = Real[np.ndarray, "draws *shape"]
 FamilyDraws = Real[np.ndarray, "draws *shape m"]
 """A metric in each null draw; of m matrices in each."""
@@ -71,7 +81,7 @@ class NullComparison(NamedTuple):
 
 
 def shuffled_singular_values(
-    matrices: Num[np.ndarray, "m rows columns"] | Num[Tensor, "m rows columns"], draws: int, generator: torch.Generator
+    matrices: Matrices, draws: int, generator: torch.Generator
 ) -> Float64[np.ndarray, "draws m rank"]:
     """Singular values of matrices whose entries were put in random places, independently in each matrix and draw.
 
@@ -88,6 +98,63 @@ def shuffled_singular_values(
     >>> values.shape, bool(np.allclose((values**2).sum(axis=-1), 25.0))  # the norm stays
     ((5, 1, 2), True)
     """
+    stack = _checked(matrices, draws)
+    return _drawn(stack, draws, lambda positions: shuffled_entries(stack[positions], generator))
+
+
+def shuffled_change_singular_values(
+    initial: Matrices, change: Matrices, draws: int, generator: torch.Generator
+) -> Float64[np.ndarray, "draws m rank"]:
+    """Singular values of W_0 + P(W - W_0), P a random permutation of the entries for each matrix and draw.
+
+    The null of a trained matrix W: a step of the same length from the same start, made of the same numbers, that leads
+    nowhere in particular.
+
+    Args:
+        initial: W_0, (m, rows, columns), W's units.
+        change: W - W_0, the same shape.
+        draws: of each; count, >= 1.
+        generator: of the permutations, on the CPU; the same state gives the same values.
+    Returns:
+        (draws, m, min(rows, columns)) float64, descending, W's units; those of W_0 where the change is zero.
+    Raises:
+        ValueError: as `shuffled_singular_values`, or the two differ in shape.
+
+    >>> initial, change = np.eye(2)[None], np.array([[[2.0, 0.0], [0.0, 0.0]]])  # the 2 on or off the diagonal
+    >>> values = shuffled_change_singular_values(initial, change, 9, torch.Generator().manual_seed(0))
+    >>> np.unique(values[:, 0, 0].round(3))
+    array([2.414, 3.   ])
+    """
+    start, steps = _checked(initial, draws), _checked(change, draws)
+    if start.shape != steps.shape:
+        raise ValueError(f"initial matrices of shape {tuple(start.shape)} with changes of {tuple(steps.shape)}")
+    return _drawn(steps, draws, lambda positions: start[positions] + shuffled_entries(steps[positions], generator))
+
+
+def signed_singular_values(
+    matrices: Matrices, draws: int, generator: torch.Generator
+) -> Float64[np.ndarray, "draws m rank"]:
+    """Singular values of matrices whose entries were multiplied by random signs, independent in each matrix and draw.
+
+    Args:
+        matrices: (m, rows, columns), W's units.
+        draws: of each; count, >= 1.
+        generator: of the signs, on the CPU; the same state gives the same values.
+    Returns:
+        (draws, m, min(rows, columns)) float64, descending, W's units.
+    Raises:
+        ValueError: as `shuffled_singular_values`.
+
+    >>> values = signed_singular_values(np.ones((1, 2, 2)), 9, torch.Generator().manual_seed(0))
+    >>> np.unique(values[:, 0, 0].round(3))  # an even or an odd number of signs
+    array([1.414, 2.   ])
+    """
+    stack = _checked(matrices, draws)
+    return _drawn(stack, draws, lambda positions: signed_entries(stack[positions], generator))
+
+
+def _checked(matrices: Matrices, draws: int) -> Tensor:
+    """Matrices in double precision on the CPU."""
     stack = torch.as_tensor(matrices).detach().cpu()
     stack = stack.to(torch.complex128 if stack.is_complex() else torch.float64)
     if stack.ndim != 3 or not stack.numel():
@@ -96,18 +163,16 @@ def shuffled_singular_values(
         raise ValueError(f"draws = {draws}: must be >= 1")
     if not torch.isfinite(stack).all():
         raise ValueError("matrices must be finite")
+    return stack
+
+
+def _drawn(stack: Tensor, draws: int, draw: Callable[[list[int]], Tensor]) -> np.ndarray:
+    """Singular values (draws, m, r) of what `draw` makes of the matrices at some positions."""
     count, rows, columns = stack.shape
-    size = rows * columns
-    flat = stack.reshape(count, size)
-    order = [i for _ in range(draws) for i in range(count)]  # draw by draw, whatever the size of a chunk
-    chunk = max(1, ENTRIES // size)
-    parts = []
-    for first in range(0, len(order), chunk):
-        shuffled = torch.stack(
-            [flat[i][torch.randperm(size, generator=generator)] for i in order[first : first + chunk]]
-        )
-        parts.append(spectrum(shuffled.reshape(-1, rows, columns).numpy()))
-    return np.concatenate(parts).reshape(draws, count, min(rows, columns))
+    order = [position for _ in range(draws) for position in range(count)]  # draw by draw, whatever the chunk's size
+    chunk = max(1, ENTRIES // (rows * columns))
+    spectra = [spectrum(draw(order[first : first + chunk]).numpy()) for first in range(0, len(order), chunk)]
+    return np.concatenate(spectra).reshape(draws, count, min(rows, columns))
 
 
 def null_of(draws_values: Draws) -> Null:

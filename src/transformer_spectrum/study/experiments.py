@@ -49,6 +49,11 @@ def run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> tuple[dic
         Place -> request of each cell that is trained, and place -> reason of each that is not.
     Raises:
         InputError: this folder is no checkout with DVC, or DVC does not take an experiment.
+
+    >>> from transformer_spectrum.study.grid import load_grid
+    >>> run(load_grid("synthetic"), [], Store("study"), jobs=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --backend dvc in ...: needs the root of a checkout with DVC; ...
     """
     if not Path(".dvc").is_dir():
         rule = "needs the root of a checkout with DVC; leave the option out elsewhere"
@@ -74,12 +79,12 @@ def run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> tuple[dic
     return {place: request for place, request in requests.items() if place not in reasons}, reasons
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs DVC."""
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
 
 
-def commits() -> dict[str, list[str]]:
+def _commits() -> dict[str, list[str]]:
     """Name of an experiment -> its commits, one for each commit that it was started from."""
     by_name: dict[str, list[str]] = {}
     for line in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode().splitlines():
@@ -90,13 +95,13 @@ def commits() -> dict[str, list[str]]:
     return by_name
 
 
-def tasks() -> tuple[dict[str, str], int]:
+def _tasks() -> tuple[dict[str, str], int]:
     """Name -> what the queue says of its latest task, and how many workers there are.
 
     Raises:
         InputError: the queue does not answer.
     """
-    ended = command("queue", "status")
+    ended = _command("queue", "status")
     workers = re.search(r"Worker status: (\d+) active, (\d+) idle", ended.stdout)
     if ended.returncode or workers is None:
         raise InputError(f"dvc queue status: {_last_line(ended.stderr)}")
@@ -124,7 +129,7 @@ def living_workers(folder: Path = WORKERS) -> int:
     return count
 
 
-def overrides(cell: Cell) -> list[str]:
+def _overrides(cell: Cell) -> list[str]:
     """The parameters of the cell that are not those of params.yaml, as `dvc exp run -S` takes them."""
     committed = parameters_in(read_tree("params.yaml"), "params.yaml")
     as_committed = {assignment(name, value) for name, value in committed.items()}
@@ -134,14 +139,14 @@ def overrides(cell: Cell) -> list[str]:
 
 def _queue(missing: Mapping[str, Cell]) -> None:
     """Queues what is not waiting or being computed already."""
-    statuses, workers = tasks()
+    statuses, workers = _tasks()
     dead = [name for name in missing if statuses.get(name) == "Running" and not workers]
     if dead:  # their workers were killed; DVC learns it by this
-        command("queue", "kill", "--force", *dead)
-    finished = commits()
+        _command("queue", "kill", "--force", *dead)
+    finished = _commits()
     broken = [name for name in missing if name in finished]
     if broken:  # of the same request, and not what it should be
-        command("exp", "remove", *broken)
+        _command("exp", "remove", *broken)
     todo = {
         name: cell for name, cell in missing.items() if statuses.get(name) not in ("Queued", "Running") or name in dead
     }
@@ -149,8 +154,8 @@ def _queue(missing: Mapping[str, Cell]) -> None:
         return
     with Progress("queueing experiments", len(todo), "experiment") as progress:
         for number, (name, cell) in enumerate(todo.items(), start=1):
-            options = [word for item in overrides(cell) for word in ("-S", item)]
-            ended = command("exp", "run", "--queue", "--name", name, *options, f"train-{cell.optimizer}")
+            options = [word for item in _overrides(cell) for word in ("-S", item)]
+            ended = _command("exp", "run", "--queue", "--name", name, *options, f"train-{cell.optimizer}")
             if ended.returncode:
                 raise InputError(f"dvc exp run --queue --name {name}: {_last_line(ended.stderr)}")
             progress.update(number)
@@ -159,10 +164,10 @@ def _queue(missing: Mapping[str, Cell]) -> None:
 def _cancel(missing: Mapping[str, Cell]) -> None:
     """Ends what is running for us and forgets what is waiting; other people's experiments stay."""
     logger.info("sweep: taking what is left out of DVC's queue")
-    statuses, _ = tasks()
+    statuses, _ = _tasks()
     for status, words in (("Queued", ("queue", "remove")), ("Running", ("queue", "kill", "--force"))):
         if names := [name for name in missing if statuses.get(name) == status]:
-            command(*words, *names)
+            _command(*words, *names)
 
 
 def _last_line(text: str) -> str:
@@ -186,7 +191,7 @@ class _Watch:
 
     def look(self) -> None:
         """Collects what is there, each commit once."""
-        finished = commits()
+        finished = _commits()
         for name, cell in list(self.missing.items()):
             for commit in finished.get(name, []):
                 if commit in self._judged:
@@ -211,7 +216,7 @@ class _Watch:
                 if not self.missing:
                     return
                 if time.monotonic() - asked_at >= STATUS:
-                    statuses, workers = tasks()
+                    statuses, workers = _tasks()
                     self.look()  # what was ready when the queue was asked is there now
                     waiting = [name for name in self.missing if statuses.get(name) in ("Queued", "Running")]
                     if not waiting or (not workers and starts > RESTARTS):
@@ -228,14 +233,14 @@ class _Watch:
 
     def _start(self, jobs: int) -> None:
         single_threaded()  # for the workers, which inherit it
-        ended = command("queue", "start", "--jobs", str(jobs))
+        ended = _command("queue", "start", "--jobs", str(jobs))
         if ended.returncode:
             raise InputError(f"dvc queue start: {_last_line(ended.stderr)}")
 
     def _reason(self, name: str, status: str) -> str:
         log = self.store.log("experiments", name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        printed = command("queue", "logs", name).stdout
+        printed = _command("queue", "logs", name).stdout
         log.write_text(printed)
         if status == "Failed" and (own := OUR_ERROR.findall(printed)):
             return own[-1]

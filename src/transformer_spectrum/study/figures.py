@@ -41,7 +41,7 @@ COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 DRAWN = tuple(metric for metric in METRICS if metric not in COMPANIONS)
 
 
-def read_last(table: Path) -> pd.DataFrame:
+def _read_last(table: Path) -> pd.DataFrame:
     """The last steps of families.csv."""
     words = dict.fromkeys(("study", "dataset", "loss", "optimizer", "family", "metric"), "category")
     rows = pd.read_csv(table, dtype=words)
@@ -78,6 +78,11 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
         table: families.csv.
         folder: where to; what others have put there stays.
         metrics: those to draw.
+
+    >>> from transformer_spectrum.study.grid import load_grid
+    >>> write_figures(load_grid("synthetic"), [], Path("families.csv"), Path("figures"))
+    >>> Path("figures").exists()
+    False
     """
     if not (cells and metrics):
         for name in own_names(folder) if folder.is_dir() else ():
@@ -89,7 +94,7 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
     request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": deciding_code.checksums(CODE)}
     if not fault(folder, request):
         return
-    last = read_last(table)
+    last = _read_last(table)
     with (
         atomic_folder(folder, own_names(folder)) as inside,
         Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress,
@@ -97,18 +102,18 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
         for number, metric in enumerate(metrics, start=1):
             rows = last[(last["metric"] == metric) & last["value"].notna()]
             if len(rows):
-                save(by_loss(grid, metric, rows), inside / f"{metric}.png")
+                save(_by_loss(grid, metric, rows), inside / f"{metric}.png")
             progress.update(number)
         write_record(inside, request, {})
 
 
-def by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
+def _by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
     """One metric: a row of panels for each data set, a column for each family of matrices, the losses side by side.
 
     Args:
         grid: for its title and the order of data sets and losses.
         metric: its name.
-        last: rows of `read_last` with that metric and a value.
+        last: rows of `_read_last` with that metric and a value.
     """
     datasets = [name for name in grid.datasets if (last["dataset"] == name).any()]
     losses = [name for name in grid.losses if (last["loss"] == name).any()]

@@ -78,7 +78,14 @@ def run(tasks: Iterable[Task], jobs: int, ended: Callable[[Task, str], None]) ->
 
 
 def single_threaded() -> None:
-    """Lets the libraries of this process and of its children, when they are imported, compute in one thread."""
+    """Lets the libraries of this process and of its children, when they are imported, compute in one thread.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ):
+    ...     single_threaded()
+    ...     os.environ["OMP_NUM_THREADS"]
+    '1'
+    """
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
 

@@ -26,7 +26,12 @@ def _data(params: Params) -> dict[str, Any]:
 
 
 def raw_request(params: Params) -> Request:
-    """What decides the raw series. The code does not: what it has fetched once and checked stays good."""
+    """What decides the raw series. The code does not: what it has fetched once and checked stays good.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> list(raw_request(load_params("params.yaml"))["data"])
+    ['dataset', 'mirror', 'on_unreachable', 'standin_seed']
+    """
     data, dataset = params.data, params.data.dataset
     chosen = {"mirror", "on_unreachable", "standin_seed"}
     used = data.covid.model_dump(mode="json", include={"url", "countries"}) if dataset == "covid" else {}
@@ -41,6 +46,12 @@ def windows_request(params: Params, raw: Mapping[str, str], package: Path = deci
         params: all parameters.
         raw: checksums of the raw series; empty where these are not known beforehand, or drawn with the windows.
         package: see `deciding_code.checksums`.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> params = load_params("params.yaml")
+    >>> elsewhere = params.model_copy(update={"device": "cuda"})  # decides no window
+    >>> windows_request(params, {}) == windows_request(elsewhere, {})
+    True
     """
     return {
         "seed": params.seed,
@@ -57,6 +68,12 @@ def training_request(cell: Cell, windows: Mapping[str, Any], package: Path = dec
         cell: which one.
         windows: checksums of the windows, or what decides these where they are not there yet.
         package: see `deciding_code.checksums`.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> request = training_request(cell, {})
+    >>> request["optimizer"], "adam" in request["params"], "es" in request["params"]
+    ('adam', True, False)
     """
     params, spectra = cell.params, cell.params.spectra
     return {
@@ -74,6 +91,11 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
     Args:
         cell: the training's.
         training: checksums of the training's files.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> list(spectra_request(cell, {"history.npz": "5f2e"}))
+    ['spectra', 'heads', 'seed', 'training', 'code']
     """
     params = cell.params
     return {

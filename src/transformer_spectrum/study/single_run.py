@@ -49,7 +49,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
 
     def fill(folder: RunFolder) -> None:
         prepare_windows(settings, folder.data, folder.description)
-        check_startable(settings.params, optimizer, folder.data / "windows.npz")
+        _check_startable(settings.params, optimizer, folder.data / "windows.npz")
         write_text(folder.params, settings.text())
         record = {
             "name": name,
@@ -64,7 +64,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
     return new_run(root, name, fill)
 
 
-def check_startable(params: Params, optimizer: str, windows: Path) -> None:
+def _check_startable(params: Params, optimizer: str, windows: Path) -> None:
     """Meets, before a run is begun, what a training would be refused for before its first step.
 
     Args:
@@ -90,6 +90,12 @@ def prepare_windows(settings: Settings, processed: Path, description: Path) -> N
         description: JSON that gets the data's description.
     Raises:
         InputError: bad or missing data, or windows that do not fit.
+
+    >>> from transformer_spectrum.config.resolve import Asked, resolve
+    >>> settings = resolve(Asked({"data.dataset": ("covid", "--dataset")}))
+    >>> prepare_windows(settings, Path("processed"), Path("data.json"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: data/raw/covid: no such folder; run ...
     """
     params, dataset = settings.params, settings.params.data.dataset
     if settings.data is not None:

@@ -93,9 +93,20 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
 
 
 def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None:
-    """Keeps of a training's weights those at the tracked steps, which the table needs; a study has many trainings."""
+    """Keeps of a training's weights those at the tracked steps, which the table needs; a study has many trainings.
+
+    >>> from types import SimpleNamespace
+    >>> path, steps = Path("snapshots.safetensors"), np.arange(6)
+    >>> weights = {"head": np.zeros((6, 2, 2), np.float32)}
+    >>> _ = path.write_bytes(save(weights, {"run": json.dumps({"steps": steps.tolist()})}))
+    >>> thin_snapshots(path, SimpleNamespace(steps=steps), SimpleNamespace(tracked_every=3, tracked_at_most=10))
+    >>> Snapshots.load(path).steps
+    (0, 1, 3, 5)
+    """
     snapshots = Snapshots.load(path)
-    wanted = history.steps[tracked_positions(history.steps, spectra.tracked_every, spectra.tracked_at_most)].tolist()
+    wanted = history.steps[
+        tracked_positions(history.steps, history.rounds, spectra.tracked_every, spectra.tracked_at_most)
+    ].tolist()
     positions = [snapshots.steps.index(step) for step in wanted]
     with safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["run"])

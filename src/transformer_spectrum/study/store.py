@@ -120,24 +120,43 @@ class Store:
                     shutil.rmtree(leftover, ignore_errors=True)
 
 
-def checksums(folder: Path) -> dict[str, str]:
+def _checksums(folder: Path) -> dict[str, str]:
     """Relative name -> sha256 of every file in the folder but the record."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def write_record(folder: Path, request: Request, outcome: Mapping[str, Any]) -> None:
-    """Completes a folder whose other files are written."""
-    write_json(folder / RECORD, {"request": request, "outcome": dict(outcome), "files": checksums(folder)})
+    """Completes a folder whose other files are written.
+
+    >>> Path("result").mkdir()
+    >>> _ = Path("result/a.txt").write_text("content")
+    >>> write_record(Path("result"), {"seed": 1}, {"diverged": False})
+    >>> fault(Path("result"), {"seed": 1}), fault(Path("result"), {"seed": 2})
+    ('', 'of another request: seed was 1, is 2')
+    """
+    write_json(folder / RECORD, {"request": request, "outcome": dict(outcome), "files": _checksums(folder)})
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a folder that `fault` finds nothing wrong with."""
+    """The record of a folder that `fault` finds nothing wrong with.
+
+    >>> Path("spectra").mkdir()
+    >>> write_record(Path("spectra"), {"seed": 1}, {"diverged": False})
+    >>> read_record(Path("spectra"))
+    {'request': {'seed': 1}, 'outcome': {'diverged': False}, 'files': {}}
+    """
     return read_json(folder / RECORD)
 
 
 def fault(folder: Path, request: Request) -> str:
-    """Why the folder is not the result that was asked for, one sentence; empty when it is."""
+    """Why the folder is not the result that was asked for, one sentence; empty when it is.
+
+    >>> Path("windows").mkdir()
+    >>> write_record(Path("windows"), {"seed": 1}, {})
+    >>> fault(Path("windows"), {"seed": 1}), fault(Path("windows"), {"seed": 2}), fault(Path("nowhere"), {"seed": 1})
+    ('', 'of another request: seed was 1, is 2', 'missing')
+    """
     if not (folder / RECORD).is_file():
         return "missing"
     try:
@@ -147,14 +166,22 @@ def fault(folder: Path, request: Request) -> str:
         return f"{folder / RECORD} is damaged"
     if earlier != request:
         return f"of another request: {difference(earlier, request)}"
-    sums = checksums(folder)  # what somebody else has put there does not matter
+    sums = _checksums(folder)  # what somebody else has put there does not matter
     if names := sorted(name for name in files if sums.get(name) != files[name]):
         return f"{folder / names[0]} is not what was written"
     return ""
 
 
 def own_names(folder: Path) -> set[str]:
-    """What lies directly in a folder with a record and was written by us; see `files.atomic_folder`."""
+    """What lies directly in a folder with a record and was written by us; see `files.atomic_folder`.
+
+    >>> Path("training").mkdir()
+    >>> _ = Path("training/history.npz").touch()
+    >>> write_record(Path("training"), {}, {})
+    >>> _ = Path("training/notes.txt").touch()  # somebody else's
+    >>> sorted(own_names(Path("training")))
+    ['history.npz', 'record.json']
+    """
     try:
         return {RECORD, *(Path(name).parts[0] for name in read_json(folder / RECORD)["files"])}
     except (InputError, KeyError, TypeError, IndexError):

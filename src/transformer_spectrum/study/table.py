@@ -20,6 +20,8 @@ OUTCOME = (
     "best_step",
     "initial_validation_loss",
     "best_validation_loss",
+    "initial_validation_mae",
+    "best_validation_mae",
     "teacher_forced_mae",
     "free_running_mae",
     "standin",
@@ -39,6 +41,11 @@ def write_cells(cells: Sequence[Cell], store: Store, failures: Mapping[str, str]
         path: the CSV file.
     Returns:
         Status -> count.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> write_cells([cell], Store("study"), {cell.place: "killed by SIGKILL"}, Path("cells.csv"))
+    {'done': 0, 'diverged': 0, 'failed': 1}
     """
     counts = {"done": 0, "diverged": 0, "failed": 0}
     rows = []
@@ -61,6 +68,10 @@ def write_table(cells: Sequence[Cell], store: Store, table: str, path: Path) -> 
         store: the study's folder.
         table: file of each cell's spectra: `work.MATRICES` or `work.FAMILIES`.
         path: the CSV file.
+
+    >>> write_table([], Store("study"), FAMILIES, Path("families.csv"))
+    >>> Path("families.csv").read_text().split(",")[:4]
+    ['study', 'dataset', 'loss', 'optimizer']
     """
     header = (",".join({MATRICES: COLUMNS, FAMILIES: FAMILY_COLUMNS}[table]) + "\n").encode()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -24,7 +24,7 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.training import build
-from transformer_spectrum.training.loop import Budget
+from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 
@@ -54,7 +54,7 @@ class Trial:
     Attributes:
         number: 0 for the committed values.
         values: dotted name -> value of what is searched.
-        score: lowest validation loss of its steps; loss units.
+        score: lowest validation MAE of its records; scaled units.
         evaluations: forward passes over a batch that it has spent.
         steps: how many it has done.
         pruned: it was ended because it fell behind the others; it cannot win.
@@ -203,8 +203,8 @@ def _trainer(
     def train(values: Mapping[str, float], observe: Callable[[StepRecord], None]) -> str:
         # The pipeline's own set-up and seeds: trial 0 is the training of the pipeline, cut short.
         search = build.searcher(with_values(params, values), optimizer, setup.layout)
-        none_between = search.steps + 1  # the first steps and the last
-        result = setup.fit(optimizer, search, snapshot_every=none_between, budget=Budget(evaluations), observe=observe)
+        recording = Recording(rounds=search.rounds, snapshot_every=search.rounds + 1, patience=search.patience)
+        result = setup.fit(optimizer, search, recording=recording, budget=Budget(evaluations), observe=observe)
         return result.stop_reason
 
     return train
@@ -213,7 +213,7 @@ def _trainer(
 def tune(
     params: Params, optimizer: str, data: Path, *, trials: int, evaluations: int | None = None, seed: int
 ) -> Tuning:
-    """Searches an optimizer's learning rate and step sizes by the validation loss of short trainings.
+    """Searches an optimizer's learning rate and step sizes by the validation MAE of short trainings.
 
     The same trials for the same arguments on the same machine. `budget.seconds` is not heeded, `adam.compile` is off.
 
@@ -227,6 +227,11 @@ def tune(
         seed: of the sampler alone; 0 <= seed < 2^32.
     Raises:
         InputError: an argument breaks a rule, or the data are missing, corrupt or of other parameters.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> tune(load_params("params.yaml"), "adam", Path("windows.npz"), trials=0, seed=1)
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: trials = 0: must be >= 1 and < 2^32
     """
     least_spent = 1 if evaluations is None else evaluations
     for name, value, least in (("trials", trials, 1), ("evaluations", least_spent, 1), ("seed", seed, 0)):
@@ -276,7 +281,9 @@ def _run(
 
     def observe(record: StepRecord) -> None:
         records.append(record)
-        trial.report(record.validation_loss, record.step)
+        if record.rounds == 0 < record.step:  # inside the first epoch
+            return
+        trial.report(record.validation.mae, record.rounds)
         if record.evaluations < budget and trial.should_prune():
             raise optuna.TrialPruned
 
@@ -285,7 +292,7 @@ def _run(
         ended = train(values, observe)
     except optuna.TrialPruned:
         pruned, ended = True, f"pruned at step {records[-1].step}"
-    score = min(record.validation_loss for record in records)
+    score = min(record.validation.mae for record in records)
     if pruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:

@@ -56,7 +56,13 @@ def git(*arguments: str) -> bytes:
 
 
 def asked(cell: Cell) -> Request:
-    """What the cell's training is made from, as a DVC experiment, which prepares its windows itself."""
+    """What the cell's training is made from, as a DVC experiment, which prepares its windows itself.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> asked(cell)["windows"]["raw"]  # not known beforehand
+    {}
+    """
     return {"backend": "dvc", **training_request(cell, windows_request(cell.params, {}))}
 
 

@@ -39,7 +39,13 @@ TRAINING_FILES = ("best.safetensors", "last.safetensors", "snapshots.safetensors
 
 
 def raw_fault(store: Store, cell: Cell) -> str:
-    """Why raw series have to be fetched; empty when they need not be."""
+    """Why raw series have to be fetched; empty when they need not be.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> cell.params.data.dataset, raw_fault(Store("study"), cell)  # drawn with the windows
+    ('synthetic', '')
+    """
     params = cell.params
     if params.data.dataset == "synthetic":
         return ""
@@ -50,7 +56,15 @@ def raw_fault(store: Store, cell: Cell) -> str:
 
 
 def is_standin(store: Store, cell: Cell) -> bool:
-    """Whether the raw series that were fetched for the cell are simulated in the place of real ones."""
+    """Whether the raw series that were fetched for the cell are simulated in the place of real ones.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> (folder := Store("standins").raw(cell) / RAW).mkdir(parents=True)
+    >>> _ = (folder / "provenance.json").write_text('{"standin": true}')
+    >>> is_standin(Store("standins"), cell)
+    True
+    """
     return provenance.is_standin(store.raw(cell) / RAW)
 
 
@@ -66,13 +80,28 @@ def fetch(store: Store, cell: Cell) -> None:
 
 
 def asked_windows(store: Store, cell: Cell) -> Request:
-    """What the cell's windows are made from; its raw series must be there."""
+    """What the cell's windows are made from; its raw series must be there.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> list(asked_windows(Store("study"), cell))
+    ['seed', 'data', 'raw', 'code']
+    """
     synthetic = cell.params.data.dataset == "synthetic"
     return windows_request(cell.params, {} if synthetic else read_record(store.raw(cell))["files"])
 
 
 def make_windows(store: Store, cell: Cell) -> None:
-    """Prepares the windows of the cell's data set and seed; draws the series, where they are synthetic."""
+    """Prepares the windows of the cell's data set and seed; draws the series, where they are synthetic.
+
+    >>> from transformer_spectrum.config.load import parse_params, read_tree
+    >>> content = read_tree("params.yaml")
+    >>> content["data"]["synthetic"] |= {"series": 20}
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, parse_params(content))
+    >>> make_windows(store := Store("small"), cell)
+    >>> sorted(read_record(store.windows(cell))["files"])
+    ['description.json', 'windows/provenance.json', 'windows/windows.npz']
+    """
     with atomic_folder(store.windows(cell), own_names(store.windows(cell))) as folder:
         if cell.params.data.dataset == "synthetic":
             raw = folder / RAW
@@ -85,13 +114,29 @@ def make_windows(store: Store, cell: Cell) -> None:
 
 
 def asked_training(store: Store, cell: Cell) -> Request:
-    """What the cell's training is made from; its windows must be there."""
+    """What the cell's training is made from; its windows must be there.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell, store = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml")), Store("training")
+    >>> (store.windows(cell) / "windows").mkdir(parents=True)
+    >>> for name in WINDOWS_FILES:
+    ...     (store.windows(cell) / name).touch()
+    >>> write_record(store.windows(cell), {}, {})
+    >>> list(asked_training(store, cell)["windows"])
+    ['windows/windows.npz', 'windows/provenance.json']
+    """
     files = read_record(store.windows(cell))["files"]
     return training_request(cell, {name: files[name] for name in WINDOWS_FILES})
 
 
 def is_done(store: Store, cell: Cell, request: Request) -> bool:
-    """Whether training and spectra are there, whole, and what was asked for."""
+    """Whether training and spectra are there, whole, and what was asked for.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, load_params("params.yaml"))
+    >>> is_done(Store("nowhere"), cell, {})
+    False
+    """
     training = store.training(cell)
     if fault(training, request):
         return False
@@ -108,10 +153,10 @@ def complete(store: Store, cell: Cell, request: Request) -> None:
     """
     if fault(store.training(cell), request):
         _train(store, cell, request)
-    measure(store, cell)
+    _measure(store, cell)
 
 
-def measure(store: Store, cell: Cell) -> None:
+def _measure(store: Store, cell: Cell) -> None:
     """Measures the spectra of a training that is done, unless they are."""
     record = read_record(store.training(cell))
     asked = spectra_request(cell, record["files"])
@@ -172,6 +217,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         "best_step": int(history.best_step),
         "initial_validation_loss": float(history.validation_loss[start]),
         "best_validation_loss": float(history.validation_loss[best]),
+        "initial_validation_mae": float(history.validation_mae[start]),
+        "best_validation_mae": float(history.validation_mae[best]),
         "teacher_forced_mae": scores["teacher_forced"].get("mae"),
         "free_running_mae": scores["free_running"].get("mae"),
         "standin": bool(scores["standin_data"]),

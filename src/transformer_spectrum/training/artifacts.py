@@ -131,12 +131,14 @@ def write_results(
     predictions = forecasts(forecaster, windows, where)
     test, reasons = test_scores(predictions, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
-    best_loss = float(history.validation_loss[best])
-    headline = {"validation_loss": best_loss, "test_mae": test["free_running"]["mae"]}
+    best_mae = float(history.validation_mae[best])
+    headline = {"validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
     summary = {
         "optimizer": optimizer,
         "best_step": history.best_step,
-        "best_validation_loss": best_loss,
+        "selected_by": params.training.select,
+        "best_validation_mae": best_mae,
+        "best_validation_loss": float(history.validation_loss[best]),
         "stop_reason": result.stop_reason,
         "stop_cause": result.stop_cause,
         "evaluations": int(history.evaluations[-1]),

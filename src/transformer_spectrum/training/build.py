@@ -26,6 +26,7 @@ from transformer_spectrum.optimizers.gradient.adam import Adam
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training.objective import Loss, WindowObjective
+from transformer_spectrum.training.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ def sgt(block: SGTParams) -> SGT:
     return SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance)
 
 
-def loss(params: Params) -> Loss:
-    """The elementwise training loss.
+def loss(params: Params, mad: float | None = None) -> Loss:
+    """The elementwise training loss, at the scale of residuals of this MAD (scaled units), or as set if it is None.
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.config.packaged import packaged
@@ -71,7 +72,7 @@ def loss(params: Params) -> Loss:
     >>> elementwise(torch.zeros(2, 5), torch.ones(2, 5)).shape
     torch.Size([2, 5])
     """
-    return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma)
+    return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma, mad=mad)
 
 
 def model(params: Params, features: int) -> Forecaster:
@@ -104,13 +105,13 @@ class Search(NamedTuple):
 
     Attributes:
         searcher: the method.
-        steps: at most so many; count.
-        patience: ends after so many steps without a better validation loss; count.
+        rounds: at most so many epochs or generations; count.
+        patience: ends after so many of them without a better validation score; count, None = never.
     """
 
     searcher: Searcher
-    steps: int
-    patience: int
+    rounds: int
+    patience: int | None
 
 
 def _adam(params: Params, layout: Layout) -> Search:
@@ -141,10 +142,31 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> Search:
     >>> from transformer_spectrum.config.packaged import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> search = searcher(params, "ga", Layout(model(params, features=1)))
-    >>> type(search.searcher).__name__, search.steps == params.ga.generations
+    >>> type(search.searcher).__name__, search.rounds == params.ga.generations
     ('GA', True)
     """
     return SEARCHES[optimizer](params, layout)
+
+
+def recording(params: Params, search: Search) -> Recording:
+    """Which steps of a training by this method are recorded, and which is the best.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml"))
+    >>> search = searcher(params, "ga", Layout(model(params, features=1)))
+    >>> recording(params, search).select == params.training.select
+    True
+    """
+    settings = params.training
+    return Recording(
+        rounds=search.rounds,
+        every=settings.record_every,
+        snapshot_every=settings.snapshot_every,
+        select=settings.select,
+        patience=search.patience,
+        step_spectra=settings.step_spectra,
+    )
 
 
 def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: Windows) -> WindowObjective:
@@ -157,7 +179,7 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
     >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
     >>> forecaster = model(params, features=1)
     >>> weights = initial_weights(params, forecaster, Layout(forecaster))
-    >>> bool(objective(params, forecaster, Layout(forecaster), windows).total(weights) > 0)
+    >>> bool(objective(params, forecaster, Layout(forecaster), windows).validation(weights).loss > 0)
     True
     """
     where = device(params.device)

@@ -9,15 +9,17 @@ threads nor the machine's speed changes a result.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from transformer_spectrum import losses
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.optimizers.contract import Population
 
@@ -34,6 +36,25 @@ PIECES, PIECE_MIB = 4, 0.75
 """A gradient's batch is cut into so many pieces at most, each with so many activations at least."""
 WINDOWS = 64
 """Windows in a piece when one vector is scored on a whole set."""
+SAMPLE = 128
+"""Training windows whose residuals the scale of a loss follows."""
+
+
+class Validation(NamedTuple):
+    """How weights do on a set of windows, teacher-forced, without dropout.
+
+    Attributes:
+        loss: mean loss; loss units.
+        mae: mean absolute error; scaled units, the same under every loss.
+        residual_mad: median absolute residual; scaled units.
+        influence_cosine: between the loss's influence on these residuals and that of MSE, which is the residuals
+            themselves; in [-1, 1], NaN where either is zero throughout.
+    """
+
+    loss: float
+    mae: float
+    residual_mad: float
+    influence_cosine: float
 
 
 @contextmanager
@@ -108,6 +129,11 @@ class WindowObjective:
             # larger one freed. This one is never touched, so it costs nothing; it spares up to a quarter of the time.
             torch.empty(30 * MIB, dtype=torch.uint8)
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """Of all windows, the last of them maybe smaller; count."""
+        return math.ceil(len(self.context) / self.batch_size)
+
     # -- Objective -----------------------------------------------------------------------------------------
     def batch(self, generator: torch.Generator) -> Tensor:
         """Indices of batch_size windows, without repetition."""
@@ -144,12 +170,39 @@ class WindowObjective:
             gradient.add_(values, alpha=share)
         return loss, gradient
 
-    def total(self, weights: Tensor) -> float:
-        """Mean loss of one vector over all windows; without dropout."""
+    def validation(self, weights: Tensor) -> Validation:
+        """Of one vector over all windows; without dropout."""
+        prediction = self._predictions(weights, torch.arange(len(self.context)))
+        with torch.enable_grad():
+            leaf = prediction.clone().requires_grad_()
+            elementwise = self.loss(leaf, self.target)
+            (influence,) = torch.autograd.grad(elementwise.sum(), leaf)
+        residuals = (prediction - self.target).double().flatten()
+        pull = influence.double().flatten()
+        lengths = float(torch.linalg.vector_norm(residuals) * torch.linalg.vector_norm(pull))
+        return Validation(
+            loss=float(elementwise.detach().double().mean()),
+            mae=float(residuals.abs().mean()),
+            residual_mad=losses.residual_scale(residuals),
+            influence_cosine=float(residuals @ pull) / lengths if lengths > 0 else math.nan,
+        )
+
+    def residual_mad(self, weights: Tensor) -> float:
+        """Median absolute residual of one vector on at most `SAMPLE` windows, evenly spread; scaled units."""
+        sample = torch.linspace(0, len(self.context) - 1, min(SAMPLE, len(self.context))).round().long()
+        return losses.residual_scale(self._windows(sample)[1] - self._predictions(weights, sample))
+
+    def _predictions(self, weights: Tensor, windows: Tensor) -> Tensor:
+        """(n, H, F) float32 of one vector for these windows; without dropout."""
         self.model.eval()
-        pieces = torch.arange(len(self.context)).split(WINDOWS)
-        losses = self._share(lambda piece: self._score(weights.unsqueeze(0), *self._windows(piece)), pieces)
-        return sum(float(loss) * len(piece) for loss, piece in zip(losses, pieces, strict=True)) / len(self.context)
+        views = self.layout.views(weights.to(self.precision))
+
+        @torch.inference_mode()
+        def predict(piece: Tensor) -> Tensor:
+            context, target = self._windows(piece)
+            return self.model.predict(views, context.to(self.precision), target.to(self.precision)).float()
+
+        return torch.cat(self._share(predict, windows.split(WINDOWS))).clone()
 
     # -- arithmetic ----------------------------------------------------------------------------------------
     def _windows(self, batch: Tensor) -> tuple[Tensor, Tensor]:

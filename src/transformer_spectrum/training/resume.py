@@ -39,9 +39,12 @@ from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import State, StopCause
 from transformer_spectrum.runtime.files import atomic_path
+from transformer_spectrum.training.objective import Validation
 from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
 SHARE = 0.05
+ARRAYS = ("distances", "singular_values", "change_singular_values", "step_singular_values")
+"""Fields of a row that are no numbers but arrays, the distances first."""
 
 
 class ResumeFiles:
@@ -55,7 +58,9 @@ class ResumeFiles:
     >>> import tempfile
     >>> weights, generator, spectrum = torch.zeros(2), torch.Generator(), np.ones((1, 1), np.float32)
     >>> training = TrainingState(weights, weights)
-    >>> training.add(StepRecord(0, 0, 0.5, 0.9, 0.9, 0.0, {}, spectrum[0], spectrum), weights, snapshot=True)
+    >>> validation = Validation(loss=0.9, mae=0.8, residual_mad=0.7, influence_cosine=1.0)
+    >>> row = StepRecord(0, 0, 1, 0.5, 0.9, validation, 0.0, {}, spectrum[0], spectrum, 0 * spectrum)
+    >>> training.add(row, weights, snapshot=True)
     >>> with tempfile.TemporaryDirectory() as scratch:
     ...     ResumeFiles(f"{scratch}/adam", {"seed": 1}).save(training, dict, generator)
     ...     resumed, state = ResumeFiles(f"{scratch}/adam", {"seed": 1}, print).load(weights, generator)
@@ -131,7 +136,9 @@ class ResumeFiles:
         return TrainingState(
             last=last,
             best=tensors["best"].to(weights) if "best" in tensors else last,
+            select=progress["select"],
             best_step=progress["best_step"],
+            loss_mad=progress["loss_mad"],
             candidate=candidate and Candidate(tensors["candidate"].to(weights), **candidate),
             rows=rows,
             snapshots={step: values.to(weights) for step, values in zip(snapshot_steps, flat, strict=True)},
@@ -192,7 +199,9 @@ class ResumeFiles:
             "fingerprint": self.fingerprint,
             "counts": counts,
             "snapshots": list(training.snapshots),
+            "select": training.select,
             "best_step": training.best_step,
+            "loss_mad": training.loss_mad,
             "candidate": candidate and {"step": candidate.step, "loss": candidate.loss},
             "stop_reason": training.stop_reason,
             "stop_cause": training.stop_cause,
@@ -245,17 +254,19 @@ def _append(path: Path, at: int, parts: Iterable[bytes | memoryview]) -> None:
 
 def _line(row: StepRecord) -> bytes:
     fields = asdict(row)
-    for name in ("distances", "singular_values"):
-        fields[name] = base64.b64encode(fields[name].astype("<f4").tobytes()).decode()
+    for name in ARRAYS:
+        if fields[name] is not None:
+            fields[name] = base64.b64encode(fields[name].astype("<f4").tobytes()).decode()
     return json.dumps(fields).encode() + b"\n"  # repr of a float is exact
 
 
 def _row(line: bytes) -> StepRecord:
     fields = json.loads(line)
-    for name in ("distances", "singular_values"):
-        fields[name] = np.frombuffer(base64.b64decode(fields[name]), "<f4").astype(np.float32)
-    fields["singular_values"] = fields["singular_values"].reshape(len(fields["distances"]), -1)
-    return StepRecord(**fields)
+    for name in ARRAYS:
+        if fields[name] is not None:
+            values = np.frombuffer(base64.b64decode(fields[name]), "<f4").astype(np.float32)
+            fields[name] = values if name == "distances" else values.reshape(len(fields["distances"]), -1)
+    return StepRecord(**{**fields, "validation": Validation(*fields["validation"])})
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.runtime.interruption import Interruption
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training import build
-from transformer_spectrum.training.loop import Budget, Fit, fit
+from transformer_spectrum.training.loop import Fit, fit
+from transformer_spectrum.training.loss_scale import LossScale
 from transformer_spectrum.training.objective import WindowObjective
+from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.weights.matrices.matrix import Matrix
@@ -29,6 +32,10 @@ def read_windows(path: str | Path) -> dict[str, Windows]:
 
     Raises:
         InputError: the file is missing or corrupt.
+
+    >>> read_windows("windows.npz")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: windows.npz: no such file; run the stage that writes it (dvc repro)
     """
     return unpack(read_arrays(path, ARRAYS))
 
@@ -59,6 +66,7 @@ class Setup:
         weights: (n,) the initial ones.
         objective: the loss over the training windows, which is minimised.
         validation: the loss over the validation windows.
+        loss_scale: lets the scale of both losses follow the residuals; None = it stays.
     """
 
     seed: int
@@ -68,6 +76,7 @@ class Setup:
     weights: Tensor
     objective: WindowObjective
     validation: WindowObjective
+    loss_scale: LossScale | None = None
 
     @classmethod
     def of(cls, params: Params, splits: Mapping[str, Windows]) -> Setup:
@@ -86,20 +95,25 @@ class Setup:
         >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
         >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
         >>> setup = Setup.of(params, {"train": windows, "validation": windows})
-        >>> setup.objective.total(setup.weights) == setup.validation.total(setup.weights)
+        >>> setup.objective.validation(setup.weights) == setup.validation.validation(setup.weights)
         True
         """
         features = splits["train"].context.shape[-1]
         forecaster = build.model(params, features).to(build.device(params.device))
         layout = Layout(forecaster)
+        objective, validation = (
+            build.objective(params, forecaster, layout, splits[name]) for name in ("train", "validation")
+        )
+        follows = params.loss.scale == "residual"
         return cls(
             seed=params.seed,
             forecaster=forecaster,
             layout=layout,
             matrices=forecaster.matrices(),
             weights=build.initial_weights(params, forecaster, layout),
-            objective=build.objective(params, forecaster, layout, splits["train"]),
-            validation=build.objective(params, forecaster, layout, splits["validation"]),
+            objective=objective,
+            validation=validation,
+            loss_scale=LossScale(functools.partial(build.loss, params), objective, [validation]) if follows else None,
         )
 
     def fit(
@@ -107,7 +121,7 @@ class Setup:
         optimizer: str,
         search: build.Search,
         *,
-        snapshot_every: int,
+        recording: Recording,
         budget: Budget,
         observe: Callable[[StepRecord], None],
         resume_files: ResumeFiles | None = None,
@@ -118,11 +132,11 @@ class Setup:
         Args:
             optimizer: its name, for its own random numbers.
             search: the method and its settings, of `build.searcher`.
-            snapshot_every: steps between two snapshots; >= 1.
+            recording: which steps are recorded, and which is the best.
             budget: limits that are none of the searcher's.
-            observe: called after every step.
+            observe: called after every recorded step.
             resume_files: where the training is kept, and gone on from.
-            interruption: heeded after every step.
+            interruption: heeded after every recorded step.
         Raises:
             InputError: the loss of the initial weights is not finite.
             Interrupted: see `interruption`.
@@ -135,7 +149,7 @@ class Setup:
         >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
         >>> setup = Setup.of(params, {"train": windows, "validation": windows})
         >>> search, records = build.searcher(params, "ga", setup.layout), []
-        >>> result = setup.fit("ga", search, snapshot_every=10, budget=Budget(evaluations=1), observe=records.append)
+        >>> result = setup.fit("ga", search, recording=Recording(), budget=Budget(1), observe=records.append)
         >>> result.stop_reason, [record.step for record in records] == result.history.steps.tolist()
         ('budget.evaluations = 1 spent', True)
         """
@@ -146,11 +160,11 @@ class Setup:
             self.weights,
             layout=self.layout,
             matrices=self.matrices,
-            validate=self.validation.total,
-            patience=search.patience,
-            snapshot_every=snapshot_every,
+            validate=self.validation.validation,
+            recording=recording,
             generator=torch_generator(self.seed, f"{optimizer} search"),
             budget=budget,
+            loss_scale=self.loss_scale,
             observe=observe,
             resume_files=resume_files,
             interruption=interruption,

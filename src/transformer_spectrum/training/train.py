@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
 from transformer_spectrum.training.artifacts import write_results
 from transformer_spectrum.training.fingerprint import fingerprint
-from transformer_spectrum.training.loop import Budget, Fit
+from transformer_spectrum.training.loop import Fit
+from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +55,10 @@ def train(
         params: all parameters.
         optimizer: adam, es or ga.
         data: the windows that the prepare stage has written.
-        models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at steps 0, 1,
-            every training.snapshot_every and the last), best_candidate.safetensors where the optimizer has
-            candidates, history.npz, forecasts.npz and run.json; replaced as a whole at the end.
+        models: folder for best.safetensors, last.safetensors, snapshots.safetensors (every matrix at step 0, at the
+            records inside the first epoch, every training.snapshot_every and at the last), best_candidate.safetensors
+            where the optimizer has candidates, history.npz, forecasts.npz and run.json; replaced as a whole at the
+            end.
         metrics: DVCLive's folder with scores.json; wall seconds (a curve) and the steps at which the training was
             resumed (in scores.json) are kept only here, so that everything in `models` depends on nothing but the
             parameters and the machine.
@@ -93,31 +96,54 @@ def _fit(
     resume_files: ResumeFiles,
     interruption: Interruption,
 ) -> Fit:
-    width = params.model.embed_dim
-    square = [i for i, matrix in enumerate(setup.matrices) if matrix.shape == (width, width)]
+    moving = moving_family(setup.matrices)
     search = build.searcher(params, optimizer, setup.layout)
-    with Progress(f"train {optimizer}", search.steps) as progress:
+    with Progress(f"train {optimizer}", search.rounds) as progress:
 
         def observe(record: StepRecord) -> None:
-            entropy = float(np.mean(spectral_entropy(record.singular_values[square, :width])))
-            rank = float(np.mean(stable_rank(record.singular_values[square, :width])))
-            values = {"evaluations": record.evaluations, "seconds": record.seconds, "train_loss": record.loss}
-            values |= {"validation_loss": record.validation_loss, "distance": record.distance, **record.scalars}
-            recorder.step(record.step, {**values, "spectral_entropy": entropy, "stable_rank": rank})
+            rank, entropy = (
+                float(np.mean(metric(record.singular_values[moving]))) for metric in (stable_rank, spectral_entropy)
+            )
+            values = {"rounds": record.rounds, "evaluations": record.evaluations, "seconds": record.seconds}
+            values |= {"train_loss": record.loss, "validation_loss": record.validation.loss}
+            values |= {"validation_mae": record.validation.mae, "residual_mad": record.validation.residual_mad}
+            values |= {"influence_cosine": record.validation.influence_cosine, "distance": record.distance}
+            spectra = {"spectral_entropy": entropy, "stable_rank": rank}
+            if record.step > 0:
+                spectra["change_stable_rank"] = float(np.nanmean(stable_rank(record.change_singular_values[moving])))
+            recorder.step(record.step, {**values, **record.scalars, **spectra})
             if resume_files.saved is not None and record.step <= resume_files.saved:
-                progress.resume(record.step)
-            else:
-                progress.update(record.step, loss=record.loss, valid=record.validation_loss, stable_rank=rank)
+                progress.resume(record.rounds)
+            elif record.step == 0 or record.rounds > 0:  # counts epochs or generations
+                progress.update(record.rounds, loss=record.loss, mae=record.validation.mae, stable_rank=rank)
 
         return setup.fit(
             optimizer,
             search,
-            snapshot_every=params.training.snapshot_every,
+            recording=build.recording(params, search),
             budget=Budget(params.budget.evaluations, params.budget.seconds),
             observe=observe,
             resume_files=resume_files,
             interruption=interruption,
         )
+
+
+def moving_family(matrices: Sequence[Matrix]) -> list[int]:
+    """Positions of the matrices whose mean is watched while a training runs: feed-forward, or an LSTM's gates.
+
+    All have as many singular values, unlike those of all families; of the families they move most.
+
+    >>> from transformer_spectrum.weights.matrices.families import of_forecaster
+    >>> names = ["readout", "encoder.0.feed_forward.expand", "encoder.0.self_attention.query"]
+    >>> moving_family([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
+    [1]
+    """
+    for blocks in (("feed_forward",), ("encoder_gates", "decoder_gates")):
+        positions = [i for i, matrix in enumerate(matrices) if matrix.family.block in blocks]
+        if positions:
+            width = min(min(matrices[i].shape) for i in positions)
+            return [i for i in positions if min(matrices[i].shape) == width]
+    return list(range(len(matrices)))
 
 
 def _mlflow(

@@ -47,6 +47,12 @@ def records(
         family, metric: whose change it is.
         distances: optimizer -> step -> distance of its weights from the initial ones.
         validation_losses: optimizer -> step -> validation loss.
+
+    >>> rows = [("es", 0, 0, 4.0), ("es", 5, 80, 3.0)]
+    >>> evolution = pd.DataFrame(rows, columns=["optimizer", "step", "evaluations", "value"])
+    >>> evolution = evolution.assign(family="readout", metric="stable_rank", initial=4.0)
+    >>> records(evolution, "readout", "stable_rank", {"es": {0: 0.0, 5: 2.0}}, {"es": {0: 1.5, 5: 0.9}})["es"][1]
+    Record(step=5, evaluations=80, distance=2.0, validation_loss=0.9, change=-1.0)
     """
     histories: dict[str, list[Record]] = {}
     if evolution.empty:

@@ -19,6 +19,11 @@ def family_tails(tails: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row for each family, shape and optimizer, in the order of the table: the shape's sides, the count of matrices,
         the means of those that have a value, and how many of the fits that were tested have p >= PLAUSIBLE.
+
+    >>> fits = {"matrix": ["a", "b"], "rows": [4, 8], "columns": [8, 4], "goodness_p": [0.02, 0.5]}
+    >>> tails = pd.DataFrame(fits).assign(optimizer="es", step=9, family="readout", **dict.fromkeys(MEANS, 3.0))
+    >>> family_tails(tails)[["larger", "smaller", "matrices", "ks_alpha", "plausible", "tested"]].values.tolist()
+    [[8.0, 4.0, 2.0, 3.0, 1.0, 2.0]]
     """
     if tails.empty:
         return pd.DataFrame(columns=list(FAMILY_TAILS))

@@ -42,6 +42,12 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
     Raises:
         InputError: no such device, no readable checkpoint, no matrix left to measure, or heads that do not divide a
             matrix. Tensors with weights that are not finite are left out and named in `Examination.not_finite`.
+
+    >>> from transformer_spectrum.spectra.analysis import Estimators
+    >>> settings = ExaminationSettings(Estimators(), shuffles=0, include=("readout",))
+    >>> examination = examine("models/es/best.safetensors", settings)
+    >>> [measured.matrix.shape for measured in examination.matrices], examination.skipped[0].reason
+    ([(12, 16)], 'no --include matches')
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: there is no CUDA device; use cpu")

@@ -15,6 +15,11 @@ def layers(matrices: Sequence[Matrix]) -> list[Matrix]:
 
     So fused queries, keys and values stay whole. What it does not take at all, such as the gates of an LSTM, stays as
     it is here.
+
+    >>> from transformer_spectrum.weights.anatomy.dissection import dissect
+    >>> matrices = dissect({"attention.in_proj_weight": (12, 4), "attention.c_attn.weight": (12, 4)}, {}).matrices
+    >>> [matrix.name for matrix in layers(matrices)]
+    ['attention.in_proj.query', 'attention.in_proj.key', 'attention.in_proj.value', 'attention.c_attn']
     """
     wholes: dict[str, Matrix] = {}
     for matrix in matrices:

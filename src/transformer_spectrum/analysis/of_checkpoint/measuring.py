@@ -28,6 +28,14 @@ def measure(matrix: Matrix, entries: Tensor, settings: ExaminationSettings) -> M
         matrix: which it is.
         entries: (rows, columns) finite, on the CPU, any floating or complex type.
         settings: how.
+
+    >>> import torch
+    >>> from transformer_spectrum.spectra.analysis import Estimators
+    >>> from transformer_spectrum.weights.matrices.families import Family
+    >>> matrix = Matrix("head", Family("readout"), "head", (2, 2))
+    >>> measured = measure(matrix, torch.diag(torch.tensor([3.0, 4.0])), ExaminationSettings(Estimators(), shuffles=0))
+    >>> measured.singular_values, measured.values["stable_rank"]
+    (array([4., 3.]), 1.5625)
     """
     draws = draws_of(matrix.shape, settings.shuffles)
     purpose = f"shuffles of {matrix.name}"
@@ -68,6 +76,11 @@ def draws_of(shape: tuple[int, int], shuffles: int) -> int:
 
 
 def with_slices(measured: MeasuredMatrix, kernel: Tensor) -> MeasuredMatrix:
-    """The matrix of a kernel with the spectra of its positions beside its own."""
+    """The matrix of a kernel with the spectra of its positions beside its own.
+
+    >>> import torch
+    >>> with_slices(examination.matrices[0], torch.ones(8, 3, 2, 2)).slices.shape
+    (4, 3)
+    """
     slices = spectrum(kernel_slices(numbers(kernel, measured.matrix.name)))
     return replace(measured, slices=slices, slice_shape=(kernel.shape[0], kernel.shape[1]))

@@ -20,6 +20,10 @@ def details(examination: Examination) -> Iterator[tuple[dict[str, Any], dict[str
     """Column -> value and column -> reason of every matrix, in the examination's order; no value, no entry.
 
     Matrices of the same entries, measured once, have a row each, as there.
+
+    >>> values, reasons = next(details(examination))
+    >>> values["longname"], values["layer_type"], values["N"], values["M"]
+    ('decoder.0.feed_forward.down', 'dense', 32, 16)
     """
     number = 0
     for matrix in examination.matrices:

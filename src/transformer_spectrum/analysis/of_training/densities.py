@@ -41,6 +41,10 @@ def esd_edges(summaries: Mapping[str, Summary], family: str, *, log: bool = True
         log: bins of one width on a logarithmic axis; False: on a linear one.
     Returns:
         (b + 1,) rising, in units of the family's mean initial eigenvalue.
+
+    >>> edges = esd_edges(summaries, "feed_forward", log=False)
+    >>> len(edges), np.allclose(np.diff(edges), edges[1])
+    (22, True)
     """
     steps = [
         summary.pooled_eigenvalues(family, position) for summary in summaries.values() for position in summary.tracked

@@ -96,6 +96,11 @@ def gather(
         initial: metrics of shuffles of the same initial matrices, where they were computed before.
     Raises:
         InputError: a tracked step has no snapshot, or the snapshots are of other matrices.
+
+    >>> history, snapshots = summaries["es"].history, Snapshots.load("models/es/snapshots.safetensors")
+    >>> evidence = gather("es", history, snapshots, [0, 4], Estimators(), params.spectra, heads=4, seed=1)
+    >>> evidence.observed.values["stable_rank"].shape, evidence.initial.values["stable_rank"].shape
+    ((2, 9), (20, 9))
     """
     lacking = sorted(set(steps) - set(snapshots.steps))
     if lacking:
@@ -103,7 +108,7 @@ def gather(
             f"{optimizer}: no weights kept at tracked step {lacking[0]}; spectra.tracked_every must be a multiple of "
             "training.snapshot_every"
         )
-    specs = recorded_matrices(history, heads if settings.per_head else 0)
+    specs = _recorded_matrices(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
     observed, shuffled, farms, farms_reason = [], [], [], []
     ends = list(dict.fromkeys((0, len(steps) - 1)))
@@ -159,7 +164,7 @@ def _at_a_glance(history: History, step: int, values: np.ndarray, shapes: np.nda
     return {"valid": float(history.validation_loss[at]), **ranks}
 
 
-def recorded_matrices(history: History, heads: int) -> list[Matrix]:
+def _recorded_matrices(history: History, heads: int) -> list[Matrix]:
     """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0."""
     matrices = [
         Matrix(name, replace(of_forecaster(name), block=family), name, (rows, columns))
@@ -175,6 +180,10 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
 
     Raises:
         InputError: one is missing, of another shape, or not finite.
+
+    >>> snapshots = Snapshots((0, 5), {"readout": np.array([[[1, 2]], [[3, 4]]], np.float32)})
+    >>> entries(snapshots, 5, [Matrix("readout", of_forecaster("readout"), "readout", (1, 2))])
+    [array([[3., 4.]], dtype=float32)]
     """
     position = snapshots.steps.index(step)
     whole = {name: stack[position] for name, stack in snapshots.weights.items()}

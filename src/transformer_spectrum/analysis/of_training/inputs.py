@@ -23,6 +23,10 @@ def read_forecasts(models: Mapping[str, Path]) -> dict[str, Any]:
         models: optimizer -> folder of its training.
     Raises:
         InputError: a file is missing or corrupt, or the trainings have seen other windows.
+
+    >>> forecast = read_forecasts(models)
+    >>> list(forecast["forecast"]), forecast["truth"].shape
+    (['adam', 'es', 'ga'], (2, 4, 1))
     """
     names = ("context", "truth", "forecast", "entities")
     stored = {optimizer: read_arrays(folder / "forecasts.npz", names) for optimizer, folder in models.items()}
@@ -36,7 +40,12 @@ def read_forecasts(models: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def summaries_of(params: Params, models: Mapping[str, Path]) -> dict[str, Summary]:
-    """Every training analyzed; arguments and errors as in `read_forecasts`, and those of `summarize`."""
+    """Every training analyzed; arguments and errors as in `read_forecasts`, and those of `summarize`.
+
+    >>> summaries = summaries_of(params, models)
+    >>> summaries["es"].tracked, list(summaries["es"].families)
+    ([0, 1, 4], ['feed_forward', 'readout'])
+    """
     histories = {optimizer: History.load(folder / "history.npz") for optimizer, folder in models.items()}
     snapshots = {optimizer: Snapshots.load(folder / "snapshots.safetensors") for optimizer, folder in models.items()}
     return summarize(histories, snapshots, params.spectra, heads=params.model.heads, seed=params.seed)

@@ -68,7 +68,11 @@ LONG_TABLES = ("spectra_history", "spectra_nulls", "spectra_tails")
 
 
 def long_tables(summaries: Mapping[str, Summary]) -> dict[str, pd.DataFrame]:
-    """Name of a file -> its table, in the order of `LONG_TABLES`."""
+    """Name of a file -> its table, in the order of `LONG_TABLES`.
+
+    >>> {name: len(table) for name, table in long_tables(summaries).items()}
+    {'spectra_history': 126, 'spectra_nulls': 2106, 'spectra_tails': 54}
+    """
     tables = (spectra_history(summaries), spectra_nulls(summaries), spectra_tails(summaries))
     return dict(zip(LONG_TABLES, tables, strict=True))
 
@@ -87,7 +91,11 @@ def _finite(values: np.ndarray | float) -> np.ndarray:
 
 
 def spectra_history(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """Every metric of every matrix at every step, a row each; `missing` says why a metric is NaN."""
+    """Every metric of every matrix at every step, a row each; `missing` says why a metric is NaN.
+
+    >>> spectra_history(summaries)[["optimizer", "step", "matrix", "rows", "columns"]].values.tolist()[0]
+    ['adam', 0, 'encoder.0.feed_forward.up', 32, 16]
+    """
     return _with_categories(stacked(SPECTRA_HISTORY, (_history_of(*item) for item in summaries.items())))
 
 
@@ -133,6 +141,10 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     initial_*: the change since step 0 and how many standard deviations of shuffled initial matrices it is;
     shuffled_*: the same against shuffles of the step's own matrix. A z that has no meaning has its reason.
+
+    >>> start = spectra_nulls(summaries).query("step == 0")  # which has not changed since
+    >>> set(start["initial_difference"].dropna())
+    {0.0}
     """
     blocks = (
         block
@@ -172,6 +184,10 @@ def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law. `bounds` names the values
     that are the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
+
+    >>> tails = spectra_tails(summaries)
+    >>> tails["step"].unique().tolist(), tails["missing"].iloc[0]
+    ([0, 3, 4], 'spectra.bootstrap = 0; farms_alpha: no room for the submatrices')
     """
     blocks = (
         _tails_at(optimizer, summary, position)

@@ -22,6 +22,10 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
         (mean over shuffles of the initial matrices) and its change since step 0 in that null's standard deviations.
         "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
         list, so that `dvc metrics show` passes over it).
+
+    >>> numbers = headline(summaries)
+    >>> list(numbers), round(numbers["initial"]["readout"]["stable_rank"], 2)
+    (['initial', 'adam', 'es', 'ga', 'reasons'], 4.19)
     """
     reference, *_ = summaries.values()
     reasons: list[str] = []

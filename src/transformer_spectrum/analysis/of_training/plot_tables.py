@@ -40,7 +40,11 @@ Blocks = Iterator[dict[str, Any]]
 def plot_tables(
     summaries: Mapping[str, Summary], forecast: Mapping[str, Any], objective: str = ""
 ) -> dict[str, pd.DataFrame]:
-    """Name of a file -> its table; arguments as of `loss` and `forecasts`."""
+    """Name of a file -> its table; arguments as of `loss` and `forecasts`.
+
+    >>> {name: len(table) for name, table in plot_tables(summaries, forecast).items()}
+    {'spectra_evolution': 196, 'heatmap': 378, 'singular_values': 252, 'esd': 245, 'loss': 27, 'forecasts': 48}
+    """
     return {
         "spectra_evolution": spectra_evolution(summaries),
         "heatmap": heatmap(summaries),
@@ -60,6 +64,11 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `initial` is the mean at step 0; `null_low` and `null_high` bound its null, see `Summary.band`. Means that do not
     exist are left out; metrics/spectra_history.parquet has the reasons.
+
+    >>> ranks = spectra_evolution(summaries).query("metric == 'stable_rank' and family == 'readout'")
+    >>> curve = ranks[ranks["optimizer"] == "es"]
+    >>> curve["step"].tolist(), float(curve["value"].iloc[0] - curve["initial"].iloc[0])
+    ([0, 1, 2, 3, 4], 0.0)
     """
     curves = sum(len(summary.families) for summary in summaries.values()) * len(EVOLUTION_METRICS)
 
@@ -91,6 +100,9 @@ def heatmap(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `row` counts the matrices from the input to the output; `change` is the value relative to step 0, in percent.
     Values that do not exist are left out.
+
+    >>> heatmap(summaries)[["optimizer", "step", "matrix", "row", "metric", "change"]].values.tolist()[0]
+    ['adam', 0, 'encoder.0.feed_forward.up', 0, 'stable_rank', 0.0]
     """
     matrices = sum(len(summary.history.names) for summary in summaries.values()) * len(HEAT_METRICS)
 
@@ -119,6 +131,10 @@ def singular_values(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Mean singular value by rank (from 1) at the tracked steps, beside the initial one.
 
     Ranks are thinned evenly, per curve, to ROWS_AT_MOST rows in all.
+
+    >>> table = singular_values(summaries).query("optimizer == 'ga' and family == 'readout' and rank == 1")
+    >>> table["step"].tolist(), bool(table["value"].iloc[0] == table["initial"].iloc[0])
+    ([0, 1, 4], True)
     """
     curves = sum(len(summary.families) * len(summary.tracked) for summary in summaries.values())
 
@@ -145,6 +161,9 @@ def esd(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     Eigenvalues are in units of the family's mean initial one (`Summary.pooled_eigenvalues`); `eigenvalue` is the
     geometric centre of the bin; empty bins are left out, for the axes are logarithmic. Step 0 is the null.
+
+    >>> esd(summaries).query("optimizer == 'es' and family == 'readout'")["step"].unique().tolist()
+    [0, 1, 4]
     """
 
     def blocks() -> Blocks:
@@ -172,6 +191,9 @@ def loss(summaries: Mapping[str, Summary], objective: str = "") -> pd.DataFrame:
     Args:
         summaries: the trainings.
         objective: what they minimise, and its unit; losses of different objectives are no measure of each other.
+
+    >>> loss(summaries)[["optimizer", "step", "split"]].head(3).values.tolist()  # Adam has no training loss at step 0
+    [['adam', 0, 'validation'], ['adam', 1, 'train'], ['adam', 1, 'validation']]
     """
 
     def blocks() -> Blocks:
@@ -198,6 +220,12 @@ def forecasts(forecast: Mapping[str, Any], windows_at_most: int = 6) -> pd.DataF
     Args:
         forecast: "context" (n, C, F), "truth" (n, H, F), "forecast" optimizer -> (n, H, F), "entities" (n,).
         windows_at_most: windows that are taken, evenly.
+
+    >>> times = np.arange(6.0).reshape(1, 6, 1)
+    >>> waves = {"context": times[:, :4], "truth": times[:, 4:], "forecast": {"es": times[:, 4:] + 1}}
+    >>> waves["entities"] = ["north"]
+    >>> forecasts(waves)[["series", "time", "value"]].tail(3).values.tolist()
+    [['truth', 1, 5.0], ['es', 0, 5.0], ['es', 1, 6.0]]
     """
     context, truth = forecast["context"], forecast["truth"]
     series = {"context": context, "truth": truth, **forecast["forecast"]}

@@ -29,22 +29,27 @@ def early(count: int, at_most: int) -> np.ndarray:
     return np.union1d(evenly(count, even), logarithmic)
 
 
-def tracked_positions(steps: np.ndarray, every: int, at_most: int) -> np.ndarray:
-    """Positions of the steps that figures show: 0, 1, every so many and the last.
+def tracked_positions(steps: np.ndarray, rounds: np.ndarray, every: int, at_most: int) -> np.ndarray:
+    """Positions of the steps whose weights are looked at: those of the first round, every so many rounds, the last.
 
-    When these are too many, 0, 1 and the last stay and the others are spread geometrically between 1 and the last,
+    When these are too many, the first two and the last stay and the others are spread geometrically between them,
     since spectra change most at the beginning.
 
     Args:
         steps: (S,) ascending from 0.
-        every: spacing; steps.
+        rounds: (S,) whole epochs or generations done.
+        every: spacing; epochs or generations.
         at_most: positions; count, >= 3.
 
-    >>> tracked_positions(np.arange(301), every=5, at_most=6).tolist()
+    >>> generations = np.arange(301)
+    >>> tracked_positions(generations, generations, every=5, at_most=6).tolist()
     [0, 1, 5, 20, 70, 300]
+    >>> updates, epochs = np.array([0, 1, 2, 4, 5, 10, 15, 20]), np.array([0, 0, 0, 0, 1, 2, 3, 4])
+    >>> tracked_positions(updates, epochs, every=2, at_most=9).tolist()
+    [0, 1, 2, 3, 4, 5, 7]
     """
-    steps = np.asarray(steps)
-    candidates = np.flatnonzero((steps == 0) | (steps == 1) | (steps % every == 0) | (steps == steps[-1]))
+    steps, rounds = np.asarray(steps), np.asarray(rounds)
+    candidates = np.flatnonzero((rounds <= 1) | (rounds % every == 0) | (steps == steps[-1]))
     if len(candidates) <= at_most:
         return candidates
     later = steps[candidates[1:]]

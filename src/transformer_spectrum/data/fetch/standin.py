@@ -115,6 +115,10 @@ def simulate_covid(path: Path, generator: np.random.Generator, *, countries: Seq
         path: the CSV to write.
         generator: of all draws; the same state gives the same bytes.
         countries: column names.
+
+    >>> simulate_covid(Path("cases.csv"), np.random.default_rng(0), countries=["Malta", "Sweden"])
+    >>> Path("cases.csv").read_text().splitlines()[0]
+    'date,World,Malta,Sweden'
     """
     names = sorted(set(countries) - {"World"})
     length, width = len(COVID_DAYS), len(names)
@@ -170,6 +174,10 @@ def simulate_rvr(path: Path, generator: np.random.Generator, *, regions: Mapping
         path: the CSV to write.
         generator: of all draws; the same state gives the same bytes.
         regions: region -> its states. The nation, "US", is the sum of all.
+
+    >>> simulate_rvr(Path("beds.csv"), np.random.default_rng(0), regions={"Region 1": ["CT", "MA"]})
+    >>> sorted({line.split(",")[0] for line in Path("beds.csv").read_text().splitlines()[1:]})
+    ['"CT"', '"MA"', '"Region 1"', '"US"']
     """
     states = sorted(state for members in regions.values() for state in members)
     days = np.arange(RVR_DAYS[0] - WARM_UP_DAYS, RVR_DAYS[-1] + 1)

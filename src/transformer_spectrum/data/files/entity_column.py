@@ -143,7 +143,17 @@ def _settles(table: FileTable, tellers: list[str], clocks: list[str]) -> bool:
 
 
 def check_entity(table: FileTable, chosen: ChosenColumns, roles: Roles) -> None:
-    """A text that cuts one series with a time of its own in every row into pieces is no entity for certain."""
+    """A text that cuts one series with a time of its own in every row into pieces is no entity for certain.
+
+    >>> from pathlib import Path
+    >>> from transformer_spectrum.data.files.times import Times
+    >>> table = FileTable(Path("x.csv"), pd.DataFrame({"remark": ["a", "b"], "year": [2020, 2021]}))
+    >>> table.blocks, times = [np.array([0]), np.array([1])], Times(np.array([2020, 2021]), dated=False, name="years")
+    >>> roles = Roles(("year",), times, entity="remark")
+    >>> check_entity(table, ChosenColumns(values=("cases",)), roles)
+    >>> roles.entity, len(table.blocks)  # one series, not two of one row each
+    (None, 1)
+    """
     entity = roles.entity
     if entity is None or chosen.entity or roles.times is None or len(table.blocks) == 1:
         return

@@ -81,6 +81,10 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
     Raises:
         InputError: the file is missing, of another kind, breaks its layout, or does not say for certain which column is
             time, which the entity, which a value; with the place, the rule and the option.
+
+    >>> np.save("series.npy", [[1.0, 2.0, 3.0], [np.nan, 5.0, 6.0]])
+    >>> [series.values.ravel().tolist() for series in read_series_file("series.npy").series]
+    [[1.0, 2.0, 3.0], [5.0, 6.0]]
     """
     path, columns = Path(path), columns or ChosenColumns()
     check_suffix(path)

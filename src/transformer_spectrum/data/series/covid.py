@@ -64,6 +64,11 @@ def read_covid(path: str | Path, label: str | None = None) -> pd.DataFrame:
         (days, locations) float64 new cases per day, NaN where blank, indexed by consecutive days.
     Raises:
         InputError: the file is missing, cut short, or breaks the schema; with the line and the rule.
+
+    >>> with open("cases.csv", "w") as file:
+    ...     print("date,Malta", "2022-01-01,3", "2022-01-02,", sep=chr(10), file=file)
+    >>> read_covid("cases.csv")["Malta"].tolist()
+    [3.0, nan]
     """
     label = label or str(path)
     header, lines = read_rows(path, label, "fetch-covid", _header_complaint)
@@ -106,7 +111,13 @@ def check_covid_complete(frame: pd.DataFrame, label: str) -> None:
 
 
 def not_used(path: str | Path, countries: Sequence[str]) -> dict[str, list[str]]:
-    """Which of the chosen countries a table cannot serve, for `csv_text.left_out`."""
+    """Which of the chosen countries a table cannot serve, for `csv_text.left_out`.
+
+    >>> with open("cases.csv", "w") as file:
+    ...     print("date,Malta", "2022-01-01,3", sep=chr(10), file=file)
+    >>> not_used("cases.csv", ["Malta", "Atlantis", "World"])
+    {'countries_missing': ['Atlantis'], 'aggregates_dropped': ['World']}
+    """
     header, _ = read_rows(path, str(path), "fetch-covid", _header_complaint)
     return _not_used(header, list(dict.fromkeys(countries)))
 

@@ -119,6 +119,11 @@ def read_rvr(path: str | Path, label: str | None = None) -> pd.DataFrame:
         FIELDS as columns: text, day, two float64 with NaN where blank.
     Raises:
         InputError: the file is missing, cut short, or breaks the schema; with the line and the rule.
+
+    >>> with open("beds.csv", "w") as file:
+    ...     print(",".join(FIELDS), "CT,2022-01-01,7012.5,", sep=chr(10), file=file)
+    >>> read_rvr("beds.csv").iloc[0].tolist()
+    ['CT', Timestamp('2022-01-01 00:00:00'), np.float64(7012.5), np.float64(nan)]
     """
     label = label or str(path)
     _, lines = read_rows(path, label, "fetch-rvr", _header_complaint)

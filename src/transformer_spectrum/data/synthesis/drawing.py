@@ -21,6 +21,11 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
 
     Raises:
         InputError: the folder holds a series.npy that is of somebody else.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> draw_synthetic(load_params("params.yaml"), "raw")
+    >>> np.load("raw/series.npy").shape, sorted(path.name for path in Path("raw").iterdir())
+    ((1000, 300, 1), ['provenance.json', 'series.npy'])
     """
     block = params.data.synthetic
     check_replaceable(folder, "series.npy", "a file of yours belongs into data/raw/file, with data.dataset = file")

@@ -12,7 +12,11 @@ COLUMNS = ["optimizer", "step", "progress", "family", "eigenvalue", "density"]
 
 
 def chart(run: Run) -> Chart | None:
-    """Densities on log-log axes; None where no eigenvalue is positive."""
+    """Densities on log-log axes; None where no eigenvalue is positive.
+
+    >>> chart(run).title, chart(run).parse
+    ('Empirical spectral densities', ('step', 'progress', 'eigenvalue', 'density'))
+    """
     table = run.curves["esd"]
     if table.empty:
         return None
@@ -40,6 +44,12 @@ def chart(run: Run) -> Chart | None:
 
 
 def numbers(run: Run) -> Table:
-    """How far the right end of each density has come."""
+    """How far the right end of each density has come.
+
+    >>> numbers(run).header
+    ('family', 'initial', 'Adam, last step', 'ES, last step', 'GA, last step')
+    >>> [row[0] for row in numbers(run).rows]
+    ['feed-forward', 'readout']
+    """
     caption = "The largest eigenvalue of each family (centre of its bin), over the family's mean initial eigenvalue."
     return ends_by_family(run, "esd", "eigenvalue", caption)

@@ -40,7 +40,12 @@ def _named(run: Run) -> pd.DataFrame:
 
 
 def chart(run: Run) -> Chart:
-    """Forecasts of test windows."""
+    """Forecasts of test windows.
+
+    >>> print(*chart(run).data.splitlines()[:2], sep="\\n")
+    window,feature,time,series,value
+    north (window 0),0,-8,context,50
+    """
     table = _named(run)
     horizon = int(table["time"].max()) + 1
     visible = table[table["time"] >= -figure_words.context_shown(-int(table["time"].min()), horizon)]
@@ -88,7 +93,11 @@ def _spec(run: Run, windows: Sequence[str], features: Sequence[str]) -> Spec:
 
 
 def numbers(run: Run) -> Table:
-    """Mean absolute error of each window and forecast, data units."""
+    """Mean absolute error of each window and forecast, data units.
+
+    >>> numbers(run).rows[0]
+    ('north (window 0)', '1', '2', '3')
+    """
     errors = forecast_errors(run.curves["forecasts"]).reindex(columns=list(run.trainings))
     rows = tuple(
         (figure_words.window_name(entity, window), *map(short, means))

@@ -26,7 +26,12 @@ MOST = 12
 
 
 def chart(run: Run) -> Chart | None:
-    """Every matrix at every step; None where no matrix has a change that can be told."""
+    """Every matrix at every step; None where no matrix has a change that can be told.
+
+    >>> print(*chart(run).data.splitlines()[:2], sep="\\n")
+    optimizer,step,row,metric,value,change
+    adam,0,0,stable_rank,5.8707,0
+    """
     table = run.curves["heatmap"]
     if table.empty:
         return None
@@ -121,7 +126,13 @@ def _spec(run: Run, limits: Mapping[str, float], names: Sequence[str]) -> Spec:
 
 
 def numbers(run: Run) -> Table:
-    """The matrices that changed most by the last step."""
+    """The matrices that changed most by the last step.
+
+    >>> numbers(run).caption
+    'The 12 matrices whose stable rank has changed most by the last step.'
+    >>> numbers(run).rows[0]
+    ('encoder.1.feed_forward.up', 'ES', '6.429', '−2.8')
+    """
     table = run.curves["heatmap"]
     last = table[table["metric"] == MAIN_METRIC].drop_duplicates(["optimizer", "matrix"], keep="last")
     ranked = last.sort_values("change", key=lambda changes: -changes.abs(), kind="stable").head(MOST)

@@ -11,7 +11,12 @@ from transformer_spectrum.vocabulary import display_name
 
 
 def chart(run: Run) -> Chart:
-    """Training and validation loss."""
+    """Training and validation loss.
+
+    >>> print(*chart(run).data.splitlines()[:2], sep="\\n")
+    optimizer,step,evaluations,split,loss,best
+    adam,0,0,validation,1.1309,0
+    """
     table = run.curves["loss"][["optimizer", "step", "evaluations", "split", "loss"]].copy()
     best_steps = table["optimizer"].map(
         {name: training.scores["best_step"] for name, training in run.trainings.items()}
@@ -71,7 +76,11 @@ def _spec(run: Run) -> Spec:
 
 
 def numbers(run: Run) -> Table:
-    """Both losses at the first, the best and the last step."""
+    """Both losses at the first, the best and the last step.
+
+    >>> [row[:3] for row in numbers(run).rows[:3]]
+    [('Adam', 'start', '0'), ('Adam', 'best', '3'), ('Adam', 'end', '3')]
+    """
     losses = run.curves["loss"].set_index(["optimizer", "step", "split"])["loss"].to_dict()
     rows = tuple(
         (

@@ -31,7 +31,11 @@ TICKS = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
 
 
 def chart(run: Run) -> Chart | None:
-    """How far each family's spectrum came from its null; None where no null varies."""
+    """How far each family's spectrum came from its null; None where no null varies.
+
+    >>> chart(run).parse
+    ('initial', 'last', 'percent', 'z')
+    """
     moves = [shift for shift in run.shifts if shift.z is not None]
     if not moves:
         return None
@@ -107,7 +111,11 @@ def _spec(run: Run, metrics: Sequence[str]) -> Spec:
 
 
 def numbers(run: Run) -> Table:
-    """Every change of every metric, those of the answer's metric first."""
+    """Every change of every metric, those of the answer's metric first.
+
+    >>> numbers(run).rows[0]
+    ('stable rank', 'feed-forward', 'Adam', '6.13', '6.148', '+0.30', '+0.10')
+    """
     rows = tuple(
         (
             metric_words(shift.metric),

@@ -12,7 +12,11 @@ COLUMNS = ["optimizer", "step", "progress", "family", "rank", "value", "initial"
 
 
 def chart(run: Run) -> Chart | None:
-    """Singular values on log-log axes: over the initial ones of the same rank, which shows more, or bare."""
+    """Singular values on log-log axes: over the initial ones of the same rank, which shows more, or bare.
+
+    >>> chart(run).spec["params"][-1]["bind"]["options"]
+    ['ratio', 'value']
+    """
     table = run.curves["singular_values"]
     table = table.assign(progress=progress(table))[COLUMNS]
     largest = table.groupby(["optimizer", "step", "family"])["value"].transform("max")
@@ -47,6 +51,10 @@ def chart(run: Run) -> Chart | None:
 
 
 def numbers(run: Run) -> Table:
-    """The largest singular value of each family."""
+    """The largest singular value of each family.
+
+    >>> numbers(run).header[:3], numbers(run).rows[0][:3]
+    (('family', 'initial', 'Adam, last step'), ('feed-forward', '1.95', '1.951'))
+    """
     caption = "Mean largest singular value of each family, weight units."
     return ends_by_family(run, "singular_values", "value", caption)

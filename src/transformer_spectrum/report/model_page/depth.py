@@ -42,7 +42,11 @@ class Line:
 
 
 def lines(matrices: Sequence[MeasuredMatrix]) -> list[Line]:
-    """The matrices of one shape by family and stack, in order of their appearance."""
+    """The matrices of one shape by family and stack, in order of their appearance.
+
+    >>> [(line.label, line.depth) for line in lines(examination.matrices[:4])]
+    [('feed-forward down', (0, 1)), ('feed-forward up', (0, 1))]
+    """
     groups: dict[tuple[str, str], list[tuple[int | None, MeasuredMatrix]]] = {}
     for matrix in matrices:
         stack, layer = _place(matrix.matrix.name)
@@ -69,7 +73,11 @@ def _place(name: str) -> tuple[str, int | None]:
 
 
 def by_size(matrices: Sequence[MeasuredMatrix]) -> list[tuple[tuple[int, int], list[MeasuredMatrix]]]:
-    """The matrices of each shape, larger side first, those of most matrices first; never more than SHAPES."""
+    """The matrices of each shape, larger side first, those of most matrices first; never more than SHAPES.
+
+    >>> [(shape, len(members)) for shape, members in by_size(examination.matrices)]
+    [((32, 16), 8), ((16, 12), 1)]
+    """
     groups = by_shape(matrix.matrix.shape for matrix in matrices)
     order = sorted(groups, key=lambda shape: (-len(groups[shape]), [-side for side in shape]))
     return [(shape, [matrices[i] for i in groups[shape]]) for shape in order[:SHAPES]]
@@ -95,7 +103,12 @@ def marker(i: int) -> str:
 
 
 def depth_panels(families: Sequence[Line], estimators: Estimators) -> list[Markup]:
-    """A panel for each metric of DEPTH_METRICS of matrices of one shape, since alphas of several cannot be compared."""
+    """A panel for each metric of DEPTH_METRICS of matrices of one shape, since alphas of several cannot be compared.
+
+    >>> panels = depth_panels(lines(examination.matrices[:4]), examination.estimators)
+    >>> len(panels), "of 4 matrices along the model" in panels[0]
+    (4, True)
+    """
     return [_depth_panel(families, metric, estimators) for metric in DEPTH_METRICS]
 
 

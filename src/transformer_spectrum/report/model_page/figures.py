@@ -17,7 +17,12 @@ HILL_POINTS = 160  # of a curve, evenly on its logarithmic axis: more than a scr
 
 
 def spectrum_panels(matrix: MeasuredMatrix, estimators: Estimators) -> list[Markup]:
-    """ESD on linear and on logarithmic axes with bulk, fit and null; Hill's alpha against the size of the tail."""
+    """ESD on linear and on logarithmic axes with bulk, fit and null; Hill's alpha against the size of the tail.
+
+    >>> panels = spectrum_panels(examination.matrices[-1], examination.estimators)
+    >>> [words in panel for words, panel in zip(("readout, linear", "readout, logarithmic", "Hill plot"), panels)]
+    [True, True, True]
+    """
     eigenvalues = matrix.singular_values.astype(np.float64) ** 2
     name = matrix.matrix.name
     return [

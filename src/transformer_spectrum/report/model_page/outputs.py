@@ -30,6 +30,12 @@ def check_out(out: str | Path, of: str | Path | None = None, *, force: bool = Fa
     Raises:
         InputError: the path is a file, a folder that holds anything but an analysis as it was written, or the
             checkpoint, or a DVC stage's output, or in one that cannot be written to.
+
+    >>> check_out("spectra")
+    >>> check_out("params.yaml")
+    Traceback (most recent call last):
+        ...
+    transformer_spectrum.runtime.errors.InputError: --out params.yaml: is no folder
     """
     out = Path(out)
     check_no_stage(f"--out {out}", out)
@@ -62,6 +68,10 @@ def write(examination: Examination, out: str | Path, figures: int, *, force: boo
         out: the folder; replaced as a whole.
         figures: matrices that get pictures of their own in index.html, chosen evenly; count, >= 0.
         force: see `check_out`.
+
+    >>> write(examination, "spectra", figures=1)
+    >>> sorted(path.name for path in Path("spectra").glob("*.*"))
+    ['index.html', 'matrices.csv', 'provenance.json', 'summary.json']
     """
     check_out(out, force=force)
     with atomic_folder(out) as folder:

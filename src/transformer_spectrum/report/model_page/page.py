@@ -47,6 +47,10 @@ def page(examination: Examination, figures: int) -> str:
     Args:
         examination: what was measured.
         figures: matrices with pictures of their own, chosen evenly when there are more; count, >= 0.
+
+    >>> html = page(examination, figures=2)
+    >>> "<title>Spectra of best.safetensors</title>" in html, "2 of 9, evenly chosen" in html
+    (True, True)
     """
     matrices = examination.matrices
     chosen = _evenly(matrices, figures)

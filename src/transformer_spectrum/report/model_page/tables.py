@@ -46,12 +46,20 @@ BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
 
 def header(examination: Examination) -> tuple[str, ...]:
-    """Titles of the table's columns: none of a null where nothing was shuffled."""
+    """Titles of the table's columns: none of a null where nothing was shuffled.
+
+    >>> header(examination)[:6], "z" in header(examination)  # nothing was shuffled
+    (('matrix', 'shape', 'family', 'stable', 'entropy', 'alpha'), False)
+    """
     return tuple(title for title in HEADER if examination.has_null or title not in NULL_COLUMNS)
 
 
 def meanings(examination: Examination) -> str:
-    """What the columns hold."""
+    """What the columns hold.
+
+    >>> meanings(examination).split(". ")[0]
+    'stable: stable rank'
+    """
     null = " null ± sd, diff, z: shuffled entries." if examination.has_null else ""
     return (
         "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail "
@@ -60,11 +68,15 @@ def meanings(examination: Examination) -> str:
 
 
 def warning(examination: Examination) -> str:
-    """How an alpha is to be read."""
+    """How an alpha is to be read.
+
+    >>> "without its null" in warning(examination)
+    True
+    """
     return ALPHA_WARNING if examination.has_null else NO_NULL_WARNING
 
 
-def text_table(examination: Examination, width: int) -> str:
+def _text_table(examination: Examination, width: int) -> str:
     """An aligned table, one line a matrix; what has no value is a dash with the number of a footnote.
 
     Args:
@@ -134,7 +146,12 @@ def _shortened(name: str, width: int) -> str:
 
 
 def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str, int]) -> tuple[str, ...]:
-    """One line; new reasons are added to the footnotes."""
+    """One line; new reasons are added to the footnotes.
+
+    >>> footnotes = {}
+    >>> cells(examination.matrices[-1], examination, footnotes)[:5]
+    ('readout', '12×16', 'readout', '4.24', '2.04')
+    """
     bounds = matrix.bounds(examination.estimators)
 
     def missing(reason: str) -> str:
@@ -172,18 +189,33 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
 
 
 def text_report(examination: Examination, width: int) -> str:
-    """The table, and below it what was measured, what was not, and why."""
-    return "\n".join([text_table(examination, width), below(examination, meanings(examination), width)])
+    """The table, and below it what was measured, what was not, and why.
+
+    >>> print(*text_report(examination, 80).splitlines()[:3], sep="\\n")
+    matrix                    shape  stable  entropy  alpha  ± se      D  tail  spikes
+    ----------------------------------------------------------------------------------
+    d.0.feed_forward.down     16×32    5.57     2.46   2.97  0.70  0.194    ≤8       0
+    """
+    return "\n".join([_text_table(examination, width), below(examination, meanings(examination), width)])
 
 
 def below(examination: Examination, words: str, width: int) -> str:
-    """What stands under a table: the meaning of its columns, the care to take, what was measured and what was not."""
+    """What stands under a table: the meaning of its columns, the care to take, what was measured and what was not.
+
+    >>> print(*below(examination, "The columns.", 60).splitlines()[1:3], sep="\\n")
+    The columns.
+    Alpha is a fit, not proof of a power law, and stands here
+    """
     lines = ["", words, warning(examination), "", *facts(examination)]
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
 
 
 def facts(examination: Examination) -> list[str]:
-    """What was measured, what was not and why, one sentence each."""
+    """What was measured, what was not and why, one sentence each.
+
+    >>> facts(examination)[1]
+    'null: none was drawn, --shuffles 0.'
+    """
     few, most = examination.draws
     null = f"{few if few == most else f'{few} to {most}'} shuffles of each matrix, seed {examination.settings['seed']}."
     count = len(examination.matrices)
@@ -225,7 +257,11 @@ NULL_PARTS = ("null", "null_sd", "difference", "z")
 
 
 def csv_header(examination: Examination) -> tuple[str, ...]:
-    """Names of the columns: none of a null where nothing was shuffled."""
+    """Names of the columns: none of a null where nothing was shuffled.
+
+    >>> csv_header(examination)[:5], csv_header(examination)[-2:]
+    (('matrix', 'family', 'tensor', 'rows', 'columns'), ('bounds', 'reasons'))
+    """
     beside = [f"{metric}_{name}" for metric in METRICS for name in NULL_PARTS] if examination.has_null else []
     return (*IDENTITY, *METRICS, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
 
@@ -234,6 +270,9 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
     """A row a matrix under `csv_header`; an empty cell has its reason in "reasons" or "z_reasons".
 
     "bounds" names the values that are the bound of their search: "ks_tail ≤ 8; mp_spikes ≥ 192".
+
+    >>> dict(zip(csv_header(examination), next(csv_rows(examination))))["tensor"]
+    'decoder.0.feed_forward.down'
     """
     for matrix in examination.matrices:
         nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
@@ -272,7 +311,12 @@ def grouped(reasons: Mapping[str, str]) -> str:
 
 
 def json_tree(examination: Examination) -> dict[str, Any]:
-    """Provenance, settings, what was left out, and means over matrices of one family and one shape."""
+    """Provenance, settings, what was left out, and means over matrices of one family and one shape.
+
+    >>> tree = json_tree(examination)
+    >>> tree["matrices"], tree["null_draws"], tree["classes"]["readout"]["shape"]
+    (9, {'fewest': 0, 'most': 0}, [16, 12])
+    """
     return {
         "made_by": MADE_BY,
         "checkpoint": {

@@ -37,12 +37,20 @@ MEANINGS = (
 
 
 def csv_header(examination: Examination) -> tuple[str, ...]:
-    """Names of the columns of the file: WeightWatcher's in its order, then ours."""
+    """Names of the columns of the file: WeightWatcher's in its order, then ours.
+
+    >>> csv_header(examination)[:4], csv_header(examination)[-1]
+    (('layer_id', 'name', 'D', 'M'), 'reasons')
+    """
     return ("layer_id", "name", *COLUMNS, *OURS, *(NULL if examination.has_null else ()), "reasons")
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
-    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons"."""
+    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons".
+
+    >>> [row[:2] for row in csv_rows(examination)][-1]
+    (9, 'readout')
+    """
     names = csv_header(examination)[:-1]
     for values, reasons in details(examination):
         yield (*(_full(values.get(name, "")) for name in names), grouped(reasons))
@@ -54,7 +62,11 @@ def _full(value: Any) -> Any:
 
 
 def text_report(examination: Examination, width: int) -> str:
-    """The main columns as an aligned table, and below it what they mean, what was measured, what was not, and why."""
+    """The main columns as an aligned table, and below it what they mean, what was measured, what was not, and why.
+
+    >>> text_report(examination, 80).split()[:6]
+    ['name', 'N', 'M', 'alpha', 'sigma', 'D']
+    """
     footnotes: dict[str, int] = {}
     digits = {**DIGITS, **(NULL_DIGITS if examination.has_null else {})}
     rows = []

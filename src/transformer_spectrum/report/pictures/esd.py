@@ -20,7 +20,12 @@ from transformer_spectrum.vocabulary import NULL_AREA_COLOUR, NULL_COLOUR, NULL_
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Densities of the eigenvalues s^2 at the tracked steps: a row for each family; linear, then log-log."""
+    """Densities of the eigenvalues s^2 at the tracked steps: a row for each family; linear, then log-log.
+
+    >>> figure = draw({"es": summaries["es"]}, caption)
+    >>> [half.get_suptitle() for half in figure.subfigs]
+    ['linear', 'log-log']
+    """
     reference = next(iter(summaries.values()))
     families = reference.spectral_families
     with house_style():

@@ -42,7 +42,11 @@ ALPHA_NOTE = (
 
 
 def titled(summary: Summary, family: str) -> str:
-    """A family's name, count and shape."""
+    """A family's name, count and shape.
+
+    >>> titled(summaries["es"], "feed_forward")
+    'feed-forward\\n8 matrices, 32×16'
+    """
     members = summary.families[family]
     return family_title(family, len(members), summary.history.shapes[members[0]].tolist())
 
@@ -51,6 +55,10 @@ def draw(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = F
     """Every metric against steps, a row each; a column for each family of matrices; a line for each optimizer.
 
     With `budget`, against evaluations on a logarithmic axis, which has no place for step 0 unless that is all there is.
+
+    >>> figure = draw(summaries, caption, budget=True)
+    >>> figure.axes[-1].get_xlabel(), figure.axes[-1].get_xscale()
+    ('evaluations', 'log')
     """
     reference = next(iter(summaries.values()))
     families, settings = list(reference.families), figure_words.settings_of(reference.settings)

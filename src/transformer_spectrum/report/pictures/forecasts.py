@@ -25,6 +25,10 @@ def draw(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most: int 
         caption: of the run.
         windows_at_most: windows, taken evenly.
         feature: which of the F channels.
+
+    >>> figure = draw(forecast, caption, windows_at_most=2)
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['north (window 0)', 'south (window 1)']
     """
     context = forecast["context"][..., feature]
     truth = forecast["truth"][..., feature] if "truth" in forecast else None

@@ -18,13 +18,22 @@ CHANGE_COLOURS = "RdBu_r"
 
 
 def limits(summaries: Mapping[str, Summary]) -> dict[str, float]:
-    """Metric -> where its colours end, of the same table as the page's; percent."""
+    """Metric -> where its colours end, of the same table as the page's; percent.
+
+    >>> list(limits(summaries))
+    ['stable_rank', 'spectral_norm', 'alpha_exponent']
+    """
     table = plot_tables.heatmap(summaries)
     return {metric: figure_words.limit(table.loc[table["metric"] == metric, "change"]) for metric in HEAT_METRICS}
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Change since step 0 of every matrix at every step: a row for each metric, a column for each optimizer."""
+    """Change since step 0 of every matrix at every step: a row for each metric, a column for each optimizer.
+
+    >>> figure = draw(summaries, caption)
+    >>> [axes.get_title() for axes in figure.axes[:3]]
+    ['Adam', 'ES', 'GA']
+    """
     reference = next(iter(summaries.values()))
     names, ends = reference.history.names.tolist(), limits(summaries)
     with house_style():

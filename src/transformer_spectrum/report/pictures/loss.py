@@ -26,7 +26,12 @@ from transformer_spectrum.vocabulary import colour_of
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Training and validation loss, against steps and against the budget that the optimizers share."""
+    """Training and validation loss, against steps and against the budget that the optimizers share.
+
+    >>> figure = draw(summaries, caption)
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['step (an epoch of Adam, a generation of ES and GA)', 'evaluations (forward passes over a batch) (log)']
+    """
     with house_style():
         figure = new_figure(10.2, 4.2)
         by_step, by_budget = figure.subplots(1, 2, sharey=True)
@@ -55,6 +60,12 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
 
 
 def fit_losses(axes: Axes, summaries: Mapping[str, Summary]) -> None:
-    """A logarithmic axis where the rule of the figure asks for it, by the same table as the page's."""
+    """A logarithmic axis where the rule of the figure asks for it, by the same table as the page's.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> fit_losses(axes, summaries)
+    >>> axes.get_yscale()
+    'linear'
+    """
     if figure_words.is_logarithmic(plot_tables.loss(summaries)["loss"]):
         log_axes(axes, "y")

@@ -32,7 +32,12 @@ from transformer_spectrum.vocabulary import NULL_COLOUR, colour_of, family_words
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """The result at one glance: what was reached, what it did to the stable rank, and to one family's spectrum."""
+    """The result at one glance: what was reached, what it did to the stable rank, and to one family's spectrum.
+
+    >>> figure = draw(summaries, caption)
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['Validation loss', 'Stable rank', 'Singular values, feed-forward']
+    """
     with house_style():
         figure = new_figure(12.6, 4.2)
         budget, ranks, spectrum = figure.subplots(1, 3, width_ratios=(1, 1.1, 1))

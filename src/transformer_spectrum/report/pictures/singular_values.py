@@ -30,6 +30,10 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
     """Mean singular value over the initial one against rank: a row for each optimizer, a column for each family.
 
     Against each other, not over the initial ones, all curves would lie on each other.
+
+    >>> figure = draw(summaries, caption)
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['feed-forward\\n8 matrices, 32×16', 'readout\\n1 matrix, 16×12']
     """
     reference = next(iter(summaries.values()))
     families = reference.spectral_families
@@ -57,6 +61,9 @@ def singular_value_ratios(summary: Summary, family: str, position: int) -> np.nd
     """(r,) mean singular values over the initial ones of the same rank.
 
     NaN where the initial one is 0 and where a value is less than 1/`singular_values.DEPTH` of the largest.
+
+    >>> singular_value_ratios(summaries["es"], "readout", 0)[:3]
+    array([1., 1., 1.])
     """
     values = summary.mean_singular_values(family, position)
     visible = figure_words.in_sight(values, values[0])

@@ -111,6 +111,10 @@ def save(figure: Figure, path: str | Path) -> None:
     """Writes a PNG atomically; the same figure gives the same bytes.
 
     192 colours are enough for lines on white and make the file three times smaller.
+
+    >>> save(new_figure(2, 1), "empty.png")
+    >>> Image.open("empty.png").size
+    (260, 130)
     """
     drawn = io.BytesIO()
     with house_style():

@@ -19,7 +19,11 @@ METRIC_WORDS = metric_words(MAIN_METRIC)
 
 
 def care(run: Run) -> str:
-    """What z means, and what it does not."""
+    """What z means, and what it does not.
+
+    >>> care(run).split(", ")[1]
+    'in standard deviations of that mean over 20 shuffles of the initial matrices'
+    """
     return (
         "z is the change of a family's mean since the initial weights, in standard deviations of that mean over "
         f"{run.params.spectra.shuffles} shuffles of the initial matrices, the null; up to {INSIDE:g} it is called "
@@ -28,12 +32,21 @@ def care(run: Run) -> str:
 
 
 def run_line(run: Run) -> str:
-    """The run in a line: data, loss, seed, model."""
+    """The run in a line: data, loss, seed, model.
+
+    >>> run_line(run)
+    'data: synthetic · loss: sgt (p = 2, q = 5, λ = 0) · seed: 1 · model: transformer'
+    """
     return " · ".join([*run.caption.facts(), f"model: {run.params.model.type}"])
 
 
 def headline(run: Run) -> str:
-    """The answer in one sentence: who reached the lowest loss, and whose spectra left their null."""
+    """The answer in one sentence: who reached the lowest loss, and whose spectra left their null.
+
+    >>> print(*headline(run).split("; "), sep="\\n")
+    Adam reached the lowest validation loss, 0.949 nats
+    no optimizer moved the stable rank of the feed-forward matrices out of its null.
+    """
     best = _ranked(run)[0]
     reached = f"{display_name(best)} reached the lowest validation loss, {_with_unit(run, _loss(run, best))}"
     family = run.main_family
@@ -53,12 +66,23 @@ def headline(run: Run) -> str:
 
 
 def answer(run: Run) -> list[str]:
-    """What came out, in sentences: losses, spectra, forecasts."""
+    """What came out, in sentences: losses, spectra, forecasts.
+
+    >>> answer(run)[2]
+    'In no other family did it leave the null; readout under Adam went furthest (z = +0.1).'
+    """
     return [_losses(run), *_spectra(run), _forecasts(run)]
 
 
 def banner(run: Run) -> list[str]:
-    """What a reader must know before any number of a stand-in; empty for other data."""
+    """What a reader must know before any number of a stand-in; empty for other data.
+
+    >>> banner(run)
+    []
+    >>> from dataclasses import replace
+    >>> banner(replace(run, caption=replace(caption, standin=True)))
+    ['STAND-IN DATA: every number and figure on this page comes from a simulation, not from real series.']
+    """
     if not run.caption.standin:
         return []
     notes = [str(note) for note in run.provenance.get("notes", [])]

@@ -23,7 +23,11 @@ AXES = {
 
 
 def records(run: Run) -> dict[str, list[Record]]:
-    """Those of each optimizer whose family has the metric at two steps at least, in order."""
+    """Those of each optimizer whose family has the metric at two steps at least, in order.
+
+    >>> [record.step for record in records(run)["es"]]
+    [0, 1, 2, 3, 4]
+    """
     return equal_axes.records(
         run.curves["spectra_evolution"],
         run.main_family,
@@ -34,7 +38,11 @@ def records(run: Run) -> dict[str, list[Record]]:
 
 
 def table(run: Run) -> Table | None:
-    """The change on each axis; None where fewer than two optimizers can be compared."""
+    """The change on each axis; None where fewer than two optimizers can be compared.
+
+    >>> [row[0] for row in table(run).rows]
+    ['steps: 3', 'evaluations: 128', 'distance: 3.2', 'validation loss: 1.109']
+    """
     histories = records(run)
     if len(histories) < 2:
         return None
@@ -54,12 +62,20 @@ def table(run: Run) -> Table | None:
 
 
 def answer(run: Run) -> list[str]:
-    """What came out, and what becomes of it where something else than the last step is held equal."""
+    """What came out, and what becomes of it where something else than the last step is held equal.
+
+    >>> answer(run)[-1] == sentence(run)
+    True
+    """
     return [*answer_words.answer(run), *filter(None, [sentence(run)])]
 
 
 def sentence(run: Run) -> str:
-    """Who moved the family furthest on which axis; empty where fewer than two optimizers can be compared."""
+    """Who moved the family furthest on which axis; empty where fewer than two optimizers can be compared.
+
+    >>> sentence(run).split(", which all reach, ")[1]
+    'the change was +0.01 under Adam, 0.00 under ES and +0.03 under GA.'
+    """
     histories = records(run)
     if len(histories) < 2:
         return ""

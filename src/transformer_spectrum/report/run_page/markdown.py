@@ -27,6 +27,11 @@ def markdown(run: Run, plots: str = "../plots") -> str:
     Args:
         run: what the pipeline has written.
         plots: where the pictures lie, seen from the file's folder.
+
+    >>> markdown(run).splitlines()[0]
+    '## How do the loss and the optimizer shape the weight spectra?'
+    >>> markdown(run, plots="figures").count("](figures/")
+    7
     """
     lines = [f"- {_plain(warning)}" for warning in warnings(run)]
     (first, title), *further = PICTURES.items()

@@ -18,7 +18,11 @@ OLDER = "trained before this was recorded"
 
 
 def sentences(run: Run) -> list[str]:
-    """A sentence for the trainings that share commit, experiment, day and machine: one, if all do."""
+    """A sentence for the trainings that share commit, experiment, day and machine: one, if all do.
+
+    >>> sentences(run)[0].split(", ")[:3]
+    ['Trained on 2026-01-02', 'commit 0123456789', 'no DVC experiment']
+    """
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, training in run.trainings.items():
         groups.setdefault(_facts(training), []).append(display_name(name))
@@ -69,7 +73,11 @@ def _machine(training: Training) -> str:
 
 
 def table(run: Run) -> Table:
-    """The same in full, a row for each training."""
+    """The same in full, a row for each training.
+
+    >>> table(run).rows[0][:4]
+    ('Adam', '0123456789abcdef0123456789abcdef01234567', 'none', '2026-01-02T03:04:05+00:00')
+    """
     rows = tuple(
         (
             display_name(name),

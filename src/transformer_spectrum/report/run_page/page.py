@@ -21,7 +21,11 @@ KEYS = {"null": NULL_LABEL, "context": "context", "truth": "truth"}
 
 
 def page(run: Run) -> str:
-    """The whole page; the same run gives the same bytes."""
+    """The whole page; the same run gives the same bytes.
+
+    >>> "<title>Weight spectra: sgt (p = 2, q = 5, λ = 0) on synthetic, seed 1</title>" in page(run)
+    True
+    """
     drawings, lines = charts(run), warnings(run)
     return render(
         "run_page/page.html.j2",

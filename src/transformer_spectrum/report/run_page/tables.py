@@ -23,7 +23,13 @@ from transformer_spectrum.vocabulary import (
 
 
 def result(run: Run) -> Table:
-    """What every optimizer reached, beside the initial weights and the forecasts that need no model."""
+    """What every optimizer reached, beside the initial weights and the forecasts that need no model.
+
+    >>> [row[0] for row in result(run).rows]
+    ['initial weights', 'Adam', 'ES', 'GA', 'persistence', 'context mean']
+    >>> result(run).header[1:3], result(run).rows[1][1:3]
+    (('evaluations', 'validation loss (nats)'), ('198', '0.949'))
+    """
     family, baselines = run.main_family, run.data["baselines"]
     persistence = baselines["persistence"]["mae"] if "persistence" in baselines else None
     first = next(iter(run.trainings.values()))
@@ -70,7 +76,13 @@ def _against(value: float, persistence: float | None) -> str:
 
 
 def shifts(run: Run) -> Table:
-    """The stable rank of every family at both ends of every training."""
+    """The stable rank of every family at both ends of every training.
+
+    >>> shifts(run).header[:4]
+    ('family', 'initial', 'Adam, last step', 'Adam, z')
+    >>> shifts(run).rows[0][:4]
+    ('feed-forward', '6.13', '6.15', '+0.1')
+    """
     rows = []
     for family in run.families:
         by_optimizer = [run.shift(name, family, MAIN_METRIC) for name in run.trainings]
@@ -88,7 +100,11 @@ def _end(shift: Shift | None) -> tuple[str, str]:
 
 
 def tails(run: Run) -> Table:
-    """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing."""
+    """Power-law fits at the last step; a row's matrices are of one family and shape, or their mean meant nothing.
+
+    >>> tails(run).rows[-1][:4]
+    ('readout', '16×12', 'GA', '1')
+    """
     fits = family_tails(run.tails)
     kinds = dict.fromkeys(fits[["family", "larger", "smaller"]].itertuples(index=False, name=None))
     by_place = {((fit.family, fit.larger, fit.smaller), fit.optimizer): fit for fit in fits.itertuples()}
@@ -125,7 +141,11 @@ def tails(run: Run) -> Table:
 
 
 def trainings(run: Run) -> Table:
-    """How every training went, and what it cost."""
+    """How every training went, and what it cost.
+
+    >>> trainings(run).rows[0]
+    ('Adam', '3', '3', '198', '12', 'cpu', '1', 'never', 'all steps done')
+    """
     seconds = sum(training.seconds for training in run.trainings.values())
     rows = tuple(_spent(name, training) for name, training in run.trainings.items())
     return Table(
@@ -161,7 +181,11 @@ def _spent(name: str, training: Training) -> tuple[str, ...]:
 
 
 def provenance(run: Run) -> Table:
-    """Where the data come from."""
+    """Where the data come from.
+
+    >>> provenance(run).rows[:3]
+    (('data set', 'synthetic'), ('source', 'synthetic'), ('location', 'noise, smoothed'))
+    """
     origin, splits = run.provenance, ("train", "validation", "test")
     facts = {
         "data set": run.caption.dataset,
@@ -199,7 +223,11 @@ ELSEWHERE = {"tracking": True, "data": {"mirror"}}
 
 
 def parameters(run: Run) -> list[Table]:
-    """The parameters that this run depends on, a table for each section; those of other data sets are left out."""
+    """The parameters that this run depends on, a table for each section; those of other data sets are left out.
+
+    >>> parameters(run)[0].rows
+    (('seed', '1'), ('device', 'auto'), ('threads', '1'))
+    """
     tree = run.params.model_dump(exclude=ELSEWHERE)
     used = SHARED | {run.caption.dataset}
     tree["data"] = {
@@ -219,7 +247,11 @@ PARAMETERS = ("parameter", "value", "standin")
 
 
 def parameter_rows(run: Run) -> list[tuple[str, str, str]]:
-    """The parameters of `parameters`, with the mark of a stand-in."""
+    """The parameters of `parameters`, with the mark of a stand-in.
+
+    >>> parameter_rows(run)[0]
+    ('seed', '1', '')
+    """
     mark = STANDIN if run.caption.standin else ""
     return [(name, value, mark) for table in parameters(run) for name, value in table.rows]
 
@@ -233,7 +265,11 @@ def _value(value: Any) -> str:
 
 
 def versions(run: Run) -> Table:
-    """Package versions, a column for each training only where they differ."""
+    """Package versions, a column for each training only where they differ.
+
+    >>> versions(run).rows
+    (('python', '3.11.7'), ('torch', '2.13.0'))
+    """
     versions_of = {name: training.settings["versions"] for name, training in run.trainings.items()}
     packages = list(dict.fromkeys(package for versions in versions_of.values() for package in versions))
     same = len({tuple(sorted(versions.items())) for versions in versions_of.values()}) == 1

@@ -17,7 +17,11 @@ NOTHING = "Every score and every fit has a value."
 
 
 def warnings(run: Run) -> list[str]:
-    """Trainings that came to nothing or were resumed, scores and fits that are missing or rejected, and why."""
+    """Trainings that came to nothing or were resumed, scores and fits that are missing or rejected, and why.
+
+    >>> warnings(run)[1]
+    'Description of the test windows, sgt: the fit did not converge.'
+    """
     return [*_trainings(run), *_scores(run), *_data(run), *_metrics(run), *_rejected(run), *_tails(run)]
 
 

@@ -210,6 +210,10 @@ def gained(update: Update, base: tuple[int, ...], stated: bool | None) -> bool |
         update: what is added.
         base: shape of the weight.
         stated: fan_in_fan_out, None where nobody says.
+
+    >>> update = Update("lora", (3, 2), ("A", "B"), lambda a, b: b @ a, 1, 1, "B A", "B A")
+    >>> gained(update, (3, 2), None), gained(update, (2, 3), None), gained(update, (5, 5), None)
+    (False, True, None)
     """
     if update.embedding:
         return False if base == update.shape else None
@@ -221,7 +225,12 @@ def gained(update: Update, base: tuple[int, ...], stated: bool | None) -> bool |
 
 
 def scaled_update(update: Update, scale: Scale) -> Callable[..., Tensor]:
-    """Factors and what the scale needs -> the update."""
+    """Factors and what the scale needs -> the update.
+
+    >>> update = Update("lora", (2, 2), ("A", "B"), lambda a, b: b @ a, 1, 1, "B A", "B A")
+    >>> scaled_update(update, Scale(lambda: 0.5))(torch.tensor([[2.0, 4.0]]), torch.tensor([[1.0], [3.0]])).tolist()
+    [[1.0, 2.0], [3.0, 6.0]]
+    """
 
     def form(*tensors: Tensor) -> Tensor:
         factors, rest = tensors[: len(update.pieces)], tensors[len(update.pieces) :]
@@ -239,7 +248,13 @@ def _exact(factor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def in_use(update: Update, scale: Scale, turned: bool, dora: bool) -> Callable[..., Tensor]:
-    """The weight and the factors -> the weight in use."""
+    """The weight and the factors -> the weight in use.
+
+    >>> update = Update("lora", (2, 2), ("A", "B"), lambda a, b: b @ a, 1, 1, "B A", "B A")
+    >>> weight = in_use(update, Scale(lambda: 0.5), turned=False, dora=False)
+    >>> weight(torch.eye(2), torch.tensor([[2.0, 4.0]]), torch.tensor([[1.0], [3.0]])).tolist()
+    [[2.0, 2.0], [3.0, 7.0]]
+    """
 
     def form(base: Tensor, *tensors: Tensor) -> Tensor:
         magnitude = tensors[-1] if dora else None

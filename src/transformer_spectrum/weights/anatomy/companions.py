@@ -19,6 +19,12 @@ def companions(path: str | Path) -> dict[str, Mapping[str, Any]]:
         path: the file or the folder that was named.
     Raises:
         InputError: one of them is not a JSON object.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')
+    ...     companions(Path(folder, "adapter_model.safetensors"))
+    {'adapter_config.json': {'r': 8, 'lora_alpha': 16}}
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent

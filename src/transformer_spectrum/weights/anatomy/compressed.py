@@ -15,7 +15,15 @@ from transformer_spectrum.weights.anatomy.packing import from_words
 
 
 def compressed(prefix: str, source: Source, settings: Mapping[str, Any], findings: Findings) -> None:
-    """pack-quantized (integers of 4 or 8 bits in words along the inputs) and its 4-bit floats."""
+    """pack-quantized (integers of 4 or 8 bits in words along the inputs) and its 4-bit floats.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight_packed": Held((4, 2), "I32"), "fc.weight_scale": Held((4, 1), "F16")}
+    >>> tensors["fc.weight_shape"] = Held((2,), "I64")  # 16 numbers of 4 bits make two words
+    >>> compressed("fc.", Source(tensors, lambda name: torch.tensor([4, 16])), {}, findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note
+    ((4, 16), '4-bit integers of compressed-tensors times their scales')
+    """
     packed = prefix + "weight_packed"
     optional = ("weight_zero_point", "weight_g_idx", "weight_shape", "weight_global_scale", "input_global_scale")
     names = source.under(prefix, ("weight_packed", "weight_scale", *optional))

@@ -17,7 +17,14 @@ FOUR_BITS_BY_TABLE = ("nf4", "fp4")
 
 
 def compressed_fp4(prefix: str, names: list[str], source: Source, findings: Findings) -> None:
-    """nvfp4-pack-quantized and mxfp4-pack-quantized."""
+    """nvfp4-pack-quantized and mxfp4-pack-quantized.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"fc.weight_packed": Held((4, 16), "U8"), "fc.weight_scale": Held((4, 1), "U8")}
+    >>> compressed_fp4("fc.", list(tensors), Source(tensors, lambda name: None), findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note
+    ((4, 32), '4-bit floats of MXFP4 times powers of two')
+    """
     rows, half = source.tensors[prefix + "weight_packed"].shape[-2:]
     scale, shape = prefix + "weight_scale", (rows, 2 * half)
     whole = prefix + "weight_global_scale"
@@ -35,7 +42,14 @@ def compressed_fp4(prefix: str, names: list[str], source: Source, findings: Find
 
 
 def modelopt_fp4(name: str, source: Source, findings: Findings) -> None:
-    """NVFP4 as ModelOpt keeps it: two numbers a byte, a scale of 16 each and a scale of the whole."""
+    """NVFP4 as ModelOpt keeps it: two numbers a byte, a scale of 16 each and a scale of the whole.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"w": Held((4, 8), "U8"), "w_scale": Held((4, 1), "F8_E4M3"), "w_scale_2": Held((), "F32")}
+    >>> modelopt_fp4("w", Source(tensors, lambda name: None), findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note
+    ((4, 16), '4-bit floats of NVFP4 times the scales of 16 and of the whole')
+    """
     scale, whole, shape = f"{name}_scale", f"{name}_scale_2", source.tensors[name].shape
     if len(shape) == 2 and source.code(scale) in FP8 and source.shape(scale) == (shape[0], shape[1] // 8):
         weights = (shape[0], 2 * shape[1])
@@ -60,7 +74,14 @@ def _from_mxfp4(packed: Tensor, exponents: Tensor) -> Tensor:
 
 
 def mxfp4(stem: str, source: Source, findings: Findings) -> None:
-    """gpt-oss: blocks (experts, outputs, groups, 16) of two numbers a byte; one weight for each expert."""
+    """gpt-oss: blocks (experts, outputs, groups, 16) of two numbers a byte; one weight for each expert.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"mlp.down_proj_blocks": Held((2, 4, 1, 16), "U8"), "mlp.down_proj_scales": Held((2, 4, 1), "U8")}
+    >>> mxfp4("mlp.down_proj", Source(tensors, lambda name: None), findings := Findings())
+    >>> [(weight.name, weight.shape) for weight in findings.formed]
+    [('mlp.0.down_proj.weight', (4, 32)), ('mlp.1.down_proj.weight', (4, 32))]
+    """
     blocks, scales = f"{stem}_blocks", f"{stem}_scales"
     shape = source.tensors[blocks].shape
     weights = 2 * math.prod(shape)
@@ -92,7 +113,16 @@ def _expert(expert: int, mixed: bool) -> Callable[..., Tensor]:
 
 
 def bitsandbytes(name: str, source: Source, findings: Findings) -> None:
-    """4-bit numbers by a table of 16, in blocks that share a scale; the scales may be packed once more."""
+    """4-bit numbers by a table of 16, in blocks that share a scale; the scales may be packed once more.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> shapes = {"w": (32, 1), "w.absmax": (1,), "w.quant_map": (16,), "w.quant_state.bitsandbytes__nf4": (55,)}
+    >>> state = torch.tensor(list(b'{"quant_type": "nf4", "blocksize": 64, "shape": [4, 16]}'))
+    >>> source = Source({name: Held(shape, "U8") for name, shape in shapes.items()}, lambda name: state)
+    >>> bitsandbytes("w", source, findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note
+    ((4, 16), '4-bit numbers of bitsandbytes (nf4) by their table, times absmax')
+    """
     states = [f"{name}.quant_state.bitsandbytes__{kind}" for kind in FOUR_BITS_BY_TABLE]
     state = next((state for state in states if state in source.tensors), None)
     kinds = ("absmax", "quant_map", "nested_absmax", "nested_quant_map")

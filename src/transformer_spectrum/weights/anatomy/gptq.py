@@ -14,7 +14,14 @@ from transformer_spectrum.weights.anatomy.packing import from_awq_words, from_wo
 
 
 def gptq_or_awq(prefix: str, source: Source, settings: Mapping[str, Any], findings: Findings) -> None:
-    """Integers of 2 to 8 bits, scales and zeros in groups: GPTQ packs them along the inputs, AWQ along the outputs."""
+    """Integers of 2 to 8 bits, scales and zeros in groups: GPTQ packs them along the inputs, AWQ along the outputs.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"qweight": Held((2, 8), "I32"), "qzeros": Held((1, 1), "I32"), "scales": Held((1, 8), "F16")}
+    >>> gptq_or_awq("", Source(tensors, lambda name: None), {"bits": 4}, findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note  # two words of eight inputs each
+    ((8, 16), '4-bit integers of GPTQ less their zeros, times their scales')
+    """
     names = source.under(prefix, ("qweight", "qzeros", "scales", "g_idx"))
     words, zeros, scales = (source.shape(prefix + name) for name in ("qweight", "qzeros", "scales"))
     if words is None or zeros is None or scales is None or {len(words), len(zeros), len(scales)} != {2}:
@@ -104,7 +111,15 @@ def _from_gptq(bits: int, offset: int) -> Callable[..., Tensor]:
 
 
 def mlx(prefix: str, source: Source, findings: Findings) -> None:
-    """Integers packed along the inputs: q scale + bias in each group; config.json states bits and group_size."""
+    """Integers packed along the inputs: q scale + bias in each group; config.json states bits and group_size.
+
+    >>> from transformer_spectrum.weights.anatomy.formed import Held
+    >>> tensors = {"weight": Held((4, 2), "U32"), "scales": Held((4, 1), "F16"), "biases": Held((4, 1), "F16")}
+    >>> config = {"quantization": {"bits": 4, "group_size": 16}}
+    >>> mlx("", Source(tensors, lambda name: None, config), findings := Findings())
+    >>> findings.formed[0].shape, findings.formed[0].note
+    ((4, 16), '4-bit integers of MLX times their scales plus their biases')
+    """
     names = source.under(prefix, ("weight", "scales", "biases"))
     stated = source.config.get("quantization", {})
     own = stated.get(prefix.removesuffix("."), stated) if isinstance(stated, Mapping) else {}

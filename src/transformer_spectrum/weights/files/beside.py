@@ -30,6 +30,10 @@ def beside_of(
         sizes: shape of every tensor in the file.
         contents: of the file.
         key: what the user asked for; None: nothing.
+
+    >>> sizes = {("model", "weight"): Stored((2, 2), "F32"), ("ema", "weight"): Stored((2, 2), "F32")}
+    >>> beside_of({("model", "weight")}, sizes, Contents(), None)[0].reason
+    'a further set of weights beside the model, 1 tensor of 4 entries; --key ema measures it'
     """
     around = {path[:depth] for path in taken for depth in range(len(path))}
     groups: dict[Path, list[Path]] = {}
@@ -75,6 +79,10 @@ def notes_of(
         sizes: shape of every tensor in the file.
         beside: what was not taken.
         contents: of the file.
+
+    >>> sizes = {("model", "weight"): Stored((2, 2), "F32")}
+    >>> notes_of("in model", ("model",), list(sizes), sizes, [Beside("ema", (), "")], Contents())
+    ('the model is in model (1 tensor of 4 entries); beside it: ema; --key takes another',)
     """
     notes = []
     if root or beside:

@@ -84,6 +84,12 @@ def open_checkpoint(path: str | Path, key: str | None = None, *, skip_objects: b
     Raises:
         InputError: nothing there, no weights, another format, a corrupt file, a missing shard, an unknown key, or a
             pickle with code in it.
+
+    >>> import torch
+    >>> torch.save({"epoch": 3, "model": {"fc.weight": torch.ones(2, 3)}}, "checkpoint.pt")
+    >>> checkpoint = open_checkpoint("checkpoint.pt")
+    >>> checkpoint.tensors, checkpoint.key
+    ({'fc.weight': Stored(shape=(2, 3), dtype='F32')}, 'model')
     """
     path = Path(path)
     if path.is_symlink() and not path.exists():

@@ -58,6 +58,11 @@ def kind_of(path: Path) -> Kind:
     Raises:
         InputError: anything else; the message names the file and what it is: a pointer of Git LFS, a page that a
             download saved, another format, an empty file or one that was cut off.
+
+    >>> import torch
+    >>> torch.save({"fc.weight": torch.ones(2, 3)}, "weights.pt")
+    >>> kind_of(Path("weights.pt"))
+    'torch zip'
     """
     if not path.is_file():
         raise InputError(f"{path}: is no regular file")

@@ -166,6 +166,12 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
         What was saved, and the names for which there are stand-ins although they are not known to be harmless.
     Raises:
         InputError: damaged or cut off, or it names a class or function that is not known to be harmless.
+
+    >>> from argparse import Namespace
+    >>> torch.save({"weight": torch.ones(2), "args": Namespace(seed=1)}, "checkpoint.pt")
+    >>> whole, unknown = load(Path("checkpoint.pt"), mapped=True, skip_objects=False)
+    >>> whole["weight"], isinstance(whole["args"], StandIn), unknown
+    (tensor([1., 1.]), True, [])
     """
     stand_ins: dict[str, type] = {}
     for _ in range(NAMES_LIMIT):
