@@ -22,7 +22,7 @@ from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.optimizers.contract import Searcher
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.optimizers.ga import GA
-from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.optimizers.gradient.algorithms import descent
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training.objective import Loss, WindowObjective
@@ -104,18 +104,17 @@ class Search(NamedTuple):
 
     Attributes:
         searcher: the method.
-        steps: at most so many; count.
-        patience: ends after so many steps without a better validation loss; count.
+        rounds: at most so many epochs or generations; count.
+        patience: ends after so many rounds without a better validation score; count, None = never.
     """
 
     searcher: Searcher
-    steps: int
-    patience: int
+    rounds: int
+    patience: int | None
 
 
 def _adam(params: Params, layout: Layout) -> Search:
-    settings = params.adam.model_dump(exclude={"patience", "compile"})
-    return Search(Adam(**settings), params.adam.epochs, params.adam.patience)
+    return Search(descent(params.adam, layout), params.adam.epochs, params.adam.patience)
 
 
 def _es(params: Params, layout: Layout) -> Search:
@@ -141,7 +140,7 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> Search:
     >>> from transformer_spectrum.config.packaged import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> search = searcher(params, "ga", Layout(model(params, features=1)))
-    >>> type(search.searcher).__name__, search.steps == params.ga.generations
+    >>> type(search.searcher).__name__, search.rounds == params.ga.generations
     ('GA', True)
     """
     return SEARCHES[optimizer](params, layout)

@@ -100,7 +100,7 @@ def fit(
     layout: Layout,
     matrices: Sequence[Matrix],
     validate: Callable[[Tensor], float],
-    patience: int,
+    patience: int | None,
     snapshot_every: int,
     generator: torch.Generator,
     budget: Budget | None = None,
@@ -117,7 +117,7 @@ def fit(
         layout: names the parts of the flat vector.
         matrices: those whose spectra are recorded.
         validate: (n,) -> validation loss; selects the best step, costs no evaluations of the budget.
-        patience: ends after so many steps without a better validation loss; >= 1.
+        patience: ends after so many steps without a better validation loss; >= 1, None = never.
         snapshot_every: see `Fit.snapshots`; >= 1.
         generator: drives batches and search.
         budget: limits that are none of the searcher's.
@@ -199,11 +199,11 @@ def _validation_loss(step: Step, validate: Callable[[Tensor], float]) -> float:
 
 
 def _stop(
-    step: Step, record: StepRecord, training: TrainingState, patience: int, budget: Budget
+    step: Step, record: StepRecord, training: TrainingState, patience: int | None, budget: Budget
 ) -> tuple[StopCause | None, str]:
     """Why the training ends behind this step; None and nothing while it goes on."""
     if step.stop_cause:
         return step.stop_cause, step.stop_reason
-    if step.index - training.best_step >= patience:
+    if patience is not None and step.index - training.best_step >= patience:
         return StopCause.PATIENCE, f"no better validation loss for {patience} steps"
     return budget.spent(record)

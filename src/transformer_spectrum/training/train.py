@@ -96,7 +96,7 @@ def _fit(
     width = params.model.embed_dim
     square = [i for i, matrix in enumerate(setup.matrices) if matrix.shape == (width, width)]
     search = build.searcher(params, optimizer, setup.layout)
-    with Progress(f"train {optimizer}", search.steps) as progress:
+    with Progress(f"train {optimizer}", search.rounds) as progress:
 
         def observe(record: StepRecord) -> None:
             entropy = float(np.mean(spectral_entropy(record.singular_values[square, :width])))
