@@ -38,9 +38,7 @@ class CircuitEvidence:
         return METRICS if self.circuits else ()
 
 
-def circuits_at(
-    snapshots: Snapshots, step: int, heads: int, draws: int, generator: torch.Generator
-) -> CircuitEvidence:
+def circuits_at(snapshots: Snapshots, step: int, heads: int, draws: int, generator: torch.Generator) -> CircuitEvidence:
     """All circuits of a training at one of its kept steps.
 
     Args:

@@ -158,7 +158,10 @@ def spectra_spikes(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     with a count has it already. Spikes that a training never shows have no row.
     """
     blocks = (
-        block for optimizer, summary in summaries.items() for prefix in ("", CHANGE) for block in _births(optimizer, summary, prefix)
+        block
+        for optimizer, summary in summaries.items()
+        for prefix in ("", CHANGE)
+        for block in _births(optimizer, summary, prefix)
     )
     return with_categories(stacked(SPECTRA_SPIKES, blocks))
 

@@ -24,7 +24,13 @@ from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
 PLACE = ("optimizer", "step", "evaluations", "matrix", "family", "rows", "columns")
 SUBJECTS = ("", CHANGE, STEP)
 """Prefixes of the metrics' names: of the matrix, of its change since step 0, of the step from the record before."""
-SPECTRA_HISTORY = (*PLACE, "validation_mae", "distance", *(f"{prefix}{name}" for prefix in SUBJECTS for name in METRICS), "missing")
+SPECTRA_HISTORY = (
+    *PLACE,
+    "validation_mae",
+    "distance",
+    *(f"{prefix}{name}" for prefix in SUBJECTS for name in METRICS),
+    "missing",
+)
 SPECTRA_NULLS = (
     *PLACE,
     "metric",
@@ -52,7 +58,14 @@ SPECTRA_TAILS = (
     "bounds",
     "missing",
 )
-LONG_TABLES = ("spectra_history", "spectra_nulls", "spectra_tails", "spectra_circuits", "spectra_vectors", "spectra_spikes")
+LONG_TABLES = (
+    "spectra_history",
+    "spectra_nulls",
+    "spectra_tails",
+    "spectra_circuits",
+    "spectra_vectors",
+    "spectra_spikes",
+)
 """Names of the files."""
 
 
@@ -143,7 +156,9 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
                 **place,
                 "metric": metric,
                 "value": finite(observed[position]),
-                "missing": [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))],
+                "missing": [
+                    evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))
+                ],
                 "initial": finite(observed[0]),
                 "null": name,
                 "null_mean": finite(null.mean),

@@ -39,7 +39,9 @@ def nulls_of(metric: str) -> tuple[str, ...]:
 
 def prefixed(analysis: Analysis, prefix: str) -> Analysis:
     """The same with a prefix before the names of the metrics."""
-    return Analysis(*({f"{prefix}{name}": array for name, array in part.items()} for part in (analysis.values, analysis.codes)))
+    return Analysis(
+        *({f"{prefix}{name}": array for name, array in part.items()} for part in (analysis.values, analysis.codes))
+    )
 
 
 def joined(*analyses: Analysis) -> Analysis:
