@@ -101,12 +101,12 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
             mean = running_median(mean)
         draw_curve(axes, steps, mean, color=colour)
+        low, high = summaries[optimizer].band(metric, family)
+        tracked = np.isfinite(low) & np.isfinite(steps)
+        axes.fill_between(steps[tracked], low[tracked], high[tracked], color=colour, alpha=0.12, linewidth=0, zorder=0)
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
         axes.axhline(initial, zorder=1, **null_line())
-    low, high = reference.band(metric, family)
-    if np.isfinite([low, high]).all():
-        axes.axhspan(low, high, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0)
     axes.margins(y=0.12)
     show_constants(axes)
     axes.yaxis.get_major_locator().set_params(nbins=4)
