@@ -403,5 +403,5 @@ def test_losses_without_a_scale_stay_what_they_are():
 @pytest.mark.parametrize("mad", [0.0, -1.0, math.inf, math.nan])
 def test_a_mad_that_is_no_scale_is_refused(mad):
     for kind in losses.SCALED:
-        with pytest.raises(InputError, match="mad = .*: a loss follows a positive, finite scale"):
+        with pytest.raises(InputError, match=r"mad = .*: a loss follows a positive, finite scale"):
             losses.make_loss(kind, gamma=1.0, sgt=SHAPES[0], mad=mad)
