@@ -65,10 +65,15 @@ def draw(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = F
     with house_style():
         figure = new_figure(2.1 * len(families) + 1.0, 1.45 * len(EVOLUTION_METRICS) + 1.5)
         grid = figure.subplots(len(EVOLUTION_METRICS), len(families), sharex=True, squeeze=False)
+        for axes in grid.flat:
+            axes.set_autoscalex_on(False)  # else every panel fits the steps of all, again and again
         for row, metric in enumerate(EVOLUTION_METRICS):
             grid[row, 0].set_ylabel(metric_label(metric, settings=settings))
             for column, family in enumerate(families):
                 _evolution_panel(grid[row, column], summaries, metric, family, budget)
+        for axes in grid.flat:
+            axes.set_autoscalex_on(True)
+        grid[0, 0].autoscale_view(scaley=False)
         for column, family in enumerate(families):
             grid[0, column].set_title(titled(reference, family))
             grid[-1, column].set_xlabel(figure_words.EVALUATIONS if budget else figure_words.STEPS)
