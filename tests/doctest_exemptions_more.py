@@ -2,7 +2,8 @@
 
 MLFLOW = "needs MLflow and its store"
 NETWORK = "asks the network"
-PROCESS = "changes the whole process"
+PROCESS = "changes the whole process or starts others"
+REPOSITORY = "needs a repository of git and DVC"
 TRAINING = "needs a training and its folders"
 
 EXEMPT = {
@@ -23,5 +24,26 @@ EXEMPT = {
         "fetch.exports.fetch_covid": NETWORK,
         "fetch.exports.fetch_rvr": NETWORK,
         "fetch.sources.fetch": NETWORK,
+    },
+    "study": {
+        "processes.run": PROCESS,
+        "single_run.begin": TRAINING,
+        "single_run.carry_out": TRAINING,
+        "spectra_rows.family_rows": TRAINING,
+        "spectra_rows.matrix_rows": TRAINING,
+        "spectra_rows.summary_of": TRAINING,
+        "sweep.run_one": TRAINING,
+        "sweep.sweep": TRAINING,
+        "verification.collect": REPOSITORY,
+        "verification.git": REPOSITORY,
+        "work.complete": TRAINING,
+        "work.fetch": NETWORK,
+        "work.keep": TRAINING,
+        "work.outcome": TRAINING,
+    },
+    "cli": {
+        "download_covid.download": NETWORK,
+        "download_covid.run": NETWORK,
+        "download_rvr.run": NETWORK,
     },
 }

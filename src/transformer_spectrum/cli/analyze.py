@@ -23,6 +23,12 @@ LIKE = {"weightwatcher": {"min_tail": 2, "ks_distance": "powerlaw"}}  # what its
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["model.safetensors", "--shuffles", "0"]).shuffles
+    0
+    """
     command.description = "Measures every weight matrix of a checkpoint beside its null, the same entries shuffled."
     command.add_argument(
         "path", help="safetensors file, torch state dict or Hugging Face folder, by content; or a training's folder"
@@ -85,7 +91,13 @@ def _estimators(chosen: argparse.Namespace) -> Estimators:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Measures first, so that a failure leaves an earlier folder as it was."""
+    """Measures first, so that a failure leaves an earlier folder as it was.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["model.safetensors", "--shuffles", "2"]))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --shuffles = 2: must be >= 3, or 0 for no null
+    """
     # Here: `--help` needs no torch.
     from transformer_spectrum.analysis.of_checkpoint.examination import examine
     from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings

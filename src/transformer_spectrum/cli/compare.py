@@ -54,6 +54,12 @@ class Column(NamedTuple):
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.epilog
+    'Example: dvc exp show --csv | transformer-spectrum compare'
+    """
     command.epilog = "Example: dvc exp show --csv | transformer-spectrum compare"
 
 
@@ -100,7 +106,12 @@ def _is_parameter(column: str) -> bool:
 
 
 def metrics(rows: Sequence[Mapping[str, str]]) -> list[Column]:
-    """State, where something is still running, and the metrics."""
+    """State, where something is still running, and the metrics.
+
+    >>> columns = metrics([{"rev": "main", "metrics/adam/metrics.json:test_mae": "0.456789"}])
+    >>> columns[0].title, columns[0].cells
+    ('adam\\nMAE', ['0.4568'])
+    """
     columns = [Column("State", [row["State"] or "-" for row in rows], False)] if _any(rows, "State") else []
     for column in rows[0]:
         if match := METRIC.fullmatch(column):
@@ -170,7 +181,12 @@ def _table(title: str, names: Sequence[str], columns: Sequence[Column], bold: Se
 
 
 def tables(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[Table]:
-    """One table where all of it fits, else the metrics and, below them, a row for each parameter."""
+    """One table where all of it fits, else the metrics and, below them, a row for each parameter.
+
+    >>> (table,) = tables([{"rev": "main", "loss.q": "3.0"}, {"rev": "1a2b3c4", "loss.q": "5.0"}], width=80)
+    >>> [column.header for column in table.columns]
+    ['experiment', 'loss.\\nq']
+    """
     names = [name(row) for row in rows]
     bold = [row.get("typ", "baseline") == "baseline" for row in rows]
     free = width - Column("experiment", names, False).width
@@ -187,6 +203,14 @@ def tables(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[Table]:
 
 
 def run(chosen: argparse.Namespace) -> None:
+    """Prints the tables.
+
+    >>> from io import StringIO
+    >>> from unittest.mock import patch
+    >>> with patch("sys.stdin", StringIO("rev,loss.q")):  # no experiment yet
+    ...     run(argparse.Namespace())
+    loss: best validation loss; rank: mean stable rank at the last step; MAE: free-running, of the test windows
+    """
     from rich.console import Console
 
     rows = read(sys.stdin.readlines())

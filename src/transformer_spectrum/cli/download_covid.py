@@ -22,7 +22,12 @@ FOLDER = "data/raw/covid"
 
 
 def add_download(command: argparse.ArgumentParser, series: str, default: str, table: dict[str, str]) -> None:
-    """The options of a download."""
+    """The options of a download.
+
+    >>> add_download(command := argparse.ArgumentParser(), "daily cases", FOLDER, DOWNLOAD)
+    >>> command.parse_args(["-o", "cases.csv"]).out.name
+    'cases.csv'
+    """
     command.description = (
         f"Fetches {series} from a mirror, else from upstream, else simulates a stand-in that is marked as one, checks "
         "that it is whole, and writes it unchanged with its provenance."
@@ -102,7 +107,15 @@ def _into_folder(chosen: argparse.Namespace, fetch: Callable[[Path], None], stag
 
 
 def copy_download(source: Path, folder: Path) -> None:
-    """Puts a downloaded file and its provenance into a folder, beside whatever lies there."""
+    """Puts a downloaded file and its provenance into a folder, beside whatever lies there.
+
+    >>> for name in (DATA, PROVENANCE):
+    ...     Path("download").mkdir(exist_ok=True)
+    ...     Path("download", name).touch()
+    >>> copy_download(Path("download"), Path("raw"))
+    >>> sorted(path.name for path in Path("raw").iterdir())
+    ['provenance.json', 'series.csv']
+    """
     from transformer_spectrum.runtime.files import atomic_folder
 
     with atomic_folder(folder, own=(DATA, PROVENANCE)) as inside:
@@ -111,6 +124,12 @@ def copy_download(source: Path, folder: Path) -> None:
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> str(command.parse_args([]).out)
+    'data/raw/covid'
+    """
     add_download(command, "daily COVID-19 cases by country (Our World in Data)", FOLDER, DOWNLOAD)
 
 

@@ -14,6 +14,12 @@ OF_THE_STAGE = (Path("data/raw/rvr_beds"), Path("data/raw/rvr_flu"))
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> str(command.parse_args([]).out)
+    'data/raw/rvr'
+    """
     add_download(command, "US hospital series by jurisdiction (CDC RVR 9t9r-e5a3)", FOLDER, DOWNLOAD)
 
 

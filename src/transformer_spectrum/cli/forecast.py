@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["runs/a/b", "-d", "cases.csv", "-o", "forecast.csv"]).out.name
+    'forecast.csv'
+    """
     command.description = (
         "Forecasts what follows the end of each series, from its last steps, by the best weights of a training, and "
         "writes a table, long and under the names of the input, and a picture."
@@ -120,6 +126,11 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: no such run, a bad file, or series that the model cannot forecast.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["runs/a/b", "-d", "cases.csv", "-o", "forecast.csv", "--plot", "forecast.pdf"]))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --plot = forecast.pdf: must end in .png
     """
     from transformer_spectrum.analysis.loading import load
     from transformer_spectrum.data.files.series_files import check_suffix, read_series_file, write_series_file

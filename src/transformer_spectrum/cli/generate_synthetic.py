@@ -13,6 +13,12 @@ KERNEL = "data.synthetic.kernel.type"
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["-o", "series.npy", "--no-smooth"]).smooth
+    False
+    """
     command.description = (
         "Draws independent series of skewed generalized t noise, smoothed by a kernel, as data.synthetic in "
         "params.yaml describes them, and writes them with their provenance. The same settings and seed draw the same."
@@ -33,6 +39,12 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: a parameter is bad, the file's name has an unknown ending, or what lies there is of somebody else.
+
+    >>> import numpy as np
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["-o", "series.npy", "--set", "data.synthetic.series=3"]))
+    >>> np.load("series.npy").shape
+    (3, 300, 1)
     """
     import dataclasses
 

@@ -11,6 +11,12 @@ from transformer_spectrum.cli.options import MODEL, add_parameters, asked, at_le
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["--features", "2"]).features
+    2
+    """
     command.description = "Shows versions, threads, devices, and the weights of the model that the parameters describe."
     command.add_argument("--features", metavar="N", type=int, default=1, help="channels of the series; %(default)s")
     add_parameters(command, {**MODEL, "--device": "device"})
@@ -40,6 +46,10 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: a parameter is bad, or the device is not there.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["--features", "2"]))  # doctest: +ELLIPSIS
+    transformer-spectrum: ...
     """
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.training import build

@@ -85,7 +85,11 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command. Exit codes: 0, 1 failed, 2 bad input, 130 interrupted; errors take one line."""
+    """Runs one command. Exit codes: 0, 1 failed, 2 bad input, 130 interrupted; errors take one line.
+
+    >>> main(["runs", "--runs", "nowhere"])
+    nowhere: no runs; transformer-spectrum train makes them
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     named = next((word for word in words if not word.startswith("-")), "")
     whole = parser(named)

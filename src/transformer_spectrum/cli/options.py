@@ -161,7 +161,12 @@ def _settings(parameter: Entry) -> dict[str, Any]:
 
 
 def add_parameters(command: argparse.ArgumentParser, table: Mapping[str, str]) -> None:
-    """An option for each entry of a table, such as "-m/--model": "model.type"."""
+    """An option for each entry of a table, such as "-m/--model": "model.type".
+
+    >>> add_parameters(command := argparse.ArgumentParser(), {"--loss": "loss.type"})
+    >>> getattr(command.parse_args(["--loss", "mse"]), "loss.type")
+    'mse'
+    """
     group = command.add_argument_group("parameters", "not given: as in --config, else params.yaml, else the default")
     for spelled, name in table.items():
         parameter = entry(name)
@@ -179,6 +184,10 @@ def add_columns(command: argparse.ArgumentParser, default: str) -> None:
     Args:
         command: that gets them.
         default: words for what holds where one is not given.
+
+    >>> add_columns(command := argparse.ArgumentParser(), "recognised if not given")
+    >>> getattr(command.parse_args(["--time-column", "day"]), "data.file.time_column")
+    'day'
     """
     for option, name in COLUMNS.items():
         parameter = entry(name)
@@ -187,18 +196,32 @@ def add_columns(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_force(command: argparse.ArgumentParser) -> None:
-    """--force, of every command that writes where the user says."""
+    """--force, of every command that writes where the user says.
+
+    >>> add_force(command := argparse.ArgumentParser())
+    >>> command.parse_args(["--force"]).force
+    True
+    """
     words = "write over files that this program has not written, or that were changed since; never over an input"
     command.add_argument("--force", action="store_true", help=words)
 
 
 def read_by(chosen: argparse.Namespace) -> list[Path]:
-    """The files that a command with parameters reads for them, where they are there."""
+    """The files that a command with parameters reads for them, where they are there.
+
+    >>> [str(path) for path in read_by(argparse.Namespace(params=None, config="sgt.yaml"))]
+    ['params.yaml', 'sgt.yaml']
+    """
     return [Path(path) for path in (chosen.params or "params.yaml", getattr(chosen, "config", None)) if path]
 
 
 def asked(chosen: argparse.Namespace, table: Mapping[str, str], config: str | None = None) -> Asked:
-    """What was given of a table's options."""
+    """What was given of a table's options.
+
+    >>> add_parameters(command := argparse.ArgumentParser(), {"-l/--loss": "loss.type"})
+    >>> asked(command.parse_args(["-l", "mse"]), {"-l/--loss": "loss.type"}).flags
+    {'loss.type': ('mse', '--loss')}
+    """
     from transformer_spectrum.config.resolve import Asked
 
     flags = {}

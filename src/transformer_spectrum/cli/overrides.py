@@ -26,10 +26,23 @@ def overrides(content: Any, source: str = "the overlay") -> list[str]:
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["config/overlays/smoke.yaml"]).overlay
+    'config/overlays/smoke.yaml'
+    """
     command.add_argument("overlay", help="a YAML file such as config/overlays/smoke.yaml")
 
 
 def run(chosen: argparse.Namespace) -> None:
+    """Prints the options.
+
+    >>> from pathlib import Path
+    >>> _ = Path("overlay.yaml").write_text("loss: {type: sgt, q: 3.0}")
+    >>> run(argparse.Namespace(overlay="overlay.yaml"))
+    -S 'loss.type="sgt"' -S loss.q=3.0
+    """
     from transformer_spectrum.config.load import read_tree
 
     words = overrides(read_tree(chosen.overlay), chosen.overlay)

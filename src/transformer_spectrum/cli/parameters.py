@@ -39,8 +39,20 @@ def parameter_table() -> str:
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    """Takes no arguments."""
+    """Takes no arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args([])
+    Namespace()
+    """
 
 
 def run(chosen: argparse.Namespace) -> None:
+    """Prints the table.
+
+    >>> run(argparse.Namespace())  # doctest: +ELLIPSIS
+    | parameter | value | range | meaning |
+    |---|---|---|---|
+    ...
+    """
     print(parameter_table())

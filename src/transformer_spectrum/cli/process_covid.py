@@ -29,6 +29,10 @@ def add_processing(
         default: the download's folder.
         table: option -> parameter.
         out: words for the default of -o, where it depends on other options.
+
+    >>> add_processing(command := argparse.ArgumentParser(), "data/raw/covid", OPTIONS)
+    >>> getattr(command.parse_args(["--smoothing-days", "3"]), "data.covid.smoothing_days")
+    3
     """
     where = "the folder or .csv that the download has written; %(default)s"
     command.add_argument("-i", "--input", metavar="PATH", type=Path, default=Path(default), help=where)
@@ -74,6 +78,11 @@ def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
 
     Raises:
         InputError: it is not there; or the output is an input, a stage's or somebody else's, or has an unknown ending.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> checked_input(command.parse_args(["-i", "nowhere"]), Path("cases.csv"))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --input = nowhere: no such file; download it first
     """
     from transformer_spectrum.data.files.series_files import check_suffix
     from transformer_spectrum.runtime.ownership import check_file
@@ -85,7 +94,15 @@ def checked_input(chosen: argparse.Namespace, out: Path) -> Path:
 
 
 def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mapping[str, Any], **settings: Any) -> None:
-    """Writes the series of days and, beside them, where they come from and what was left out."""
+    """Writes the series of days and, beside them, where they come from and what was left out.
+
+    >>> import numpy as np
+    >>> from transformer_spectrum.data.series.entity_series import Series
+    >>> Path("raw.csv").touch()
+    >>> write_processed(Path("cases.csv"), Path("raw.csv"), [Series("Malta", 0, np.array([[3.0], [4.0]]))], {})
+    >>> Path("cases.csv").read_text().split()
+    ['entity,date,value', 'Malta,1970-01-01,3.0', 'Malta,1970-01-02,4.0']
+    """
     from transformer_spectrum.data.files.series_files import DAYS, SeriesFile, write_series_file
     from transformer_spectrum.data.series.csv_text import left_out as words_on
     from transformer_spectrum.runtime.files import atomic_together
@@ -114,6 +131,12 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> str(command.parse_args([]).out)
+    'data/series/covid.csv'
+    """
     command.description = (
         "Makes one series of each country in data.covid.countries, from its first case to the last day that is data, "
         "smoothed by a trailing mean; sums of countries are left out."
@@ -127,6 +150,11 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: the table is missing or broken, or see `checked_input`.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["-i", "nowhere"]))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --input = nowhere: no such file; download it first
     """
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.data.series.covid import covid_series, read_covid

@@ -10,6 +10,12 @@ DATA_SETS = {"beds": "rvr_beds", "influenza": "rvr_flu"}
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["--column", "influenza"]).column
+    'influenza'
+    """
     command.description = (
         "Makes one series of each state and territory, from its first value to its last; sums (US, HHS regions) are "
         "left out, and nothing is filled in."
@@ -25,6 +31,11 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: the export is missing or broken, or see `process_covid.checked_input`.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["-i", "nowhere"]))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --input = nowhere: no such file; download it first
     """
     from transformer_spectrum.data.series.catalogue import RVR_COLUMNS
     from transformer_spectrum.data.series.rvr import read_rvr, rvr_series

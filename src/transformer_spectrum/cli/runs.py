@@ -28,6 +28,12 @@ COLUMNS = {
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["--json"]).json
+    True
+    """
     command.description = (
         "Lists the runs under runs/, the oldest of each name first: validation MAE of the best step and free-running "
         "test MAE in scaled units, the mean stable rank of the feed-forward matrices' change until the last step, and "
@@ -80,6 +86,9 @@ def run(chosen: argparse.Namespace) -> None:
 
     Raises:
         InputError: the parameters of a run are not what a run has written.
+
+    >>> run(argparse.Namespace(runs=Path("nowhere"), json=False))
+    nowhere: no runs; transformer-spectrum train makes them
     """
     from transformer_spectrum.training.records.run_folder import list_runs
 

@@ -17,6 +17,12 @@ RESULTS = Path("studies/results")
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["synthetic", "--runs", "3"]).runs
+    3
+    """
     command.description = (
         "Runs a grid of trainings, verifies each result against what was asked for, and gathers them in table.csv, "
         "cells.csv and figures/. Called again, it runs only what is missing or was asked for differently."
@@ -51,6 +57,11 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
 
     Raises:
         InputError: one of them, the grid or a parameter breaks a rule.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> grid, cells = asked(command.parse_args(["synthetic", "--runs", "2", "--optimizers", "ga"]))
+    >>> [cell.place for cell in cells[:2]]
+    ['narrow/sgt_wide/ga/seed_1', 'narrow/sgt_q5/ga/seed_1']
     """
     from transformer_spectrum.config import tree
     from transformer_spectrum.config.load import parameters_in, read_tree
@@ -72,7 +83,14 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Ends with exit code 1 when a cell has failed or diverged."""
+    """Ends with exit code 1 when a cell has failed or diverged.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["synthetic", "--optimizers", "ga", "--dry-run"]))  # doctest: +ELLIPSIS
+     0  narrow/sgt_wide/ga/seed_1
+     1  narrow/sgt_q5/ga/seed_1
+    ...
+    """
     grid, cells = asked(chosen)
     at_least("--jobs", chosen.jobs, 1)
     if chosen.cell is not None and not 0 <= chosen.cell < len(cells):

@@ -21,7 +21,12 @@ METHODS = {"adam": "Adam", "es": "an evolution strategy", "ga": "a genetic algor
 
 
 def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
-    """The options of a training by this optimizer."""
+    """The options of a training by this optimizer.
+
+    >>> add_training(command := argparse.ArgumentParser(), "ga")
+    >>> getattr(command.parse_args(["--popsize", "32"]), "ga.popsize")
+    32
+    """
     command.description = (
         f"Trains by {METHODS[optimizer]}, records the spectrum of every weight matrix at every step, and writes "
         "config, provenance, history, weights, tables and figures into runs/NAME/TIME, a new folder each time."
@@ -74,6 +79,12 @@ def run(chosen: argparse.Namespace) -> None:
     Raises:
         InputError: a parameter or the data are bad.
         SystemExit: interrupted, see `single_run.carry_out`.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["--loss", "mse", "--print-config"]))  # doctest: +ELLIPSIS
+    # optimizer: adam
+    # name: synthetic-adam
+    ...
     """
     if chosen.resume is not None:
         folder = _resumed(chosen)
@@ -130,4 +141,10 @@ def _result(folder: RunFolder) -> str:
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args([]).optimizer
+    'adam'
+    """
     add_training(command, "adam")

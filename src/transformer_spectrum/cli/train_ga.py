@@ -10,4 +10,10 @@ __all__ = ["add", "run"]
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args([]).optimizer
+    'ga'
+    """
     add_training(command, "ga")

@@ -23,7 +23,14 @@ TRIALS = 20
 
 
 def table(tuning: Tuning) -> str:
-    """All trials, the best first, as lines of aligned columns."""
+    """All trials, the best first, as lines of aligned columns.
+
+    >>> from transformer_spectrum.study.tune import Trial, Tuning
+    >>> committed = Trial(0, {"adam.learning_rate": 0.003}, 0.5, 90, 3, pruned=False, ended="all 3 steps done")
+    >>> print(table(Tuning("adam", "sgt", 90, 1, "covid data", [committed])))
+    trial          adam.learning_rate  validation loss  evaluations  steps  ended
+    0 (committed)  0.003               0.5              90           3      all 3 steps done
+    """
     names = list(tuning.best.values)
     rows = [["trial", *names, "validation MAE", "evaluations", "steps", "ended"]]
     for trial in tuning.trials:
@@ -42,6 +49,12 @@ def overlay(tuning: Tuning, words: Sequence[str] = ()) -> str:
     Args:
         tuning: what was found.
         words: further ones of the command.
+
+    >>> from transformer_spectrum.study.tune import Trial, Tuning
+    >>> committed = Trial(0, {"adam.learning_rate": 0.003}, 0.5, 90, 3, pruned=False, ended="all 3 steps done")
+    >>> better = Trial(1, {"adam.learning_rate": 0.01}, 0.25, 90, 3, pruned=False, ended="all 3 steps done")
+    >>> overlay(Tuning("adam", "sgt", 90, 1, "covid data", [better, committed])).splitlines()[-4:]
+    ['loss:', '  type: sgt', 'adam:', '  learning_rate: 0.01']
     """
     import yaml
 
@@ -68,6 +81,12 @@ def overlay(tuning: Tuning, words: Sequence[str] = ()) -> str:
 
 
 def add(command: argparse.ArgumentParser) -> None:
+    """Its arguments.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> command.parse_args(["es"]).trials
+    20
+    """
     command.add_argument("optimizer", metavar="OPTIMIZER", help="adam, es or ga")
     command.add_argument("--loss", metavar="LOSS", help="mse, mae, cauchy or sgt; loss.type if not given")
     command.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"how many; {TRIALS} if not given")
@@ -97,6 +116,11 @@ def run(chosen: argparse.Namespace) -> None:
     Raises:
         InputError: see `trials.tune`; an unknown loss too, or an overlay of somebody else.
         OSError: the overlay cannot be written.
+
+    >>> add(command := argparse.ArgumentParser())
+    >>> run(command.parse_args(["adam", "--out", "params.yaml"]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: --out = params.yaml: is an input of this command ...
     """
     from transformer_spectrum.runtime.files import atomic_together, write_text
     from transformer_spectrum.runtime.ownership import check_file, record_beside, write_record
