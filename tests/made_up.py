@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
-from transformer_spectrum.analysis.of_training.metrics_file import headline
+from transformer_spectrum.analysis.of_training.metrics_file import effects, headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.runtime.files import write_csv, write_json, write_table, write_text
 from transformer_spectrum.training.records.history import History
@@ -48,6 +48,7 @@ def training(optimizer, steps, specs, seed=0):
     """A History whose matrices drift in the optimizer's manner from one common start, and all its weights."""
     start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
     singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
+    changes, distances = singular_values.copy(), np.zeros((steps + 1, len(specs)), np.float32)
     change_singular_values = singular_values.copy()
     weights = {}
     for m, (name, _, shape) in enumerate(specs):
@@ -62,6 +63,9 @@ def training(optimizer, steps, specs, seed=0):
             }[optimizer]
             weights[name][step] = grown
             singular_values[step, m, : min(shape)] = np.linalg.svd(grown, compute_uv=False)
+            change = weights[name][step] - weights[name][0]
+            changes[step, m, : min(shape)] = np.linalg.svd(change, compute_uv=False)
+            distances[step, m] = np.linalg.norm(change) / np.linalg.norm(weights[name][0])
             change = grown - weights[name][0]
             change_singular_values[step, m, : min(shape)] = np.linalg.svd(change, compute_uv=False)
             if optimizer != "adam":
@@ -100,10 +104,12 @@ def write_run(root, summaries, forecast):
         write_csv(root / f"plots/{name}.csv", table.columns, cells(table))
     write_table(root / "metrics/spectra_tails.parquet", long_tables.spectra_tails(summaries))
     write_json(root / "metrics/spectra.json", {"standin_data": 0, **headline(summaries)})
+    write_json(root / "metrics/effects.json", {"standin_data": 0, **effects(summaries)})
     write_json(root / "metrics/data.json", DESCRIPTION)
     write_json(root / "data/processed/provenance.json", ORIGIN)
     for i, (name, history) in enumerate((name, one.history) for name, one in summaries.items()):
         scores = {"best_validation_loss": float(history.validation_loss.min()), "stop_reason": "all steps done"}
+        scores |= {"best_validation_mae": float(history.validation_mae.min()), "selected_by": "mae"}
         scores |= {"optimizer": name, "best_step": history.best_step, "evaluations": int(history.evaluations[-1])}
         for way, mae in (("teacher_forced", 0.2), ("free_running", 0.7)):
             scores[way] = {"mae": mae + i / 10, "rmse": 1.0}
@@ -116,6 +122,8 @@ def write_run(root, summaries, forecast):
             "seconds": np.linspace(0, 12.5 + i, len(history.steps)),
             "distance": history.distance * 3.25 / whole,
             "validation_loss": history.validation_loss,
+            "validation_mae": history.validation_mae,
+            "influence_cosine": history.influence_cosine,
         }
         for curve, values in curves.items():
             rows = zip(history.steps.tolist(), np.asarray(values, float).tolist(), strict=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
@@ -18,13 +19,14 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
 
-CURVES = ("loss", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
+CURVES = ("loss", "validation", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
 MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
 """Of them, those that a legal training may have nothing for, as where every weight is 0."""
 TEXT = (
     "optimizer",
     "family",
     "metric",
+    "of",
     "matrix",
     "entity",
     "series",
@@ -35,10 +37,10 @@ TEXT = (
 """Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
 
 CIRCUMSTANCES = "circumstances.json"
-SCORES = ("best_step", "best_validation_loss", "stop_reason", "teacher_forced", "free_running", "missing")
+SCORES = ("best_step", "best_validation_mae", "stop_reason", "teacher_forced", "free_running", "missing")
 
-MAIN_METRIC = "stable_rank"
-"""The metric of the answer."""
+MAIN_METRIC, SECOND_METRIC = "change_stable_rank", "stable_rank"
+"""The metrics of the answer: in how many directions a change acts, and the matrices after it."""
 MAIN_FAMILY = "feed_forward"
 
 
@@ -50,33 +52,31 @@ class Training:
         scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
         settings: models/<optimizer>/run.json.
         circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
-        initial_loss: validation loss of the initial weights; None where it is not finite.
+        initial_mae: validation MAE of the initial weights; None where it is not finite.
+        influence_cosine: between the loss's influence and MSE's on the validation residuals of the best step; NaN where
+            either has none.
         last_step: the last recorded one.
         evaluations: spent until then; forward passes over a batch.
+        evaluations_at_best: spent until the best step.
         seconds: wall time until then, resumed parts included.
-        distances: step -> distance of its weights from the initial ones; Euclidean, weight units.
-        validation_losses: step -> validation loss; loss units.
+        distance: of the best step's weights from the initial ones; Euclidean, weight units.
     """
 
     scores: Mapping[str, Any]
     settings: Mapping[str, Any]
     circumstances: Mapping[str, Any]
-    initial_loss: float | None
+    initial_mae: float | None
+    influence_cosine: float
     last_step: int
     evaluations: int
+    evaluations_at_best: int
     seconds: float
-    distances: Mapping[int, float]
-    validation_losses: Mapping[int, float]
-
-    @property
-    def distance(self) -> float:
-        """Of the last weights from the initial ones."""
-        return self.distances[self.last_step]
+    distance: float
 
     @property
     def learned(self) -> bool:
         """Whether any step is better by validation than the initial weights."""
-        return self.initial_loss is None or self.scores["best_validation_loss"] < self.initial_loss
+        return self.initial_mae is None or self.scores["best_validation_mae"] < self.initial_mae
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class Run:
 
     Attributes:
         trainings: optimizer -> its training.
-        shifts: every metric that has a value at both ends.
+        shifts: every metric that has a value at the best step of its training.
+        comparison: metrics/comparison.json: the trainings where something is held equal; empty of one alone.
         curves: name -> plots/<name>.csv.
         tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
         spectra: metrics/spectra.json.
@@ -97,6 +98,7 @@ class Run:
     caption: Caption
     trainings: Mapping[str, Training]
     shifts: tuple[Shift, ...]
+    comparison: Mapping[str, Any]
     curves: Mapping[str, pd.DataFrame]
     tails: pd.DataFrame
     spectra: Mapping[str, Any]
@@ -115,13 +117,13 @@ class Run:
 
     @property
     def main_family(self) -> str:
-        """The family of the answer: feed-forward, or where there is none the one whose stable rank moved furthest."""
+        """The family of the answer: feed-forward, or where there is none the one with the largest effect."""
         if MAIN_FAMILY in self.families:
             return MAIN_FAMILY
         ranks = [shift for shift in self.shifts if shift.metric == MAIN_METRIC]
         if not ranks:
             return self.families[0]
-        return max(ranks, key=lambda shift: abs(shift.z or 0.0)).family
+        return max(ranks, key=lambda shift: abs(shift.effect or 0.0)).family
 
 
 def read_run(params: Params, root: Path = Path()) -> Run:
@@ -141,11 +143,14 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
     if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
         raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
+    trainings = {name: _training(root, name, curves["validation"]) for name in OPTIMIZERS}
+    best_steps = {name: int(training.scores["best_step"]) for name, training in trainings.items()}
     return Run(
         params=params,
         caption=caption_of(params, bool(provenance["standin"])),
-        trainings={name: _training(root, name, curves["loss"]) for name in OPTIMIZERS},
-        shifts=shifts(curves["spectra_evolution"]),
+        trainings=trainings,
+        shifts=shifts(curves["spectra_evolution"], best_steps),
+        comparison=read_json(root / "metrics/comparison.json"),
         curves=curves,
         tails=read_parquet(root / "metrics/spectra_tails.parquet"),
         spectra=read_json(root / "metrics/spectra.json"),
@@ -191,28 +196,32 @@ def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) 
     return table
 
 
-def _training(root: Path, optimizer: str, losses: pd.DataFrame) -> Training:
+def _training(root: Path, optimizer: str, validation: pd.DataFrame) -> Training:
     folder = root / "metrics" / optimizer
     settings = read_json(root / "models" / optimizer / "run.json")
-    mine = losses[losses["optimizer"] == optimizer]
+    mine = validation[validation["optimizer"] == optimizer].set_index("step")
     if mine.empty:
-        raise InputError(f"{root / 'plots/loss.csv'}: has no loss of {optimizer}; run dvc repro")
-    start = mine.loc[(mine["step"] == 0) & (mine["split"] == "validation"), "loss"]
+        raise InputError(f"{root / 'plots/validation.csv'}: has no step of {optimizer}; run dvc repro")
     scores = read_json(folder / "scores.json")
     lacking = [name for name in SCORES if name not in scores]
     if lacking:
         raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
+    best = int(scores["best_step"])
+    if best not in mine.index:
+        raise InputError(f"{root / 'plots/validation.csv'}: has no step {best} of {optimizer}; run dvc repro")
+    start = float(mine["validation_mae"].get(0, np.nan))
     seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t").iloc[-1]
     return Training(
         scores=scores,
         settings=settings,
         circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
-        initial_loss=float(start.iloc[0]) if len(start) else None,
+        initial_mae=start if np.isfinite(start) else None,
+        influence_cosine=float(mine["influence_cosine"].at[best]),
         last_step=int(seconds["step"]),
         evaluations=int(mine["evaluations"].max()),
+        evaluations_at_best=int(mine["evaluations"].at[best]),
         seconds=float(seconds["seconds"]),
-        distances=_curve(folder, "distance"),
-        validation_losses=_curve(folder, "validation_loss"),
+        distance=_curve(folder, "distance")[best],
     )
 
 

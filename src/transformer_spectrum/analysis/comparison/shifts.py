@@ -1,7 +1,8 @@
-"""How far each family's mean came from the initial weights, in percent and in standard deviations of its null."""
+"""Where each family's mean stands at each training's best step: since the initial weights, and against its null."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,54 +12,70 @@ CURVE = ["optimizer", "family", "metric"]
 
 @dataclass(frozen=True)
 class Shift:
-    """One metric of one family under one optimizer: its mean at the initial weights and at the last step.
+    """One metric of one family under one optimizer, its mean at one step.
 
     Attributes:
-        low, high: the null, mean -+ 2 standard deviations over shuffles of the initial matrices; None without one.
+        step: updates done.
+        initial: mean at the initial weights; None where the metric has no value there, as those of a change.
+        value: mean at the step.
+        null: mean of its null; of a matrix W_0 plus its change with shuffled entries, of a change its shuffled entries.
+        effect: value - null, the metric's unit; None without a null.
+        deviations: the same in standard deviations of the null's draws; None where these say little.
 
-    >>> shift = Shift("adam", "readout", "stable_rank", initial=4.0, last=5.0, low=3.5, high=4.5)
-    >>> shift.z, shift.percent
-    (4.0, 25.0)
+    >>> shift = Shift("adam", "readout", "stable_rank", 9, initial=4.0, value=5.0, null=4.5, effect=0.5, deviations=4.0)
+    >>> shift.percent
+    25.0
     """
 
     optimizer: str
     family: str
     metric: str
-    initial: float
-    last: float
-    low: float | None
-    high: float | None
-
-    @property
-    def z(self) -> float | None:
-        """Change in standard deviations of the null; None where the null has none."""
-        if self.low is None or self.high is None or self.high <= self.low:
-            return None
-        return 4.0 * (self.last - self.initial) / (self.high - self.low)
+    step: int
+    initial: float | None
+    value: float
+    null: float | None
+    effect: float | None
+    deviations: float | None
 
     @property
     def percent(self) -> float | None:
-        """Change in percent of the initial value; None where that is 0."""
-        return 100.0 * (self.last - self.initial) / abs(self.initial) if self.initial else None
+        """Change since the initial weights in percent; None where the initial value is 0 or missing."""
+        return 100.0 * (self.value - self.initial) / abs(self.initial) if self.initial else None
 
 
-def shifts(evolution: pd.DataFrame) -> tuple[Shift, ...]:
-    """Of every curve with an initial value, from its last row, which carries that value and the null.
+def shifts(evolution: pd.DataFrame, steps: Mapping[str, int]) -> tuple[Shift, ...]:
+    """Of every curve that has a row at the step of its optimizer.
 
     Args:
         evolution: `plot_tables.spectra_evolution`.
+        steps: optimizer -> at which step.
 
-    >>> rows = [("es", "readout", "stable_rank", value, 4.0, 3.5, 4.5) for value in (4.0, 6.0)]
-    >>> columns = [*CURVE, "value", "initial", "null_low", "null_high"]
-    >>> [shift.z for shift in shifts(pd.DataFrame(rows, columns=columns))]
-    [8.0]
+    >>> rows = [("es", "readout", "stable_rank", step, value, 4.0, 2.0, 1.0) for step, value in ((2, 6.0), (3, 7.0))]
+    >>> columns = [*CURVE, "step", "value", "initial", "effect", "deviations"]
+    >>> [(shift.value, shift.null) for shift in shifts(pd.DataFrame(rows, columns=columns), {"es": 3})]
+    [(7.0, 5.0)]
     """
     if evolution.empty:
         return ()
-    ends = evolution.drop_duplicates(CURVE, keep="last")
-    columns = ends[[*CURVE, "initial", "value", "null_low", "null_high"]]
+    rows = evolution[evolution["step"] == evolution["optimizer"].map(steps)]
+    columns = rows[[*CURVE, "step", "initial", "value", "effect", "deviations"]]
     return tuple(
-        Shift(optimizer, family, metric, initial, last, *(None if pd.isna(bound) else bound for bound in null))
-        for optimizer, family, metric, initial, last, *null in columns.itertuples(index=False, name=None)
-        if not pd.isna(initial)
+        Shift(
+            optimizer,
+            family,
+            metric,
+            int(step),
+            _number(initial),
+            value,
+            None if pd.isna(effect) else value - effect,
+            _number(effect),
+            _number(deviations),
+        )
+        for optimizer, family, metric, step, initial, value, effect, deviations in columns.itertuples(
+            index=False, name=None
+        )
     )
+
+
+def _number(value: float) -> float | None:
+    return None if pd.isna(value) else value

@@ -54,6 +54,15 @@ def _six(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def rounded(value: float | None) -> float | None:
+    """To six significant digits; None where there is no finite value.
+
+    >>> rounded(0.123456789), rounded(float("nan"))
+    (0.123457, None)
+    """
+    return None if value is None or not np.isfinite(value) else _six(value)
+
+
 def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str]) -> dict[str, dict[str, float]]:
     tree: dict[str, dict[str, float]] = {}
     for family, members in summary.families.items():

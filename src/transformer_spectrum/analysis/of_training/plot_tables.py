@@ -29,6 +29,8 @@ SPECTRA_EVOLUTION = (
     "initial",
     "null_low",
     "null_high",
+    "effect",
+    "deviations",
 )
 HEATMAP = ("optimizer", "step", "evaluations", "matrix", "row", "metric", "value", "change")
 SINGULAR_VALUES = ("optimizer", "step", "of", "family", "rank", "value", "reference")
@@ -75,8 +77,9 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Family means against steps, each beside its null; thinned to ROWS_AT_MOST rows in all, least at the beginning.
 
     `initial` is the mean at step 0; `null_low` and `null_high` bound its null at the tracked steps, see `Summary.band`,
-    and are missing at the others; `distance` is the family's mean |W_t - W_0| / |W_0|. Means that do not exist are left
-    out; metrics/spectra_history.parquet has the reasons.
+    and are missing at the others, as are the difference from the null's mean, `effect`, and the same in standard
+    `deviations` of its draws, which is missing too where these say little. `distance` is the family's |W_t - W_0| /
+    |W_0|. Means that do not exist are left out; metrics/spectra_history.parquet has the reasons.
 
     >>> ranks = spectra_evolution(summaries).query("metric == 'stable_rank' and family == 'readout'")
     >>> curve = ranks[ranks["optimizer"] == "es"]
@@ -95,6 +98,7 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
                     mean = summary.mean(metric, family)
                     positions = thinned[np.isfinite(mean[thinned])]
                     low, high = summary.band(metric, family)
+                    effect, deviations = summary.effects(metric, family)
                     yield {
                         "optimizer": optimizer,
                         **_time(history, positions),
@@ -106,6 +110,8 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
                         "initial": mean[0],
                         "null_low": low[positions],
                         "null_high": high[positions],
+                        "effect": effect[positions],
+                        "deviations": deviations[positions],
                     }
 
     return stacked(SPECTRA_EVOLUTION, blocks())

@@ -85,6 +85,14 @@ class Summary:
             low[at], high[at] = self.null(metric, family, position).band(deviations)
         return low, high
 
+    def effects(self, metric: str, family: str) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) difference and deviations of `effect`; NaN but at the tracked steps."""
+        differences, deviations = (np.full(len(self.history.steps), np.nan) for _ in range(2))
+        for position, at in enumerate(self.tracked):
+            against = self.effect(metric, family, position)
+            differences[at], deviations[at] = against.difference, against.deviations
+        return differences, deviations
+
     def change(self, metric: str) -> np.ndarray:
         """(S, M) change since step 0 in percent of the value there; NaN where that is 0 or has no value."""
         values = self.analysis.values[metric]
@@ -106,9 +114,12 @@ class Summary:
         return low, high
 
     def distance(self, family: str) -> np.ndarray:
-        """(S,) mean relative distance |W_t - W_0| / |W_0| of the family's matrices; NaN where none has a norm."""
-        distances = self.history.distances[:, self.families[family]].astype(np.float64)
-        return np.nanmean(distances, axis=1) if np.isfinite(distances).all(axis=0).any() else distances[:, 0]
+        """(S,) |W_t - W_0| / |W_0|, Frobenius norms over all the family's matrices; NaN where these start as zero."""
+        spectra = (self.history.change_singular_values, self.history.singular_values[:1])
+        moved, start = (
+            np.sqrt(np.nansum(s[:, self.families[family]].astype(np.float64) ** 2, axis=(1, 2))) for s in spectra
+        )
+        return moved / (start[0] or np.nan)
 
     def singular_value_ratios(self, family: str, position: int) -> np.ndarray:
         """(r,) `mean_singular_values` over the initial ones of the same rank; NaN where the initial one is 0."""

@@ -26,7 +26,7 @@ from transformer_spectrum.report.page.numbers import short, signed
 from transformer_spectrum.report.run import MAIN_METRIC, Run
 from transformer_spectrum.vocabulary import display_name, family_expression, family_words, metric_words
 
-COLUMNS = ["optimizer", "family", "metric", "initial", "last", "percent", "z"]
+COLUMNS = ["optimizer", "family", "metric", "initial", "value", "null", "effect", "deviations"]
 TICKS = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
 
 
@@ -34,13 +34,13 @@ def chart(run: Run) -> Chart | None:
     """How far each family's spectrum came from its null; None where no null varies.
 
     >>> chart(run).parse
-    ('initial', 'last', 'percent', 'z')
+    ('initial', 'value', 'null', 'effect', 'deviations')
     """
-    moves = [shift for shift in run.shifts if shift.z is not None]
+    moves = [shift for shift in run.shifts if shift.deviations is not None]
     if not moves:
         return None
     table = pd.DataFrame([[getattr(shift, name) for name in COLUMNS] for shift in moves], columns=COLUMNS)
-    table["percent"] = table["percent"].astype(float)  # also where none has one
+    table["initial"] = table["initial"].astype(float)  # also where none has one
     return Chart(
         "moved",
         figure_words.TITLE,
@@ -67,9 +67,9 @@ def _spec(run: Run, metrics: Sequence[str]) -> Spec:
     }
     offset = {"field": "optimizer", "type": "nominal", "sort": optimizers}
     x = {
-        "field": "z",
+        "field": "deviations",
         "type": "quantitative",
-        "title": "= 'z of the ' + names[metric] + ' (symmetric log)'",
+        "title": "= 'effect on the ' + names[metric] + ', deviations of its null (symmetric log)'",
         "scale": {"type": "symlog", "constant": 2, "padding": 14},
         "axis": {"values": TICKS, "labelOverlap": True},
     }
@@ -77,9 +77,10 @@ def _spec(run: Run, metrics: Sequence[str]) -> Spec:
         ("optimizer", "optimizer", ""),
         ("family", "family", ""),
         ("initial", "initial", ".4g"),
-        ("last", "last", ".4g"),
-        ("percent", "change (%)", "+.2f"),
-        ("z", "z", "+.2f"),
+        ("value", "value", ".4g"),
+        ("null", "null", ".4g"),
+        ("effect", "effect", "+.4g"),
+        ("deviations", "deviations", "+.2f"),
     )
     where = {"y": y, "yOffset": offset, "color": colour(optimizers)}
     return {
@@ -111,10 +112,10 @@ def _spec(run: Run, metrics: Sequence[str]) -> Spec:
 
 
 def numbers(run: Run) -> Table:
-    """Every change of every metric, those of the answer's metric first.
+    """Every effect on every metric, those of the answer's metric first.
 
-    >>> numbers(run).rows[0]
-    ('stable rank', 'feed-forward', 'Adam', '6.13', '6.148', '+0.30', '+0.10')
+    >>> numbers(run).header[3:]
+    ('initial', 'value', 'null', 'effect', 'deviations')
     """
     rows = tuple(
         (
@@ -122,11 +123,14 @@ def numbers(run: Run) -> Table:
             family_words(shift.family),
             display_name(shift.optimizer),
             short(shift.initial),
-            short(shift.last),
-            signed(shift.percent, 2),
-            signed(shift.z, 2),
+            short(shift.value),
+            short(shift.null),
+            short(shift.effect),
+            signed(shift.deviations, 2),
         )
         for shift in sorted(run.shifts, key=lambda shift: (shift.metric != MAIN_METRIC,))
     )
-    header = ("metric", "family", "optimizer", "initial", "last", "change (%)", "z")
-    return Table("Every family's mean at the initial weights and at the last step.", header, rows, left=(0, 1, 2))
+    header = ("metric", "family", "optimizer", "initial", "value", "null", "effect", "deviations")
+    return Table(
+        "Every family's mean at the best step of each training, against its null.", header, rows, left=(0, 1, 2)
+    )

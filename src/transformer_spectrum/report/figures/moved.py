@@ -1,12 +1,15 @@
-"""What moved: the change of each family's metric from the initial weights to the last step, against its null."""
+"""What moved: each family's metric at the best step of each training, against its null."""
 
 from __future__ import annotations
 
 TITLE = "What moved, and how far from its null"
 INSIDE = 2.0
-"""A change of at most so many standard deviations of the null is called within it, and lies in the grey band."""
+"""An effect of at most so many standard deviations of the null is called within it, and lies in the grey band."""
 TEXT = (
-    "The change of each family's mean from the initial weights to the last step, in standard deviations of that "
-    f"mean over shuffles of the initial matrices. Inside the grey band ({INSIDE:g} standard deviations) a change is no "
-    "larger than what shuffling untrained weights does. A metric that every shuffle shares has no z and no point."
+    "The difference of each family's mean at the best step from its null, in standard deviations of the null's "
+    "draws: of "
+    "the matrices, the initial ones plus their change with shuffled entries; of the change, that change with shuffled "
+    f"entries. Inside the grey band ({INSIDE:g} standard deviations) an effect is no larger than what the null's own "
+    f"draws "
+    "do. A metric whose null has no usable spread has no point."
 )

@@ -1,91 +1,127 @@
-"""The change of one family at equal steps, evaluations, distance and loss, in words.
+"""The trainings where something is held equal, in words and as tables: what metrics/comparison.json says.
 
-At their last steps optimizers stand at different losses, so what is said of these alone may turn round elsewhere.
+At their last steps optimizers stand at different errors, so what is said of these alone may turn round elsewhere.
 """
 
 from __future__ import annotations
 
-from transformer_spectrum.analysis.comparison import equal_axes
-from transformer_spectrum.analysis.comparison.equal_axes import Record, at_equal
+from collections.abc import Mapping
+from typing import Any
+
 from transformer_spectrum.report.page.html import Table
-from transformer_spectrum.report.page.numbers import joined, number, signed
+from transformer_spectrum.report.page.numbers import LACKING, joined, number
 from transformer_spectrum.report.run import MAIN_METRIC, Run
-from transformer_spectrum.report.run_page import answer_words
-from transformer_spectrum.vocabulary import display_name, family_words
+from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
-AXES = {
-    "step": ("steps", 0),
+AXES: Mapping[str, tuple[str, int]] = {
+    "validation_mae": ("validation MAE", 3),
     "evaluations": ("evaluations", 0),
-    "distance": ("distance", 1),
-    "validation_loss": ("validation loss", 3),
+    "distance": ("relative distance", 3),
+    "updates": ("updates", 0),
 }
-"""Field of a record -> what is held equal, and the decimals of its values."""
+"""What is held equal -> its words, and the decimals of its values."""
+CROSSINGS = {"left_censored": "earlier than recorded", "right_censored": "never"}
 
 
-def records(run: Run) -> dict[str, list[Record]]:
-    """Those of each optimizer whose family has the metric at two steps at least, in order.
+def tables(run: Run) -> list[Table]:
+    """A table for each metric, a row for each axis; none where fewer than two trainings can be compared.
 
-    >>> [record.step for record in records(run)["es"]]
-    [0, 1, 2, 3, 4]
+    >>> [row[0] for row in tables(run)[0].rows]
+    ['validation MAE: 0.555', 'evaluations: 128', 'relative distance: 0.095']
     """
-    return equal_axes.records(
-        run.curves["spectra_evolution"],
-        run.main_family,
-        MAIN_METRIC,
-        {optimizer: training.distances for optimizer, training in run.trainings.items()},
-        {optimizer: training.validation_losses for optimizer, training in run.trainings.items()},
-    )
+    return [_table(run.comparison, metric) for metric in run.comparison.get("metrics", [])]
 
 
-def table(run: Run) -> Table | None:
-    """The change on each axis; None where fewer than two optimizers can be compared.
-
-    >>> [row[0] for row in table(run).rows]
-    ['steps: 3', 'evaluations: 128', 'distance: 3.2', 'validation loss: 1.109']
-    """
-    histories = records(run)
-    if len(histories) < 2:
-        return None
+def _table(comparison: Mapping[str, Any], metric: str) -> Table:
+    arms = list(comparison["axes"]["validation_mae"]["arms"])
     rows = []
     for axis, (title, digits) in AXES.items():
-        reached, matches = at_equal(axis, histories)
-        cells = (
-            f"{signed(record.change, 2)} (at {number(getattr(record, axis), digits)})" for record in matches.values()
-        )
-        rows.append((f"{title}: {number(reached, digits)}", *cells))
+        if axis in comparison["axes"]:
+            held = comparison["axes"][axis]
+            cells = (_cell(held["arms"].get(arm), metric) for arm in arms)
+            rows.append((f"{title}: {number(held['target'], digits)}", *cells))
     caption = (
-        f"Change of the mean {answer_words.METRIC_WORDS} of the {family_words(run.main_family)} matrices where all "
-        "optimizers have reached the same; of the steps that the curves keep, the nearest, or the first at or below "
-        "the loss."
+        f"Mean {metric_words(metric)} of the {family_words(comparison['family'])} matrices where all trainings have "
+        "reached the same for the first time, between records by a straight line."
     )
-    return Table(caption, ("held equal", *map(display_name, histories)), tuple(rows))
+    return Table(caption, ("held equal", *map(display_name, arms)), tuple(rows))
 
 
-def answer(run: Run) -> list[str]:
-    """What came out, and what becomes of it where something else than the last step is held equal.
+def _cell(arm: Mapping[str, Any] | None, metric: str) -> str:
+    if arm is None:
+        return LACKING
+    if arm[metric] is None:
+        return CROSSINGS.get(arm["crossing"], LACKING)
+    return f"{number(arm[metric], 2)} (at {number(arm['updates'], 0)})"
 
-    >>> answer(run)[-1] == sentence(run)
-    True
+
+def reached(run: Run) -> str:
+    """The main metric of each training at equal validation MAE; empty where there is no comparison.
+
+    >>> reached(run)
+    'at equal validation MAE (0.555) the stable rank of the change of the feed-forward matrices is 3.07 under Adam, \
+6.80 under ES and 3.62 under GA'
     """
-    return [*answer_words.answer(run), *filter(None, [sentence(run)])]
-
-
-def sentence(run: Run) -> str:
-    """Who moved the family furthest on which axis; empty where fewer than two optimizers can be compared.
-
-    >>> sentence(run).split(", which all reach, ")[1]
-    'the change was +0.01 under Adam, 0.00 under ES and +0.03 under GA.'
-    """
-    histories = records(run)
-    if len(histories) < 2:
+    if not run.comparison:
         return ""
-    axes_of: dict[str, list[str]] = {}
-    for axis, (title, _) in AXES.items():
-        axes_of.setdefault(display_name(equal_axes.furthest(axis, histories)), []).append(title)
-    order = joined([f"under {optimizer} at equal {joined(axes)}" for optimizer, axes in axes_of.items()])
-    reached, matches = at_equal("validation_loss", histories)
-    changes = joined([f"{signed(record.change, 2)} under {display_name(name)}" for name, record in matches.items()])
-    return (
-        f"The {answer_words.METRIC_WORDS} of the {family_words(run.main_family)} matrices moved furthest {order}. At a "
-        f"validation loss of {number(reached)}, which all reach, the change was {changes}."
-    )
+    held = run.comparison["axes"]["validation_mae"]
+    told = [
+        f"{number(arm[MAIN_METRIC], 2)} under {display_name(name)}"
+        for name, arm in held["arms"].items()
+        if arm[MAIN_METRIC] is not None
+    ]
+    why = {"left_censored": "passed it before its first record", "right_censored": "never reaches it"}
+    absent = [
+        f"{display_name(name)} {why.get(arm['crossing'], 'has no value there')}"
+        for name, arm in held["arms"].items()
+        if arm[MAIN_METRIC] is None
+    ]
+    family, words = family_words(run.comparison["family"]), metric_words(MAIN_METRIC)
+    place = f"at equal validation MAE ({number(held['target'])})"
+    if not told:
+        return f"{place} no training has a {words} of the {family} matrices"
+    return "; ".join(filter(None, [f"{place} the {words} of the {family} matrices is {joined(told)}", joined(absent)]))
+
+
+def verdicts(run: Run, metric: str) -> list[str]:
+    """Each pair of trainings on all axes, one sentence each.
+
+    >>> len(verdicts(run, "stable_rank"))
+    3
+    """
+    return [
+        f"{_capital(verdict['sentence'])}"
+        for verdict in run.comparison.get("verdicts", [])
+        if verdict["metric"] == metric
+    ]
+
+
+def agreement(run: Run) -> str:
+    """Whether the order of the trainings by the main metric is one on all axes; empty where there is none to tell."""
+    told = [verdict for verdict in run.comparison.get("verdicts", []) if verdict["metric"] == MAIN_METRIC]
+    if not told:
+        return ""
+    if all(verdict["agrees"] for verdict in told):
+        return "the order is the same on every axis"
+    turning = [
+        f"{display_name(verdict['first'])} and {display_name(verdict['second'])}"
+        for verdict in told
+        if verdict["agrees"] is False
+    ]
+    unknown = [
+        f"{display_name(verdict['first'])} and {display_name(verdict['second'])}"
+        for verdict in told
+        if verdict["agrees"] is None
+    ]
+    parts = [f"the axis decides the order of {joined(turning)}"] if turning else []
+    parts += [f"whether all axes agree on {joined(unknown)} is not known"] if unknown else []
+    return "; ".join(parts)
+
+
+def scope(run: Run) -> list[str]:
+    """Who has no value where, and what one seed says."""
+    return list(run.comparison.get("sentences", []))
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -10,7 +10,7 @@ from transformer_spectrum.report.run_page import answer_words, axes, origin, tab
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 
 PICTURES: Mapping[str, str] = {
-    "overview": "One start: validation loss, stable ranks, singular values",
+    "overview": "One start: validation MAE, stable ranks of the change, singular values",
     "loss": f"{loss.TITLE} against steps and evaluations",
     "spectra_evolution": f"{evolution.TITLE}, family by family, beside their nulls",
     "esd": f"{esd.TITLE} at the tracked steps",
@@ -41,12 +41,11 @@ def markdown(run: Run, plots: str = "../plots") -> str:
         " ".join(map(_plain, origin.sentences(run))),
         *(f"> **{_plain(line)}**" for line in answer_words.banner(run)),
         f"**{_plain(answer_words.headline(run))}**",
-        " ".join(map(_plain, axes.answer(run))),
+        " ".join(map(_plain, answer_words.answer(run))),
         tables.result(run).markdown(),
         f"![{title}]({plots}/{first}.png)",
         f"<sub>{_plain(answer_words.care(run))} {_plain(answer_words.WHAT_IF)}</sub>",
-        *([equal.markdown()] if (equal := axes.table(run)) else []),
-        tables.shifts(run).markdown(),
+        *(table.markdown() for table in (*axes.tables(run), *tables.shifts(run))),
         f"### Warnings ({len(lines)})",
         "\n".join(lines) or NOTHING,
         "<details><summary>Figures</summary>",

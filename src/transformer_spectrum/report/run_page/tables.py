@@ -10,7 +10,7 @@ from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family
 from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, number, signed
-from transformer_spectrum.report.run import MAIN_METRIC, Run, Training
+from transformer_spectrum.report.run import MAIN_METRIC, SECOND_METRIC, Run, Training
 from transformer_spectrum.vocabulary import (
     DATA_SETS,
     OWN_LICENCE,
@@ -28,75 +28,90 @@ def result(run: Run) -> Table:
     >>> [row[0] for row in result(run).rows]
     ['initial weights', 'Adam', 'ES', 'GA', 'persistence', 'context mean']
     >>> result(run).header[1:3], result(run).rows[1][1:3]
-    (('evaluations', 'validation loss (nats)'), ('198', '0.949'))
+    (('best step', 'evaluations'), ('3', '198'))
     """
     family, baselines = run.main_family, run.data["baselines"]
     persistence = baselines["persistence"]["mae"] if "persistence" in baselines else None
     first = next(iter(run.trainings.values()))
-    starts = [shift.initial for shift in run.shifts if (shift.family, shift.metric) == (family, MAIN_METRIC)]
+    starts = [shift.initial for shift in run.shifts if (shift.family, shift.metric) == (family, SECOND_METRIC)]
     begun = number(starts[0], 2) if starts else LACKING
-    rows = [("initial weights", "", number(first.initial_loss), "", "", "", begun, "", "0")]
+    rows = [("initial weights", "0", "", number(first.initial_mae), "", "", "", "", begun, "0")]
     for name, training in run.trainings.items():
         forced, free = (training.scores[way]["mae"] for way in ("teacher_forced", "free_running"))
-        shift = run.shift(name, family, MAIN_METRIC)
         rows.append(
             (
                 display_name(name),
-                f"{training.evaluations:,}",
-                number(training.scores["best_validation_loss"]),
+                f"{training.scores['best_step']:,}",
+                f"{training.evaluations_at_best:,}",
+                number(training.scores["best_validation_mae"]),
                 number(forced),
                 number(free),
                 _against(free, persistence),
-                *_end(shift),
+                *(_value(run.shift(name, family, metric)) for metric in (MAIN_METRIC, SECOND_METRIC)),
                 number(training.distance, 1),
             )
         )
     for name, scores in baselines.items():
         against = _against(scores["mae"], persistence)
-        rows.append((name.replace("_", " "), "", "", "", number(scores["mae"]), against, "", "", ""))
+        rows.append((name.replace("_", " "), "", "", "", "", number(scores["mae"]), against, "", "", ""))
     return Table(
-        "What was reached. Losses and scores: best step by validation; spectra: last step.",
+        "What was reached. All of it, scores and spectra, of the weights of the best step by validation; MAE in scaled "
+        "units.",
         (
             "training or baseline",
+            "best step",
             "evaluations",
-            f"validation loss ({run.caption.loss_unit})",
+            "validation MAE",
             "test MAE, teacher-forced",
             "test MAE, free-running",
             "against persistence",
             f"{metric_words(MAIN_METRIC)}, {family_words(family)}",
-            "its z against the null",
-            "distance from the initial weights",
+            f"{metric_words(SECOND_METRIC)}, {family_words(family)}",
+            "distance from the start",
         ),
         tuple(rows),
     )
 
 
-def _against(value: float, persistence: float | None) -> str:
-    return f"{signed(100 * (value / persistence - 1), 0)} %" if persistence else LACKING
+def _value(shift: Shift | None) -> str:
+    return LACKING if shift is None else number(shift.value, 2)
 
 
-def shifts(run: Run) -> Table:
-    """The stable rank of every family at both ends of every training.
+def _against(error: float, persistence: float | None) -> str:
+    return LACKING if not persistence else f"{signed(100 * (error / persistence - 1), 0)} %"
 
-    >>> shifts(run).header[:4]
-    ('family', 'initial', 'Adam, last step', 'Adam, z')
-    >>> shifts(run).rows[0][:4]
-    ('feed-forward', '6.13', '6.15', '+0.1')
+
+def shifts(run: Run) -> list[Table]:
+    """The stable rank of every family's change and of its matrices at the best steps, against their nulls.
+
+    >>> [table.header[:4] for table in shifts(run)]
+    [('family', 'Adam', 'Adam, effect', 'Adam, deviations'), ('family', 'initial', 'Adam', 'Adam, effect')]
     """
+    return [_shifts_of(run, metric) for metric in (MAIN_METRIC, SECOND_METRIC)]
+
+
+def _shifts_of(run: Run, metric: str) -> Table:
     rows = []
+    begins = metric == SECOND_METRIC
     for family in run.families:
-        by_optimizer = [run.shift(name, family, MAIN_METRIC) for name in run.trainings]
-        if starts := [shift.initial for shift in by_optimizer if shift]:
-            ends = (cell for shift in by_optimizer for cell in _end(shift))
-            rows.append((family_words(family), number(starts[0], 2), *ends))
-    titles = (f"{display_name(name)}, {end}" for name in run.trainings for end in ("last step", "z"))
+        by_optimizer = [run.shift(name, family, metric) for name in run.trainings]
+        present = [shift for shift in by_optimizer if shift]
+        if present:
+            start = (number(present[0].initial, 2),) if begins else ()
+            rows.append((family_words(family), *start, *(cell for shift in by_optimizer for cell in _effect(shift))))
+    titles = (f"{display_name(name)}{end}" for name in run.trainings for end in ("", ", effect", ", deviations"))
     return Table(
-        f"Mean {metric_words(MAIN_METRIC)} of each family of matrices.", ("family", "initial", *titles), tuple(rows)
+        f"Mean {metric_words(metric)} of each family of matrices at the best steps, its difference from its null, and "
+        "that in standard deviations of the null's draws.",
+        ("family", *(("initial",) if begins else ()), *titles),
+        tuple(rows),
     )
 
 
-def _end(shift: Shift | None) -> tuple[str, str]:
-    return (LACKING, LACKING) if shift is None else (number(shift.last, 2), signed(shift.z))
+def _effect(shift: Shift | None) -> tuple[str, str, str]:
+    if shift is None:
+        return LACKING, LACKING, LACKING
+    return number(shift.value, 2), signed(shift.effect, 2), signed(shift.deviations)
 
 
 def tails(run: Run) -> Table:

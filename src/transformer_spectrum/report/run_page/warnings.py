@@ -13,6 +13,8 @@ from transformer_spectrum.vocabulary import display_name, family_words, metric_w
 
 LISTED = 4
 """Matrices that are named before they are counted."""
+ALIKE = 0.99
+"""Cosine of two losses' influence above which they are called the same on these residuals."""
 NOTHING = "Every score and every fit has a value."
 
 
@@ -22,7 +24,30 @@ def warnings(run: Run) -> list[str]:
     >>> warnings(run)[1]
     'Description of the test windows, sgt: the fit did not converge.'
     """
-    return [*_trainings(run), *_scores(run), *_data(run), *_metrics(run), *_rejected(run), *_tails(run)]
+    return [
+        *_influence(run),
+        *_trainings(run),
+        *_scores(run),
+        *_data(run),
+        *_metrics(run),
+        *_rejected(run),
+        *_tails(run),
+    ]
+
+
+def _influence(run: Run) -> Iterator[str]:
+    """A loss that pulls on the residuals as MSE does cannot be told from it, whatever it is called."""
+    if run.params.loss.type == "mse":
+        return
+    alike = {name: training.influence_cosine for name, training in run.trainings.items()}
+    alike = {name: cosine for name, cosine in alike.items() if cosine > ALIKE}
+    if alike:
+        cosines = joined([f"{cosine:.4f} under {display_name(name)}" for name, cosine in alike.items()])
+        yield (
+            f"The {run.caption.loss_name} pulls on the validation residuals of the best steps as MSE does (cosine "
+            f"{cosines}; "
+            f"above {ALIKE:g}): a comparison with MSE would compare it with itself."
+        )
 
 
 def _trainings(run: Run) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""The content of metrics/comparison.json: the trainings of one run where something is held equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformer_spectrum.analysis.comparison.named_axes import Comparison, compare_trajectories
+from transformer_spectrum.analysis.comparison.trainings import METHODS, trajectory_of_history
+from transformer_spectrum.analysis.of_training.metrics_file import ENDPOINTS, moving_families, rounded
+from transformer_spectrum.analysis.of_training.summary import Summary, estimators_of
+
+
+def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> dict[str, Any]:
+    """Stable ranks of the change and of the matrices, of the family that moves, at equal MAE, evaluations and distance.
+
+    Args:
+        summaries: the trainings, of one data set and seed.
+        dataset: its name.
+        seed: of all of them.
+    Returns:
+        "family"; "metrics"; "axes": axis -> "target", what all trainings reach there, and "arms": optimizer ->
+        crossing,
+        updates and the value of each metric (null where it has none); "verdicts": metric, first, second, difference on
+        each axis, whether all axes have one sign ("agrees", null where that is not known) and a sentence; "sentences":
+        who has no value where, and what seeds these are. Empty of one training alone.
+
+    >>> numbers = comparison(summaries, dataset="synthetic", seed=1)
+    >>> list(numbers["axes"]), [verdict["first"] for verdict in numbers["verdicts"][:3]]
+    (['validation_mae', 'evaluations', 'distance'], ['adam', 'adam', 'es'])
+    """
+    if len(summaries) < 2:
+        return {}
+    family = moving_families(next(iter(summaries.values())))[0]
+    result = compare_trajectories(
+        [
+            trajectory_of_history(
+                summary.history,
+                family,
+                ENDPOINTS,
+                name=optimizer,
+                method=METHODS[optimizer],
+                dataset=dataset,
+                seed=seed,
+                estimators=estimators_of(summary.settings),
+            )
+            for optimizer, summary in summaries.items()
+        ]
+    )
+    return _as_tree(result, seed)
+
+
+def _as_tree(result: Comparison, seed: int) -> dict[str, Any]:
+    axes = {
+        axis: {
+            "target": rounded(equal.targets[seed]),
+            "arms": {
+                arrival.arm: {
+                    "crossing": str(arrival.crossing),
+                    "updates": rounded(arrival.updates),
+                    **{metric: rounded(value) for metric, value in arrival.values.items()},
+                }
+                for arrival in equal.arrivals
+            },
+        }
+        for axis, equal in result.axes.items()
+    }
+    verdicts = [
+        {
+            "metric": verdict.metric,
+            "first": verdict.first,
+            "second": verdict.second,
+            "differences": {difference.axis: rounded(difference.mean) for difference in verdict.differences},
+            "agrees": verdict.agrees,
+            "sentence": verdict.sentence,
+        }
+        for verdict in result.verdicts
+    ]
+    sentences = result.sentences[len(verdicts) :]
+    return {
+        "family": result.family,
+        "metrics": list(result.metrics),
+        "axes": axes,
+        "verdicts": verdicts,
+        "sentences": list(sentences),
+    }
