@@ -28,6 +28,7 @@ from transformer_spectrum.optimizers.evolution.sep_cma import SepCMA
 from transformer_spectrum.optimizers.evolution.snes import SNES
 from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.optimizers.gradient.descent import Descent
 from transformer_spectrum.training.objective import WindowObjective
 
 Contestant = tuple[Callable[[], int], dict[str, Any]]
@@ -218,7 +219,9 @@ def plain_epoch(sizes: Sizes, cores: int, dropout: float) -> Contestant:
 def epoch(sizes: Sizes, cores: int, dropout: float) -> Contestant:
     torch.set_num_threads(1)
     scored, weights = objective(sizes, dropout=dropout, count=sizes.training_windows, workers=cores)
-    steps = Adam(GENERATIONS, 1e-3, 1.0).steps(scored, weights, torch.Generator().manual_seed(0))
+    steps = Descent(Adam(), GENERATIONS, 1e-3, gradient_clip=1.0).steps(
+        scored, weights, torch.Generator().manual_seed(0)
+    )
     return next_step(steps), {"pieces": scored.pieces}
 
 

@@ -32,7 +32,7 @@ EXAMPLES = [
         ("parameters: {adam: {schedul: cosine}}", "did you mean parameters.adam.schedule?"),
         ("model: {num_heads: 0}", "model.num_heads = 0: must be"),
         ("loss: {type: mea}", "loss.type = 'mea': must be 'mse', 'mae', 'cauchy' or 'sgt'"),
-        ("training: {learning_rate: null}", "training.learning_rate = None"),
+        ("data: {batch_size: null}", "data.batch_size = None"),
         ("data: {sequence_length: 3.5}", "data.sequence_length = 3.5: must be a whole number"),
         ("name: 3", "name = 3: must be text"),
         ("model: 3", "model = 3: must be a mapping"),

@@ -7,6 +7,7 @@ import yaml
 
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.config.aliases import KEYS
+from transformer_spectrum.config.help import entry
 from transformer_spectrum.config.load import load_params, parse_params
 from transformer_spectrum.config.resolve import Asked, resolve, without_effect
 from transformer_spectrum.config.tree import flatten, get, nest
@@ -150,8 +151,10 @@ def test_options_without_effect_are_told():
     assert without_effect(lstm, "adam") == ["model.heads"]
 
 
-def another(field_value):
+def another(field_value, parameter):
     """A legal value that differs, for any parameter that configs reach."""
+    if field_value is None:
+        return 7 if entry(parameter).kind == "integer" else 0.5
     if isinstance(field_value, bool):
         return not field_value
     if isinstance(field_value, int):
@@ -162,14 +165,13 @@ def another(field_value):
         "auto": "cpu",
         "transformer": "lstm",
         "sgt": "mae",
-        None: 0.5,
     }[field_value]
 
 
 @pytest.mark.parametrize("key", list(KEYS))
 def test_every_key_of_a_config_arrives_at_its_parameter_and_nowhere_else(key):
     plain = resolve(Asked({}), quiet)
-    new = another(value(plain, KEYS[key]))
+    new = another(value(plain, KEYS[key]), KEYS[key])
     Path("c.yaml").write_text(yaml.safe_dump(nest({key: new})))
     settings = resolve(Asked({}, config="c.yaml"), quiet)
     before, after = (flatten(resolved.params.model_dump()) for resolved in (plain, settings))

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load, save
 
-from transformer_spectrum.config.schema import ESParams
+from transformer_spectrum.config.schema import AdamParams, ESParams
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.evolution.cma_es import CMA
 from transformer_spectrum.optimizers.evolution.openai_es import OpenAIES
@@ -21,11 +21,23 @@ from transformer_spectrum.optimizers.evolution.snes import SNES
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.optimizers.gradient.algorithms import OWN, RULES, descent
+from transformer_spectrum.optimizers.gradient.blocks import Block
+from transformer_spectrum.optimizers.gradient.descent import Descent
+from transformer_spectrum.optimizers.gradient.lion import Lion
+from transformer_spectrum.optimizers.gradient.muon import Muon
+from transformer_spectrum.optimizers.gradient.sgd import SGD
 
 SIZE = 10
 LAYOUT = Layout(torch.nn.Linear(SIZE - 1, 1))
 SEARCHERS = {
-    "adam": Adam(epochs=40, learning_rate=0.05),
+    "adam": Descent(Adam(), epochs=40, learning_rate=0.05),
+    "adamw": Descent(Adam(decoupled=True, weight_decay=0.01), epochs=40, learning_rate=0.05),
+    "adam without momentum": Descent(Adam(beta1=0.0), epochs=40, learning_rate=0.01),
+    "sgd": Descent(SGD(), epochs=40, learning_rate=0.005),
+    "sgd nesterov": Descent(SGD(nesterov=True), epochs=40, learning_rate=0.005),
+    "lion": Descent(Lion(), epochs=40, learning_rate=0.005),
+    "muon": Descent(Muon((Block(0, (3, 3)),)), epochs=40, learning_rate=0.05),
     "cma": CMA(generations=80, popsize=16, sigma=0.2),
     "cma vd": CMA(generations=80, popsize=16, sigma=0.2, covariance="vd"),
     "cma vkd": CMA(generations=80, popsize=16, sigma=0.2, covariance="vkd"),
@@ -37,8 +49,8 @@ SEARCHERS = {
     "snes": SNES(generations=120, popsize=16, sigma=0.2),
     "ga": GA(120, 32, 0.3, 3, 0.9, 10.0, 0.2, 0.1, 2),
 }
-CHOSEN = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())["es"]
-CHOSEN |= {"generations": 80, "popsize": 16, "sigma": 0.2}
+PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+CHOSEN = PARAMS["es"] | {"generations": 80, "popsize": 16, "sigma": 0.2}
 
 
 def strategy(name):
@@ -46,13 +58,20 @@ def strategy(name):
     return STRATEGIES[name](ESParams(**{**CHOSEN, "algorithm": name}), LAYOUT)
 
 
+def gradient_method(name):
+    """What adam.algorithm = name makes, with the other parameters as committed."""
+    return descent(AdamParams(**{**PARAMS["adam"], "algorithm": name, "epochs": 40}), LAYOUT)
+
+
 OTHERS = [name for name in STRATEGIES if name not in SEARCHERS]
 SEARCHERS |= {name: strategy(name) for name in OTHERS}
-METHODS = ["adam", "cma", "sep_cma", "openai", "openai low rank", "snes", "ga", *OTHERS]  # no variants of another
+GRADIENT = list(RULES)
+SEARCHERS |= {name: gradient_method(name) for name in RULES if name not in SEARCHERS}
+METHODS = [*GRADIENT, "cma", "sep_cma", "openai", "openai low rank", "snes", "ga", *OTHERS]  # no variants of another
 every = pytest.mark.parametrize("name", SEARCHERS)
 every_method = pytest.mark.parametrize("name", METHODS)
-every_population = pytest.mark.parametrize("name", [name for name in METHODS if name != "adam"])
-every_strategy = pytest.mark.parametrize("name", [name for name in METHODS if name not in ("adam", "ga")])
+every_population = pytest.mark.parametrize("name", [name for name in METHODS if name not in GRADIENT])
+every_strategy = pytest.mark.parametrize("name", [name for name in METHODS if name not in (*GRADIENT, "ga")])
 
 
 def run(name, objective, seed=0, weights=None, most=None):
@@ -66,6 +85,13 @@ def test_every_strategy_that_can_be_asked_for_is_made_and_passes_the_contract():
     assert set(STRATEGIES) <= set(METHODS)
     for name in STRATEGIES:
         assert isinstance(strategy(name), type(SEARCHERS[name]))
+
+
+def test_every_gradient_method_that_can_be_asked_for_is_made_and_passes_the_contract():
+    assert set(get_args(AdamParams.model_fields["algorithm"].annotation)) == set(RULES) == set(OWN)
+    assert set(RULES) <= set(METHODS)
+    for name in RULES:
+        assert type(gradient_method(name).rule) is type(SEARCHERS[name].rule)
 
 
 @every
@@ -88,8 +114,11 @@ def test_step_zero_is_the_initial_weights_and_they_are_left_alone(name, Quadrati
 @every_method
 def test_indices_count_up_and_evaluations_never_fall(name, Quadratic):
     steps = run(name, Quadratic(), most=12)
-    assert [step.index for step in steps] == list(range(len(steps)))
+    updates = [0, 1, 2, 4, 8, 16, *range(20, 140, 20)] if name in GRADIENT else range(12)
+    assert [step.index for step in steps] == list(updates)
     assert all(a.evaluations < b.evaluations for a, b in itertools.pairwise(steps))
+    inside = [step.index for step in steps if not step.ends_round]
+    assert inside == ([1, 2, 4, 8, 16] if name in GRADIENT else [])
 
 
 @every
@@ -116,7 +145,7 @@ def test_steps_keep_their_weights_when_the_search_goes_on(name, Quadratic):
 def test_the_same_generator_gives_the_same_search(name, Quadratic):
     one, two, other = (run(name, Quadratic(), seed, most=12) for seed in (0, 0, 1))
     assert all(torch.equal(a.weights, b.weights) for a, b in zip(one, two, strict=True))
-    if name != "adam":  # this problem has no batches that Adam could see differently
+    if name not in GRADIENT:  # this problem has no batches that a gradient could see differently
         assert not torch.equal(one[-1].weights, other[-1].weights)
 
 
@@ -131,7 +160,7 @@ def test_global_random_state_is_left_alone(name, Quadratic):
 
 
 @every
-@pytest.mark.parametrize("at", [0, 1, 2, 7, 33])
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 7, 33])
 def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at, Quadratic):
     search, generator = SEARCHERS[name], torch.Generator().manual_seed(0)
     whole = search.steps(Quadratic(10.0, noise=0.5), torch.zeros(SIZE), generator)
@@ -144,7 +173,7 @@ def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at
     for expected, step in itertools.islice(zip(whole, rest, strict=True), 12):
         assert (step.index, step.evaluations, step.loss) == (expected.index, expected.evaluations, expected.loss)
         assert torch.equal(step.weights, expected.weights)
-        assert step.scalars == expected.scalars
+        assert (step.scalars, step.ends_round) == (expected.scalars, expected.ends_round)
         assert step.candidate_loss == expected.candidate_loss
 
 

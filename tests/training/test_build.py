@@ -20,6 +20,7 @@ from transformer_spectrum.optimizers.evolution.sep_cma import SepCMA
 from transformer_spectrum.optimizers.evolution.snes import SNES
 from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.optimizers.gradient.descent import Descent
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.training import build
 
@@ -55,7 +56,7 @@ def test_the_seed_decides_the_weights_and_nothing_else_does():
 @pytest.mark.parametrize(
     ("optimizer", "changes", "kind", "steps", "patience"),
     [
-        ("adam", {"adam__epochs": 7, "adam__patience": 3}, Adam, 7, 3),
+        ("adam", {"adam__epochs": 7, "adam__patience": 3}, Descent, 7, 3),
         ("es", {"es__generations": 8, "es__patience": 4}, CMA, 8, 4),
         ("es", {"es__algorithm": "openai", "es__generations": 9}, OpenAIES, 9, None),
         ("es", {"es__algorithm": "openai", "es__rank": 2}, OpenAIES, None, None),
@@ -76,7 +77,7 @@ def test_the_settings_of_a_method_reach_it():
     settings = params(adam__weight_decay=0.1, adam__warmup_epochs=2, adam__schedule="cosine", training__workers=2)
     layout = Layout(build.model(settings, 1))
     adam, _, _ = build.searcher(settings, "adam", layout)
-    assert (adam.weight_decay, adam.warmup_epochs, adam.schedule) == (0.1, 2, "cosine")
+    assert (adam.rule, adam.warmup_epochs, adam.schedule) == (Adam(weight_decay=0.1), 2, "cosine")
     ga, _, _ = build.searcher(params(ga__mutation_decay=0.9, training__workers=2), "ga", layout)
     assert (ga.mutation_decay, ga.workers) == (0.9, 2)
     low, _, _ = build.searcher(params(es__algorithm="openai", es__rank=2, es__sigma_decay=0.5), "es", layout)
@@ -133,4 +134,6 @@ def test_the_objective_reads_the_windows_it_is_given():
     layout = Layout(model)
     objective = build.objective(settings, model, layout, windows)
     expected = (model(torch.from_numpy(context), torch.from_numpy(target)) - torch.from_numpy(target)).square().mean()
-    assert objective.total(build.initial_weights(settings, model, layout)) == pytest.approx(expected.item(), rel=1e-5)
+    assert objective.validation(build.initial_weights(settings, model, layout)).loss == pytest.approx(
+        expected.item(), rel=1e-5
+    )

@@ -274,16 +274,43 @@ class BudgetParams(Section):
 
 
 class AdamParams(Section):
-    epochs: Whole = Field(ge=1, description="at most so many; a step is one epoch")
-    learning_rate: Real = Field(gt=0, le=10, description="of Adam at its highest; per weight and update")
-    weight_decay: Real = Field(ge=0, description="decoupled (AdamW), share of the learning rate; 0 = plain Adam")
+    algorithm: Literal["adam", "adamw", "sgd", "lion", "muon"] = Field(
+        description="the gradient method; muon: hidden matrices by orthogonalised momentum, all else by AdamW"
+    )
+    epochs: Whole = Field(ge=1, description="at most so many")
+    learning_rate: OptionalReal = Field(
+        gt=0, le=10, description="at its highest; per weight and update; null = the algorithm's own"
+    )
+    weight_decay: OptionalReal = Field(
+        ge=0,
+        description="adamw, lion, muon: decoupled, share of the learning rate; adam, sgd: added to the gradient; "
+        "null = the algorithm's own, 0.01 for adamw and 0 for the others",
+    )
+    beta1: OptionalReal = Field(
+        ge=0,
+        lt=1,
+        description="all but sgd: of the running mean of gradients; adam with 0 is RMSProp-like; null = the "
+        "algorithm's own, 0.9",
+    )
+    beta2: OptionalReal = Field(
+        ge=0,
+        lt=1,
+        description="all but sgd: of the running mean of squares (lion: of gradients); null = the algorithm's own, "
+        "0.999, and 0.99 for lion",
+    )
+    momentum: OptionalReal = Field(
+        ge=0, lt=1, description="of sgd and muon; null = the algorithm's own, 0.9 for sgd and 0.95 for muon"
+    )
+    nesterov: Flag = Field(description="of sgd: Nesterov's momentum; muon always has it")
     warmup_epochs: Whole = Field(ge=0, description="epochs in which the learning rate rises linearly from 0")
     schedule: Literal["constant", "cosine"] = Field(
         description="of the learning rate after the warm-up; cosine falls to 0 at adam.epochs"
     )
     gradient_clip: Real = Field(ge=0, description="largest gradient norm, 0 = off; loss units")
     compile: Flag = Field(description="torch.compile the loss and its gradient; its time is reported")
-    patience: Whole = Field(ge=1, description="ends after so many epochs without a better validation loss")
+    patience: OptionalWhole = Field(
+        ge=1, description="ends after so many epochs without a better validation score; null = never"
+    )
 
     @model_validator(mode="after")
     def _warmup(self) -> AdamParams:
@@ -291,6 +318,19 @@ class AdamParams(Section):
             raise ValueError(
                 f"adam.warmup_epochs = {self.warmup_epochs} with adam.epochs = {self.epochs}: must be smaller"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _of_algorithm(self) -> AdamParams:
+        algorithm = f"adam.algorithm = {self.algorithm}"
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if value is not None and self.algorithm == "sgd":
+                raise ValueError(f"adam.{name} = {value:g} with {algorithm}: needs another, sgd has none")
+        if self.momentum is not None and self.algorithm not in ("sgd", "muon"):
+            raise ValueError(f"adam.momentum = {self.momentum:g} with {algorithm}: needs sgd or muon")
+        if self.nesterov and (self.algorithm != "sgd" or self.momentum == 0):
+            momentum = "" if self.momentum is None else f" and adam.momentum = {self.momentum:g}"
+            raise ValueError(f"adam.nesterov = true with {algorithm}{momentum}: needs sgd with momentum > 0")
         return self
 
 
@@ -314,7 +354,9 @@ class ESParams(Section):
     )
     weight_decay: Real = Field(ge=0, description="openai: decoupled, share of the learning rate; 0 = off")
     rank: Whole = Field(ge=0, description="openai: rank of each matrix's perturbation; 0 = full; count")
-    patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
+    patience: OptionalWhole = Field(
+        ge=1, description="ends after so many generations without a better validation score; null = never"
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> ESParams:
@@ -340,7 +382,9 @@ class GAParams(Section):
         gt=0, le=1, description="mutation_stdev is multiplied by it after each generation; 1 = off"
     )
     elites: Whole = Field(ge=0, description="best members kept and scored again; fewer than popsize; count")
-    patience: Whole = Field(ge=1, description="ends after so many generations without a better validation loss")
+    patience: OptionalWhole = Field(
+        ge=1, description="ends after so many generations without a better validation score; null = never"
+    )
 
     @model_validator(mode="after")
     def _sizes(self) -> GAParams:
@@ -362,7 +406,8 @@ class SpectraParams(Section):
         "epochs or generations and at the last; count",
     )
     tracked_at_most: Whole = Field(
-        ge=3, description="of these so many, the first two and the last among them, the others spread geometrically"
+        ge=4,
+        description="of these so many: the first two, the best, the last, and others spread geometrically; count",
     )
     hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
     min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")
@@ -376,6 +421,9 @@ class SpectraParams(Section):
     )
     shuffles: Whole = Field(
         ge=3, description="nulls: matrices with shuffled entries drawn for each one at each tracked step; count"
+    )
+    overlap_rank: Whole = Field(
+        ge=1, description="leading singular vectors of a change that are compared with as many of W_0; count"
     )
     per_head: Flag = Field(description="also analyse every head of Q, K and V at the tracked steps")
     farms_size: Whole = Field(

@@ -147,7 +147,7 @@ class Layout:
     """Order and shapes of a model's parameters inside one flat vector.
 
     Args:
-        model: any module; the order is that of `named_parameters`.
+        model: any module; the order is that of `named_parameters`. Its matrices are those of a `Forecaster`.
 
     >>> layout = Layout(nn.Linear(3, 2))
     >>> layout.size, layout.slices
@@ -163,6 +163,7 @@ class Layout:
         for size in self.sizes:
             edges.append(edges[-1] + size)
         self.slices = dict(zip(self.names, pairwise(edges), strict=True))
+        self.matrices = model.matrices() if isinstance(model, Forecaster) else []
 
     def flatten(self, model: nn.Module) -> Tensor:
         """All weights as one vector (size,), detached, a copy."""

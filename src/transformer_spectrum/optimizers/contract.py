@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 BACKWARD_COST = 2
@@ -38,7 +39,7 @@ class StopCause(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """State of a search after `index` steps.
+    """State of a search after `index` updates.
 
     Attributes:
         index: updates done: of the weights (gradient methods) or of the search distribution (a generation); 0 for the
@@ -59,9 +60,9 @@ class Step:
     index: int
     evaluations: int
     loss: float
-    weights: Tensor
+    weights: Float[Tensor, " size"]
     scalars: Mapping[str, float] = field(default_factory=dict)
-    candidate: Tensor | None = None
+    candidate: Float[Tensor, " size"] | None = None
     candidate_loss: float | None = None
     stop_reason: str = ""
     stop_cause: StopCause | None = None
@@ -76,7 +77,7 @@ class Population(Protocol):
     def __len__(self) -> int:
         """M."""
 
-    def members(self, start: int, stop: int) -> Tensor:
+    def members(self, start: int, stop: int) -> Float[Tensor, "members size"]:
         """(stop - start, size) of them; the same whenever asked, from any thread."""
 
 
@@ -92,11 +93,11 @@ class Objective(Protocol):
     def epoch(self, generator: torch.Generator) -> Iterator[Any]:
         """All training data once, in random order, batch by batch."""
 
-    def losses(self, population: Tensor | Population, batch: Any) -> Tensor:
-        """(M, size) -> (M,) mean losses on one batch."""
+    def losses(self, population: Float[Tensor, "popsize size"] | Population, batch: Any) -> Float[Tensor, " popsize"]:
+        """The mean loss of each on one batch."""
 
-    def gradient(self, weights: Tensor, batch: Any) -> tuple[float, Tensor]:
-        """(size,) -> mean loss on one batch and its gradient (size,)."""
+    def gradient(self, weights: Float[Tensor, " size"], batch: Any) -> tuple[float, Float[Tensor, " size"]]:
+        """Mean loss on one batch and its gradient."""
 
 
 @runtime_checkable
@@ -104,16 +105,20 @@ class Searcher(Protocol):
     """A search method; its settings are its fields."""
 
     def steps(
-        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+        self,
+        objective: Objective,
+        weights: Float[Tensor, " size"],
+        generator: torch.Generator,
+        state: State | None = None,
     ) -> Iterator[Step]:
-        """Searches from `weights` (size,); index 0 is yielded before any of them has changed.
+        """Searches from `weights`; index 0 is yielded before any of them has changed.
 
         With the `state` of a step, and the generator as it was then, goes on behind that step as if never stopped,
         bit for bit.
         """
 
 
-def first_step(objective: Objective, weights: Tensor, batch: Any) -> Step:
+def first_step(objective: Objective, weights: Float[Tensor, " size"], batch: Any) -> Step:
     """Index 0: the initial weights, scored once on a batch; one evaluation.
 
     >>> class Squares:

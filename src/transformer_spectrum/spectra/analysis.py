@@ -49,6 +49,7 @@ ZERO_IN_WINDOW = "a zero singular value in the window"
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
 NO_BULK = "half of the eigenvalues or more are zero"
+NOT_RECORDED = "not recorded at this step"
 MANY_SPIKES = "more spikes than half of the eigenvalues, the most that are counted: what is left is no bulk"
 REASONS = (
     COMPUTED,
@@ -61,6 +62,7 @@ REASONS = (
     CONSTANT_TAIL,
     NO_BULK,
     MANY_SPIKES,
+    NOT_RECORDED,
 )
 
 

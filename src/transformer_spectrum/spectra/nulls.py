@@ -214,10 +214,22 @@ def family_null(draws_values: FamilyDraws) -> Null:
     >>> float(null.mean), float(null.standard_deviation)
     (2.0, 1.0)
     """
+    return null_of(family_draws(draws_values))
+
+
+def family_draws(draws_values: FamilyDraws) -> Draws:
+    """Each draw's mean over those of several matrices that have the metric; NaN where none has.
+
+    Args:
+        draws_values: (D, ..., m), NaN where the metric has no value.
+
+    >>> family_draws(np.array([[0.0, 2.0], [1.0, np.nan]]))
+    array([1., 1.])
+    """
     draws_values = np.asarray(draws_values, dtype=np.float64)
     computed = ~np.isnan(draws_values)
     count = computed.sum(axis=-1)
-    return null_of(_divided(np.where(computed, draws_values, 0.0).sum(axis=-1), count, count > 0))
+    return _divided(np.where(computed, draws_values, 0.0).sum(axis=-1), count, count > 0)
 
 
 def compare(values: Values, draws_values: Draws, centre: Values | None = None) -> NullComparison:

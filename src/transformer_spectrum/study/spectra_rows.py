@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from transformer_spectrum.analysis.of_training.long_tables import spectra_nulls
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.summary import Summary, summarize
-from transformer_spectrum.analysis.of_training.thinning import tracked_positions
+from transformer_spectrum.analysis.of_training.thinning import tracked_of
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.files import atomic_path
 from transformer_spectrum.spectra.analysis import METRICS
@@ -119,9 +119,7 @@ def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None
     (0, 1, 3, 5)
     """
     snapshots = Snapshots.load(path)
-    wanted = history.steps[
-        tracked_positions(history.steps, history.rounds, spectra.tracked_every, spectra.tracked_at_most)
-    ].tolist()
+    wanted = history.steps[tracked_of(history, spectra)].tolist()
     positions = [snapshots.steps.index(step) for step in wanted]
     with safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["run"])

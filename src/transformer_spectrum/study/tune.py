@@ -19,7 +19,8 @@ from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parse_params
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.optimizers.contract import BACKWARD_COST
-from transformer_spectrum.optimizers.evolution.strategies import learning_rate
+from transformer_spectrum.optimizers.evolution import strategies
+from transformer_spectrum.optimizers.gradient import algorithms
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
@@ -45,6 +46,8 @@ RANGES = {
 """Of each optimizer, what is searched and where, log-uniformly; widened to hold the committed value."""
 ES_LEARNING_RATES = {"openai": (1e-4, 1.0), "snes": (1e-2, 10.0)}
 """Range of es.learning_rate for the algorithms that have one."""
+SGD_LEARNING_RATES = (1e-4, 1.0)
+"""Range of adam.learning_rate for sgd, whose updates are as long as its gradients."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,15 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
     ranges = dict(RANGES[optimizer])
     if optimizer == "es" and params.es.algorithm in ES_LEARNING_RATES:
         ranges["es.learning_rate"] = ES_LEARNING_RATES[params.es.algorithm]
+    if optimizer == "adam" and params.adam.algorithm == "sgd":
+        ranges["adam.learning_rate"] = SGD_LEARNING_RATES
     searched = {}
     for name, (low, high) in ranges.items():
-        own = name == "es.learning_rate"
-        committed = learning_rate(params.es.algorithm, params.es.learning_rate) if own else tree.get(params, name)
+        committed = tree.get(params, name)
+        if name == "es.learning_rate":
+            committed = strategies.learning_rate(params.es.algorithm, committed)
+        elif name == "adam.learning_rate":
+            committed = algorithms.learning_rate(params.adam.algorithm, committed)
         if committed is not None and committed > 0:
             searched[name] = (min(low, committed), committed, max(high, committed))
     if not searched:
@@ -243,8 +251,7 @@ def tune(
     count = len(splits["train"])
     budget = trial_budget(params, optimizer, count) if evaluations is None else evaluations
     train = _trainer(params, optimizer, splits, budget)
-    steps = math.ceil(budget / step_evaluations(params, optimizer, count)[0])
-    study = _study(searched, steps, seed)
+    study = _study(searched, budget, seed)
     ended: list[Trial] = []
     with Progress(f"tune {optimizer}", trials) as progress:
         for _ in range(trials):
@@ -256,12 +263,12 @@ def tune(
     return Tuning(optimizer, params.loss.type, budget, seed, origin, ranked)
 
 
-def _study(searched: Mapping[str, tuple[float, float, float]], steps: int, seed: int) -> optuna.Study:
+def _study(searched: Mapping[str, tuple[float, float, float]], budget: int, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed),
         # A small step size starts slowly, so the first quarter ends nothing.
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=math.ceil(steps / 4)),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=math.ceil(budget / 4)),
     )
     study.enqueue_trial({name: committed for name, (_, committed, _) in searched.items()})
     return study

@@ -75,9 +75,10 @@ def test_scores(predictions: Mapping[str, np.ndarray], windows: Windows) -> tupl
     return values, reasons
 
 
-def _matrix_weights(layout: Layout, forecaster: Forecaster, flat: Tensor) -> dict[str, Tensor]:
+def _matrices_and_gains(layout: Layout, forecaster: Forecaster, flat: Tensor) -> dict[str, Tensor]:
     views = layout.views(flat.cpu())
-    return {spec.name: spec.of(views) for spec in forecaster.matrices()}
+    gains = {name.removesuffix(".weight"): gain for name, gain in views.items() if name.endswith("norm.weight")}
+    return {**{spec.name: spec.of(views) for spec in forecaster.matrices()}, **gains}
 
 
 def _save_models(
@@ -96,8 +97,8 @@ def _save_models(
             folder / "best_candidate.safetensors", {}, {"run": json.dumps({**description, "no_weights": NO_CANDIDATE})}
         )
     steps = sorted(result.snapshots)
-    weights_of_steps = [_matrix_weights(layout, forecaster, result.snapshots[step]) for step in steps]
-    # One tensor (tracked steps, rows, columns) a matrix; the steps are in the metadata.
+    weights_of_steps = [_matrices_and_gains(layout, forecaster, result.snapshots[step]) for step in steps]
+    # One tensor (kept steps, rows, columns) a matrix, (kept steps, inputs) a norm; the steps are in the metadata.
     stacked = {
         name: torch.stack([weights_at_step[name] for weights_at_step in weights_of_steps])
         for name in weights_of_steps[0]

@@ -22,7 +22,7 @@ from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.optimizers.contract import Searcher
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.optimizers.ga import GA
-from transformer_spectrum.optimizers.gradient.adam import Adam
+from transformer_spectrum.optimizers.gradient.algorithms import descent
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training.objective import Loss, WindowObjective
@@ -115,8 +115,7 @@ class Search(NamedTuple):
 
 
 def _adam(params: Params, layout: Layout) -> Search:
-    settings = params.adam.model_dump(exclude={"patience", "compile"})
-    return Search(Adam(**settings), params.adam.epochs, params.adam.patience)
+    return Search(descent(params.adam, layout), params.adam.epochs, params.adam.patience)
 
 
 def _es(params: Params, layout: Layout) -> Search:

@@ -32,8 +32,8 @@ class Fit:
         history: losses, budget, distances and singular values of every record, with its wall seconds.
         best: (n,) weights with the lowest validation score.
         last: (n,) weights of the last step.
-        snapshots: step -> (n,) weights at step 0, inside the first epoch, after the first round, every so many, and the
-            last.
+        snapshots: step -> (n,) weights at step 0, inside the first epoch, after the first round, every so many, at the
+            best step and at the last.
         stop_reason: why it ended, one sentence.
         stop_cause: the kind of reason.
         candidate: the best single candidate of the run, where the searcher offers any.
@@ -197,7 +197,7 @@ def fit(
         history=training.history(matrices),
         best=training.best,
         last=training.last,
-        snapshots={**training.snapshots, last: training.last},
+        snapshots={**training.snapshots, training.best_step: training.best, last: training.last},
         stop_reason=training.stop_reason or f"all {last} steps done",
         stop_cause=training.stop_cause or StopCause.FINISHED,
         candidate=training.candidate,

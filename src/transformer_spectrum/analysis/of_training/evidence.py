@@ -1,23 +1,25 @@
-"""What the entries of the weights say beyond their singular values: nulls, heads, submatrices, tests of the tails.
+"""What the entries of the weights say beyond their singular values: nulls, heads, submatrices, directions, tails.
 
 All of it is computed at the tracked steps, whose weights the trainings keep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
+from transformer_spectrum.analysis.of_training.circuits import CircuitEvidence, circuits_at
+from transformer_spectrum.analysis.of_training.nulls import CHANGE, NullDraws, joined, padded, prefixed
+from transformer_spectrum.analysis.of_training.tails import TailTests, tail_of
+from transformer_spectrum.analysis.of_training.vectors import Overlaps, overlaps_at
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
-from transformer_spectrum.spectra import nulls, submatrices, tail_tests
+from transformer_spectrum.spectra import submatrices
 from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
-from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 from transformer_spectrum.weights.matrices.families import of_forecaster
@@ -25,24 +27,7 @@ from transformer_spectrum.weights.matrices.heads import heads as heads_of
 from transformer_spectrum.weights.matrices.matrix import Matrix, spectrum
 from transformer_spectrum.weights.matrices.shapes import by_shape
 
-ALTERNATIVES: tuple[tail_tests.Alternative, ...] = ("lognormal", "exponential", "truncated_power_law")
 NO_WINDOW = "no room for the submatrices"
-NOT_ASKED = "spectra.bootstrap = 0"
-
-
-@dataclass(frozen=True)
-class TailTests:
-    """How well a power law describes the tail of one matrix's spectrum.
-
-    Attributes:
-        goodness: of the fit, by bootstrap; None where there is no fit or it was not asked for.
-        ratios: alternative -> likelihood ratio of the power law against it; empty where there is no fit.
-        reason: why something is missing, or empty.
-    """
-
-    goodness: tail_tests.GoodnessOfFit | None
-    ratios: Mapping[str, tail_tests.LikelihoodRatio]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -52,21 +37,26 @@ class Evidence:
     Attributes:
         specs: M matrices, those of the history first and in its order; heads, when asked for, behind them.
         steps: (K,) tracked steps.
-        observed: metrics of the matrices themselves, K in the place of steps.
-        initial: metrics of shuffles of the initial matrices, the draws in the place of steps.
-        shuffled: K times the same of shuffles of that step's matrices.
+        observed: metrics of the matrices and, under names that begin with "change_", of their changes since step 0; K
+            in the place of steps.
+        nulls: name of a null, of `nulls.NULLS` -> K times the metrics of its draws, the draws in the place of steps.
+        shuffled_change: (K, M, R) mean singular values of the changes with shuffled entries, padded with NaN.
         farms: (K, M) FARMS alpha, NaN exactly where `farms_reason` is not empty.
         farms_reason: (K, M) text.
+        overlaps: K times how the directions of the changes lie to those of W_0.
+        circuits: K times the products of each attention head; none in models without attention.
         tails: position -> M tails, for the first and the last of the steps.
     """
 
     specs: tuple[Matrix, ...]
     steps: tuple[int, ...]
     observed: Analysis
-    initial: Analysis
-    shuffled: tuple[Analysis, ...]
+    nulls: Mapping[str, tuple[Analysis, ...]]
+    shuffled_change: np.ndarray
     farms: np.ndarray
     farms_reason: np.ndarray
+    overlaps: tuple[Overlaps, ...]
+    circuits: tuple[CircuitEvidence, ...]
     tails: Mapping[int, tuple[TailTests, ...]]
 
 
@@ -96,11 +86,6 @@ def gather(
         initial: metrics of shuffles of the same initial matrices, where they were computed before.
     Raises:
         InputError: a tracked step has no snapshot, or the snapshots are of other matrices.
-
-    >>> history, snapshots = summaries["es"].history, Snapshots.load("models/es/snapshots.safetensors")
-    >>> evidence = gather("es", history, snapshots, [0, 4], Estimators(), params.spectra, heads=4, seed=1)
-    >>> evidence.observed.values["stable_rank"].shape, evidence.initial.values["stable_rank"].shape
-    ((2, 9), (20, 9))
     """
     lacking = sorted(set(steps) - set(snapshots.steps))
     if lacking:
@@ -108,31 +93,57 @@ def gather(
             f"{optimizer}: no weights kept at tracked step {lacking[0]}; spectra.tracked_every must be a multiple of "
             "training.snapshot_every"
         )
-    specs = _recorded_matrices(history, heads if settings.per_head else 0)
+    specs = recorded_matrices(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
-    observed, shuffled, farms, farms_reason = [], [], [], []
+    start = [matrix.astype(np.float64) for matrix in entries(snapshots, steps[0], specs)]
+    draws = NullDraws(start, settings.shuffles, estimators)
+    observed: list[np.ndarray] = []
+    moved: list[np.ndarray] = []
+    farms: list[tuple[np.ndarray, np.ndarray]] = []
+    nulls: dict[str, list[Analysis]] = {}
+    overlaps: list[Overlaps] = []
+    circuits: list[CircuitEvidence] = []
+    references: list[np.ndarray] = []
     ends = list(dict.fromkeys((0, len(steps) - 1)))
+
+    def own(matrices: Sequence[np.ndarray], stream: str) -> Analysis:
+        return draws.metrics(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
+
+    def signed(changes: Sequence[np.ndarray], stream: str) -> np.ndarray:
+        return draws.signed(changes, torch_generator(seed, f"change signs {stream}"))
+
     with Progress(f"spectra {optimizer}", len(steps) + len(ends), unit="part") as progress:
         for position, step in enumerate(steps):
-            matrices = entries(snapshots, step, specs)
-            observed.append(_padded(matrices, lambda stack: spectrum(stack)[None])[0])
-            if step > 0 or initial is None:
-                generator = torch_generator(seed, f"shuffles {optimizer} {step}" if step else "shuffles initial")
-                shuffled.append(_null(matrices, settings.shuffles, generator, shapes, estimators))
-            else:
-                shuffled.append(initial)
-            initial = shuffled[0]
-            alpha, reason = _farms(matrices, settings.farms_size)
-            farms.append(alpha)
-            farms_reason.append(reason)
-            progress.update(position + 1, **_at_a_glance(history, step, observed[-1], shapes))
-        analysis = analyze(np.stack(observed), shapes, estimators)
+            matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
+            changes = [matrix - first for matrix, first in zip(matrices, start, strict=True)]
+            observed.append(_spectra(matrices))
+            moved.append(_spectra(changes))
+            stream = f"{optimizer} {step}"
+            if initial is None:
+                initial = draws.metrics(draws.shuffled(start, torch_generator(seed, "shuffles initial")))
+            shuffled = draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}"))
+            references.append(shuffled.mean(axis=0))
+            for name, analysis in (
+                ("path", draws.metrics(draws.path(changes, torch_generator(seed, f"path {stream}")))),
+                ("shuffled", initial if step == 0 else own(matrices, stream)),
+                ("initial", initial),
+                ("change_shuffled", prefixed(draws.metrics(shuffled), CHANGE)),
+                ("change_signs", prefixed(draws.metrics(signed(changes, stream)), CHANGE)),
+            ):
+                nulls.setdefault(name, []).append(analysis)
+            farms.append(_farms(matrices, settings.farms_size))
+            overlaps.append(overlaps_at(start, changes, settings.overlap_rank))
+            circuits.append(
+                circuits_at(snapshots, step, heads, settings.shuffles, torch_generator(seed, f"circuits {stream}"))
+            )
+            progress.update(position + 1, **_at_a_glance(history, step))
+        weights = analyze(np.stack(observed), shapes, estimators)
         tails = {}
         for position in ends:
             tails[position] = tuple(
-                _tail(
+                tail_of(
                     observed[position][matrix, : min(spec.shape)],
-                    analysis,
+                    weights,
                     position,
                     matrix,
                     estimators,
@@ -141,30 +152,27 @@ def gather(
                 )
                 for matrix, spec in enumerate(specs)
             )
-            progress.update(
-                len(steps) + len(tails), **_at_a_glance(history, steps[position], observed[position], shapes)
-            )
+            progress.update(len(steps) + len(tails), **_at_a_glance(history, steps[position]))
     return Evidence(
-        tuple(specs),
-        tuple(steps),
-        analysis,
-        shuffled[0],
-        tuple(shuffled),
-        np.stack(farms),
-        np.stack(farms_reason),
-        tails,
+        specs=tuple(specs),
+        steps=tuple(steps),
+        observed=joined(weights, prefixed(analyze(np.stack(moved), shapes, estimators), CHANGE)),
+        nulls={name: tuple(analyses) for name, analyses in nulls.items()},
+        shuffled_change=np.stack(references),
+        farms=np.stack([alpha for alpha, _ in farms]),
+        farms_reason=np.stack([reason for _, reason in farms]),
+        overlaps=tuple(overlaps),
+        circuits=tuple(circuits),
+        tails=tails,
     )
 
 
-def _at_a_glance(history: History, step: int, values: np.ndarray, shapes: np.ndarray) -> dict[str, float]:
-    """Validation loss and mean stable rank of the square matrices at a step, for the progress."""
-    at = int(np.flatnonzero(history.steps == step)[0])
-    square = np.nan_to_num(values[(shapes[:, 0] == shapes[:, 1]) & (values[:, 0] > 0)])
-    ranks = {"stable_rank": float(np.mean(stable_rank(square)))} if len(square) else {}
-    return {"valid": float(history.validation_loss[at]), **ranks}
+def _at_a_glance(history: History, step: int) -> dict[str, float]:
+    """Validation MAE at a step, for the progress."""
+    return {"mae": float(history.validation_mae[np.flatnonzero(history.steps == step)[0]])}
 
 
-def _recorded_matrices(history: History, heads: int) -> list[Matrix]:
+def recorded_matrices(history: History, heads: int) -> list[Matrix]:
     """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0."""
     matrices = [
         Matrix(name, replace(of_forecaster(name), block=family), name, (rows, columns))
@@ -180,10 +188,6 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
 
     Raises:
         InputError: one is missing, of another shape, or not finite.
-
-    >>> snapshots = Snapshots((0, 5), {"readout": np.array([[[1, 2]], [[3, 4]]], np.float32)})
-    >>> entries(snapshots, 5, [Matrix("readout", of_forecaster("readout"), "readout", (1, 2))])
-    [array([[3., 4.]], dtype=float32)]
     """
     position = snapshots.steps.index(step)
     whole = {name: stack[position] for name, stack in snapshots.weights.items()}
@@ -200,27 +204,9 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
     return matrices
 
 
-def _padded(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """(D, M, R): what `function` makes of each stack (m, rows, columns), (D, m, r), padded with NaN."""
-    classes = by_shape((matrix.shape for matrix in matrices), oriented=True)
-    results = {shape: function(np.stack([matrices[i] for i in at])) for shape, at in classes.items()}
-    draws = len(next(iter(results.values())))
-    values = np.full((draws, len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan)
-    for shape, at in classes.items():
-        values[:, at, : min(shape)] = results[shape]
-    return values
-
-
-def _null(
-    matrices: Sequence[np.ndarray],
-    draws: int,
-    generator: torch.Generator,
-    shapes: np.ndarray,
-    estimators: Estimators,
-) -> Analysis:
-    """Metrics of shuffles of the matrices, the draws in the place of steps."""
-    values = _padded(matrices, lambda stack: nulls.shuffled_singular_values(stack, draws, generator))
-    return analyze(values, shapes, estimators)
+def _spectra(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """(M, R) singular values, padded with NaN."""
+    return padded(matrices, lambda positions: spectrum(np.stack([matrices[i] for i in positions]))[None])[0]
 
 
 def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -232,33 +218,3 @@ def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.nd
             fit = submatrices.farms_alpha(np.stack([matrices[i] for i in at]), side=side)
             alpha[at], reason[at] = fit.alpha, fit.reason
     return alpha, reason
-
-
-def _tail(
-    values: np.ndarray,
-    analysis: Analysis,
-    position: int,
-    matrix: int,
-    estimators: Estimators,
-    draws: int,
-    generator: np.random.Generator,
-) -> TailTests:
-    reason = analysis.reason("ks_alpha", position, matrix)
-    if reason:
-        return TailTests(None, {}, reason)
-    eigenvalues = values**2
-    xmin = float(analysis.values["ks_xmin"][position, matrix])
-    ratios: dict[str, tail_tests.LikelihoodRatio] = {
-        name: tail_tests.likelihood_ratio(eigenvalues, xmin, name) for name in ALTERNATIVES
-    }
-    reasons = [f"{name}: {ratio.reason}" for name, ratio in ratios.items() if ratio.reason]
-    if not draws:
-        return TailTests(None, ratios, "; ".join([NOT_ASKED, *reasons]))
-    goodness = tail_tests.goodness_of_fit(
-        eigenvalues,
-        min_tail=estimators.min_tail,
-        distance=estimators.ks_distance,
-        draws=draws,
-        generator=generator,
-    )
-    return TailTests(goodness, ratios, "; ".join(reasons))

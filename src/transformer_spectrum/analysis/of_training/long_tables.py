@@ -11,30 +11,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.analysis.of_training.evidence import ALTERNATIVES, TailTests
-from transformer_spectrum.analysis.of_training.rows import stacked
+from transformer_spectrum.analysis.of_training.direction_tables import spectra_circuits, spectra_spikes, spectra_vectors
+from transformer_spectrum.analysis.of_training.nulls import CHANGE, STEP, nulls_of
+from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
-from transformer_spectrum.spectra import nulls
-from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests
+from transformer_spectrum.spectra.analysis import METRICS, Analysis
+from transformer_spectrum.spectra.effects import effect
+from transformer_spectrum.spectra.nulls import null_of
 from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
 
 PLACE = ("optimizer", "step", "evaluations", "matrix", "family", "rows", "columns")
-SPECTRA_HISTORY = (*PLACE, *METRICS, "missing")
+SUBJECTS = ("", CHANGE, STEP)
+"""Prefixes of the metrics' names: of the matrix, of its change since step 0, of the step from the record before."""
+SPECTRA_HISTORY = (
+    *PLACE,
+    "validation_mae",
+    "distance",
+    *(f"{prefix}{name}" for prefix in SUBJECTS for name in METRICS),
+    "missing",
+)
 SPECTRA_NULLS = (
     *PLACE,
     "metric",
     "value",
-    "reason",
+    "missing",
     "initial",
-    "initial_sd",
-    "initial_difference",
-    "initial_z",
-    "initial_reason",
-    "shuffled_mean",
-    "shuffled_sd",
-    "shuffled_difference",
-    "shuffled_z",
-    "shuffled_reason",
+    "null",
+    "null_mean",
+    "null_sd",
+    "difference",
+    "deviations",
+    "reason",
 )
 TAIL_METRICS = ("ks_alpha", "ks_alpha_se", "ks_distance", "ks_tail", "ks_xmin")
 SPECTRA_TAILS = (
@@ -42,7 +50,7 @@ SPECTRA_TAILS = (
     *TAIL_METRICS,
     "null_alpha",
     "null_alpha_sd",
-    "null_z",
+    "null_deviations",
     "goodness_p",
     "goodness_p_se",
     *(f"{name}_{statistic}" for name in ALTERNATIVES for statistic in ("ratio", "p")),
@@ -50,53 +58,30 @@ SPECTRA_TAILS = (
     "bounds",
     "missing",
 )
-CATEGORIES = (
-    "optimizer",
-    "matrix",
-    "family",
-    "metric",
-    "reason",
-    "initial_reason",
-    "shuffled_reason",
-    "bounds",
-    "missing",
+LONG_TABLES = (
+    "spectra_history",
+    "spectra_nulls",
+    "spectra_tails",
+    "spectra_circuits",
+    "spectra_vectors",
+    "spectra_spikes",
 )
-
-
-LONG_TABLES = ("spectra_history", "spectra_nulls", "spectra_tails")
 """Names of the files."""
 
 
 def long_tables(summaries: Mapping[str, Summary]) -> dict[str, pd.DataFrame]:
-    """Name of a file -> its table, in the order of `LONG_TABLES`.
-
-    >>> {name: len(table) for name, table in long_tables(summaries).items()}
-    {'spectra_history': 126, 'spectra_nulls': 2106, 'spectra_tails': 54}
-    """
-    tables = (spectra_history(summaries), spectra_nulls(summaries), spectra_tails(summaries))
-    return dict(zip(LONG_TABLES, tables, strict=True))
-
-
-def _with_categories(table: pd.DataFrame) -> pd.DataFrame:
-    """Text as categories, in the order in which they come."""
-    for name in table.columns.intersection(list(CATEGORIES)):
-        codes, categories = pd.factorize(table[name])
-        table[name] = pd.Categorical.from_codes(codes, categories)
-    return table
-
-
-def _finite(values: np.ndarray | float) -> np.ndarray:
-    """NaN in the place of infinity too: a table has a number or none."""
-    return np.where(np.isfinite(values), values, np.nan)
+    """Name of a file -> its table, in the order of `LONG_TABLES`."""
+    makers = (spectra_history, spectra_nulls, spectra_tails, spectra_circuits, spectra_vectors, spectra_spikes)
+    return {name: maker(summaries) for name, maker in zip(LONG_TABLES, makers, strict=True)}
 
 
 def spectra_history(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """Every metric of every matrix at every step, a row each; `missing` says why a metric is NaN.
+    """Every metric of every matrix, and of its change since step 0, at every record; `missing` says why one is NaN.
 
-    >>> spectra_history(summaries)[["optimizer", "step", "matrix", "rows", "columns"]].values.tolist()[0]
-    ['adam', 0, 'encoder.0.feed_forward.up', 32, 16]
+    Names of the change's metrics begin with "change_"; those of the step from the record before, with "step_": they are
+    NaN throughout where training.step_spectra is off. `distance` is |W_t - W_0| / |W_0|.
     """
-    return _with_categories(stacked(SPECTRA_HISTORY, (_history_of(*item) for item in summaries.items())))
+    return with_categories(stacked(SPECTRA_HISTORY, (_history_of(*item) for item in summaries.items())))
 
 
 def _history_of(optimizer: str, summary: Summary) -> dict[str, Any]:
@@ -104,9 +89,10 @@ def _history_of(optimizer: str, summary: Summary) -> dict[str, Any]:
     steps, matrices = len(history.steps), len(history.names)
     family_of = {matrix: label for label, members in summary.families.items() for matrix in members.tolist()}
     missing = np.full((steps, matrices), "", dtype=object)
-    lacking: np.ndarray = np.logical_or.reduce([analysis.codes[metric] > 0 for metric in METRICS])
+    lacking: np.ndarray = np.logical_or.reduce([codes > 0 for codes in analysis.codes.values()])
     for position, matrix in np.argwhere(lacking).tolist():
         missing[position, matrix] = analysis.missing(position, matrix)
+    names = [f"{prefix}{metric}" for prefix in SUBJECTS for metric in METRICS]
     return {
         "optimizer": optimizer,
         "step": np.repeat(history.steps, matrices),
@@ -115,9 +101,16 @@ def _history_of(optimizer: str, summary: Summary) -> dict[str, Any]:
         "family": np.tile([family_of[matrix] for matrix in range(matrices)], steps),
         "rows": np.tile(history.shapes[:, 0], steps),
         "columns": np.tile(history.shapes[:, 1], steps),
-        **{metric: _finite(analysis.values[metric]).reshape(-1) for metric in METRICS},
+        "validation_mae": np.repeat(history.validation_mae, matrices),
+        "distance": history.distances.astype(np.float64).reshape(-1),
+        **{name: _column_of(analysis, name, steps * matrices) for name in names},
         "missing": missing.reshape(-1),
     }
+
+
+def _column_of(analysis: Analysis, metric: str, count: int) -> np.ndarray:
+    values = analysis.values.get(metric)
+    return np.full(count, np.nan) if values is None else finite(values).reshape(-1)
 
 
 def _place(optimizer: str, summary: Summary, position: int) -> dict[str, Any]:
@@ -137,14 +130,12 @@ def _place(optimizer: str, summary: Summary, position: int) -> dict[str, Any]:
 
 
 def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """Every metric of every matrix at the tracked steps beside its two nulls.
+    """Every metric of every matrix and of its change at the tracked steps, a row for each of its nulls.
 
-    initial_*: the change since step 0 and how many standard deviations of shuffled initial matrices it is;
-    shuffled_*: the same against shuffles of the step's own matrix. A z that has no meaning has its reason.
-
-    >>> start = spectra_nulls(summaries).query("step == 0")  # which has not changed since
-    >>> set(start["initial_difference"].dropna())
-    {0.0}
+    Nulls of a matrix are path (W_0 plus its change with shuffled entries, the main one), shuffled (its own entries
+    shuffled) and initial (the entries of W_0 shuffled); those of a change change_shuffled and change_signs.
+    `difference` is the effect, value - null_mean; `deviations` the same in standard deviations of the draws, where
+    these say much, and `reason` why they do not. `initial` is the metric at step 0, `missing` why there is no value.
     """
     blocks = (
         block
@@ -152,31 +143,29 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
         for position in range(len(summary.evidence.steps))
         for block in _nulls_at(optimizer, summary, position)
     )
-    return _with_categories(stacked(SPECTRA_NULLS, blocks))
+    return with_categories(stacked(SPECTRA_NULLS, blocks))
 
 
 def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[str, Any]]:
     evidence, place = summary.evidence, _place(optimizer, summary, position)
-    for metric in METRICS:
-        observed = evidence.observed.values[metric]
-        start = nulls.compare(observed[position], evidence.initial.values[metric], centre=observed[0])
-        own = nulls.compare(observed[position], evidence.shuffled[position].values[metric])
-        yield {
-            **place,
-            "metric": metric,
-            "value": _finite(observed[position]),
-            "reason": [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))],
-            "initial": _finite(observed[0]),
-            "initial_sd": _finite(start.null_sd),
-            "initial_difference": _finite(start.difference),
-            "initial_z": _finite(start.z),
-            "initial_reason": start.reason,
-            "shuffled_mean": _finite(own.null_mean),
-            "shuffled_sd": _finite(own.null_sd),
-            "shuffled_difference": _finite(own.difference),
-            "shuffled_z": _finite(own.z),
-            "shuffled_reason": own.reason,
-        }
+    for metric, observed in evidence.observed.values.items():
+        missing = [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))]
+        for name in nulls_of(metric):
+            draws = evidence.nulls[name][position].values[metric]
+            null, against = null_of(draws), effect(metric.removeprefix(CHANGE), observed[position], draws)
+            yield {
+                **place,
+                "metric": metric,
+                "value": finite(observed[position]),
+                "missing": missing,
+                "initial": finite(observed[0]),
+                "null": name,
+                "null_mean": finite(null.mean),
+                "null_sd": finite(null.standard_deviation),
+                "difference": finite(against.difference),
+                "deviations": finite(against.deviations),
+                "reason": against.reason,
+            }
 
 
 def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
@@ -194,30 +183,31 @@ def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
         for optimizer, summary in summaries.items()
         for position in summary.evidence.tails
     )
-    return _with_categories(stacked(SPECTRA_TAILS, blocks))
+    return with_categories(stacked(SPECTRA_TAILS, blocks))
 
 
 def _tails_at(optimizer: str, summary: Summary, position: int) -> dict[str, Any]:
     evidence, min_tail = summary.evidence, summary.settings.min_tail
     tails = evidence.tails[position]
     observed = {metric: evidence.observed.values[metric][position] for metric in TAIL_METRICS}
-    null = nulls.compare(observed["ks_alpha"], evidence.shuffled[position].values["ks_alpha"])
+    draws = evidence.nulls["shuffled"][position].values["ks_alpha"]
+    null, against = null_of(draws), effect("ks_alpha", observed["ks_alpha"], draws)
     farms = evidence.farms_reason[position]
-    reasons = zip((tail.reason for tail in tails), null.reason, farms, strict=True)
+    reasons = zip((tail.reason for tail in tails), against.reason, farms, strict=True)
     return {
         **_place(optimizer, summary, position),
-        **{metric: _finite(values) for metric, values in observed.items()},
-        "null_alpha": _finite(null.null_mean),
-        "null_alpha_sd": _finite(null.null_sd),
-        "null_z": _finite(null.z),
+        **{metric: finite(values) for metric, values in observed.items()},
+        "null_alpha": finite(null.mean),
+        "null_alpha_sd": finite(null.standard_deviation),
+        "null_deviations": finite(against.deviations),
         "goodness_p": [tail.goodness.p_value if tail.goodness else np.nan for tail in tails],
         "goodness_p_se": [tail.goodness.standard_error if tail.goodness else np.nan for tail in tails],
         **{
-            f"{name}_{statistic}": _finite(_ratios(tails, name, attribute))
+            f"{name}_{statistic}": finite(_ratios(tails, name, attribute))
             for name in ALTERNATIVES
             for statistic, attribute in (("ratio", "ratio"), ("p", "p_value"))
         },
-        "farms_alpha": _finite(evidence.farms[position]),
+        "farms_alpha": finite(evidence.farms[position]),
         "bounds": [
             _bounds(size, min_tail, tail.goodness) for size, tail in zip(observed["ks_tail"], tails, strict=True)
         ],

@@ -9,7 +9,18 @@ import numpy as np
 
 from transformer_spectrum.analysis.of_training.summary import Summary
 
-HEADLINE_METRICS = ("spectral_entropy", "stable_rank", "alpha_exponent", "hill_alpha", "mp_spikes", "ks_alpha")
+HEADLINE_METRICS = (
+    "spectral_entropy",
+    "stable_rank",
+    "change_stable_rank",
+    "alpha_exponent",
+    "hill_alpha",
+    "mp_spikes",
+    "ks_alpha",
+)
+ENDPOINTS = ("change_stable_rank", "stable_rank")
+MOVING = (("feed_forward",), ("encoder_gates", "decoder_gates"))
+"""Blocks whose matrices move most: of a transformer, of an LSTM."""
 TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them, nor without its null
 
 
@@ -18,8 +29,8 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the last recorded step, and family -> mean of each metric over the family's matrices at that
-        step; "initial" has the same of step 0, the null that all optimizers share. Beside ks_alpha stand its null
-        (mean over shuffles of the initial matrices) and its change since step 0 in that null's standard deviations.
+        step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stand its null (the
+        mean over W_0 plus shuffled changes) and its difference from it in standard deviations of that null.
         "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
         list, so that `dvc metrics show` passes over it).
 
@@ -55,10 +66,61 @@ def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str
             reason = summary.analysis.class_reason(metric, position, members)
             if reason:
                 missing.setdefault(reason, []).append(metric)
-        null, z = summary.null("ks_alpha", family), summary.z("ks_alpha", family, position)
-        if "ks_alpha" in tree[family] and null.draws:
-            tree[family]["ks_alpha_null"] = _six(float(null.mean))
-            if np.isfinite(z):
-                tree[family]["ks_alpha_z"] = _six(z)
+        if "ks_alpha" in tree[family]:
+            at = summary.tracked.index(position)
+            null, against = summary.null("ks_alpha", family, at), summary.effect("ks_alpha", family, at)
+            if null.draws:
+                tree[family]["ks_alpha_null"] = _six(float(null.mean))
+            if np.isfinite(against.deviations):
+                tree[family]["ks_alpha_deviations"] = _six(float(against.deviations))
         reasons += [f"{prefix}.{family}: {', '.join(names)}: {reason}" for reason, names in missing.items()]
     return tree
+
+
+def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
+    """The few numbers of metrics/effects.json: what training did to the family that moves, at the best step.
+
+    Returns:
+        optimizer -> the best step (whose weights the scores are of), its validation MAE, and of the moving family the
+        mean relative distance |W_t - W_0| / |W_0|, the mean stable rank of the change and of the matrices, each with
+        its effect, the difference from its null (of the change: its entries shuffled; of the matrices: W_0 plus the
+        shuffled change), and that in standard deviations of the null's draws. What has no value is left out, and
+        "reasons" says why. One training is one seed: the deviations say nothing of what another seed would give.
+
+    >>> numbers = effects(summaries)
+    >>> sorted(numbers["adam"]["feed_forward"])[:3]
+    ['change_stable_rank', 'change_stable_rank_deviations', 'change_stable_rank_effect']
+    """
+    reasons: list[str] = []
+    tree: dict[str, Any] = {}
+    for optimizer, summary in summaries.items():
+        history = summary.history
+        at = int(np.flatnonzero(history.steps == history.best_step)[0])
+        tree[optimizer] = {"step": int(history.best_step), "validation_mae": _six(float(history.validation_mae[at]))}
+        for family in moving_families(summary):
+            numbers, why = _effects_of(summary, family, at)
+            tree[optimizer][family] = numbers
+            reasons += [f"{optimizer}.{family}: {line}" for line in why]
+    return {**tree, "reasons": reasons}
+
+
+def moving_families(summary: Summary) -> list[str]:
+    """Labels of the families whose matrices move most; all with a spectrum where none is known to."""
+    for blocks in MOVING:
+        labels = [label for label in summary.spectral_families if label.startswith(blocks)]
+        if labels:
+            return labels
+    return summary.spectral_families
+
+
+def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float], list[str]]:
+    position, reasons = summary.tracked.index(at), []
+    numbers = {"distance": float(summary.distance(family)[at])}
+    for metric in ENDPOINTS:
+        against = summary.effect(metric, family, position)
+        numbers[metric] = float(summary.mean(metric, family)[at])
+        numbers[f"{metric}_effect"] = float(against.difference)
+        numbers[f"{metric}_deviations"] = float(against.deviations)
+        if str(against.reason):
+            reasons.append(f"{metric}: {against.reason}")
+    return {name: _six(value) for name, value in numbers.items() if np.isfinite(value)}, reasons

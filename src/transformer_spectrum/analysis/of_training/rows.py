@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 TEXT, NUMBER = object, np.float64
+CATEGORIES = ("optimizer", "matrix", "family", "metric", "null", "reason", "bounds", "missing")
+"""Columns of text that a long table repeats."""
 
 
 def stacked(columns: Sequence[str], blocks: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -50,3 +52,24 @@ def cells(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     [(0, 0.5), (1, '')]
     """
     return table.astype(TEXT).where(table.notna(), "").itertuples(index=False, name=None)
+
+
+def with_categories(table: pd.DataFrame) -> pd.DataFrame:
+    """Repeated text as categories, in the order in which they come.
+
+    >>> with_categories(pd.DataFrame({"family": ["readout", "gates", "readout"]}))["family"].cat.categories.tolist()
+    ['readout', 'gates']
+    """
+    for name in table.columns.intersection(list(CATEGORIES)):
+        codes, categories = pd.factorize(table[name])
+        table[name] = pd.Categorical.from_codes(codes, categories)
+    return table
+
+
+def finite(values: np.ndarray | float) -> np.ndarray:
+    """NaN in the place of infinity too: a table has a number or none.
+
+    >>> finite(np.array([1.0, np.inf]))
+    array([ 1., nan])
+    """
+    return np.where(np.isfinite(values), values, np.nan)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
-from transformer_spectrum.analysis.of_training.thinning import tracked_positions
+from transformer_spectrum.analysis.of_training.nulls import CHANGE, STEP, joined, main_null, prefixed, spread
+from transformer_spectrum.analysis.of_training.thinning import tracked_of
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze
-from transformer_spectrum.spectra.nulls import Null, family_null
+from transformer_spectrum.spectra.effects import Effect, effect
+from transformer_spectrum.spectra.nulls import Null, family_draws, family_null
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 from transformer_spectrum.weights.matrices.shapes import shape_classes
@@ -24,7 +26,7 @@ class Summary:
 
     Attributes:
         history: as stored.
-        analysis: every metric of it.
+        analysis: every metric of it, see `analyzed`.
         families: label -> positions of the matrices that are averaged: one family and shape, up to transposition.
         settings: of the estimators, and which steps are shown.
         evidence: what the weights say at the tracked steps.
@@ -39,10 +41,7 @@ class Summary:
     @property
     def tracked(self) -> list[int]:
         """Recorded positions of the steps that figures show."""
-        settings = self.settings
-        return tracked_positions(
-            self.history.steps, self.history.rounds, settings.tracked_every, settings.tracked_at_most
-        ).tolist()
+        return tracked_of(self.history, self.settings).tolist()
 
     @property
     def spectral_families(self) -> list[str]:
@@ -54,19 +53,37 @@ class Summary:
         """(S,) mean over the family's matrices; NaN where none has a value."""
         return self.analysis.class_mean(metric, self.families[family])
 
-    def null(self, metric: str, family: str) -> Null:
-        """Mean and spread of the family's mean over shuffles of its initial matrices: draws from the null."""
-        return family_null(self.evidence.initial.values[metric][:, self.families[family]])
+    def null(self, metric: str, family: str, position: int, *, name: str | None = None) -> Null:
+        """Mean and spread of the family's mean over the draws of a null, at a tracked position.
 
-    def band(self, metric: str, family: str) -> tuple[float, float]:
-        """The null's mean -+ 2 standard deviations; NaN where the metric has none."""
-        low, high = self.null(metric, family).band(2.0)
-        return float(low), float(high)
+        Args:
+            metric: its name.
+            family: label.
+            position: among the steps of the evidence.
+            name: of the null; None = the metric's main one, see `nulls.main_null`.
+        """
+        return family_null(self._draws(metric, family, position, name))
 
-    def z(self, metric: str, family: str, position: int) -> float:
-        """Change of the family's mean since step 0, in standard deviations of the null; NaN where it has none."""
-        mean, spread = self.mean(metric, family), float(self.null(metric, family).standard_deviation)
-        return float((mean[position] - mean[0]) / spread) if spread > 0 else float("nan")
+    def effect(self, metric: str, family: str, position: int, *, name: str | None = None) -> Effect:
+        """The family's mean against its null: a difference, and the same in standard deviations of the null's draws.
+
+        The one definition behind texts, tables, figures and `dvc plots`; arguments as of `null`.
+        """
+        value = self.mean(metric, family)[self.tracked[position]]
+        draws = family_draws(self._draws(metric, family, position, name))
+        return effect(metric.removeprefix(CHANGE), np.asarray(value), draws)
+
+    def _draws(self, metric: str, family: str, position: int, name: str | None) -> np.ndarray:
+        """(D, m) the metric in each draw of each of the family's matrices."""
+        analysis = self.evidence.nulls[name or main_null(metric)][position]
+        return analysis.values[metric][:, self.families[family]]
+
+    def band(self, metric: str, family: str, deviations: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) low and high end of the main null, mean -+ 2 standard deviations; NaN but at the tracked steps."""
+        low, high = (np.full(len(self.history.steps), np.nan) for _ in range(2))
+        for position, at in enumerate(self.tracked):
+            low[at], high[at] = self.null(metric, family, position).band(deviations)
+        return low, high
 
     def change(self, metric: str) -> np.ndarray:
         """(S, M) change since step 0 in percent of the value there; NaN where that is 0 or has no value."""
@@ -82,11 +99,16 @@ class Summary:
         initial = (start or self).mean(metric, family)[0]
         return 100.0 * (self.mean(metric, family) - initial) / (initial or np.nan)
 
-    def band_change(self, metric: str, family: str) -> tuple[float, float]:
+    def band_change(self, metric: str, family: str) -> tuple[np.ndarray, np.ndarray]:
         """`band` as changes in percent of the mean at step 0; NaN where that is 0 or there is no null."""
         initial = float(self.mean(metric, family)[0]) or float("nan")
         low, high = (100.0 * (bound - initial) / initial for bound in self.band(metric, family))
         return low, high
+
+    def distance(self, family: str) -> np.ndarray:
+        """(S,) mean relative distance |W_t - W_0| / |W_0| of the family's matrices; NaN where none has a norm."""
+        distances = self.history.distances[:, self.families[family]].astype(np.float64)
+        return np.nanmean(distances, axis=1) if np.isfinite(distances).all(axis=0).any() else distances[:, 0]
 
     def singular_value_ratios(self, family: str, position: int) -> np.ndarray:
         """(r,) `mean_singular_values` over the initial ones of the same rank; NaN where the initial one is 0."""
@@ -99,6 +121,15 @@ class Summary:
         spectra = np.stack([self.history.spectrum(position, matrix) for matrix in members])
         return spectra.mean(axis=0, dtype=np.float64)
 
+    def mean_change_spectra(self, family: str, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """(r,) mean singular values of the family's changes at a tracked position, and of those changes shuffled."""
+        members = self.families[family]
+        rank = int(self.history.shapes[members[0]].min())
+        recorded = self.history.change_singular_values[self.tracked[position]]
+        both = (recorded, self.evidence.shuffled_change[position])
+        values, shuffled = (spectra[members, :rank].mean(axis=0, dtype=np.float64) for spectra in both)
+        return values, shuffled
+
     def pooled_eigenvalues(self, family: str, position: int) -> np.ndarray:
         """Eigenvalues s^2 of all the family's matrices, over the mean one of the family's initial matrices.
 
@@ -110,6 +141,27 @@ class Summary:
             for at in (0, position)
         ]
         return spectra[1] ** 2 / (np.mean(spectra[0] ** 2) or 1.0)
+
+
+def analyzed(history: History, estimators: Estimators) -> Analysis:
+    """Every metric of the matrices, of their changes and, where they were recorded, of the steps, at every record.
+
+    Names of the last two begin with "change_" and "step_".
+
+    Raises:
+        ValueError: a singular value is not finite or is negative.
+
+    >>> analysis = analyzed(summaries["adam"].history, Estimators())
+    >>> analysis.reason("change_stable_rank", 0, 0), analysis.reason("change_stable_rank", 1, 0)
+    ('zero matrix', '')
+    """
+    spectra = {"": history.singular_values, CHANGE: history.change_singular_values}
+    analyses = [prefixed(analyze(values, history.shapes, estimators), name) for name, values in spectra.items()]
+    if history.step_singular_values is not None:
+        recorded = np.isfinite(history.step_singular_values[:, :, 0]).all(axis=1)
+        steps = prefixed(analyze(history.step_singular_values[recorded], history.shapes, estimators), STEP)
+        analyses.append(spread(steps, recorded))
+    return joined(*analyses)
 
 
 def estimators_of(spectra: SpectraParams) -> Estimators:
@@ -156,10 +208,10 @@ def summarize(
     initial = None
     for optimizer, history in histories.items():
         try:
-            analysis = analyze(history.singular_values, history.shapes, estimators_of(spectra))
+            analysis = analyzed(history, estimators_of(spectra))
         except ValueError as error:
             raise InputError(f"history of {optimizer}: {error}") from None
-        tracked = tracked_positions(history.steps, history.rounds, spectra.tracked_every, spectra.tracked_at_most)
+        tracked = tracked_of(history, spectra)
         evidence = gather(
             optimizer,
             history,
@@ -171,7 +223,7 @@ def summarize(
             seed=seed,
             initial=initial,
         )
-        initial = evidence.initial
+        initial = evidence.nulls["initial"][0]
         families = shape_classes(history.families.tolist(), history.shapes.tolist())
         summaries[optimizer] = Summary(history, analysis, families, spectra, evidence)
     return summaries

@@ -1,107 +1,69 @@
-"""Adam (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980) on the flat weight vector, with decoupled weight decay
-(Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), warm-up and cosine.
+"""Adam (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980), and AdamW, whose decay is decoupled (Loshchilov & Hutter
+2019, https://arxiv.org/abs/1711.05101).
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import BACKWARD_COST, Objective, State, Step, first_step
-
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What torch's AdamW keeps: updates done, running means of the gradient and of its square."""
-
-
-def schedule_factor(update: int, warmup: int, total: int, schedule: str) -> float:
-    """Share of the highest learning rate that an update takes.
-
-    (update + 1) / warmup during the warm-up; then 1, or (1 + cos(pi (update - warmup) / (total - warmup))) / 2.
-
-    Args:
-        update: counted from 0 over the whole training.
-        warmup: updates in which the rate rises; 0 = none.
-        total: updates of the whole training; > warmup.
-        schedule: constant or cosine.
-    Returns:
-        Dimensionless, in (0, 1] for updates before `total`.
-    Source: Loshchilov & Hutter (2017), https://arxiv.org/abs/1608.03983, eq. (5), without restarts.
-
-    >>> [round(schedule_factor(update, 2, 6, "cosine"), 3) for update in (0, 1, 2, 4, 6)]
-    [0.5, 1.0, 1.0, 0.5, 0.0]
-    """
-    if update < warmup:
-        return (update + 1) / warmup
-    if schedule == "constant":
-        return 1.0
-    return (1 + math.cos(math.pi * (update - warmup) / (total - warmup))) / 2
+from transformer_spectrum.optimizers.gradient.rule import Rate, RuleState, decayed
 
 
 @dataclass(frozen=True)
 class Adam:
-    """A step is an epoch; its loss is the mean over the epoch's batches, each before its own update.
+    """w - rate * m^ / (sqrt(v^) + epsilon), m^ and v^ the running means of g and g^2, each without its bias.
 
-    An update costs 1 + `BACKWARD_COST` evaluations.
+    With beta1 = 0 it is RMSProp with the bias taken off.
 
     Args:
-        epochs: how many.
-        learning_rate: at its highest; per weight and update.
-        gradient_clip: largest Euclidean norm of a gradient; 0 = off.
-        weight_decay: decoupled: each update first takes the share learning rate * weight_decay off the weights.
-        warmup_epochs: epochs in which the learning rate rises linearly, update by update; < epochs.
-        schedule: of the learning rate after the warm-up, update by update: constant or cosine, which ends at 0.
+        beta1: of the mean of gradients; 0 <= x < 1.
+        beta2: of the mean of their squares; 0 <= x < 1.
+        weight_decay: see `decoupled`; >= 0.
+        decoupled: each update takes the share rate * weight_decay off the weights (AdamW, as torch.optim.AdamW);
+            else weight_decay * w is added to the gradient (as in torch.optim.Adam).
+        epsilon: keeps the quotient finite; gradient units, > 0.
+    Source: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
+
+    >>> weights, gradient = torch.zeros(2), torch.tensor([3.0, -0.1])
+    >>> rule = Adam()
+    >>> rule.update(weights, gradient, rule.initial(weights), 0.5)[0]  # at first the rate against the sign
+    tensor([-0.5000,  0.5000])
     """
 
-    epochs: int
-    learning_rate: float
-    gradient_clip: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
     weight_decay: float = 0.0
-    warmup_epochs: int = 0
-    schedule: str = "constant"
+    decoupled: bool = False
+    epsilon: float = 1e-8
 
-    def steps(
-        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
-    ) -> Iterator[Step]:
-        if state is None:
-            step = first_step(objective, weights, objective.batch(generator))
-            nothing = torch.zeros_like(weights)
-            state = _state(weights, {"step": torch.zeros(()), "exp_avg": nothing, "exp_avg_sq": nothing}, 0, 1)
-            yield replace(step, state=functools.partial(dict, state))
-        current = state["weights"].to(weights, copy=True)
-        optimizer = torch.optim.AdamW([current], lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        moments = {0: {name: state[name].clone() for name in MOMENTS}}
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        epochs_before, evaluations = int(state["epochs"]), int(state["evaluations"])
-        for epoch in range(epochs_before + 1, self.epochs + 1):
-            batches = list(objective.epoch(generator))
-            total, norms = 0.0, 0.0
-            for i, batch in enumerate(batches):
-                loss, gradient = objective.gradient(current, batch)
-                norm = float(torch.linalg.vector_norm(gradient))
-                if self.gradient_clip and norm > self.gradient_clip:
-                    gradient = gradient * (self.gradient_clip / norm)
-                current.grad = gradient
-                optimizer.param_groups[0]["lr"] = self._learning_rate(epoch - 1, i, len(batches))
-                optimizer.step()
-                total, norms = total + loss, norms + norm
-            evaluations += len(batches) * (1 + BACKWARD_COST)
-            scalars = {"gradient_norm": norms / len(batches), "learning_rate": optimizer.param_groups[0]["lr"]}
-            now = functools.partial(_state, current, optimizer.state[current], epoch, evaluations)
-            yield Step(epoch, evaluations, total / len(batches), current.clone(), scalars, state=now)
+    def initial(self, weights: Float[Tensor, "*members size"]) -> dict[str, Tensor]:
+        nothing = torch.zeros_like(weights)
+        return {"updates": torch.zeros((), dtype=torch.float64), "mean": nothing, "mean_square": nothing.clone()}
 
-    def _learning_rate(self, epochs_done: int, update: int, updates: int) -> float:
-        """Of the update so far into an epoch of so many."""
-        at, warmup, total = epochs_done * updates + update, self.warmup_epochs * updates, self.epochs * updates
-        return self.learning_rate * schedule_factor(at, warmup, total, self.schedule)
+    def update(
+        self,
+        weights: Float[Tensor, "*members size"],
+        gradient: Float[Tensor, "*members size"],
+        state: RuleState,
+        learning_rate: Rate,
+    ) -> tuple[Float[Tensor, "*members size"], dict[str, Tensor]]:
+        if self.decoupled:
+            weights = decayed(weights, learning_rate, self.weight_decay)
+        elif self.weight_decay:
+            gradient = gradient.add(weights, alpha=self.weight_decay)
+        updates = state["updates"] + 1
+        mean = state["mean"].lerp(gradient, 1 - self.beta1)
+        mean_square = (state["mean_square"] * self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        direction = self._direction(mean, mean_square, updates)
+        moved = weights - direction.mul_(learning_rate)
+        return moved, {"updates": updates, "mean": mean, "mean_square": mean_square}
 
-
-def _state(weights: Tensor, moments: State, epochs: int, evaluations: int) -> dict[str, Tensor]:
-    """Copies, because both go on changing."""
-    copies = {name: moments[name].clone() for name in MOMENTS}
-    counts = {"epochs": torch.tensor(epochs), "evaluations": torch.tensor(evaluations)}
-    return {"weights": weights.clone(), **copies, **counts}
+    def _direction(self, mean: Tensor, mean_square: Tensor, updates: Tensor) -> Tensor:
+        """m^ / (sqrt(v^) + epsilon), a new tensor."""
+        bias1 = (1 - self.beta1**updates).to(mean.dtype)
+        bias2 = (1 - self.beta2**updates).sqrt().to(mean.dtype)
+        return torch.div(mean, mean_square.sqrt().div_(bias2).add_(self.epsilon)).div_(bias1)

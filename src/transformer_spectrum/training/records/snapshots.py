@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,12 @@ class Snapshots:
     Attributes:
         steps: K steps, ascending from 0.
         weights: matrix name -> (K, rows, columns) float32.
+        gains: name of a norm -> (K, inputs) float32, what it multiplies its normed inputs by.
     """
 
     steps: tuple[int, ...]
     weights: Mapping[str, np.ndarray]
+    gains: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshots:
@@ -39,13 +41,14 @@ class Snapshots:
             with safe_open(path, framework="numpy") as file:
                 run = json.loads((file.metadata() or {})["run"])
                 steps = tuple(int(step) for step in run["steps"])
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+                stacks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise InputError(f"{path}: not the snapshots of a training: {error}") from None
-        for name, stack in weights.items():
-            if stack.ndim != 3 or len(stack) != len(steps):
+        for name, stack in stacks.items():
+            if stack.ndim not in (2, 3) or len(stack) != len(steps):
                 raise InputError(f"{path}: {name} has shape {stack.shape}, and there are {len(steps)} steps")
-        return cls(steps, weights)
+        weights, gains = ({name: stack for name, stack in stacks.items() if stack.ndim == axes} for axes in (3, 2))
+        return cls(steps, weights, gains)
 
     def at(self, step: int, names: list[str]) -> list[np.ndarray]:
         """The matrices (rows, columns) of these names at one of the steps.

@@ -1,0 +1,120 @@
+"""Whether two arms differ in the same direction whatever is held equal, as a field and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from transformer_spectrum.vocabulary import display_name, metric_words
+
+AXIS_WORDS: Mapping[str, str] = {
+    "validation_mae": "validation MAE",
+    "evaluations": "evaluations",
+    "distance": "distance",
+    "updates": "updates",
+}
+
+
+@dataclass(frozen=True)
+class AxisDifference:
+    """One metric, first arm - second arm, where one axis is held equal.
+
+    Attributes:
+        axis: that is held equal.
+        by_seed: seed -> difference, of the seeds in which both arms have a value there; the metric's unit.
+        without: the other seeds, in which an arm is censored or the metric has no value.
+
+    >>> difference = AxisDifference("distance", {1: -2.0, 2: -1.0}, (3,))
+    >>> difference.mean, difference.sign
+    (-1.5, -1)
+    """
+
+    axis: str
+    by_seed: Mapping[int, float]
+    without: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds that have one; None where none has."""
+        return sum(self.by_seed.values()) / len(self.by_seed) if self.by_seed else None
+
+    @property
+    def sign(self) -> int | None:
+        """-1, 0 or 1 of the mean; None without one."""
+        return None if self.mean is None else (self.mean > 0) - (self.mean < 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric of two arms on all axes that both are on.
+
+    Attributes:
+        metric: its name.
+        first, second: the arms; differences are first - second.
+        differences: one for each axis.
+    """
+
+    metric: str
+    first: str
+    second: str
+    differences: tuple[AxisDifference, ...]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the differences have one sign on all axes.
+
+        False as soon as two axes have different signs; None while the axes with a difference agree but one has none, as
+        nobody knows its sign.
+        """
+        signs = {difference.sign for difference in self.differences if difference.sign is not None}
+        if len(signs) > 1:
+            return False
+        return True if all(difference.sign is not None for difference in self.differences) else None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, made from the differences alone.
+
+        >>> fall, rise = (AxisDifference("updates", {1: -0.18}), AxisDifference("validation_mae", {1: 0.26}))
+        >>> Verdict("stable_rank", "q=1.05", "mse", (rise, fall)).sentence
+        'stable rank: q=1.05 is above mse at equal validation MAE (+0.26), below it at equal updates (-0.18): the axis \
+decides the sign.'
+        >>> Verdict("stable_rank", "q=5", "mse", (fall, AxisDifference("distance", {}, (1,)))).sentence
+        'stable rank: q=5 is below mse at equal updates (-0.18); at equal distance they have no common value, so the \
+sign on all axes is not known.'
+        """
+        first, second = display_name(self.first), display_name(self.second)
+        clauses, grouped = [], _by_sign(self.differences)
+        for place, (sign, differences) in enumerate(grouped.items()):
+            relation = {1: "above {}", -1: "below {}", 0: "equal to {}"}[sign].format(second if place == 0 else "it")
+            clauses.append(f"{relation} at equal {_joined([_told(difference) for difference in differences])}")
+        missing = [AXIS_WORDS[difference.axis] for difference in self.differences if difference.sign is None]
+        subject = f"{metric_words(self.metric)}: {first}"
+        if not clauses:
+            return f"{subject} and {second} have no common value at equal {_joined(missing)}."
+        text = f"{subject} is {', '.join(clauses)}"
+        if missing:
+            text += f"; at equal {_joined(missing)} they have no common value"
+        if self.agrees is None:
+            return f"{text}, so the sign on all axes is not known."
+        return text + (": the same sign on all axes." if self.agrees else ": the axis decides the sign.")
+
+
+def _by_sign(differences: Sequence[AxisDifference]) -> dict[int, list[AxisDifference]]:
+    """Those that have a sign, in the order in which signs first appear."""
+    grouped: dict[int, list[AxisDifference]] = {}
+    for difference in differences:
+        if difference.sign is not None:
+            grouped.setdefault(difference.sign, []).append(difference)
+    return grouped
+
+
+def _told(difference: AxisDifference) -> str:
+    """distance (+1.5, 2 of 3 seeds)."""
+    seeds, without = len(difference.by_seed), len(difference.without)
+    count = f", {seeds} of {seeds + without} seeds" if without else ""
+    return f"{AXIS_WORDS[difference.axis]} ({difference.mean:+.3g}{count})"
+
+
+def _joined(phrases: Sequence[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

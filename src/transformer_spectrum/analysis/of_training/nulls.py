@@ -1,0 +1,118 @@
+"""Metrics of the nulls of trained matrices and of their changes, matrix by matrix and draw by draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from transformer_spectrum.spectra import nulls
+from transformer_spectrum.spectra.analysis import NOT_RECORDED, REASONS, Analysis, Estimators, analyze
+from transformer_spectrum.weights.matrices.shapes import by_shape
+
+CHANGE = "change_"
+"""Before the name of a metric: of W_t - W_0 instead of W_t."""
+STEP = "step_"
+"""Before the name of a metric: of the step from the record before."""
+WEIGHT_NULLS = ("path", "shuffled", "initial")
+"""Of W_t: W_0 plus its change with shuffled entries; W_t with shuffled entries; W_0 with shuffled entries."""
+CHANGE_NULLS = ("change_shuffled", "change_signs")
+"""Of the change: its entries shuffled; its entries with random signs."""
+NULLS = (*WEIGHT_NULLS, *CHANGE_NULLS)
+
+
+def main_null(metric: str) -> str:
+    """The null that an effect is told against, in text, tables and pictures alike.
+
+    >>> main_null("stable_rank"), main_null("change_stable_rank")
+    ('path', 'change_shuffled')
+    """
+    return CHANGE_NULLS[0] if metric.startswith(CHANGE) else WEIGHT_NULLS[0]
+
+
+def nulls_of(metric: str) -> tuple[str, ...]:
+    """All nulls of a metric, the main one first."""
+    return CHANGE_NULLS if metric.startswith(CHANGE) else WEIGHT_NULLS
+
+
+def prefixed(analysis: Analysis, prefix: str) -> Analysis:
+    """The same with a prefix before the names of the metrics."""
+    return Analysis(
+        *({f"{prefix}{name}": array for name, array in part.items()} for part in (analysis.values, analysis.codes))
+    )
+
+
+def joined(*analyses: Analysis) -> Analysis:
+    """Metrics of several analyses of the same steps and matrices together."""
+    values = {name: array for analysis in analyses for name, array in analysis.values.items()}
+    return Analysis(values, {name: array for analysis in analyses for name, array in analysis.codes.items()})
+
+
+def spread(analysis: Analysis, recorded: np.ndarray) -> Analysis:
+    """An analysis of some steps among all of them.
+
+    Args:
+        analysis: of the steps that were recorded.
+        recorded: (S,) whether each was.
+    """
+    code = REASONS.index(NOT_RECORDED)
+
+    def among_all(array: np.ndarray, nothing: float) -> np.ndarray:
+        whole = np.full((len(recorded), *array.shape[1:]), nothing, dtype=array.dtype)
+        whole[recorded] = array
+        return whole
+
+    values = {name: among_all(array, np.nan) for name, array in analysis.values.items()}
+    return Analysis(values, {name: among_all(array, code) for name, array in analysis.codes.items()})
+
+
+def padded(matrices: Sequence[np.ndarray], function: Callable[[list[int]], np.ndarray]) -> np.ndarray:
+    """(D, M, R): what `function` makes of the positions of the matrices of one shape, (D, m, r), padded with NaN."""
+    classes = by_shape((matrix.shape for matrix in matrices), oriented=True)
+    results = {shape: function(positions) for shape, positions in classes.items()}
+    draws = len(next(iter(results.values())))
+    values = np.full((draws, len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan)
+    for shape, positions in classes.items():
+        values[:, positions, : min(shape)] = results[shape]
+    return values
+
+
+class NullDraws:
+    """Draws from the nulls of the matrices of one training.
+
+    Args:
+        initial: W_0, M matrices.
+        draws: of each null and matrix; count.
+        estimators: of the metrics.
+    """
+
+    def __init__(self, initial: Sequence[np.ndarray], draws: int, estimators: Estimators) -> None:
+        self._initial, self._draws, self._estimators = initial, draws, estimators
+        self._shapes = np.array([matrix.shape for matrix in initial])
+
+    def metrics(self, spectra: np.ndarray) -> Analysis:
+        """Metrics of (D, M, R) spectra, the draws in the place of steps."""
+        return analyze(spectra, self._shapes, self._estimators)
+
+    def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of shuffled matrices."""
+        return self._drawn(matrices, partial(nulls.shuffled_singular_values, draws=self._draws, generator=generator))
+
+    def signed(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of matrices with random signs."""
+        return self._drawn(matrices, partial(nulls.signed_singular_values, draws=self._draws, generator=generator))
+
+    def path(self, changes: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of W_0 plus shuffled changes."""
+
+        def draw(positions: list[int]) -> np.ndarray:
+            start, change = (np.stack([stack[i] for i in positions]) for stack in (self._initial, changes))
+            return nulls.shuffled_change_singular_values(start, change, self._draws, generator)
+
+        return padded(changes, draw)
+
+    @staticmethod
+    def _drawn(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return padded(matrices, lambda positions: function(np.stack([matrices[i] for i in positions])))

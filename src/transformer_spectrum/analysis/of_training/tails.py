@@ -1,0 +1,75 @@
+"""Tests of the tails of one matrix's spectrum: how well a power law fits, and against what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from transformer_spectrum.spectra import tail_tests
+from transformer_spectrum.spectra.analysis import Analysis, Estimators
+
+ALTERNATIVES: tuple[tail_tests.Alternative, ...] = ("lognormal", "exponential", "truncated_power_law")
+NOT_ASKED = "spectra.bootstrap = 0"
+
+
+@dataclass(frozen=True)
+class TailTests:
+    """How well a power law describes the tail of one matrix's spectrum.
+
+    Attributes:
+        goodness: of the fit, by bootstrap; None where there is no fit or it was not asked for.
+        ratios: alternative -> likelihood ratio of the power law against it; empty where there is no fit.
+        reason: why something is missing, or empty.
+    """
+
+    goodness: tail_tests.GoodnessOfFit | None
+    ratios: Mapping[str, tail_tests.LikelihoodRatio]
+    reason: str
+
+
+def tail_of(
+    values: np.ndarray,
+    analysis: Analysis,
+    position: int,
+    matrix: int,
+    estimators: Estimators,
+    draws: int,
+    generator: np.random.Generator,
+) -> TailTests:
+    """Of one matrix at one of the steps that were analysed.
+
+    Args:
+        values: (r,) its singular values; weight units.
+        analysis: with its power-law fit at [position, matrix].
+        position, matrix: where.
+        estimators: of the fit.
+        draws: of the bootstrap; count, 0 = none.
+        generator: of the draws.
+
+    >>> from transformer_spectrum.spectra.analysis import analyze
+    >>> values, estimators = np.array([[[1.0, 1.0, 1.0]]]), Estimators()
+    >>> analysis = analyze(values, np.array([[3, 3]]), estimators)
+    >>> tail_of(values[0, 0], analysis, 0, 0, estimators, 10, np.random.default_rng(0)).reason
+    'fewer positive eigenvalues than the tail needs'
+    """
+    reason = analysis.reason("ks_alpha", position, matrix)
+    if reason:
+        return TailTests(None, {}, reason)
+    eigenvalues = values**2
+    xmin = float(analysis.values["ks_xmin"][position, matrix])
+    ratios: dict[str, tail_tests.LikelihoodRatio] = {
+        name: tail_tests.likelihood_ratio(eigenvalues, xmin, name) for name in ALTERNATIVES
+    }
+    reasons = [f"{name}: {ratio.reason}" for name, ratio in ratios.items() if ratio.reason]
+    if not draws:
+        return TailTests(None, ratios, "; ".join([NOT_ASKED, *reasons]))
+    goodness = tail_tests.goodness_of_fit(
+        eigenvalues,
+        min_tail=estimators.min_tail,
+        distance=estimators.ks_distance,
+        draws=draws,
+        generator=generator,
+    )
+    return TailTests(goodness, ratios, "; ".join(reasons))
