@@ -20,7 +20,7 @@ MODULES = [
     for module in pkgutil.walk_packages(transformer_spectrum.__path__, "transformer_spectrum.")
     if not module.name.endswith("__main__")
 ]
-OF_A_RUN = ("transformer_spectrum.analysis.", "transformer_spectrum.report.")
+OF_A_RUN = ("transformer_spectrum.analysis.", "transformer_spectrum.report.", "transformer_spectrum.study.spectra_rows")
 """Beginnings of the names of modules whose examples begin in a repository after a run."""
 ROOMS = ("analysis", "report")
 """Those in which every public function has an example, or is exempt."""

@@ -109,8 +109,8 @@ def metrics(rows: Sequence[Mapping[str, str]]) -> list[Column]:
     """State, where something is still running, and the metrics.
 
     >>> columns = metrics([{"rev": "main", "metrics/adam/metrics.json:test_mae": "0.456789"}])
-    >>> columns[0].title, columns[0].cells
-    ('adam\\nMAE', ['0.4568'])
+    >>> columns[0].title.split(), columns[0].cells
+    (['adam', 'test'], ['0.4568'])
     """
     columns = [Column("State", [row["State"] or "-" for row in rows], False)] if _any(rows, "State") else []
     for column in rows[0]:
@@ -207,9 +207,10 @@ def run(chosen: argparse.Namespace) -> None:
 
     >>> from io import StringIO
     >>> from unittest.mock import patch
-    >>> with patch("sys.stdin", StringIO("rev,loss.q")):  # no experiment yet
+    >>> with patch("sys.stdin", StringIO("revision,loss.q")):
     ...     run(argparse.Namespace())
-    loss: best validation loss; rank: mean stable rank at the last step; MAE: free-running, of the test windows
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: standard input: no table of dvc exp show --csv
     """
     from rich.console import Console
 

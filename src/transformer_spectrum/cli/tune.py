@@ -28,8 +28,8 @@ def table(tuning: Tuning) -> str:
     >>> from transformer_spectrum.study.tune import Trial, Tuning
     >>> committed = Trial(0, {"adam.learning_rate": 0.003}, 0.5, 90, 3, pruned=False, ended="all 3 steps done")
     >>> print(table(Tuning("adam", "sgt", 90, 1, "covid data", [committed])))
-    trial          adam.learning_rate  validation loss  evaluations  steps  ended
-    0 (committed)  0.003               0.5              90           3      all 3 steps done
+    trial          adam.learning_rate  validation MAE  evaluations  steps  ended
+    0 (committed)  0.003               0.5             90           3      all 3 steps done
     """
     names = list(tuning.best.values)
     rows = [["trial", *names, "validation MAE", "evaluations", "steps", "ended"]]

@@ -46,6 +46,10 @@ def summary_of(cell: Cell, training: Path) -> Summary:
 
     Raises:
         InputError: a file of the training is missing or corrupt.
+
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, params)
+    >>> summary_of(cell, Path("models/adam")).spectral_families
+    ['feed_forward', 'readout']
     """
     summaries = summarize(
         {cell.optimizer: History.load(training / "history.npz")},
@@ -62,6 +66,11 @@ def matrix_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
 
     `null` is the metric of the initial matrix and `null_sd` its spread over shuffles of that; `shuffled` and
     `shuffled_sd` are mean and spread over shuffles of the step's own matrix; `reason` says why a value is missing.
+
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, params)
+    >>> row = dict(zip(COLUMNS, next(matrix_rows(cell, summaries["adam"], standin=False)), strict=True))
+    >>> row["loss"], row["step"], row["matrix"], row["metric"], row["value"] == row["null"]  # at step 0
+    ('mse', 0, 'encoder.0.feed_forward.up', 'spectral_entropy', True)
     """
     keys = (*cell.key, int(standin))
     table = spectra_nulls({cell.optimizer: summary})[[*PLACE, *VALUES.values()]]
@@ -75,6 +84,11 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
 
     `last` is 1 at the last step of the training; `matrices` of sides `larger` x `smaller` are in the mean, if each has
     a value.
+
+    >>> cell = Cell("synthetic", "narrow", "mse", "adam", 1, params)
+    >>> rows = [dict(zip(FAMILY_COLUMNS, row)) for row in family_rows(cell, summaries["adam"], standin=False)]
+    >>> [(row["step"], row["last"], row["matrices"]) for row in rows if row["metric"] == "stable_rank"][:3]
+    [(0, 0, 8), (1, 0, 8), (3, 1, 8)]
     """
     evidence, keys = summary.evidence, (*cell.key, int(standin))
     budget = dict(zip(summary.history.steps.tolist(), summary.history.evaluations.tolist(), strict=True))
@@ -99,7 +113,8 @@ def thin_snapshots(path: Path, history: History, spectra: SpectraParams) -> None
     >>> path, steps = Path("snapshots.safetensors"), np.arange(6)
     >>> weights = {"head": np.zeros((6, 2, 2), np.float32)}
     >>> _ = path.write_bytes(save(weights, {"run": json.dumps({"steps": steps.tolist()})}))
-    >>> thin_snapshots(path, SimpleNamespace(steps=steps), SimpleNamespace(tracked_every=3, tracked_at_most=10))
+    >>> history = SimpleNamespace(steps=steps, rounds=steps, best_step=5)
+    >>> thin_snapshots(path, history, SimpleNamespace(tracked_every=3, tracked_at_most=10))
     >>> Snapshots.load(path).steps
     (0, 1, 3, 5)
     """

@@ -48,6 +48,9 @@ def git(*arguments: str) -> bytes:
 
     Raises:
         InputError: it has failed.
+
+    >>> git("--version").split()[:2]
+    [b'git', b'version']
     """
     ended = subprocess.run(["git", *arguments], capture_output=True, check=False)
     if ended.returncode:

@@ -68,10 +68,10 @@ class Recorder:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as scratch:
     ...     with Recorder(f"{scratch}/adam") as recorder:
-    ...         recorder.step(0, {"validation_loss": 0.75, "distance": 0.0})
+    ...         recorder.step(0, {"validation_mae": 0.75, "distance": 0.0})
     ...         recorder.result({"test_mae": 0.5}, {"free_running": {"mae": 0.5}})
     ...     read_json(Path(scratch) / "adam/metrics.json")
-    {'step': 0, 'validation_loss': 0.75, 'test_mae': 0.5}
+    {'step': 0, 'validation_mae': 0.75, 'test_mae': 0.5}
     """
 
     def __init__(self, folder: str | Path, tracking: Tracking | None = None, models: Path | None = None) -> None:

@@ -143,9 +143,10 @@ def fit(
     ...         yield from (Step(index, index + 1, 1.0, weights) for index in range(9))
     >>> layout = Layout(torch.nn.Linear(2, 2, bias=False))
     >>> matrices = [Matrix("fc", Family("other"), "weight", (2, 2))]
-    >>> options = {"patience": 3, "snapshot_every": 2, "generator": torch.Generator(), "validate": lambda weights: 0.5}
+    >>> options = {"validate": lambda weights: Validation(0.5, 0.6, 0.7, 0.8), "recording": Recording(patience=3)}
+    >>> options["generator"] = torch.Generator()
     >>> fit(Idle(), None, torch.ones(4), layout=layout, matrices=matrices, **options).stop_reason
-    'no better validation loss for 3 steps'
+    'no better validation MAE for 3 epochs or generations'
     """
     saved = resume_files and resume_files.load(weights, generator)
     training, state = saved or (TrainingState(weights, weights, recording.select), None)
