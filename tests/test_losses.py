@@ -15,6 +15,7 @@ from scipy import integrate, special, stats
 from transformer_spectrum import losses
 from transformer_spectrum.config.schema import LossParams
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.vocabulary import LOSS_UNITS
 
 SHAPES = [
@@ -400,10 +401,7 @@ def test_losses_without_a_scale_stay_what_they_are():
 
 
 @pytest.mark.parametrize("mad", [0.0, -1.0, math.inf, math.nan])
-def test_a_mad_that_is_no_scale_is_refused_and_not_followed(mad):
-    with pytest.raises(ValueError, match="mad = "):
-        losses.make_loss("cauchy", gamma=1.0, mad=mad)
-    for last, words in ((None, "keeps its settings"), (0.3, "keeps its last one")):
-        followed, reason = losses.followed_mad(mad, last)
-        assert followed == last
-        assert words in reason
+def test_a_mad_that_is_no_scale_is_refused(mad):
+    for kind in losses.SCALED:
+        with pytest.raises(InputError, match=r"mad = .*: a loss follows a positive, finite scale"):
+            losses.make_loss(kind, gamma=1.0, sgt=SHAPES[0], mad=mad)

@@ -187,7 +187,7 @@ def scale_at(mad: float, sgt: SGT | None = None) -> float:
     Returns:
         gamma or sigma, > 0; scaled units.
     Raises:
-        InputError: the MAD is 0 or not finite, so errors have no scale; `followed_mad` says what to do then.
+        InputError: the MAD is 0 or not finite, so the errors give no scale; keep the last one then.
 
     >>> normal = SGT(0.0, 1.0, 0.0, 2.0, math.inf)
     >>> round(scale_at(0.6745, normal), 3), scale_at(0.6745)
@@ -222,26 +222,6 @@ def residual_scale(errors: Float[Tensor, "*shape"], centre: float = 0.0) -> floa
     """
     deviations = (errors.detach().cpu().double() - centre).abs().flatten().numpy()
     return float(np.median(deviations)) if deviations.size else math.nan
-
-
-def followed_mad(newest: float, last: float | None = None) -> tuple[float | None, str]:
-    """The MAD that a loss goes on with, and why it is not the newest.
-
-    Args:
-        newest: what `residual_scale` has just given.
-        last: what the loss has followed until now; None = nothing yet, so its settings hold.
-    Returns:
-        The newest and "" if it is positive and finite, else the last and the reason.
-
-    >>> followed_mad(0.4, last=0.5)
-    (0.4, '')
-    >>> followed_mad(0.0, last=0.5)
-    (0.5, 'more than half of the errors are 0, which gives no scale: the loss keeps its last one')
-    """
-    if 0 < newest < math.inf:
-        return newest, ""
-    why = "more than half of the errors are 0" if newest == 0 else f"the errors' MAD is {newest:g}"
-    return last, f"{why}, which gives no scale: the loss keeps {'its settings' if last is None else 'its last one'}"
 
 
 def influence(errors: Float[Tensor, "*shape"], loss: Loss) -> Float[Tensor, "*shape"]:

@@ -10,40 +10,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transformer_spectrum.analysis.comparison.arrival import Arrival, Crossing, arrive, reached_by_all
+from transformer_spectrum.analysis.comparison.held_equal import EqualAxis, hold_equal
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class EqualAxis:
-    """All trainings where one axis is held equal.
-
-    Attributes:
-        axis: one of AXES.
-        targets: seed -> what is held equal, in units of the axis; None where an arm has no finite position.
-        is_given: whether the target was set in advance; else it is what all arms of the seed reach.
-        arrivals: of each training that can be compared on this axis, seed by seed.
-    """
-
-    axis: str
-    targets: Mapping[int, float | None]
-    is_given: bool
-    arrivals: tuple[Arrival, ...]
-
-    def counts(self, crossing: Crossing) -> dict[str, int]:
-        """Arm -> how many of its trainings, one a seed, are left-censored, right-censored or reached."""
-        counted = Counter(arrival.arm for arrival in self.arrivals if arrival.crossing is crossing)
-        return {arm: counted[arm] for arm in dict.fromkeys(arrival.arm for arrival in self.arrivals)}
 
 
 @dataclass(frozen=True)
@@ -83,12 +60,13 @@ class Comparison:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Every verdict in words, then how much a single seed or several of them say."""
+        """Every verdict in words, then who has no value on which axis, then what seeds these are."""
         if len(self.seeds) == 1:
             scope = f"This is one seed ({self.seeds[0]}): what another would show, it does not say."
         else:
             scope = f"Differences are means of {len(self.seeds)} seeds, paired within each; no test is made of them."
-        return (*(verdict.sentence for verdict in self.verdicts), scope)
+        censored = filter(None, (equal.sentence for equal in self.axes.values()))
+        return (*(verdict.sentence for verdict in self.verdicts), *censored, scope)
 
     def table(self) -> pd.DataFrame:
         """A row for each axis, training and metric: target, crossing, updates, value; NaN where there is none."""
@@ -173,7 +151,7 @@ the axis decides the sign.
     for axis in AXES:
         members = gradient if axis == "updates" else list(arms)
         if len(members) > 1:
-            axes[axis] = _hold_equal(axis, [[row[arm] for arm in members] for row in seeds.values()], targets)
+            axes[axis] = hold_equal(axis, [[row[arm] for arm in members] for row in seeds.values()], targets)
     _check_targets(targets, axes)
     verdicts = tuple(
         Verdict(metric, first, second, tuple(_differences(axes, metric, first, second)))
@@ -224,14 +202,6 @@ def _check_targets(targets: Mapping[str, float] | None, axes: Mapping[str, Equal
             raise InputError(f"targets: {axis}: {reason}; these arms have {', '.join(axes)}")
         if not math.isfinite(target):
             raise InputError(f"targets: {axis} = {target}: must be finite")
-
-
-def _hold_equal(axis: str, rows: list[list[Trajectory]], targets: Mapping[str, float] | None) -> EqualAxis:
-    """The trainings of each seed on one axis."""
-    is_given = targets is not None and axis in targets
-    goals = {row[0].seed: targets[axis] if targets and is_given else reached_by_all(row, axis) for row in rows}
-    arrivals = tuple(arrive(path, axis, goals[path.seed]) for row in rows for path in row)
-    return EqualAxis(axis, goals, is_given, arrivals)
 
 
 def _differences(axes: Mapping[str, EqualAxis], metric: str, first: str, second: str) -> Iterator[AxisDifference]:

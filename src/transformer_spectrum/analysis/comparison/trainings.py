@@ -1,0 +1,211 @@
+"""Recorded trainings as trajectories, and the public `compare`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transformer_spectrum.analysis.comparison.named_axes import Comparison, compare_trajectories
+from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
+from transformer_spectrum.analysis.loading import TrainingRun, load_run
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.spectra.analysis import METRICS, Analysis, Estimators, analyze
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.weights.matrices.shapes import shape_classes
+
+METHODS: Mapping[str, Method] = {"adam": "gradient", "es": "population", "ga": "population"}
+"""Each of `config.schema.OPTIMIZERS` -> what its updates are."""
+CHANGE, LOGARITHM = "change_", "log_"
+
+Training = Trajectory | TrainingRun | str | os.PathLike[str]
+
+
+def compare(
+    trainings: Mapping[str, Training | Sequence[Training]] | Sequence[Training],
+    *,
+    family: str = "feed_forward",
+    metrics: Sequence[str] = ("change_stable_rank", "stable_rank"),
+    targets: Mapping[str, float] | None = None,
+) -> Comparison:
+    """Two or more trainings at equal validation MAE, evaluations and distance; gradient methods also at equal updates.
+
+    Whether one arm is above another at its last step says little where they stand at different errors: what is said
+    here is the difference on each named axis, and whether all axes give it the same sign (`.sentences`, `.verdicts`).
+    Each training is taken where it first reaches the target, by linear interpolation between records after step 0.
+
+    Args:
+        trainings: arms, by name or, under their optimizers' names, in a list: what `load_run` gives, or the folder that
+            it reads, such as models/adam; or a `Trajectory` made of other numbers, whose own name, family and metrics
+            count. Several seeds of an arm: a list of them, and every arm has every seed.
+        family: whose matrices are compared; a label such as feed_forward, with the shape at its end where a family has
+            several, as in encoder_gates_16x4.
+        metrics: names of `spectra.analysis.METRICS` of the weights W_t, averaged over the family; with change_ before
+            it of W_t - W_0, with log_ before that name the mean of its natural logarithm: change_log_stable_rank.
+        targets: axis -> what to hold equal there: validation_mae (scaled units), evaluations (count), distance
+            (|W_t - W_0| / |W_0| of the family) or updates (count). Fix them before looking; on axes without one it is
+            what all arms of a seed reach, the worst arm's best.
+    Returns:
+        The comparison: `.sentences`, `.verdicts` with `.agrees`, `.table()`, `.differences()`, and `.axes`, which count
+        the trainings that were beyond a target before their first record (left-censored) or never reach it
+        (right-censored). These have no value there.
+    Raises:
+        InputError: other data sets, fewer than two arms, a seed without one of them, no such family, metric or axis,
+            or a file of a training that cannot be read.
+
+    >>> comparison = compare({"ES": "models/es", "again": "models/es"}, family="readout", metrics=["stable_rank"])
+    >>> print(comparison.sentences[0])
+    stable rank: ES is equal to again at equal validation MAE (+0), evaluations (+0) and distance (+0): the same sign \
+on all axes.
+    """
+    named = trainings.items() if isinstance(trainings, Mapping) else ((None, training) for training in trainings)
+    return compare_trajectories(
+        [
+            training if isinstance(training, Trajectory) else trajectory(training, family, metrics, name=name)
+            for name, arm in named
+            for training in _each(arm)
+        ],
+        targets,
+    )
+
+
+def _each(arm: Training | Sequence[Training]) -> Iterator[Training]:
+    if isinstance(arm, Trajectory | TrainingRun | str | os.PathLike):
+        yield arm
+    else:
+        yield from arm
+
+
+def trajectory(
+    training: TrainingRun | str | os.PathLike[str], family: str, metrics: Sequence[str], *, name: str | None = None
+) -> Trajectory:
+    """One family of a recorded training; arguments as in `compare`.
+
+    Args:
+        name: of the arm; None = its optimizer.
+
+    >>> trajectory("models/es", "readout", ["stable_rank"])
+    Trajectory(es, seed 1: 5 records to update 4)
+    """
+    from transformer_spectrum.analysis.of_training.summary import estimators_of  # which imports torch
+
+    run = training if isinstance(training, TrainingRun) else load_run(Path(training))
+    optimizer = run.provenance["optimizer"]
+    return trajectory_of_history(
+        run.history,
+        family,
+        metrics,
+        name=name or optimizer,
+        method=METHODS[optimizer],
+        dataset=dataset_identity(run),
+        seed=run.params.seed,
+        estimators=estimators_of(run.params.spectra),
+    )
+
+
+def trajectory_of_history(
+    history: History,
+    family: str,
+    metrics: Sequence[str],
+    *,
+    name: str,
+    method: Method,
+    dataset: str,
+    seed: int = 0,
+    estimators: Estimators | None = None,
+) -> Trajectory:
+    """One family of a history, its metrics averaged over those of its matrices that have a value.
+
+    Its distance is sqrt(sum |W_t - W_0|^2) / sqrt(sum |W_0|^2) over all its matrices, Frobenius norms from the recorded
+    singular values; none where all start as zero.
+
+    Args:
+        family, metrics: as in `compare`.
+        name, method, dataset, seed: as in `Trajectory`.
+        estimators: their settings; None = `Estimators()`.
+    Raises:
+        InputError: no such family or metric, or a singular value that is not finite.
+
+    >>> history = load_run("models/es").history
+    >>> of_arm = {"name": "es", "method": "population", "dataset": "made up"}
+    >>> path = trajectory_of_history(history, "readout", ["stable_rank"], **of_arm)
+    >>> path.metric("stable_rank").round(2).tolist()
+    [4.19, 4.14, 4.17, 4.21, 4.19]
+    """
+    classes = shape_classes(history.families.tolist(), history.shapes.tolist())
+    if family not in classes:
+        raise InputError(f"family = {family}: {name} has {', '.join(classes)}")
+    members = classes[family]
+    spectra = {"": history.singular_values[:, members], CHANGE: history.change_singular_values[:, members]}
+    norms = {
+        prefix: np.sqrt(np.nansum(values.astype(np.float64) ** 2, axis=(1, 2))) for prefix, values in spectra.items()
+    }
+    initial = norms[""][0] or np.nan
+    analyses: dict[str, Analysis] = {}
+    values = {}
+    for metric in metrics:
+        prefix, is_logarithm, measured = _taken_apart(metric)
+        if prefix not in analyses:
+            try:
+                analyses[prefix] = analyze(spectra[prefix], history.shapes[members], estimators or Estimators())
+            except ValueError as error:
+                raise InputError(f"history of {name}: {error}") from None
+        values[metric] = _mean(analyses[prefix].values[measured], is_logarithm)
+    return Trajectory(
+        name=name,
+        method=method,
+        dataset=dataset,
+        updates=history.steps,
+        evaluations=history.evaluations,
+        validation_mae=history.validation_mae,
+        distance=norms[CHANGE] / initial,
+        metrics=values,
+        seed=seed,
+        family=family,
+    )
+
+
+def dataset_identity(run: TrainingRun) -> str:
+    """Name of the data set and a digest of what decides its windows, so that equal MAE means the same.
+
+    Series, scaling, windows and split by their parameters, and the checksum of the data; not of synthetic series,
+    which are others under every seed and the same within one.
+
+    >>> dataset_identity(load_run("models/es")) == dataset_identity(load_run("models/adam"))
+    True
+    """
+    data, source = run.params.data, run.provenance.get("data", {})
+    settings = {
+        "chosen": data.chosen.model_dump(mode="json"),
+        "windows": [data.window_length, data.horizon, data.stride, data.scaling],
+        "split": data.split.model_dump(mode="json"),
+        "sha256": None if data.dataset == "synthetic" else source.get("sha256"),
+        "standin": source.get("standin"),
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"{data.dataset} {digest[:8]}"
+
+
+def _taken_apart(name: str) -> tuple[str, bool, str]:
+    """Whether it is of the change, whether its logarithm is taken, and of which metric."""
+    prefix = CHANGE if name.startswith(CHANGE) else ""
+    rest = name.removeprefix(prefix)
+    is_logarithm = rest not in METRICS and rest.startswith(LOGARITHM)
+    measured = rest.removeprefix(LOGARITHM) if is_logarithm else rest
+    if measured not in METRICS:
+        raise InputError(f"metric = {name}: must be one of {', '.join(METRICS)}, perhaps behind change_ or log_")
+    return prefix, is_logarithm, measured
+
+
+def _mean(values: np.ndarray, is_logarithm: bool) -> np.ndarray:
+    """(S, M) -> (S,) over the matrices that have a value, and for a logarithm a positive one; NaN where none has."""
+    if is_logarithm:
+        values = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
+    recorded = np.isfinite(values)
+    count = recorded.sum(axis=1)
+    total = np.where(recorded, values, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
