@@ -117,8 +117,6 @@ def numbers(run: Run) -> Table:
 
     >>> numbers(run).header[:3]
     ('metric', 'family', 'initial')
-    >>> numbers(run).rows[0][:3]
-    ('spectral entropy', 'feed-forward', '2.517')
     """
     rows = []
     for metric in dict.fromkeys(shift.metric for shift in run.shifts):
