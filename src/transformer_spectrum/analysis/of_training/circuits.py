@@ -47,6 +47,10 @@ def circuits_at(snapshots: Snapshots, step: int, heads: int, draws: int, generat
         heads: of the attention layers; count.
         draws: of the null; count.
         generator: of its permutations.
+
+    >>> snapshots = Snapshots((0, 5), {"readout": np.zeros((2, 3, 4), np.float32)})
+    >>> circuits_at(snapshots, 5, 2, 3, torch.Generator()).circuits  # no attention
+    ()
     """
     weights, initial = (_named(snapshots, at) for at in (step, snapshots.steps[0]))
     products = forecaster_circuits(weights, heads)

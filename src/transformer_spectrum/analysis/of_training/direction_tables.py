@@ -77,6 +77,9 @@ def spectra_circuits(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     that it reads folded in (1), beside its null: products of W_0 plus shuffled changes.
 
     A model without attention has no rows.
+
+    >>> len(spectra_circuits(summaries))  # no attention
+    0
     """
     blocks = (
         block
@@ -116,6 +119,9 @@ def spectra_vectors(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Overlap of each change's leading singular vectors with those of W_0 at the tracked steps behind the first.
 
     `left_random` and `right_random` are what a uniformly random subspace would have, and its standard deviation.
+
+    >>> spectra_vectors({})["left"].tolist()  # no training
+    []
     """
     blocks = (
         _vectors_at(optimizer, summary, position)
@@ -156,6 +162,10 @@ def spectra_spikes(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     `of` is weights or change; `spike` counts from 1, in number and not as a direction that is followed; `born` and
     `crossed` are steps, the second the first at all with as many spikes; `from_the_start` is 1 where the first record
     with a count has it already. Spikes that a training never shows have no row.
+
+    >>> table = spectra_spikes(summaries).dropna(subset="born")
+    >>> bool((table["born"] >= table["crossed"]).all())
+    True
     """
     blocks = (
         block

@@ -86,6 +86,11 @@ def gather(
         initial: metrics of shuffles of the same initial matrices, where they were computed before.
     Raises:
         InputError: a tracked step has no snapshot, or the snapshots are of other matrices.
+
+    >>> history, snapshots = summaries["es"].history, Snapshots.load("models/es/snapshots.safetensors")
+    >>> evidence = gather("es", history, snapshots, [0, 4], Estimators(), params.spectra, heads=4, seed=1)
+    >>> evidence.steps, evidence.observed.values["stable_rank"].shape
+    ((0, 4), (2, 9))
     """
     lacking = sorted(set(steps) - set(snapshots.steps))
     if lacking:
@@ -93,7 +98,7 @@ def gather(
             f"{optimizer}: no weights kept at tracked step {lacking[0]}; spectra.tracked_every must be a multiple of "
             "training.snapshot_every"
         )
-    specs = recorded_matrices(history, heads if settings.per_head else 0)
+    specs = _recorded_matrices(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
     start = [matrix.astype(np.float64) for matrix in entries(snapshots, steps[0], specs)]
     draws = NullDraws(start, settings.shuffles, estimators)
@@ -172,7 +177,7 @@ def _at_a_glance(history: History, step: int) -> dict[str, float]:
     return {"mae": float(history.validation_mae[np.flatnonzero(history.steps == step)[0]])}
 
 
-def recorded_matrices(history: History, heads: int) -> list[Matrix]:
+def _recorded_matrices(history: History, heads: int) -> list[Matrix]:
     """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0."""
     matrices = [
         Matrix(name, replace(of_forecaster(name), block=family), name, (rows, columns))
@@ -188,6 +193,10 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
 
     Raises:
         InputError: one is missing, of another shape, or not finite.
+
+    >>> snapshots = Snapshots((0, 5), {"readout": np.array([[[1, 2]], [[3, 4]]], np.float32)})
+    >>> entries(snapshots, 5, [Matrix("readout", of_forecaster("readout"), "readout", (1, 2))])
+    [array([[3., 4.]], dtype=float32)]
     """
     position = snapshots.steps.index(step)
     whole = {name: stack[position] for name, stack in snapshots.weights.items()}

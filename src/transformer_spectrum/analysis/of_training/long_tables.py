@@ -70,7 +70,11 @@ LONG_TABLES = (
 
 
 def long_tables(summaries: Mapping[str, Summary]) -> dict[str, pd.DataFrame]:
-    """Name of a file -> its table, in the order of `LONG_TABLES`."""
+    """Name of a file -> its table, in the order of `LONG_TABLES`.
+
+    >>> list(long_tables({}))[:3]
+    ['spectra_history', 'spectra_nulls', 'spectra_tails']
+    """
     makers = (spectra_history, spectra_nulls, spectra_tails, spectra_circuits, spectra_vectors, spectra_spikes)
     return {name: maker(summaries) for name, maker in zip(LONG_TABLES, makers, strict=True)}
 
@@ -80,6 +84,9 @@ def spectra_history(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     Names of the change's metrics begin with "change_"; those of the step from the record before, with "step_": they are
     NaN throughout where training.step_spectra is off. `distance` is |W_t - W_0| / |W_0|.
+
+    >>> spectra_history(summaries)[["optimizer", "step", "matrix", "rows", "columns"]].values.tolist()[0]
+    ['adam', 0, 'encoder.0.feed_forward.up', 32, 16]
     """
     return with_categories(stacked(SPECTRA_HISTORY, (_history_of(*item) for item in summaries.items())))
 
@@ -136,6 +143,9 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     shuffled) and initial (the entries of W_0 shuffled); those of a change change_shuffled and change_signs.
     `difference` is the effect, value - null_mean; `deviations` the same in standard deviations of the draws, where
     these say much, and `reason` why they do not. `initial` is the metric at step 0, `missing` why there is no value.
+
+    >>> spectra_nulls(summaries)[["optimizer", "step", "matrix", "metric"]].values.tolist()[0]
+    ['adam', 0, 'encoder.0.feed_forward.up', 'spectral_entropy']
     """
     blocks = (
         block

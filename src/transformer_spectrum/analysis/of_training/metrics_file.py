@@ -114,7 +114,11 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
 
 def moving_families(summary: Summary) -> list[str]:
-    """Labels of the families whose matrices move most; all with a spectrum where none is known to."""
+    """Labels of the families whose matrices move most; all with a spectrum where none is known to.
+
+    >>> moving_families(summaries["es"])
+    ['feed_forward']
+    """
     for blocks in MOVING:
         labels = [label for label in summary.spectral_families if label.startswith(blocks)]
         if labels:

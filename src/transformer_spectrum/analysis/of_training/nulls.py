@@ -33,19 +33,33 @@ def main_null(metric: str) -> str:
 
 
 def nulls_of(metric: str) -> tuple[str, ...]:
-    """All nulls of a metric, the main one first."""
+    """All nulls of a metric, the main one first.
+
+    >>> nulls_of("stable_rank"), nulls_of("change_stable_rank")
+    (('path', 'shuffled', 'initial'), ('change_shuffled', 'change_signs'))
+    """
     return CHANGE_NULLS if metric.startswith(CHANGE) else WEIGHT_NULLS
 
 
 def prefixed(analysis: Analysis, prefix: str) -> Analysis:
-    """The same with a prefix before the names of the metrics."""
+    """The same with a prefix before the names of the metrics.
+
+    >>> analysis = Analysis({"stable_rank": np.ones((1, 1))}, {"stable_rank": np.zeros((1, 1), np.uint8)})
+    >>> prefixed(analysis, CHANGE).values
+    {'change_stable_rank': array([[1.]])}
+    """
     return Analysis(
         *({f"{prefix}{name}": array for name, array in part.items()} for part in (analysis.values, analysis.codes))
     )
 
 
 def joined(*analyses: Analysis) -> Analysis:
-    """Metrics of several analyses of the same steps and matrices together."""
+    """Metrics of several analyses of the same steps and matrices together.
+
+    >>> weights = Analysis({"stable_rank": np.ones((1, 1))}, {"stable_rank": np.zeros((1, 1), np.uint8)})
+    >>> list(joined(weights, prefixed(weights, CHANGE)).values)
+    ['stable_rank', 'change_stable_rank']
+    """
     values = {name: array for analysis in analyses for name, array in analysis.values.items()}
     return Analysis(values, {name: array for analysis in analyses for name, array in analysis.codes.items()})
 
@@ -56,6 +70,12 @@ def spread(analysis: Analysis, recorded: np.ndarray) -> Analysis:
     Args:
         analysis: of the steps that were recorded.
         recorded: (S,) whether each was.
+
+    >>> analysis = Analysis({"stable_rank": np.ones((1, 1))}, {"stable_rank": np.zeros((1, 1), np.uint8)})
+    >>> spread(analysis, np.array([False, True])).values["stable_rank"].tolist()
+    [[nan], [1.0]]
+    >>> spread(analysis, np.array([False, True])).reason("stable_rank", 0, 0) == NOT_RECORDED
+    True
     """
     code = REASONS.index(NOT_RECORDED)
 
@@ -69,7 +89,13 @@ def spread(analysis: Analysis, recorded: np.ndarray) -> Analysis:
 
 
 def padded(matrices: Sequence[np.ndarray], function: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-    """(D, M, R): what `function` makes of the positions of the matrices of one shape, (D, m, r), padded with NaN."""
+    """(D, M, R): what `function` makes of the positions of the matrices of one shape, (D, m, r), padded with NaN.
+
+    >>> matrices = [np.diag([4.0, 3.0]), np.ones((1, 4))]
+    >>> padded(matrices, lambda at: np.stack([np.linalg.svd(matrices[i], compute_uv=False) for i in at])[None]).round(6)
+    array([[[ 4.,  3.],
+            [ 2., nan]]])
+    """
     classes = by_shape((matrix.shape for matrix in matrices), oriented=True)
     results = {shape: function(positions) for shape, positions in classes.items()}
     draws = len(next(iter(results.values())))
