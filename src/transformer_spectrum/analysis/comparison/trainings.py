@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.analysis.comparison.named_axes import Comparison, compare_trajectories
+from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
+from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
 from transformer_spectrum.analysis.loading import TrainingRun, load_run
 from transformer_spectrum.runtime.errors import InputError
