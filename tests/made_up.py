@@ -48,6 +48,7 @@ def training(optimizer, steps, specs, seed=0):
     """A History whose matrices drift in the optimizer's manner from one common start, and all its weights."""
     start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
     singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
+    change_singular_values = singular_values.copy()
     weights = {}
     for m, (name, _, shape) in enumerate(specs):
         weights[name] = np.empty((steps + 1, *shape), np.float32)
@@ -61,6 +62,8 @@ def training(optimizer, steps, specs, seed=0):
             }[optimizer]
             weights[name][step] = grown
             singular_values[step, m, : min(shape)] = np.linalg.svd(grown, compute_uv=False)
+            change = grown - weights[name][0]
+            change_singular_values[step, m, : min(shape)] = np.linalg.svd(change, compute_uv=False)
             if optimizer != "adam":
                 weight = weight + drift.normal(size=shape) * (0.012 if optimizer == "es" else 0.006)
     index = np.arange(steps + 1)
@@ -74,12 +77,17 @@ def training(optimizer, steps, specs, seed=0):
         families=np.array([family for _, family, _ in specs]),
         shapes=np.array([shape for *_, shape in specs]),
         steps=index,
+        rounds=index,
         evaluations=index * (66 if optimizer == "adam" else 32),
         loss=loss,
         validation_loss=validation,
+        validation_mae=0.8 * validation,
+        residual_mad=0.5 * validation,
+        influence_cosine=np.full(steps + 1, 0.75),
         distance=np.sqrt(index),
         distances=np.zeros((steps + 1, len(specs)), np.float32),
         singular_values=singular_values,
+        change_singular_values=change_singular_values,
         best_step=int(validation.argmin()),
     )
     return history, Snapshots(tuple(index.tolist()), weights)

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import io
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -23,7 +24,8 @@ from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.stats import status_by_exit_code
 
-CORE = ("losses", "distributions", "optimizers", "spectra", "training")
+CORE = ("losses", "scores", "distributions", "optimizers", "spectra", "training")
+NUMBERS_OF_CHARTS = ("numbers", "ends_by_family", "progress")
 CAUGHT = ("killed", "timeout", "segfault", "caught by type check")
 
 
@@ -33,9 +35,12 @@ def room(name: str) -> str:
 
 
 def generated(processes: int) -> list[str]:
-    """Writes mutants/, where it is older than the source, and returns the names of all mutants in it."""
+    """Writes mutants/, where it is older than the source or its settings, and returns the names of all in it."""
     set_mutant_under_test("mutant_generation")
-    Path("mutants").mkdir(exist_ok=True)
+    folder = Path("mutants")
+    if folder.is_dir() and folder.stat().st_ctime < Path("pyproject.toml").stat().st_mtime:
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
         copy_src_dir()
         copy_also_copy_files()
@@ -45,7 +50,7 @@ def generated(processes: int) -> list[str]:
 
 def makes_numbers(name: str) -> bool:
     """Whether it lies in the report's numbers, and not in how its figures look."""
-    return ".x_numbers__" in name or ".page.numbers." in name
+    return ".page.numbers." in name or any(f".x_{function}__" in name for function in NUMBERS_OF_CHARTS)
 
 
 def statuses() -> dict[str, str]:

@@ -138,12 +138,18 @@ METRICS: Mapping[str, Metric] = {
 }
 """Every metric of `spectra.analysis`, in the order in which lists offer them."""
 
+SUBJECTS: Mapping[str, str] = {"change_": "of the change", "step_": "of the step"}
+"""What stands before a metric's name where it is not of the weights -> its words."""
 EVOLUTION_METRICS = (
-    "spectral_entropy",
+    "change_stable_rank",
     "stable_rank",
+    "change_spectral_entropy",
+    "spectral_entropy",
+    "change_spectral_norm",
     "spectral_norm",
-    "alpha_exponent",
+    "change_mp_spikes",
     "mp_spikes",
+    "alpha_exponent",
     "hill_alpha",
     "ks_alpha",
 )
@@ -158,10 +164,24 @@ ALPHA_CAUTION = "fits, not proof of a power law: untrained Gaussian matrices get
 def metric_words(metric: str) -> str:
     """The name of a metric for people.
 
-    >>> metric_words("ks_alpha"), metric_words("stable_rank"), metric_words("my_own")
-    ('KS alpha', 'stable rank', 'my own')
+    >>> metric_words("ks_alpha"), metric_words("change_stable_rank"), metric_words("my_own")
+    ('KS alpha', 'stable rank of the change', 'my own')
     """
-    return METRICS[metric].name if metric in METRICS else metric.replace("_", " ")
+    subject, base = subject_of(metric)
+    name = METRICS[base].name if base in METRICS else base.replace("_", " ")
+    return f"{name} {SUBJECTS[subject]}" if subject else name
+
+
+def subject_of(metric: str) -> tuple[str, str]:
+    """What a metric is of, as the prefix of its name, and the name without it.
+
+    >>> subject_of("change_ks_alpha"), subject_of("ks_alpha")
+    (('change_', 'ks_alpha'), ('', 'ks_alpha'))
+    """
+    for subject in SUBJECTS:
+        if metric.startswith(subject) and metric.removeprefix(subject) in METRICS:
+            return subject, metric.removeprefix(subject)
+    return "", metric
 
 
 def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> str:
@@ -179,7 +199,8 @@ def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> s
     >>> metric_label("mp_spikes", settings={"mp_spikes": "level 0.99"})
     'spikes (count)\\n(level 0.99)'
     """
-    unit, setting = METRICS[metric].unit if metric in METRICS else "", (settings or {}).get(metric, "")
+    _, base = subject_of(metric)
+    unit, setting = METRICS[base].unit if base in METRICS else "", (settings or {}).get(base, "")
     if not setting:
         return f"{metric_words(metric)}\n({unit})" if unit else metric_words(metric)
     name = metric_words(metric) if unit == DIMENSIONLESS else f"{metric_words(metric)} ({unit})"

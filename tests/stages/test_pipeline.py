@@ -213,7 +213,7 @@ def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeli
     pipeline.set(adam__learning_rate=0.004)
     assert "all 3 steps done" in trained()
     changed = files(pipeline)
-    pipeline.set(adam__learning_rate=0.001)
+    pipeline.set(adam__learning_rate=None)
     (pipeline.root / "metrics/adam/notes.txt").write_text("mine")
     assert "train-adam: taken from DVC's run cache" in trained()
     assert files(pipeline).keys() == {*committed, "metrics/adam/notes.txt"}

@@ -170,10 +170,10 @@ def test_another_training_starts_anew_and_says_what_differs(whole, folder, nurse
     child.send(signal.SIGTERM)
     child.wait()
     params = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("learning_rate: 0.001", "learning_rate: 0.002"))
+    (folder / "params.yaml").write_text(params.replace("learning_rate: null", "learning_rate: 0.002", 1))
     code, printed = start(nursery, "train_adam", folder).wait()
     assert code == 0, printed
-    assert "another training (params.adam.learning_rate was 0.001, is 0.002), so training starts anew" in printed
+    assert "another training (params.adam.learning_rate was None, is 0.002), so training starts anew" in printed
     assert "going on" not in printed
     assert (folder / "models/adam/history.npz").read_bytes() != (whole("adam") / "models/adam/history.npz").read_bytes()
 

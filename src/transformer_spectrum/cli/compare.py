@@ -25,8 +25,8 @@ METRICS = {"validation_mae": "MAE", "change_stable_rank": "rank", "test_mae": "t
 METRIC = re.compile(rf"metrics/(\w+)/metrics\.json:({'|'.join(METRICS)})")
 BRANCHES = {"branch_commit": "├╴", "branch_base": "└╴"}
 NOTE = (
-    "MAE: best validation MAE, teacher-forced; rank: mean stable rank of the feed-forward change at the last step; test: "
-    "free-running MAE of the test windows. Losses are left out: those of different loss functions cannot be compared"
+    "MAE: best validation MAE, teacher-forced; rank: mean stable rank of the feed-forward change at the last step; "
+    "test: free-running MAE of the test windows. Losses of different loss functions cannot be compared: left out"
 )
 NONE_YET = "no experiment yet: dvc exp run -S loss.q=3 makes one, and this then shows them side by side"
 ABOUT_ROWS = ("Experiment", "rev", "typ", "parent", "Created", "Executor", "State")

@@ -407,7 +407,7 @@ class SpectraParams(Section):
     )
     tracked_at_most: Whole = Field(
         ge=4,
-        description="of these so many, the first two, the best and the last among them, the others spread geometrically",
+        description="of these so many: the first two, the best, the last, and others spread geometrically; count",
     )
     hill_fraction: Real = Field(gt=0, le=1, description="largest eigenvalues that enter Hill's alpha; fraction of rank")
     min_tail: Whole = Field(ge=2, description="fewest eigenvalues in a power-law tail; count")

@@ -251,8 +251,7 @@ def tune(
     count = len(splits["train"])
     budget = trial_budget(params, optimizer, count) if evaluations is None else evaluations
     train = _trainer(params, optimizer, splits, budget)
-    steps = math.ceil(budget / step_evaluations(params, optimizer, count)[0])
-    study = _study(searched, steps, seed)
+    study = _study(searched, budget, seed)
     ended: list[Trial] = []
     with Progress(f"tune {optimizer}", trials) as progress:
         for _ in range(trials):
@@ -264,12 +263,12 @@ def tune(
     return Tuning(optimizer, params.loss.type, budget, seed, origin, ranked)
 
 
-def _study(searched: Mapping[str, tuple[float, float, float]], steps: int, seed: int) -> optuna.Study:
+def _study(searched: Mapping[str, tuple[float, float, float]], budget: int, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed),
         # A small step size starts slowly, so the first quarter ends nothing.
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=math.ceil(steps / 4)),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=math.ceil(budget / 4)),
     )
     study.enqueue_trial({name: committed for name, (_, committed, _) in searched.items()})
     return study

@@ -1,4 +1,4 @@
-"""Long tables of what has directions: circuits of the heads, singular vectors of the changes, spikes and their birth."""
+"""Long tables of what has directions: circuits of the heads, singular vectors of the changes, births of spikes."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class Evidence:
         observed: metrics of the matrices and, under names that begin with "change_", of their changes since step 0; K
             in the place of steps.
         nulls: name of a null, of `nulls.NULLS` -> K times the metrics of its draws, the draws in the place of steps.
+        shuffled_change: (K, M, R) mean singular values of the changes with shuffled entries, padded with NaN.
         farms: (K, M) FARMS alpha, NaN exactly where `farms_reason` is not empty.
         farms_reason: (K, M) text.
         overlaps: K times how the directions of the changes lie to those of W_0.
@@ -51,6 +52,7 @@ class Evidence:
     steps: tuple[int, ...]
     observed: Analysis
     nulls: Mapping[str, tuple[Analysis, ...]]
+    shuffled_change: np.ndarray
     farms: np.ndarray
     farms_reason: np.ndarray
     overlaps: tuple[Overlaps, ...]
@@ -101,7 +103,15 @@ def gather(
     nulls: dict[str, list[Analysis]] = {}
     overlaps: list[Overlaps] = []
     circuits: list[CircuitEvidence] = []
+    references: list[np.ndarray] = []
     ends = list(dict.fromkeys((0, len(steps) - 1)))
+
+    def own(matrices: Sequence[np.ndarray], stream: str) -> Analysis:
+        return draws.metrics(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
+
+    def signed(changes: Sequence[np.ndarray], stream: str) -> np.ndarray:
+        return draws.signed(changes, torch_generator(seed, f"change signs {stream}"))
+
     with Progress(f"spectra {optimizer}", len(steps) + len(ends), unit="part") as progress:
         for position, step in enumerate(steps):
             matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
@@ -110,19 +120,16 @@ def gather(
             moved.append(_spectra(changes))
             stream = f"{optimizer} {step}"
             if initial is None:
-                initial = draws.shuffled(start, torch_generator(seed, "shuffles initial"))
-            shuffled = draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")) if step > 0 else initial
-            changed = {
-                "change_shuffled": draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}")),
-                "change_signs": draws.signed(changes, torch_generator(seed, f"change signs {stream}")),
-            }
-            metrics = {
-                "path": draws.path(changes, torch_generator(seed, f"path {stream}")),
-                "shuffled": shuffled,
-                "initial": initial,
-                **{name: prefixed(analysis, CHANGE) for name, analysis in changed.items()},
-            }
-            for name, analysis in metrics.items():
+                initial = draws.metrics(draws.shuffled(start, torch_generator(seed, "shuffles initial")))
+            shuffled = draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}"))
+            references.append(shuffled.mean(axis=0))
+            for name, analysis in (
+                ("path", draws.metrics(draws.path(changes, torch_generator(seed, f"path {stream}")))),
+                ("shuffled", initial if step == 0 else own(matrices, stream)),
+                ("initial", initial),
+                ("change_shuffled", prefixed(draws.metrics(shuffled), CHANGE)),
+                ("change_signs", prefixed(draws.metrics(signed(changes, stream)), CHANGE)),
+            ):
                 nulls.setdefault(name, []).append(analysis)
             farms.append(_farms(matrices, settings.farms_size))
             overlaps.append(overlaps_at(start, changes, settings.overlap_rank))
@@ -151,6 +158,7 @@ def gather(
         steps=tuple(steps),
         observed=joined(weights, prefixed(analyze(np.stack(moved), shapes, estimators), CHANGE)),
         nulls={name: tuple(analyses) for name, analyses in nulls.items()},
+        shuffled_change=np.stack(references),
         farms=np.stack([alpha for alpha, _ in farms]),
         farms_reason=np.stack([reason for _, reason in farms]),
         overlaps=tuple(overlaps),

@@ -133,9 +133,9 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Every metric of every matrix and of its change at the tracked steps, a row for each of its nulls.
 
     Nulls of a matrix are path (W_0 plus its change with shuffled entries, the main one), shuffled (its own entries
-    shuffled) and initial (the entries of W_0 shuffled); those of a change change_shuffled and change_signs. `difference`
-    is the effect, value - null_mean; `deviations` the same in standard deviations of the draws, where these say much,
-    and `reason` why they do not. `initial` is the metric at step 0, `missing` why there is no value.
+    shuffled) and initial (the entries of W_0 shuffled); those of a change change_shuffled and change_signs.
+    `difference` is the effect, value - null_mean; `deviations` the same in standard deviations of the draws, where
+    these say much, and `reason` why they do not. `initial` is the metric at step 0, `missing` why there is no value.
     """
     blocks = (
         block
@@ -149,6 +149,7 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[str, Any]]:
     evidence, place = summary.evidence, _place(optimizer, summary, position)
     for metric, observed in evidence.observed.values.items():
+        missing = [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))]
         for name in nulls_of(metric):
             draws = evidence.nulls[name][position].values[metric]
             null, against = null_of(draws), effect(metric.removeprefix(CHANGE), observed[position], draws)
@@ -156,9 +157,7 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
                 **place,
                 "metric": metric,
                 "value": finite(observed[position]),
-                "missing": [
-                    evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))
-                ],
+                "missing": missing,
                 "initial": finite(observed[0]),
                 "null": name,
                 "null_mean": finite(null.mean),

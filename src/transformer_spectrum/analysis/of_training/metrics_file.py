@@ -29,8 +29,8 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the last recorded step, and family -> mean of each metric over the family's matrices at that
-        step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stand its null (the mean
-        over W_0 plus shuffled changes) and its difference from it in standard deviations of that null.
+        step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stand its null (the
+        mean over W_0 plus shuffled changes) and its difference from it in standard deviations of that null.
         "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
         list, so that `dvc metrics show` passes over it).
 
@@ -82,10 +82,10 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the best step (whose weights the scores are of), its validation MAE, and of the moving family the
-        mean relative distance |W_t - W_0| / |W_0|, the mean stable rank of the change and of the matrices, each with its
-        effect, the difference from its null (of the change: its entries shuffled; of the matrices: W_0 plus the shuffled
-        change), and that in standard deviations of the null's draws. What has no value is left out, and "reasons" says
-        why. One training is one seed: the deviations say nothing of what another seed would give.
+        mean relative distance |W_t - W_0| / |W_0|, the mean stable rank of the change and of the matrices, each with
+        its effect, the difference from its null (of the change: its entries shuffled; of the matrices: W_0 plus the
+        shuffled change), and that in standard deviations of the null's draws. What has no value is left out, and
+        "reasons" says why. One training is one seed: the deviations say nothing of what another seed would give.
 
     >>> numbers = effects(summaries)
     >>> sorted(numbers["adam"]["feed_forward"])[:3]

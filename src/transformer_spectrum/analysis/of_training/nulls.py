@@ -92,23 +92,27 @@ class NullDraws:
         self._initial, self._draws, self._estimators = initial, draws, estimators
         self._shapes = np.array([matrix.shape for matrix in initial])
 
-    def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> Analysis:
-        """Metrics of shuffled matrices, the draws in the place of steps."""
-        return self._metrics(matrices, partial(nulls.shuffled_singular_values, draws=self._draws, generator=generator))
+    def metrics(self, spectra: np.ndarray) -> Analysis:
+        """Metrics of (D, M, R) spectra, the draws in the place of steps."""
+        return analyze(spectra, self._shapes, self._estimators)
 
-    def signed(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> Analysis:
-        """Metrics of matrices with random signs."""
-        return self._metrics(matrices, partial(nulls.signed_singular_values, draws=self._draws, generator=generator))
+    def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of shuffled matrices."""
+        return self._drawn(matrices, partial(nulls.shuffled_singular_values, draws=self._draws, generator=generator))
 
-    def path(self, changes: Sequence[np.ndarray], generator: torch.Generator) -> Analysis:
-        """Metrics of W_0 plus shuffled changes."""
+    def signed(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of matrices with random signs."""
+        return self._drawn(matrices, partial(nulls.signed_singular_values, draws=self._draws, generator=generator))
+
+    def path(self, changes: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
+        """(D, M, R) singular values of W_0 plus shuffled changes."""
 
         def draw(positions: list[int]) -> np.ndarray:
             start, change = (np.stack([stack[i] for i in positions]) for stack in (self._initial, changes))
             return nulls.shuffled_change_singular_values(start, change, self._draws, generator)
 
-        return analyze(padded(changes, draw), self._shapes, self._estimators)
+        return padded(changes, draw)
 
-    def _metrics(self, matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> Analysis:
-        values = padded(matrices, lambda positions: function(np.stack([matrices[i] for i in positions])))
-        return analyze(values, self._shapes, self._estimators)
+    @staticmethod
+    def _drawn(matrices: Sequence[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return padded(matrices, lambda positions: function(np.stack([matrices[i] for i in positions])))

@@ -21,6 +21,8 @@ SPECTRA_EVOLUTION = (
     "optimizer",
     "step",
     "evaluations",
+    "validation_mae",
+    "distance",
     "family",
     "metric",
     "value",
@@ -29,9 +31,18 @@ SPECTRA_EVOLUTION = (
     "null_high",
 )
 HEATMAP = ("optimizer", "step", "evaluations", "matrix", "row", "metric", "value", "change")
-SINGULAR_VALUES = ("optimizer", "step", "family", "rank", "value", "initial")
+SINGULAR_VALUES = ("optimizer", "step", "of", "family", "rank", "value", "reference")
 ESD = ("optimizer", "step", "family", "eigenvalue", "density")
 LOSS = ("optimizer", "step", "evaluations", "split", "loss", "objective")
+VALIDATION = (
+    "optimizer",
+    "step",
+    "evaluations",
+    "validation_mae",
+    "residual_mad",
+    "influence_cosine",
+    "best",
+)
 FORECASTS = ("window", "entity", "feature", "time", "series", "value")
 
 Blocks = Iterator[dict[str, Any]]
@@ -51,6 +62,7 @@ def plot_tables(
         "singular_values": singular_values(summaries),
         "esd": esd(summaries),
         "loss": loss(summaries, objective),
+        "validation": validation(summaries),
         "forecasts": forecasts(forecast),
     }
 
@@ -62,8 +74,9 @@ def _time(history: History, positions: np.ndarray) -> dict[str, np.ndarray]:
 def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Family means against steps, each beside its null; thinned to ROWS_AT_MOST rows in all, least at the beginning.
 
-    `initial` is the mean at step 0; `null_low` and `null_high` bound its null, see `Summary.band`. Means that do not
-    exist are left out; metrics/spectra_history.parquet has the reasons.
+    `initial` is the mean at step 0; `null_low` and `null_high` bound its null at the tracked steps, see `Summary.band`,
+    and are missing at the others; `distance` is the family's mean |W_t - W_0| / |W_0|. Means that do not exist are left
+    out; metrics/spectra_history.parquet has the reasons.
 
     >>> ranks = spectra_evolution(summaries).query("metric == 'stable_rank' and family == 'readout'")
     >>> curve = ranks[ranks["optimizer"] == "es"]
@@ -75,8 +88,9 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     def blocks() -> Blocks:
         for optimizer, summary in summaries.items():
             history = summary.history
-            thinned = early(len(history.steps), max(2, ROWS_AT_MOST // curves))
+            thinned = np.union1d(early(len(history.steps), max(2, ROWS_AT_MOST // curves)), summary.tracked)
             for family in summary.families:
+                distance = summary.distance(family)
                 for metric in EVOLUTION_METRICS:
                     mean = summary.mean(metric, family)
                     positions = thinned[np.isfinite(mean[thinned])]
@@ -84,12 +98,14 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
                     yield {
                         "optimizer": optimizer,
                         **_time(history, positions),
+                        "validation_mae": history.validation_mae[positions],
+                        "distance": distance[positions],
                         "family": family,
                         "metric": metric,
                         "value": mean[positions],
                         "initial": mean[0],
-                        "null_low": low,
-                        "null_high": high,
+                        "null_low": low[positions],
+                        "null_high": high[positions],
                     }
 
     return stacked(SPECTRA_EVOLUTION, blocks())
@@ -128,30 +144,36 @@ def heatmap(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
 
 def singular_values(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """Mean singular value by rank (from 1) at the tracked steps, beside the initial one.
+    """Mean singular value by rank (from 1) at the tracked steps, beside what it is measured against.
 
-    Ranks are thinned evenly, per curve, to ROWS_AT_MOST rows in all.
+    `of` weights: of the matrices, beside the initial ones; `of` change: of W_t - W_0, beside the mean of the same
+    change with shuffled entries. Ranks are thinned evenly, per curve, to ROWS_AT_MOST rows in all.
 
     >>> table = singular_values(summaries).query("optimizer == 'ga' and family == 'readout' and rank == 1")
     >>> table["step"].tolist(), bool(table["value"].iloc[0] == table["initial"].iloc[0])
     ([0, 1, 4], True)
     """
-    curves = sum(len(summary.families) * len(summary.tracked) for summary in summaries.values())
+    curves = sum(2 * len(summary.families) * len(summary.tracked) for summary in summaries.values())
 
     def blocks() -> Blocks:
         for optimizer, summary in summaries.items():
             for family in summary.families:
                 initial = summary.mean_singular_values(family, 0)
                 ranks = evenly(len(initial), max(2, ROWS_AT_MOST // curves))
-                for position in summary.tracked:
-                    yield {
-                        "optimizer": optimizer,
-                        "step": summary.history.steps[position],
-                        "family": family,
-                        "rank": ranks + 1,
-                        "value": summary.mean_singular_values(family, position)[ranks],
-                        "initial": initial[ranks],
-                    }
+                for position, at in enumerate(summary.tracked):
+                    subjects = {"weights": (summary.mean_singular_values(family, at), initial)}
+                    if at > 0:
+                        subjects["change"] = summary.mean_change_spectra(family, position)
+                    for subject, (values, reference) in subjects.items():
+                        yield {
+                            "optimizer": optimizer,
+                            "step": summary.history.steps[at],
+                            "of": subject,
+                            "family": family,
+                            "rank": ranks + 1,
+                            "value": values[ranks],
+                            "reference": reference[ranks],
+                        }
 
     return stacked(SINGULAR_VALUES, blocks())
 
@@ -212,6 +234,30 @@ def loss(summaries: Mapping[str, Summary], objective: str = "") -> pd.DataFrame:
             }
 
     return stacked(LOSS, blocks())
+
+
+def validation(summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """What is the same under every loss, against steps: teacher-forced validation MAE, and where the residuals lie.
+
+    `residual_mad` is their median size, scaled units; `influence_cosine` says how alike the loss's pull on them is to
+    that of MSE, see `losses.influence_cosine`; `best` is 1 at the step whose weights were selected.
+    """
+
+    def blocks() -> Blocks:
+        for optimizer, summary in summaries.items():
+            history = summary.history
+            best = np.flatnonzero(history.steps == history.best_step)
+            thinned = np.union1d(early(len(history.steps), max(2, ROWS_AT_MOST // (2 * len(summaries)))), best)
+            yield {
+                "optimizer": optimizer,
+                **_time(history, thinned),
+                "validation_mae": history.validation_mae[thinned],
+                "residual_mad": history.residual_mad[thinned],
+                "influence_cosine": history.influence_cosine[thinned],
+                "best": np.isin(thinned, best).astype(int),
+            }
+
+    return stacked(VALIDATION, blocks())
 
 
 def forecasts(forecast: Mapping[str, Any], windows_at_most: int = 6) -> pd.DataFrame:

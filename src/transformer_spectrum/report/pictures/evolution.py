@@ -65,10 +65,15 @@ def draw(summaries: Mapping[str, Summary], caption: Caption, *, budget: bool = F
     with house_style():
         figure = new_figure(2.1 * len(families) + 1.0, 1.45 * len(EVOLUTION_METRICS) + 1.5)
         grid = figure.subplots(len(EVOLUTION_METRICS), len(families), sharex=True, squeeze=False)
+        for axes in grid.flat:
+            axes.set_autoscalex_on(False)  # else every panel fits the steps of all, again and again
         for row, metric in enumerate(EVOLUTION_METRICS):
             grid[row, 0].set_ylabel(metric_label(metric, settings=settings))
             for column, family in enumerate(families):
                 _evolution_panel(grid[row, column], summaries, metric, family, budget)
+        for axes in grid.flat:
+            axes.set_autoscalex_on(True)
+        grid[0, 0].autoscale_view(scaley=False)
         for column, family in enumerate(families):
             grid[0, column].set_title(titled(reference, family))
             grid[-1, column].set_xlabel(figure_words.EVALUATIONS if budget else figure_words.STEPS)
@@ -101,12 +106,12 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
             axes.plot(steps, mean, linewidth=0.6, alpha=0.35, color=colour)
             mean = running_median(mean)
         draw_curve(axes, steps, mean, color=colour)
+        low, high = summaries[optimizer].band(metric, family)
+        tracked = np.isfinite(low) & np.isfinite(steps)
+        axes.fill_between(steps[tracked], low[tracked], high[tracked], color=colour, alpha=0.12, linewidth=0, zorder=0)
     initial = means[next(iter(means))][0]
     if np.isfinite(initial):
         axes.axhline(initial, zorder=1, **null_line())
-    low, high = reference.band(metric, family)
-    if np.isfinite([low, high]).all():
-        axes.axhspan(low, high, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0)
     axes.margins(y=0.12)
     show_constants(axes)
     axes.yaxis.get_major_locator().set_params(nbins=4)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformer_spectrum.analysis.of_training.inputs import read_forecasts, summaries_of
 from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES, long_tables
-from transformer_spectrum.analysis.of_training.metrics_file import headline
+from transformer_spectrum.analysis.of_training.metrics_file import effects, headline
 from transformer_spectrum.analysis.of_training.plot_tables import plot_tables
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.config.load import Params
@@ -36,16 +36,16 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         models: optimizer -> folder of its training.
         caption: of the figures.
         plots: folder for the figures and their tables; what else lies in it stays.
-        metrics: folder for spectra.json and the long tables, `LONG_TABLES` with the ending .parquet; these and `plots`
-            are put in place together, `plots` last.
+        metrics: folder for spectra.json, effects.json and the long tables, `LONG_TABLES` with the ending .parquet;
+            these and `plots` are put in place together, `plots` last.
     Raises:
         InputError: see `read_forecasts` and `summarize`.
     """
     forecast, summaries = read_forecasts(models), summaries_of(params, models)
     mark = STANDIN if caption.standin else ""
-    names = (*(f"{name}.parquet" for name in LONG_TABLES), "spectra.json")
+    names = (*(f"{name}.parquet" for name in LONG_TABLES), "spectra.json", "effects.json")
     with atomic_together(*(metrics / name for name in names), folders=[plots], own=()) as (*files, folder):
-        *long, headline_file = files
+        *long, headline_file, effects_file = files
         for name, table in plot_tables(summaries, forecast, f"{caption.loss}, {caption.loss_unit}").items():
             # The last column lets our templates say STAND-IN DATA.
             write_csv(folder / f"{name}.csv", (*table.columns, "standin"), cells(table.assign(standin=mark)))
@@ -66,3 +66,4 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         for path, table in zip(long, long_tables(summaries).values(), strict=True):
             write_table(path, table)
         write_json(headline_file, {"standin_data": int(caption.standin), **headline(summaries)})
+        write_json(effects_file, {"standin_data": int(caption.standin), **effects(summaries)})

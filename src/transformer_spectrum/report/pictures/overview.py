@@ -28,7 +28,7 @@ from transformer_spectrum.report.pictures.style import (
     null_handle,
     null_line,
 )
-from transformer_spectrum.vocabulary import NULL_COLOUR, colour_of, family_words
+from transformer_spectrum.vocabulary import colour_of, family_words
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -60,9 +60,6 @@ def _stable_ranks(axes: Axes, summaries: Mapping[str, Summary]) -> None:
     reference = next(iter(summaries.values()))
     families = [name for name in reference.families if reference.mean("stable_rank", name)[0] > 0]
     for y, family in enumerate(families):
-        low, high = reference.band_change("stable_rank", family)
-        if np.isfinite([low, high]).all():
-            axes.barh(y, high - low, left=low, height=0.84, color=NULL_COLOUR, alpha=0.18, linewidth=0, zorder=0)
         for i, (optimizer, summary) in enumerate(summaries.items()):
             last = summary.mean_change("stable_rank", family, start=reference)[-1]
             at, colour = y + 0.22 * (i - (len(summaries) - 1) / 2), colour_of(optimizer)
