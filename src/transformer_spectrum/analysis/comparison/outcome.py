@@ -112,13 +112,13 @@ class Comparison:
         for axis, on_axis in table.groupby("axis", sort=False):
             arrivals = tuple(
                 Arrival(
-                    str(arm),
-                    int(seed),
+                    str(rows["arm"].iloc[0]),
+                    int(rows["seed"].iloc[0]),
                     Crossing(rows["crossing"].iloc[0]),
                     _number(rows["updates"].iloc[0]),
                     {metric: _number(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)},
                 )
-                for (seed, arm), rows in on_axis.groupby(["seed", "arm"], sort=False)
+                for _, rows in on_axis.groupby(["seed", "arm"], sort=False)
             )
             targets = {
                 int(seed): _number(target) for seed, target in zip(on_axis["seed"], on_axis["target"], strict=True)
