@@ -5,12 +5,14 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer_spectrum.analysis.comparison.arrival import Crossing, arrive, first_crossing, reached_by_all
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
+from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.trainings import (
     METHODS,
     compare,
@@ -359,6 +361,20 @@ def test_the_table_has_a_row_for_every_axis_training_and_metric():
     assert differences.loc["evaluations", "difference"] == pytest.approx(-0.4 * 32)
     assert np.isnan(differences.loc["validation_mae", "difference"])
     assert differences.loc["validation_mae", "seeds_without"] == 1
+
+
+def test_a_table_that_went_through_a_file_gives_the_same_comparison(tmp_path):
+    paths = [straight("adam", seed=seed) for seed in (5, 2)]
+    paths += [straight("es", method="population", mae=0.04 * seed, rank=0.3, seed=seed) for seed in (5, 2)]
+    paths = [
+        dataclasses.replace(path, family="readout", metrics={"b": path.metric("rank"), "a": -UPDATES}) for path in paths
+    ]
+    comparison = compare_trajectories(paths, {"validation_mae": 0.9})
+    comparison.table().to_csv(tmp_path / "comparison.csv", index=False)
+    again = Comparison.from_table(pd.read_csv(tmp_path / "comparison.csv"))
+    assert again == comparison
+    assert again.sentences == comparison.sentences
+    assert comparison.axes["validation_mae"].counts("left_censored")["es"] == 1
 
 
 def test_curves_hold_every_record_on_all_axes():

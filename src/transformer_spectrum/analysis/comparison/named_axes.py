@@ -8,110 +8,13 @@ counted, and nothing is inferred from that.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from transformer_spectrum.analysis.comparison.held_equal import EqualAxis, hold_equal
+from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory
-from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
 from transformer_spectrum.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two or more arms on all axes that they share.
-
-    Attributes:
-        arms: names, in the order in which they were given.
-        seeds: of which each has every arm.
-        metrics: names.
-        family: of the matrices; "" where the trajectories say none.
-        axes: axis -> all trainings there, in the order of AXES; without updates unless two arms are gradient methods.
-        verdicts: of each metric and pair of arms.
-    """
-
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    metrics: tuple[str, ...]
-    family: str
-    axes: Mapping[str, EqualAxis]
-    verdicts: tuple[Verdict, ...]
-
-    def __repr__(self) -> str:
-        seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
-        return f"Comparison({', '.join(self.arms)} over {seeds} at equal {', '.join(self.axes)})"
-
-    def verdict(self, metric: str, first: str, second: str) -> Verdict:
-        """That of one metric and pair.
-
-        Raises:
-            InputError: there is none.
-        """
-        for verdict in self.verdicts:
-            if (verdict.metric, verdict.first, verdict.second) == (metric, first, second):
-                return verdict
-        raise InputError(f"verdict on {metric} of {first} and {second}: no such comparison")
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Every verdict in words, then who has no value on which axis, then what seeds these are."""
-        if len(self.seeds) == 1:
-            scope = f"This is one seed ({self.seeds[0]}): what another would show, it does not say."
-        else:
-            scope = f"Differences are means of {len(self.seeds)} seeds, paired within each; no test is made of them."
-        censored = filter(None, (equal.sentence for equal in self.axes.values()))
-        return (*(verdict.sentence for verdict in self.verdicts), *censored, scope)
-
-    def table(self) -> pd.DataFrame:
-        """A row for each axis, training and metric: target, crossing, updates, value; NaN where there is none."""
-        import pandas as pd
-
-        columns = ["axis", "target", "target_is_given", "seed", "arm", "crossing", "updates", "metric", "value"]
-        rows = [
-            (
-                equal.axis,
-                equal.targets[arrival.seed],
-                equal.is_given,
-                arrival.seed,
-                arrival.arm,
-                arrival.crossing.value,
-                arrival.updates,
-                metric,
-                arrival.values[metric],
-            )
-            for equal in self.axes.values()
-            for arrival in equal.arrivals
-            for metric in self.metrics
-        ]
-        numbers = dict.fromkeys(("target", "updates", "value"), "float64")
-        return pd.DataFrame(rows, columns=columns).astype(numbers)
-
-    def differences(self) -> pd.DataFrame:
-        """A row for each metric, pair and axis: mean of first - second, seeds with a difference and without."""
-        import pandas as pd
-
-        columns = ["metric", "first", "second", "axis", "difference", "seeds", "seeds_without", "agrees"]
-        rows = [
-            (
-                verdict.metric,
-                verdict.first,
-                verdict.second,
-                difference.axis,
-                difference.mean,
-                len(difference.by_seed),
-                len(difference.without),
-                verdict.agrees,
-            )
-            for verdict in self.verdicts
-            for difference in verdict.differences
-        ]
-        return pd.DataFrame(rows, columns=columns).astype({"difference": "float64"})
 
 
 def compare_trajectories(trajectories: Sequence[Trajectory], targets: Mapping[str, float] | None = None) -> Comparison:
@@ -153,12 +56,7 @@ the axis decides the sign.
         if len(members) > 1:
             axes[axis] = hold_equal(axis, [[row[arm] for arm in members] for row in seeds.values()], targets)
     _check_targets(targets, axes)
-    verdicts = tuple(
-        Verdict(metric, first, second, tuple(_differences(axes, metric, first, second)))
-        for metric in metrics
-        for first, second in itertools.combinations(arms, 2)
-    )
-    return Comparison(tuple(arms), tuple(seeds), metrics, trajectories[0].family, axes, verdicts)
+    return Comparison(tuple(arms), tuple(seeds), metrics, trajectories[0].family, axes)
 
 
 def _grid(trajectories: Sequence[Trajectory]) -> tuple[dict[int, dict[str, Trajectory]], dict[str, Trajectory]]:
@@ -202,19 +100,3 @@ def _check_targets(targets: Mapping[str, float] | None, axes: Mapping[str, Equal
             raise InputError(f"targets: {axis}: {reason}; these arms have {', '.join(axes)}")
         if not math.isfinite(target):
             raise InputError(f"targets: {axis} = {target}: must be finite")
-
-
-def _differences(axes: Mapping[str, EqualAxis], metric: str, first: str, second: str) -> Iterator[AxisDifference]:
-    """first - second on each axis that both are on."""
-    for axis, equal in axes.items():
-        values = {(arrival.arm, arrival.seed): arrival.values[metric] for arrival in equal.arrivals}
-        if (first, next(iter(equal.targets))) not in values or (second, next(iter(equal.targets))) not in values:
-            continue
-        by_seed, without = {}, []
-        for seed in equal.targets:
-            minuend, subtrahend = values[first, seed], values[second, seed]
-            if minuend is None or subtrahend is None:
-                without.append(seed)
-            else:
-                by_seed[seed] = minuend - subtrahend
-        yield AxisDifference(axis, by_seed, tuple(without))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.analysis.comparison.named_axes import Comparison, compare_trajectories
+from transformer_spectrum.analysis.comparison.family_distance import relative_distance
+from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
+from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
 from transformer_spectrum.analysis.loading import TrainingRun, load_run
 from transformer_spectrum.runtime.errors import InputError
@@ -20,6 +22,7 @@ from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 METHODS: Mapping[str, Method] = {"adam": "gradient", "es": "population", "ga": "population"}
 """Each of `config.schema.OPTIMIZERS` -> what its updates are."""
+METRICS_COMPARED = ("change_stable_rank", "stable_rank")
 CHANGE, LOGARITHM = "change_", "log_"
 
 Training = Trajectory | TrainingRun | str | os.PathLike[str]
@@ -29,7 +32,7 @@ def compare(
     trainings: Mapping[str, Training | Sequence[Training]] | Sequence[Training],
     *,
     family: str = "feed_forward",
-    metrics: Sequence[str] = ("change_stable_rank", "stable_rank"),
+    metrics: Sequence[str] = METRICS_COMPARED,
     targets: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Two or more trainings at equal validation MAE, evaluations and distance; gradient methods also at equal updates.
@@ -120,8 +123,7 @@ def trajectory_of_history(
 ) -> Trajectory:
     """One family of a history, its metrics averaged over those of its matrices that have a value.
 
-    Its distance is sqrt(sum |W_t - W_0|^2) / sqrt(sum |W_0|^2) over all its matrices, Frobenius norms from the recorded
-    singular values; none where all start as zero.
+    Its distance is `family_distance.relative_distance`.
 
     Args:
         family, metrics: as in `compare`.
@@ -141,10 +143,6 @@ def trajectory_of_history(
         raise InputError(f"family = {family}: {name} has {', '.join(classes)}")
     members = classes[family]
     spectra = {"": history.singular_values[:, members], CHANGE: history.change_singular_values[:, members]}
-    norms = {
-        prefix: np.sqrt(np.nansum(values.astype(np.float64) ** 2, axis=(1, 2))) for prefix, values in spectra.items()
-    }
-    initial = norms[""][0] or np.nan
     analyses: dict[str, Analysis] = {}
     values = {}
     for metric in metrics:
@@ -162,7 +160,7 @@ def trajectory_of_history(
         updates=history.steps,
         evaluations=history.evaluations,
         validation_mae=history.validation_mae,
-        distance=norms[CHANGE] / initial,
+        distance=relative_distance(history, members),
         metrics=values,
         seed=seed,
         family=family,

@@ -1,0 +1,171 @@
+"""The outcome of a comparison: who stands where on each axis, differences, verdicts and sentences."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from transformer_spectrum.analysis.comparison.arrival import Arrival, Crossing
+from transformer_spectrum.analysis.comparison.held_equal import EqualAxis
+from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
+from transformer_spectrum.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("family", "axis", "target", "target_is_given", "seed", "arm", "crossing", "updates", "metric", "value")
+"""Of `Comparison.table`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two or more arms on all axes that they share.
+
+    Attributes:
+        arms: names, in the order in which they were given.
+        seeds: of which each has every arm.
+        metrics: names.
+        family: of the matrices; "" where the trajectories say none.
+        axes: axis -> all trainings there, in the order of AXES; without updates unless two arms are gradient methods.
+    """
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    family: str
+    axes: Mapping[str, EqualAxis]
+
+    def __repr__(self) -> str:
+        seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+        return f"Comparison({', '.join(self.arms)} over {seeds} at equal {', '.join(self.axes)})"
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of each metric and pair of arms, differences first - second in the order of the arms."""
+        return tuple(
+            Verdict(metric, first, second, tuple(_differences(self.axes, metric, first, second)))
+            for metric in self.metrics
+            for first, second in itertools.combinations(self.arms, 2)
+        )
+
+    def verdict(self, metric: str, first: str, second: str) -> Verdict:
+        """That of one metric and pair.
+
+        Raises:
+            InputError: there is none.
+        """
+        for verdict in self.verdicts:
+            if (verdict.metric, verdict.first, verdict.second) == (metric, first, second):
+                return verdict
+        raise InputError(f"verdict on {metric} of {first} and {second}: no such comparison")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every verdict in words, then who has no value on which axis, then what seeds these are."""
+        if len(self.seeds) == 1:
+            scope = f"This is one seed ({self.seeds[0]}): what another would show, it does not say."
+        else:
+            scope = f"Differences are means of {len(self.seeds)} seeds, paired within each; no test is made of them."
+        censored = filter(None, (equal.sentence for equal in self.axes.values()))
+        return (*(verdict.sentence for verdict in self.verdicts), *censored, scope)
+
+    def table(self) -> pd.DataFrame:
+        """A row for each axis, training and metric: target, crossing, updates, value; NaN where there is none."""
+        import pandas as pd
+
+        rows = [
+            (
+                self.family,
+                equal.axis,
+                equal.targets[arrival.seed],
+                equal.is_given,
+                arrival.seed,
+                arrival.arm,
+                arrival.crossing.value,
+                arrival.updates,
+                metric,
+                arrival.values[metric],
+            )
+            for equal in self.axes.values()
+            for arrival in equal.arrivals
+            for metric in self.metrics
+        ]
+        numbers = dict.fromkeys(("target", "updates", "value"), "float64")
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame) -> Comparison:
+        """What `table` wrote, one family of it, perhaps through a file.
+
+        >>> import pandas as pd
+        >>> columns = {"family": "readout", "axis": "distance", "target": 0.2, "target_is_given": False, "seed": 1}
+        >>> columns |= {"arm": ["adam", "es"], "crossing": "reached", "updates": [2.0, 7.5]}
+        >>> table = pd.DataFrame({**columns, "metric": "stable_rank", "value": [18.0, 19.0]})
+        >>> Comparison.from_table(table).verdicts[0].differences[0].mean
+        -1.0
+        """
+        axes = {}
+        for axis, on_axis in table.groupby("axis", sort=False):
+            arrivals = tuple(
+                Arrival(
+                    str(rows["arm"].iloc[0]),
+                    int(rows["seed"].iloc[0]),
+                    Crossing(rows["crossing"].iloc[0]),
+                    _number(rows["updates"].iloc[0]),
+                    {metric: _number(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)},
+                )
+                for _, rows in on_axis.groupby(["seed", "arm"], sort=False)
+            )
+            targets = {
+                int(seed): _number(target) for seed, target in zip(on_axis["seed"], on_axis["target"], strict=True)
+            }
+            axes[str(axis)] = EqualAxis(str(axis), targets, bool(on_axis["target_is_given"].iloc[0]), arrivals)
+        arms, metrics = (tuple(table[column].drop_duplicates()) for column in ("arm", "metric"))
+        seeds = tuple(int(seed) for seed in table["seed"].drop_duplicates())
+        return cls(arms, seeds, metrics, str(table["family"].iloc[0]), axes)
+
+    def differences(self) -> pd.DataFrame:
+        """A row for each metric, pair and axis: mean of first - second, seeds with a difference and without."""
+        import pandas as pd
+
+        columns = ["metric", "first", "second", "axis", "difference", "seeds", "seeds_without", "agrees"]
+        rows = [
+            (
+                verdict.metric,
+                verdict.first,
+                verdict.second,
+                difference.axis,
+                difference.mean,
+                len(difference.by_seed),
+                len(difference.without),
+                verdict.agrees,
+            )
+            for verdict in self.verdicts
+            for difference in verdict.differences
+        ]
+        return pd.DataFrame(rows, columns=columns).astype({"difference": "float64"})
+
+
+def _number(value: float) -> float | None:
+    """None for a cell that is empty."""
+    return None if math.isnan(value) else float(value)
+
+
+def _differences(axes: Mapping[str, EqualAxis], metric: str, first: str, second: str) -> Iterator[AxisDifference]:
+    """first - second on each axis that both are on."""
+    for axis, equal in axes.items():
+        values = {(arrival.arm, arrival.seed): arrival.values[metric] for arrival in equal.arrivals}
+        if (first, next(iter(equal.targets))) not in values or (second, next(iter(equal.targets))) not in values:
+            continue
+        by_seed, without = {}, []
+        for seed in equal.targets:
+            minuend, subtrahend = values[first, seed], values[second, seed]
+            if minuend is None or subtrahend is None:
+                without.append(seed)
+            else:
+                by_seed[seed] = minuend - subtrahend
+        yield AxisDifference(axis, by_seed, tuple(without))
