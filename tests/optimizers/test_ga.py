@@ -186,6 +186,29 @@ def test_elites_survive_unchanged_and_are_scored_again(Quadratic):
 
 
 # -- the whole -------------------------------------------------------------------------------------------------------
+def test_the_mean_of_the_members_can_be_what_is_analysed(Quadratic):
+    class Watched(Quadratic):
+        def losses(self, population, batch):
+            self.members = population.clone() if len(population) > 1 else getattr(self, "members", None)
+            return super().losses(population, batch)
+
+    settings = (20, 8, 0.3, 3, 0.9, 10.0, 0.2, 0.1, 1)
+    objective = Watched(noise=0.5)
+    means, members = [], list(GA(*settings).steps(Watched(noise=0.5), torch.zeros(10), seeded()))
+    for step in GA(*settings, weights="mean").steps(objective, torch.zeros(10), seeded()):
+        means.append(step)
+        if step.index:
+            assert torch.equal(step.weights, objective.members.mean(0))
+            batch = objective.scored[-1]
+            assert batch == (1, objective.scored[-2][1])  # the generation's own
+            assert step.loss == float(objective.loss(step.weights[None], batch[1])[0])
+    for step, member in zip(means[1:], members[1:], strict=True):  # what is analysed changes nothing else
+        assert torch.equal(step.candidate, member.weights)
+        assert (step.candidate_loss, step.scalars) == (member.loss, member.scalars)
+        assert step.evaluations == member.evaluations + step.index
+        assert member.candidate is None
+
+
 def test_the_number_of_threads_does_not_change_the_result(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 8 * 50)
     population, losses = torch.randn(8, 1234, generator=seeded()), torch.arange(8.0)

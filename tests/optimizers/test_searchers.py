@@ -48,6 +48,7 @@ SEARCHERS = {
     "openai low rank": OpenAIES(120, 32, 0.05, learning_rate=0.05, rank=1, shapes=((3, 3), (1,))),
     "snes": SNES(generations=120, popsize=16, sigma=0.2),
     "ga": GA(120, 32, 0.3, 3, 0.9, 10.0, 0.2, 0.1, 2),
+    "ga mean": GA(120, 32, 0.3, 3, 0.9, 10.0, 0.2, 0.1, 2, weights="mean"),
 }
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 CHOSEN = PARAMS["es"] | {"generations": 80, "popsize": 16, "sigma": 0.2}
@@ -67,7 +68,17 @@ OTHERS = [name for name in STRATEGIES if name not in SEARCHERS]
 SEARCHERS |= {name: strategy(name) for name in OTHERS}
 GRADIENT = list(RULES)
 SEARCHERS |= {name: gradient_method(name) for name in RULES if name not in SEARCHERS}
-METHODS = [*GRADIENT, "cma", "sep_cma", "openai", "openai low rank", "snes", "ga", *OTHERS]  # no variants of another
+METHODS = [
+    *GRADIENT,
+    "cma",
+    "sep_cma",
+    "openai",
+    "openai low rank",
+    "snes",
+    "ga",
+    "ga mean",
+    *OTHERS,
+]  # no variants of another
 every = pytest.mark.parametrize("name", SEARCHERS)
 every_method = pytest.mark.parametrize("name", METHODS)
 every_population = pytest.mark.parametrize("name", [name for name in METHODS if name not in GRADIENT])

@@ -382,6 +382,10 @@ class GAParams(Section):
         gt=0, le=1, description="mutation_stdev is multiplied by it after each generation; 1 = off"
     )
     elites: Whole = Field(ge=0, description="best members kept and scored again; fewer than popsize; count")
+    weights: Literal["member", "mean"] = Field(
+        description="analysed, validated and kept: the best member, or the mean of the members, which costs an "
+        "evaluation more a generation"
+    )
     patience: OptionalWhole = Field(
         ge=1, description="ends after so many generations without a better validation score; null = never"
     )

@@ -11,8 +11,10 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import Objective, State, Step, StopCause, first_step
@@ -21,8 +23,8 @@ from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverg
 BLOCK = 2**18  # numbers bred at a time: 1 MiB
 
 
-def random_bits(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """(rows, columns) int32 uniform on all their values, on the generator's device; two from each 64-bit number.
+def random_bits(rows: int, columns: int, generator: torch.Generator) -> Int32[Tensor, "{rows} {columns}"]:
+    """int32 uniform on all their values, on the generator's device; two from each 64-bit number.
 
     >>> bits = random_bits(2, 3, torch.Generator().manual_seed(0))
     >>> bits.shape, bits.dtype
@@ -33,7 +35,7 @@ def random_bits(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     return pairs.random_(-(2**63), None, generator=generator).view(torch.int32)[:count].view(rows, columns)
 
 
-def log_spread(bits: Tensor, eta: float) -> Tensor:
+def log_spread(bits: Int32[Tensor, "*shape"], eta: float) -> Float[Tensor, "*shape"]:
     """Logarithm of the spread factor of simulated binary crossover for int32 random bits; 0 for half of them.
 
     A weight crosses with probability 1/2. The spread factor beta of one that does is (2u)^(1/(eta+1)) for u <= 1/2
@@ -49,7 +51,9 @@ def log_spread(bits: Tensor, eta: float) -> Tensor:
     return uniform.abs().clamp_(max=1).log_().copysign_(uniform).mul_(1 / (eta + 1))
 
 
-def cross(left: Tensor, right: Tensor, eta: float, generator: torch.Generator) -> None:
+def cross(
+    left: Float[Tensor, "couples size"], right: Float[Tensor, "couples size"], eta: float, generator: torch.Generator
+) -> None:
     """Puts children (k, n) in the place of their parents (k, n), which are on the generator's device.
 
     Couples keep their mean; their distance is multiplied by the spread factor.
@@ -67,7 +71,7 @@ def cross(left: Tensor, right: Tensor, eta: float, generator: torch.Generator) -
     right -= way
 
 
-def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
+def mutated(count: int, rate: float, generator: torch.Generator) -> Int[Tensor, " mutations"]:
     """Positions (k,) in 0..count-1, ascending, each there with probability `rate` independently of the others.
 
     The gaps between them are geometric, so the cost grows with the mutations and not with the weights.
@@ -91,7 +95,9 @@ def mutated(count: int, rate: float, generator: torch.Generator) -> Tensor:
     return positions[: int(torch.searchsorted(positions, count))]
 
 
-def tournament(losses: Tensor, winners: int, size: int, generator: torch.Generator) -> Tensor:
+def tournament(
+    losses: Float[Tensor, " popsize"], winners: int, size: int, generator: torch.Generator
+) -> Int[Tensor, " {winners}"]:
     """Indices (winners,) of the best of `size` members drawn with replacement, each time anew.
 
     >>> tournament(torch.tensor([3.0, 1.0, 2.0]), 2, 50, torch.Generator().manual_seed(0)).tolist()  # of 50 the best
@@ -102,7 +108,7 @@ def tournament(losses: Tensor, winners: int, size: int, generator: torch.Generat
     return drawn.gather(1, best).squeeze(1)
 
 
-def diversity(population: Tensor) -> float:
+def diversity(population: Float[Tensor, "members size"]) -> float:
     """Standard deviation of each weight over the members, mean over the weights.
 
     >>> round(diversity(torch.tensor([[0.0, 1.0], [2.0, 1.0]])), 4)  # (sqrt(2) + 0) / 2
@@ -121,9 +127,11 @@ def diversity(population: Tensor) -> float:
 class GA:
     """A step is a generation of `popsize` members, all scored on one batch, and costs popsize evaluations.
 
-    The step's weights are the best member on that batch. Elites are scored again with everybody else, so that luck
-    on an easy batch does not survive. The search ends of its own accord when no member has a finite loss, or when
-    all have had one and the same loss for `FLAT_GENERATIONS` generations.
+    The step's weights are the best member on that batch, or the mean of all; the mean is scored on the batch as well,
+    which costs one evaluation more, and the best member then stands beside it in `Step.candidate`. A member carries
+    its own mutations, which selection has not averaged; the mean carries those that have spread. Elites are scored
+    again with everybody else, so that luck on an easy batch does not survive. The search ends of its own accord when
+    no member has a finite loss, or when all have had one and the same loss for `FLAT_GENERATIONS` generations.
 
     Args:
         generations: how many at most.
@@ -138,6 +146,7 @@ class GA:
         elites: best members that survive unchanged.
         mutation_decay: mutation_stdev is multiplied by it after each generation.
         workers: threads that breed; the result does not depend on them.
+        weights: of a step: member or mean.
     """
 
     generations: int
@@ -151,13 +160,18 @@ class GA:
     elites: int
     mutation_decay: float = 1.0
     workers: int = 1
+    weights: Literal["member", "mean"] = "member"
 
     def __post_init__(self) -> None:
         if self.popsize % 2:
             raise ValueError(f"popsize = {self.popsize}: must be even (couples have two children)")
 
     def steps(
-        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+        self,
+        objective: Objective,
+        weights: Float[Tensor, " size"],
+        generator: torch.Generator,
+        state: State | None = None,
     ) -> Iterator[Step]:
         generation, evaluations, still = 0, 1, 0
         population: Tensor | None = None
@@ -183,7 +197,8 @@ class GA:
             else:
                 stdev = self.mutation_stdev * self.mutation_decay ** (generation - 2)
                 self._breed(population, losses, stdev, generator)
-            losses = ranked(objective.losses(population, objective.batch(generator)))
+            batch = objective.batch(generator)
+            losses = ranked(objective.losses(population, batch))
             evaluations += self.popsize
             best = int(losses.argmin())
             if not math.isfinite(losses[best]):
@@ -196,13 +211,18 @@ class GA:
                 cause = StopCause.STAGNATED
             median = float(losses[torch.isfinite(losses)].median())
             scalars = {"median_loss": median, "diversity": diversity(population)}
-            loss = float(losses[best])
+            member, loss = population[best].clone(), float(losses[best])
+            averaged = self.weights == "mean"
+            mean = population.mean(0) if averaged else member
+            evaluations += averaged
             yield Step(
                 generation,
                 evaluations,
-                loss,
-                population[best].clone(),
+                float(objective.losses(mean.unsqueeze(0), batch)[0]) if averaged else loss,
+                mean,
                 scalars,
+                member if averaged else None,
+                loss if averaged else None,
                 stop_reason=reason,
                 stop_cause=cause,
                 state=current_state,
@@ -210,7 +230,7 @@ class GA:
             if reason:
                 return
 
-    def _first(self, weights: Tensor, generator: torch.Generator) -> Tensor:
+    def _first(self, weights: Float[Tensor, " size"], generator: torch.Generator) -> Float[Tensor, "popsize size"]:
         drawing = _generator(weights, int(torch.randint(2**32, (), generator=generator)))
         noise = torch.randn(
             self.popsize, len(weights), generator=drawing, device=drawing.device, dtype=weights.dtype

@@ -173,7 +173,7 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
         return batches * (1 + BACKWARD_COST), params.adam.epochs
     if optimizer == "es":
         return params.es.popsize + 1, params.es.generations
-    return params.ga.popsize, params.ga.generations
+    return params.ga.popsize + (params.ga.weights == "mean"), params.ga.generations
 
 
 def trial_budget(params: Params, optimizer: str, windows: int) -> int:

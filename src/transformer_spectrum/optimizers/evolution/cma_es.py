@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from transformer_spectrum.optimizers.evolution.strategy import EvolutionStrategy
@@ -82,7 +83,13 @@ class PyCMA:
         told: (generations, popsize) losses to be told at once; only by `state`.
     """
 
-    def __init__(self, weights: Tensor, method: CMA, seed: int, told: Tensor | None) -> None:
+    def __init__(
+        self,
+        weights: Float[Tensor, " size"],
+        method: CMA,
+        seed: int,
+        told: Float64[Tensor, "generations popsize"] | None,
+    ) -> None:
         import cma
 
         self.like, self.seed = weights, seed
@@ -95,14 +102,14 @@ class PyCMA:
             self._ask()
             self.tell(losses)
 
-    def _ask(self) -> np.ndarray:
+    def _ask(self) -> Float32[np.ndarray, "popsize size"]:
         self.candidates = self.search.ask()
         return np.asarray(self.candidates, dtype=np.float32)
 
-    def ask(self, generator: torch.Generator) -> Tensor:
+    def ask(self, generator: torch.Generator) -> Float[Tensor, "popsize size"]:
         return torch.from_numpy(self._ask()).to(self.like)
 
-    def tell(self, losses: Tensor) -> None:
+    def tell(self, losses: Float64[Tensor, " popsize"]) -> None:
         self.told.append(losses.clone())
         values = losses.numpy()
         worst = values[np.isfinite(values)].max()
@@ -114,7 +121,7 @@ class PyCMA:
         # The sampler of vkd adapts a step size of its own.
         return float(self.search.sigma * getattr(self.search.sm, "sigma", 1.0))
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " size"]:
         return torch.from_numpy(np.asarray(self.search.mean, dtype=np.float32)).to(self.like)
 
     def step_length(self) -> float:

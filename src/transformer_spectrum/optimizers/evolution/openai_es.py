@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from transformer_spectrum.optimizers.evolution.perturbation import LowRankNoise, Mirrored, Noise
@@ -27,7 +28,7 @@ class EstimatedGradient:
         state: what `state` has given.
     """
 
-    def __init__(self, weights: Tensor, method: OpenAIES, state: Mapping[str, Tensor] | None) -> None:
+    def __init__(self, weights: Float[Tensor, " size"], method: OpenAIES, state: Mapping[str, Tensor] | None) -> None:
         self.method = method
         self.sigma = method.sigma if state is None else float(state["sigma"])
         self.centre = weights.clone() if state is None else state["mean"].to(weights, copy=True)
@@ -48,7 +49,7 @@ class EstimatedGradient:
             self.noise = Noise(pairs, size, generator, self.centre)
         return Mirrored(self.mean(), self.sigma, self.noise)
 
-    def tell(self, losses: Tensor) -> None:
+    def tell(self, losses: Float64[Tensor, " popsize"]) -> None:
         worth = centred_ranks(losses)
         # Descent direction of the loss = minus the ascent direction of the utilities.
         self.centre.grad = self.noise.sum(worth[1::2] - worth[0::2]) / (self.method.popsize * self.sigma)
@@ -57,7 +58,7 @@ class EstimatedGradient:
         self.optimizer.step()
         self.sigma *= self.method.sigma_decay
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " size"]:
         return self.centre.clone()
 
     def step_length(self) -> float:
@@ -98,6 +99,6 @@ class OpenAIES(EvolutionStrategy):
             raise ValueError(f"rank = {self.rank}: needs the shapes of the parameters")
 
     def distribution(
-        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+        self, weights: Float[Tensor, " size"], generator: torch.Generator, state: Mapping[str, Tensor] | None
     ) -> EstimatedGradient:
         return EstimatedGradient(weights, self, state)

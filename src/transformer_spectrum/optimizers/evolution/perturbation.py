@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 KEPT_MIB = 192
@@ -26,10 +27,10 @@ class Perturbations(Protocol):
     def __len__(self) -> int:
         """M."""
 
-    def rows(self, start: int, stop: int) -> Tensor:
+    def rows(self, start: int, stop: int) -> Float[Tensor, "{stop}-{start} size"]:
         """(stop - start, n) of them, not to be changed; the same whenever asked, from any thread."""
 
-    def sum(self, weights: Tensor) -> Tensor:
+    def sum(self, weights: Float[Tensor, " directions"]) -> Float[Tensor, " size"]:
         """(M,) -> (n,): sum over k of weights_k times direction k."""
 
 
@@ -46,7 +47,12 @@ class Noise:
     """
 
     def __init__(
-        self, count: int, size: int, generator: torch.Generator, like: Tensor, pair: Tensor | None = None
+        self,
+        count: int,
+        size: int,
+        generator: torch.Generator,
+        like: Tensor,
+        pair: Float[Tensor, " {size}"] | None = None,
     ) -> None:
         self.count, self.size, self.pair = count, size, pair
         # torch's generator on the CPU takes 32 bits of its seed; consecutive ones cannot collide.
@@ -62,7 +68,7 @@ class Noise:
     def __len__(self) -> int:
         return self.count
 
-    def _draw(self, row: int, out: Tensor) -> None:
+    def _draw(self, row: int, out: Float[Tensor, " size"]) -> None:
         if self.pair is not None and row < 2:
             out.copy_(self.pair if row == 0 else -self.pair)
             return
@@ -72,7 +78,7 @@ class Noise:
         else:
             out.copy_(torch.randn(self.size, generator=generator, dtype=out.dtype))
 
-    def rows(self, start: int, stop: int) -> Tensor:
+    def rows(self, start: int, stop: int) -> Float[Tensor, "{stop}-{start} size"]:
         if self.memory is None:
             block = self.like.new_empty(stop - start, self.size)
             for row in range(start, stop):
@@ -91,14 +97,16 @@ class Noise:
             return [(0, self.count)]
         return [(start, min(start + ROWS, self.count)) for start in range(0, self.count, ROWS)]
 
-    def sum(self, weights: Tensor) -> Tensor:
+    def sum(self, weights: Float[Tensor, " directions"]) -> Float[Tensor, " size"]:
         weights = weights.to(self.like)
         total = self.like.new_zeros(self.size)
         for start, stop in self._blocks():
             total += weights[start:stop] @ self.rows(start, stop)
         return total
 
-    def moments(self, weights: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, weights: Float[Tensor, " directions"], squares: Float[Tensor, " directions"]
+    ) -> tuple[Float[Tensor, " size"], Float[Tensor, " size"]]:
         """Weights (M,) twice -> sum of weights_k z_k (n,), sum of squares_k z_k^2 (n,), each z read once."""
         weights, squares = weights.to(self.like), squares.to(self.like)
         first, second = self.like.new_zeros(self.size), self.like.new_zeros(self.size)
@@ -153,14 +161,14 @@ class LowRankNoise:
                 parts.append((left.unflatten(1, (shape[0], self.rank)), right.unflatten(1, (shape[1], self.rank))))
         return parts
 
-    def rows(self, start: int, stop: int) -> Tensor:
+    def rows(self, start: int, stop: int) -> Float[Tensor, "{stop}-{start} size"]:
         block = self.noise.rows(start, stop)
         full = block.new_empty(stop - start, sum(self.sizes))
         for (left, right), out in zip(self._parts(block), full.split(self.sizes, 1), strict=True):
             out.copy_(left if right is None else (left @ right.mT).flatten(1) / math.sqrt(self.rank))
         return full
 
-    def sum(self, weights: Tensor) -> Tensor:
+    def sum(self, weights: Float[Tensor, " directions"]) -> Float[Tensor, " size"]:
         weights = weights.to(self.noise.like)
         total = self.noise.like.new_zeros(sum(self.sizes))
         for start, stop in self.noise._blocks():
@@ -181,17 +189,17 @@ class Scattered:
 
     Args:
         mean: (n,) weight units.
-        scale: standard deviation of each weight, (n,) or a number; weight units.
+        scale: standard deviation of each weight, (n,); weight units.
         noise: M perturbations.
     """
 
-    def __init__(self, mean: Tensor, scale: Tensor, noise: Perturbations) -> None:
+    def __init__(self, mean: Float[Tensor, " size"], scale: Float[Tensor, " size"], noise: Perturbations) -> None:
         self.mean, self.scale, self.noise = mean, scale, noise
 
     def __len__(self) -> int:
         return len(self.noise)
 
-    def members(self, start: int, stop: int) -> Tensor:
+    def members(self, start: int, stop: int) -> Float[Tensor, "{stop}-{start} size"]:
         return torch.addcmul(self.mean, self.scale, self.noise.rows(start, stop))
 
 
@@ -204,13 +212,13 @@ class Mirrored:
         noise: M / 2 perturbations.
     """
 
-    def __init__(self, mean: Tensor, sigma: float, noise: Perturbations) -> None:
+    def __init__(self, mean: Float[Tensor, " size"], sigma: float, noise: Perturbations) -> None:
         self.mean, self.sigma, self.noise = mean, sigma, noise
 
     def __len__(self) -> int:
         return 2 * len(self.noise)
 
-    def members(self, start: int, stop: int) -> Tensor:
+    def members(self, start: int, stop: int) -> Float[Tensor, "{stop}-{start} size"]:
         rows = self.noise.rows(start // 2, (stop + 1) // 2)
         pairs = rows.new_empty(len(rows), 2, rows.shape[1])
         torch.add(self.mean, rows, alpha=self.sigma, out=pairs[:, 0])

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from transformer_spectrum.optimizers.evolution.perturbation import Noise, Scattered
@@ -40,8 +41,8 @@ class Constants:
             of the path of mean shifts, and the damping of sigma.
     """
 
-    recombination: Tensor
-    variance: Tensor
+    recombination: Float64[Tensor, " popsize"]
+    variance: Float64[Tensor, " popsize"]
     parents: float
     single: float
     rank: float
@@ -81,7 +82,9 @@ class SeparableCovariance:
         state: what `state` has given.
     """
 
-    def __init__(self, weights: Tensor, sigma: float, popsize: int, state: Mapping[str, Tensor] | None) -> None:
+    def __init__(
+        self, weights: Float[Tensor, " size"], sigma: float, popsize: int, state: Mapping[str, Tensor] | None
+    ) -> None:
         self.popsize, self.like, self.constants = popsize, weights, Constants.of(len(weights), popsize)
         dtype, device = precise(weights), weights.device
         self.told = 0 if state is None else int(state["told"])
@@ -105,7 +108,7 @@ class SeparableCovariance:
         self.noise = Noise(self.popsize, len(self.like), generator, self.like, pair)
         return Scattered(self.mean(), (self.sigma * self.scale).to(self.like), self.noise)
 
-    def tell(self, losses: Tensor) -> None:
+    def tell(self, losses: Float64[Tensor, " popsize"]) -> None:
         rates, size = self.constants, len(self.like)
         first, second = self.noise.moments(
             by_rank(rates.recombination, losses), by_rank(rates.rank * rates.variance, losses)
@@ -128,14 +131,14 @@ class SeparableCovariance:
         self.sigma *= self._two_points(losses)
         self.last = step / self.scale
 
-    def _two_points(self, losses: Tensor) -> float:
+    def _two_points(self, losses: Float64[Tensor, " popsize"]) -> float:
         """Factor of sigma: above 1 when the candidate ahead is better than the one behind."""
         ahead, behind = losses[0], losses[1]
         between = int((losses < behind).sum() - (losses < ahead).sum()) / (self.popsize - 1)
         self.trend += SMOOTHING * (math.copysign(math.sqrt(abs(between)), between) - self.trend)
         return math.exp(self.trend / self.constants.damping)
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " size"]:
         return self.centre.to(self.like, copy=True)
 
     def step_length(self) -> float:
@@ -162,6 +165,6 @@ class SepCMA(EvolutionStrategy):
     """See the module and `EvolutionStrategy`."""
 
     def distribution(
-        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+        self, weights: Float[Tensor, " size"], generator: torch.Generator, state: Mapping[str, Tensor] | None
     ) -> SeparableCovariance:
         return SeparableCovariance(weights, self.sigma, self.popsize, state)

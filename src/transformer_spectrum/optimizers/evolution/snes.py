@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from transformer_spectrum.optimizers.evolution.perturbation import Noise, Scattered
@@ -17,7 +18,7 @@ LEARNING_RATE = 1.0
 """Of the mean, where none is given: its authors'."""
 
 
-def utilities(popsize: int) -> Tensor:
+def utilities(popsize: int) -> Float64[Tensor, " {popsize}"]:
     """max(0, ln(M/2 + 1) - ln k), divided by their sum, less 1/M: (M,) for ranks k = 1..M; they sum to 0.
 
     Source: Wierstra et al. (2014), section 3.1.
@@ -50,7 +51,12 @@ class SeparableNormal:
     """
 
     def __init__(
-        self, weights: Tensor, sigma: float, popsize: int, learning_rate: float, state: Mapping[str, Tensor] | None
+        self,
+        weights: Float[Tensor, " size"],
+        sigma: float,
+        popsize: int,
+        learning_rate: float,
+        state: Mapping[str, Tensor] | None,
     ) -> None:
         self.popsize, self.learning_rate, self.like = popsize, learning_rate, weights
         dtype, device = precise(weights), weights.device
@@ -70,14 +76,14 @@ class SeparableNormal:
         self.noise = Noise(self.popsize, len(self.like), generator, self.like)
         return Scattered(self.mean(), self.scale.to(self.like), self.noise)
 
-    def tell(self, losses: Tensor) -> None:
+    def tell(self, losses: Float64[Tensor, " popsize"]) -> None:
         worth = by_rank(utilities(self.popsize), losses)
         first, second = self.noise.moments(worth, worth)  # the utilities sum to 0, so z^2 - 1 and z^2 give the same
         del self.noise
         self.centre += self.learning_rate * self.scale * first
         self.scale *= torch.exp(0.5 * scale_rate(len(self.like)) * second.to(self.scale))
 
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, " size"]:
         return self.centre.to(self.like, copy=True)
 
     def step_length(self) -> float:
@@ -98,6 +104,6 @@ class SNES(EvolutionStrategy):
     learning_rate: float = LEARNING_RATE
 
     def distribution(
-        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+        self, weights: Float[Tensor, " size"], generator: torch.Generator, state: Mapping[str, Tensor] | None
     ) -> SeparableNormal:
         return SeparableNormal(weights, self.sigma, self.popsize, self.learning_rate, state)

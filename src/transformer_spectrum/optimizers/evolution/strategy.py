@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, StopCause, first_step
@@ -33,14 +33,14 @@ class Distribution(Protocol):
     @property
     def sigma(self) -> float: ...
 
-    def ask(self, generator: torch.Generator) -> Tensor | Population:
+    def ask(self, generator: torch.Generator) -> Float[Tensor, "popsize size"] | Population:
         """The candidates of a generation."""
 
-    def tell(self, losses: Tensor) -> None:
-        """Learns from the candidates' losses (popsize,): float64 on the CPU, inf where not finite, one is finite."""
+    def tell(self, losses: Float64[Tensor, " popsize"]) -> None:
+        """Learns from the candidates' losses: float64 on the CPU, inf where not finite, one is finite."""
 
-    def mean(self) -> Tensor:
-        """(n,) a copy, of the type and on the device of the initial weights."""
+    def mean(self) -> Float[Tensor, " size"]:
+        """A copy, of the type and on the device of the initial weights."""
 
     def step_length(self) -> float:
         """About the Euclidean distance of a candidate from the mean; weight units."""
@@ -104,12 +104,16 @@ class EvolutionStrategy(abc.ABC):
 
     @abc.abstractmethod
     def distribution(
-        self, weights: Tensor, generator: torch.Generator, state: Mapping[str, Tensor] | None
+        self, weights: Float[Tensor, " size"], generator: torch.Generator, state: Mapping[str, Tensor] | None
     ) -> Distribution:
         """The first search distribution, or the one whose `state` is given."""
 
     def steps(
-        self, objective: Objective, weights: Tensor, generator: torch.Generator, state: State | None = None
+        self,
+        objective: Objective,
+        weights: Float[Tensor, " size"],
+        generator: torch.Generator,
+        state: State | None = None,
     ) -> Iterator[Step]:
         search = self.distribution(weights, generator, state)
 
@@ -159,7 +163,7 @@ class EvolutionStrategy(abc.ABC):
                 return
 
 
-def _ended(search: Distribution, mean: Tensor, still: int) -> str:
+def _ended(search: Distribution, mean: Float[Tensor, " size"], still: int) -> str:
     if still >= FLAT_GENERATIONS:
         return f"stagnated: all candidates have had one and the same loss for {still} generations"
     if search.step_length() < torch.finfo(mean.dtype).eps * float(torch.linalg.vector_norm(mean)):
