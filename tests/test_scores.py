@@ -50,6 +50,13 @@ def test_smape_counts_a_correct_zero_as_zero():
     assert scores.smape(column(0, 1), column(0, -1)) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_percentage_errors_do_not_depend_on_the_unit(unit):
+    forecast, truth = column(1, 2, 0, 0), column(2, 4, 0, 3)
+    assert scores.smape(unit * forecast, unit * truth) == pytest.approx((2 / 3 + 4 / 6 + 0 + 2) / 4)
+    assert scores.mape(unit * forecast, unit * truth) == (pytest.approx((0.5 + 0.5 + 1) / 3), 1)
+
+
 def test_mape_leaves_out_zeros_and_says_how_many():
     assert scores.mape(column(1, 1, 1), column(0, 2, 2)) == (pytest.approx(0.5), 1)
 

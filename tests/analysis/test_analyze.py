@@ -102,6 +102,8 @@ def test_above_the_limit_a_matrix_goes_in_pieces_to_the_same_values(tmp_path, mo
     for metric in METRICS:
         assert pieces.matrices[0].values[metric] == pytest.approx(whole.values[metric], rel=1e-6, nan_ok=True)
     assert any("Gram matrix" in note for note in pieces.notes)
+    monkeypatch.setattr(measuring, "LARGE", 1200)  # its own number of entries is none above
+    assert not any("Gram matrix" in note for note in examine(path, SETTINGS).notes)
 
 
 def test_large_matrices_get_fewer_shuffles_but_never_fewer_than_three():

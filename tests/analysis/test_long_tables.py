@@ -8,6 +8,7 @@ from transformer_spectrum.analysis.of_training import long_tables
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,22 @@ def test_tails_have_goodness_rivals_and_a_null(summaries):
     assert any(np.isfinite(row["lognormal_ratio"]) for row in fitted)
     assert all(row["missing"] for row in rows if np.isnan(row["ks_alpha"]))
     assert all(("farms_alpha" in row["missing"]) == np.isnan(row["farms_alpha"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("tail", "p", "words"),
+    [
+        (8, None, "ks_tail ≤ 8"),
+        (9, None, ""),
+        (9, 0.5, ""),
+        (9, 0.0, "goodness_p < 1/40"),
+        (9, 1.0, "goodness_p > 1 - 1/40"),
+        (8, 0.0, "ks_tail ≤ 8; goodness_p < 1/40"),
+    ],
+)
+def test_a_number_that_is_only_a_bound_is_called_one(tail, p, words):
+    goodness = None if p is None else GoodnessOfFit(p, 0.1, 40, 0.05)
+    assert long_tables._bounds(tail, 8, goodness) == words
 
 
 def test_the_same_seed_draws_the_same_nulls(few_histories, summarized):

@@ -175,6 +175,30 @@ def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summar
     )
 
 
+def test_a_rank_that_starts_as_zero_has_no_ratio_and_leaves_the_others_theirs(summaries):
+    adam = summaries["adam"]
+    (members,) = np.nonzero(adam.history.families == "readout")
+    values = adam.history.singular_values.copy()
+    values[0, members, 11] = 0.0
+    changed = dataclasses.replace(adam, history=dataclasses.replace(adam.history, singular_values=values))
+    ratios = changed.singular_value_ratios("readout", 12)
+    assert np.isnan(ratios[11])
+    expected = values[12, members, :11].mean(axis=0) / values[0, members, :11].mean(axis=0)
+    np.testing.assert_allclose(ratios[:11], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_bin_stands_for_about_six_eigenvalues_of_a_step(summaries, log):
+    history = summaries["ga"].history
+    counts = set()
+    for family in FAMILIES:
+        eigenvalues = int(history.shapes[history.families == family].min(axis=1).sum())
+        bins = min(max(eigenvalues // 6, 8), 30)
+        assert len(densities.esd_edges(summaries, family, log=log)) == bins + 1
+        counts.add(bins)
+    assert len(counts) > 1  # else this test shows less
+
+
 def test_the_initial_density_has_mean_eigenvalue_one_and_bins_that_hold_almost_all(summaries):
     summary = summaries["ga"]
     assert summary.pooled_eigenvalues("feed_forward", 0).mean() == pytest.approx(1, rel=1e-6)

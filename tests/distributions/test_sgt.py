@@ -105,6 +105,13 @@ def test_quantiles_invert_the_cdf_where_scipys_inverses_fail_or_underflow(p, q):
     np.testing.assert_allclose(sgt.sf(sgt.isf(probability)), probability, rtol=1e-7)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_quantile_has_float64s_digits_whatever_the_type_of_its_probability(kind):
+    sgt, probability = SHAPES[1], np.array([0.0625, 0.25, 0.75])  # exact in either type
+    assert sgt.ppf(probability.astype(kind)).tolist() == sgt.ppf(probability).tolist()
+    assert sgt.isf(probability.astype(kind)).tolist() == sgt.isf(probability).tolist()
+
+
 @pytest.mark.parametrize("probability", [-0.1, 1.1, math.nan])
 def test_a_probability_outside_0_to_1_is_refused(probability):
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
@@ -159,7 +166,7 @@ def test_the_normal_has_kurtosis_3():
 
 @pytest.mark.parametrize("method", ["mean", "variance", "skewness", "kurtosis"])
 def test_a_moment_that_does_not_exist_is_refused_with_the_rule(method):
-    with pytest.raises(ValueError, match=r"needs p\*q >"):
+    with pytest.raises(ValueError, match=rf"the SGT {method} needs p\*q >"):
         getattr(SGT(0.0, 1.0, 0.0, 2.0, 0.4, False, False), method)()
 
 
@@ -171,6 +178,7 @@ def test_a_moment_that_does_not_exist_is_refused_with_the_rule(method):
         ((0.0, 0.0, 0.0, 2.0, 5.0), "sigma = 0"),
         ((0.0, 1.0, 1.0, 2.0, 5.0), "lam = 1"),
         ((0.0, 1.0, 0.0, 0.0, 5.0), "p = 0"),
+        ((0.0, 1.0, 0.0, math.inf, 5.0), "p = inf: must be positive and finite"),
         ((0.0, 1.0, 0.0, 2.0, -1.0), "q = -1"),
         ((math.nan, 1.0, 0.0, 2.0, 5.0), "mu = nan"),
     ],

@@ -188,6 +188,15 @@ def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at
         assert step.candidate_loss == expected.candidate_loss
 
 
+@every
+def test_a_search_that_goes_on_leaves_the_state_that_it_was_given_alone(name, Quadratic):
+    state = dict(run(name, Quadratic(10.0), most=4)[-1].state())
+    before = {key: value.clone() for key, value in state.items()}
+    list(itertools.islice(SEARCHERS[name].steps(Quadratic(10.0), torch.zeros(SIZE), torch.Generator(), state), 5))
+    assert state.keys() == before.keys()
+    assert all(torch.equal(state[key], before[key]) for key in before)
+
+
 @every_population
 def test_the_search_that_goes_on_ends_where_the_whole_one_does(name, Quadratic):
     whole = run(name, Quadratic())
