@@ -17,7 +17,14 @@ OPTIMIZERS = {
     "es": ("optimizers/contract.py", "optimizers/evolution", "optimizers/populations.py"),
     "ga": ("optimizers/contract.py", "optimizers/ga.py", "optimizers/populations.py"),
 }
-SPECTRA = ("analysis/of_training", "runtime/seeds.py", "spectra", "training/records", "weights/matrices")
+SPECTRA = (
+    "analysis/comparison",
+    "analysis/of_training",
+    "runtime/seeds.py",
+    "spectra",
+    "training/records",
+    "weights/matrices",
+)
 
 
 def of_training(optimizer: str) -> tuple[str, ...]:

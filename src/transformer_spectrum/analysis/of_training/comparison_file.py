@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformer_spectrum.analysis.comparison.named_axes import Comparison, compare_trajectories
-from transformer_spectrum.analysis.comparison.trainings import METHODS, trajectory_of_history
-from transformer_spectrum.analysis.of_training.metrics_file import ENDPOINTS, moving_families, rounded
-from transformer_spectrum.analysis.of_training.summary import Summary, estimators_of
+from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
+from transformer_spectrum.analysis.comparison.outcome import Comparison
+from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED
+from transformer_spectrum.analysis.comparison.trajectory import Trajectory
+from transformer_spectrum.analysis.of_training.metrics_file import moving_families, rounded
+from transformer_spectrum.analysis.of_training.summary import Summary
 
 
 def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> dict[str, Any]:
@@ -34,15 +36,17 @@ def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> 
     family = moving_families(next(iter(summaries.values())))[0]
     result = compare_trajectories(
         [
-            trajectory_of_history(
-                summary.history,
-                family,
-                ENDPOINTS,
+            Trajectory(
                 name=optimizer,
                 method=METHODS[optimizer],
                 dataset=dataset,
+                updates=summary.history.steps,
+                evaluations=summary.history.evaluations,
+                validation_mae=summary.history.validation_mae,
+                distance=summary.distance(family),
+                metrics={metric: summary.mean(metric, family) for metric in METRICS_COMPARED},
                 seed=seed,
-                estimators=estimators_of(summary.settings),
+                family=family,
             )
             for optimizer, summary in summaries.items()
         ]

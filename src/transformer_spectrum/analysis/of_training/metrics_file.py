@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from transformer_spectrum.analysis.comparison.recorded import METRICS_COMPARED
 from transformer_spectrum.analysis.of_training.summary import Summary
 
 HEADLINE_METRICS = (
@@ -18,7 +19,6 @@ HEADLINE_METRICS = (
     "mp_spikes",
     "ks_alpha",
 )
-ENDPOINTS = ("change_stable_rank", "stable_rank")
 MOVING = (("feed_forward",), ("encoder_gates", "decoder_gates"))
 """Blocks whose matrices move most: of a transformer, of an LSTM."""
 TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them, nor without its null
@@ -129,7 +129,7 @@ def moving_families(summary: Summary) -> list[str]:
 def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float], list[str]]:
     position, reasons = summary.tracked.index(at), []
     numbers = {"distance": float(summary.distance(family)[at])}
-    for metric in ENDPOINTS:
+    for metric in METRICS_COMPARED:
         against = summary.effect(metric, family, position)
         numbers[metric] = float(summary.mean(metric, family)[at])
         numbers[f"{metric}_effect"] = float(against.difference)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transformer_spectrum.analysis.comparison.family_distance import relative_distance
 from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
 from transformer_spectrum.analysis.of_training.nulls import CHANGE, STEP, joined, main_null, prefixed, spread
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
@@ -115,11 +116,7 @@ class Summary:
 
     def distance(self, family: str) -> np.ndarray:
         """(S,) |W_t - W_0| / |W_0|, Frobenius norms over all the family's matrices; NaN where these start as zero."""
-        spectra = (self.history.change_singular_values, self.history.singular_values[:1])
-        moved, start = (
-            np.sqrt(np.nansum(s[:, self.families[family]].astype(np.float64) ** 2, axis=(1, 2))) for s in spectra
-        )
-        return moved / (start[0] or np.nan)
+        return relative_distance(self.history, self.families[family])
 
     def singular_value_ratios(self, family: str, position: int) -> np.ndarray:
         """(r,) `mean_singular_values` over the initial ones of the same rank; NaN where the initial one is 0."""
