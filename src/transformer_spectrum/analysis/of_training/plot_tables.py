@@ -248,6 +248,9 @@ def validation(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `residual_mad` is their median size, scaled units; `influence_cosine` says how alike the loss's pull on them is to
     that of MSE, see `losses.influence_cosine`; `best` is 1 at the step whose weights were selected.
+
+    >>> validation(summaries)[["optimizer", "step"]].values.tolist()[0]
+    ['adam', 0]
     """
 
     def blocks() -> Blocks:
