@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
+from transformer_spectrum.analysis.of_training.comparison_file import comparison
 from transformer_spectrum.analysis.of_training.metrics_file import effects, headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.runtime.files import write_csv, write_json, write_table, write_text
@@ -44,12 +45,21 @@ def layout(width, layers=2, token=12):
     return specs
 
 
+def gains(specs, steps):
+    """Name of each norm of a small transformer -> its gains at every step, which grow a little."""
+    width = specs[-1][2][1]
+    attentions = [name.removesuffix(".query") for name, *_ in specs if name.endswith("self_attention.query")]
+    layers = [name.removesuffix(".self_attention") for name in attentions]
+    names = ["encoder_norm", *(f"{layer}.{norm}" for layer in layers for norm in ("self_norm", "feed_norm"))]
+    grown = 1 + 0.01 * np.arange(steps + 1)[:, None] * np.linspace(0, 1, width)
+    return {name: grown.astype(np.float32) for name in names} if attentions else {}
+
+
 def training(optimizer, steps, specs, seed=0):
     """A History whose matrices drift in the optimizer's manner from one common start, and all its weights."""
     start, drift = np.random.default_rng(seed), np.random.default_rng([seed, ord(optimizer[0])])
     singular_values = np.full((steps + 1, len(specs), max(min(shape) for *_, shape in specs)), np.nan, np.float32)
     changes, distances = singular_values.copy(), np.zeros((steps + 1, len(specs)), np.float32)
-    change_singular_values = singular_values.copy()
     weights = {}
     for m, (name, _, shape) in enumerate(specs):
         weights[name] = np.empty((steps + 1, *shape), np.float32)
@@ -66,8 +76,6 @@ def training(optimizer, steps, specs, seed=0):
             change = weights[name][step] - weights[name][0]
             changes[step, m, : min(shape)] = np.linalg.svd(change, compute_uv=False)
             distances[step, m] = np.linalg.norm(change) / np.linalg.norm(weights[name][0])
-            change = grown - weights[name][0]
-            change_singular_values[step, m, : min(shape)] = np.linalg.svd(change, compute_uv=False)
             if optimizer != "adam":
                 weight = weight + drift.normal(size=shape) * (0.012 if optimizer == "es" else 0.006)
     index = np.arange(steps + 1)
@@ -89,12 +97,12 @@ def training(optimizer, steps, specs, seed=0):
         residual_mad=0.5 * validation,
         influence_cosine=np.full(steps + 1, 0.75),
         distance=np.sqrt(index),
-        distances=np.zeros((steps + 1, len(specs)), np.float32),
+        distances=distances,
         singular_values=singular_values,
-        change_singular_values=change_singular_values,
+        change_singular_values=changes,
         best_step=int(validation.argmin()),
     )
-    return history, Snapshots(tuple(index.tolist()), weights)
+    return history, Snapshots(tuple(index.tolist()), weights, gains(specs, steps))
 
 
 def write_run(root, summaries, forecast):
@@ -105,6 +113,7 @@ def write_run(root, summaries, forecast):
     write_table(root / "metrics/spectra_tails.parquet", long_tables.spectra_tails(summaries))
     write_json(root / "metrics/spectra.json", {"standin_data": 0, **headline(summaries)})
     write_json(root / "metrics/effects.json", {"standin_data": 0, **effects(summaries)})
+    write_json(root / "metrics/comparison.json", comparison(summaries, dataset="synthetic", seed=1))
     write_json(root / "metrics/data.json", DESCRIPTION)
     write_json(root / "data/processed/provenance.json", ORIGIN)
     for i, (name, history) in enumerate((name, one.history) for name, one in summaries.items()):
