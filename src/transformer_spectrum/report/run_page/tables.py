@@ -47,7 +47,7 @@ def result(run: Run) -> Table:
                 number(forced),
                 number(free),
                 _against(free, persistence),
-                *(_value(run.shift(name, family, metric)) for metric in (MAIN_METRIC, SECOND_METRIC)),
+                *(_mean_at_best(run.shift(name, family, metric)) for metric in (MAIN_METRIC, SECOND_METRIC)),
                 number(training.distance, 1),
             )
         )
@@ -73,7 +73,7 @@ def result(run: Run) -> Table:
     )
 
 
-def _value(shift: Shift | None) -> str:
+def _mean_at_best(shift: Shift | None) -> str:
     return LACKING if shift is None else number(shift.value, 2)
 
 
