@@ -113,8 +113,14 @@ def analyze(
     values, places, shuffled = _spectra_of(of, shapes, shuffles, seed)
     if estimators is None:
         estimators = _own_estimators(of)
+    history = of.history if isinstance(of, TrainingRun) else of
     try:
-        metrics = analysis.analyze(values, places["shapes"], estimators)
+        if isinstance(history, History):
+            from transformer_spectrum.analysis.of_training.summary import analyzed
+
+            metrics = analyzed(history, estimators)
+        else:
+            metrics = analysis.analyze(values, places["shapes"], estimators)
     except ValueError as error:
         raise InputError(str(error)) from None
     nulls = _nulls(metrics, shuffled, places["shapes"], estimators) if shuffles else None
