@@ -64,6 +64,8 @@ def analyze(
 ) -> Measurement:
     """Every spectral metric (`spectra.analysis.METRICS`) of every matrix at every step.
 
+    Of a training also those of its changes W_t - W_0, under names that begin with "change_".
+
     Args:
         of: a matrix (m, n), as array, data frame, nested list or tensor of any kind; what holds matrices, see
             `singular_values`; a training: what `load_run` gives, its history, or its folder, such as models/adam or
