@@ -26,6 +26,7 @@ def spectra():
         per_head=False,
         farms_size=8,
         bootstrap=0,
+        overlap_rank=4,
     )
 
 
@@ -52,6 +53,7 @@ def kept(trainings):
                     matrix: trainings[name][1].weights[matrix][:, :rows, :columns]
                     for matrix, (rows, columns) in zip(history.names, history.shapes, strict=True)
                 },
+                trainings[name][1].gains,
             )
             for name, history in histories.items()
         }
@@ -77,9 +79,12 @@ def with_rank_one_embedding(histories):
     for optimizer, history in histories.items():
         embedding = history.families == "embedding"
         values, shapes = history.singular_values.copy(), history.shapes.copy()
-        values[:, embedding, 1:] = np.nan
+        changes = history.change_singular_values.copy()
+        values[:, embedding, 1:], changes[:, embedding, 1:] = np.nan, np.nan
         shapes[embedding] = (16, 1)
-        changed[optimizer] = dataclasses.replace(history, singular_values=values, shapes=shapes)
+        changed[optimizer] = dataclasses.replace(
+            history, singular_values=values, change_singular_values=changes, shapes=shapes
+        )
     return changed
 
 
@@ -94,6 +99,7 @@ def few_histories(histories):
             families=history.families[kept],
             shapes=history.shapes[kept],
             singular_values=history.singular_values[:, kept],
+            change_singular_values=history.change_singular_values[:, kept],
             distances=history.distances[:, kept],
         )
         for name, history in histories.items()
