@@ -192,6 +192,18 @@ def subject_of(metric: str) -> tuple[str, str]:
     return "", metric
 
 
+def weights_expression(field: str) -> str:
+    """Whether a metric is of the weights themselves, in the language of Vega.
+
+    Args:
+        field: an expression that gives its name.
+
+    >>> weights_expression("datum.metric")
+    '!test(/^(change_|step_)/, datum.metric)'
+    """
+    return f"!test(/^({'|'.join(SUBJECTS)})/, {field})"
+
+
 def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> str:
     """Name and unit of a metric for an axis, in two lines, or three where it is not of the weights.
 

@@ -12,7 +12,7 @@ SUBJECTS = {"weights": "of the weights", "change": "of their change since step 0
 """What the table's column `of` says -> in words."""
 RATIOS = {
     "weights": "singular value over the initial one",
-    "change": "singular value of the change over that of its shuffled entries",
+    "change": "singular value over the shuffled one",
 }
 """The same -> what its values are measured against."""
 AT_ONE = f"{START_LABEL}; {CHANGE_NULL_LABEL}"
