@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformer_spectrum.analysis.comparison.run_table import comparison_table
 
 from transformer_spectrum.analysis.comparison.arrival import Crossing, arrive, first_crossing, reached_by_all
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
 from transformer_spectrum.analysis.comparison.outcome import Comparison
-from transformer_spectrum.analysis.comparison.run_table import comparison_table
 from transformer_spectrum.analysis.comparison.trainings import (
     METHODS,
     METRICS_COMPARED,
