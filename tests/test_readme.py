@@ -96,9 +96,8 @@ def best_step(optimizer):
 
 def at_best(optimizer, metric):
     table = pd.read_csv(ROOT / "plots/spectra_evolution.csv")
-    step = best_step(optimizer)
-    mine = table.query("optimizer == @optimizer and family == 'feed_forward' and metric == @metric and step == @step")
-    return mine.iloc[0]
+    mine = table.query("optimizer == @optimizer and family == 'feed_forward' and metric == @metric")
+    return mine[mine["step"] == best_step(optimizer)].iloc[0]
 
 
 def where_equal(axis):
