@@ -76,8 +76,8 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
         notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
     if any(matrix.matrix.entries > measuring.LARGE for matrix in measured):
         notes.append(
-            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64, "
-            "whose rounding is far below what counts as zero"
+            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64; singular "
+            "values that its rounding could have made count as zero"
         )
     if settings.like:
         notes.append(
