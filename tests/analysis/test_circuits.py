@@ -1,11 +1,17 @@
 """Circuits of checkpoints whose layout is certain, and reasons for the others."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from transformer_spectrum.analysis.of_checkpoint import circuits
 from transformer_spectrum.analysis.of_checkpoint.circuits import checkpoint_circuits
+from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
+from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.weights.anatomy.dissection import dissect
 
 
@@ -102,3 +108,21 @@ def test_what_is_not_certain_has_a_reason_and_no_circuit(change, config, heads, 
     results, skipped = of(stored, config, heads)
     assert results == []
     assert [(entry.name, entry.reason) for entry in skipped] == [("model.layers.0.self_attn.q_proj", reason)]
+
+
+def test_a_checkpoint_is_examined_with_its_circuits_where_they_are_asked_for(tmp_path):
+    stored = {**llama(), **{f"other.attn.{name}_proj.weight": gaussian(7, 12, 12) for name in "qkv"}}
+    save_file(stored, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    asked, plain = (
+        examine(tmp_path, ExaminationSettings(Estimators(), shuffles=0, circuits=circuits))
+        for circuits in (True, False)
+    )
+    assert [(result.attention, result.kind) for result in asked.circuits] == [
+        ("model.layers.0.self_attn", "query_key"),
+        ("model.layers.0.self_attn", "output_value"),
+    ]
+    assert [entry.name for entry in asked.without_circuits] == ["other.attn.q_proj"]
+    np.testing.assert_array_equal(asked.circuits[0].singular_values, of(stored)[0][0].singular_values)
+    assert (plain.circuits, plain.without_circuits) == ((), ())
+    assert asked.settings["circuits"] is True

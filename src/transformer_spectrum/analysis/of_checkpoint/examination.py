@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.analysis.of_checkpoint import measuring
+from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircuits, checkpoint_circuits
 from transformer_spectrum.analysis.of_checkpoint.layers import layers
 from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
@@ -79,6 +80,12 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
             "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64; singular "
             "values that its rounding could have made count as zero"
         )
+    circuits: list[AttentionCircuits] = []
+    without: list[Skipped] = []
+    if settings.circuits:
+        circuits, without = checkpoint_circuits(
+            anatomy.matrices, in_use.read, stored, checkpoint.config, settings.heads
+        )
     if settings.like:
         notes.append(
             f"the table and matrices.csv are {settings.like}'s; the page and summary.json have our metrics with its D "
@@ -103,11 +110,13 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
         used=len({piece for matrix in measured for piece in in_use.pieces(matrix.matrix.tensor)}),
         key=checkpoint.key,
         not_finite=tuple(entry.name for entry in not_finite),
+        circuits=tuple(circuits),
+        without_circuits=tuple(without),
     )
 
 
 def _recorded(settings: ExaminationSettings) -> dict[str, Any]:
-    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects", "like")
+    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects", "circuits", "like")
     patterns = {"include": list(settings.include), "exclude": list(settings.exclude)}
     return {**{name: getattr(settings, name) for name in names}, **patterns}
 
