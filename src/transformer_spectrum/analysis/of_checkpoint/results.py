@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircuits
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.bounds import bounds
 from transformer_spectrum.spectra.nulls import NullComparison
@@ -69,6 +70,8 @@ class Examination:
         used: tensors that the measured matrices were formed from; count.
         key: dotted path of the dictionary that was taken for the model; empty for the whole file.
         not_finite: tensors left out because of entries that are NaN or infinite; among `skipped` too.
+        circuits: of the attentions whose layout is certain, where the settings ask for them.
+        without_circuits: query matrices that have none then, and why.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Examination:
     used: int
     key: str = ""
     not_finite: tuple[str, ...] = ()
+    circuits: tuple[AttentionCircuits, ...] = ()
+    without_circuits: tuple[Skipped, ...] = ()
 
     @property
     def measured_weights(self) -> int:
