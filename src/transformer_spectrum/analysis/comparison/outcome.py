@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from transformer_spectrum.analysis.comparison.arrival import Arrival, Crossing
 from transformer_spectrum.analysis.comparison.held_equal import EqualAxis
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
 from transformer_spectrum.runtime.errors import InputError
@@ -97,37 +95,6 @@ class Comparison:
         numbers = dict.fromkeys(("target", "updates", "value"), "float64")
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
 
-    @classmethod
-    def from_table(cls, table: pd.DataFrame) -> Comparison:
-        """What `table` wrote, one family of it, perhaps through a file.
-
-        >>> import pandas as pd
-        >>> columns = {"family": "readout", "axis": "distance", "target": 0.2, "target_is_given": False, "seed": 1}
-        >>> columns |= {"arm": ["adam", "es"], "crossing": "reached", "updates": [2.0, 7.5]}
-        >>> table = pd.DataFrame({**columns, "metric": "stable_rank", "value": [18.0, 19.0]})
-        >>> Comparison.from_table(table).verdicts[0].differences[0].mean
-        -1.0
-        """
-        axes = {}
-        for axis, on_axis in table.groupby("axis", sort=False):
-            arrivals = tuple(
-                Arrival(
-                    str(rows["arm"].iloc[0]),
-                    int(rows["seed"].iloc[0]),
-                    Crossing(rows["crossing"].iloc[0]),
-                    _number(rows["updates"].iloc[0]),
-                    {metric: _number(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)},
-                )
-                for _, rows in on_axis.groupby(["seed", "arm"], sort=False)
-            )
-            targets = {
-                int(seed): _number(target) for seed, target in zip(on_axis["seed"], on_axis["target"], strict=True)
-            }
-            axes[str(axis)] = EqualAxis(str(axis), targets, bool(on_axis["target_is_given"].iloc[0]), arrivals)
-        arms, metrics = (tuple(table[column].drop_duplicates()) for column in ("arm", "metric"))
-        seeds = tuple(int(seed) for seed in table["seed"].drop_duplicates())
-        return cls(arms, seeds, metrics, str(table["family"].iloc[0]), axes)
-
     def differences(self) -> pd.DataFrame:
         """A row for each metric, pair and axis: mean of first - second, seeds with a difference and without."""
         import pandas as pd
@@ -148,11 +115,6 @@ class Comparison:
             for difference in verdict.differences
         ]
         return pd.DataFrame(rows, columns=columns).astype({"difference": "float64"})
-
-
-def _number(value: float) -> float | None:
-    """None for a cell that is empty."""
-    return None if math.isnan(value) else float(value)
 
 
 def _differences(axes: Mapping[str, EqualAxis], metric: str, first: str, second: str) -> Iterator[AxisDifference]:
