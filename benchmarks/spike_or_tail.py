@@ -1,8 +1,9 @@
 """How often `spike_or_tail` calls noise with spikes heavy-tailed, and how often it finds heavy tails.
 
-    python benchmarks/spike_or_tail.py [--quick]
+    python benchmarks/spike_or_tail.py [--quick] [size power outside independence]
 
-Prints Markdown tables; the same seed gives the same tables. Strengths are singular values of a spike in units of
+Prints these Markdown tables, all of them if none is named; the same seed and options give the same tables.
+Strengths are singular values of a spike in units of
 (rows columns)^(1/4), at which it begins to leave the bulk of noise of variance 1.
 """
 
@@ -22,6 +23,7 @@ from transformer_spectrum.weights.matrices.matrix import spectrum
 
 SHAPES = ((64, 64), (64, 256), (128, 128), (128, 512), (256, 256))
 QUICK = SHAPES[:2]
+TABLES = ("size", "power", "outside", "independence")
 TENTH = (128, 128)  # measured with a tenth of its eigenvalues allowed for as well
 STRENGTHS = (1.0, 1.25, 1.6, 3.0)
 CHUNK = 1 << 22  # entries of matrices decomposed at once
@@ -102,30 +104,41 @@ def table(header: list[str], rows: Iterator[list[str]]) -> None:
     print()
 
 
-def calibration(shapes: tuple[Shape, ...], draws: int, generator: np.random.Generator) -> None:
+def calibration(
+    tables: list[str], shapes: list[Shape], strengths: list[float], draws: int, generator: np.random.Generator
+) -> None:
     """Size, power, and what lies outside of both, one column a shape and number of spikes allowed."""
     columns = [(shape, most_spikes(shape)) for shape in shapes]
     if TENTH in shapes:
         columns.append((TENTH, min(TENTH) // 10))
-    header = [f"{rows} x {long}, K = {spikes}" for (rows, long), spikes in columns]
+    header = ["", *(f"{rows} x {long}, K = {spikes}" for (rows, long), spikes in columns)]
 
-    def line(label: str, entries: Callable[[int], Entries]) -> list[str]:
-        return [label, *(share(entries(spikes), draws, shape, generator, spikes) for shape, spikes in columns)]
+    def rows(cases: dict[str, Callable[[int], Entries]]) -> Iterator[list[str]]:
+        for label, entries in cases.items():
+            shares = [share(entries(spikes), draws, shape, generator, spikes) for shape, spikes in columns]
+            yield [label, *shares]
 
-    print(f"Share called heavy-tailed at level 0.05 of noise with at most K spikes, {draws} draws each:\n")
-    cases = [("no spike", lambda allowed: gaussian)]
-    for strength in STRENGTHS:
-        cases.append((f"1 of {strength}", lambda allowed, strength=strength: planted(1, strength)))
-        cases.append((f"5 of {strength}", lambda allowed, strength=strength: planted(5, strength)))
-        cases.append((f"K of {strength}", lambda allowed, strength=strength: planted(allowed, strength)))
-    table(["spikes", *header], (line(*case) for case in cases))
-    print(f"The same of heavy tails, {draws} draws each:\n")
-    heavy = ((label, lambda allowed, entries=entries: entries) for label, entries in ALTERNATIVES.items())
-    table(["", *header], (line(*case) for case in heavy))
-    print(f"The same of what is neither, {draws} draws each:\n")
-    rest = [(label, lambda allowed, entries=entries: entries) for label, entries in OUTSIDE.items()]
-    rest.append(("2 K spikes of 2.0", lambda allowed: planted(2 * allowed, 2.0)))
-    table(["", *header], (line(*case) for case in rest))
+    def whatever(entries: Entries) -> Callable[[int], Entries]:
+        return lambda allowed: entries
+
+    def times(count: int | None, strength: float) -> Callable[[int], Entries]:
+        return lambda allowed: planted(allowed if count is None else count, strength)
+
+    if "size" in tables:
+        print(f"Share called heavy-tailed at level 0.05 of noise with at most K spikes, {draws} draws each:\n")
+        cases = {"no spike": whatever(gaussian)}
+        for strength in strengths:
+            for label, count in (("1 spike", 1), ("5 spikes", 5), ("K spikes", None)):
+                cases[f"{label} of {strength}"] = times(count, strength)
+        table(header, rows(cases))
+    if "power" in tables:
+        print(f"Share called heavy-tailed of heavy tails, {draws} draws each:\n")
+        table(header, rows({label: whatever(entries) for label, entries in ALTERNATIVES.items()}))
+    if "outside" in tables:
+        print(f"Share called heavy-tailed of what is neither, {draws} draws each:\n")
+        cases = {label: whatever(entries) for label, entries in OUTSIDE.items()}
+        cases["2 K spikes of 2.0"] = lambda allowed: planted(2 * allowed, 2.0)
+        table(header, rows(cases))
 
 
 def independence(draws: int, generator: np.random.Generator) -> None:
@@ -181,15 +194,28 @@ def independence(draws: int, generator: np.random.Generator) -> None:
     table(["alpha", "n 16", "n 64", "n 256"], shares())
 
 
+def shape_of(text: str) -> Shape:
+    rows, columns = text.split("x")
+    return int(rows), int(columns)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; all without")
+    parser.add_argument("--shapes", nargs="+", type=shape_of, default=list(SHAPES), metavar="RxC")
+    parser.add_argument("--strengths", nargs="+", type=float, default=list(STRENGTHS))
     parser.add_argument("--quick", action="store_true", help="two shapes and few draws")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     generator = np.random.default_rng(options.seed)
+    tables = options.tables or list(TABLES)
+    if unknown := set(tables) - set(TABLES):
+        parser.error(f"{', '.join(sorted(unknown))}: no such table")
     start = time.perf_counter()
-    calibration(QUICK if options.quick else SHAPES, 200 if options.quick else 1000, generator)
-    independence(40 if options.quick else 200, generator)
+    shapes, draws = (list(QUICK), 200) if options.quick else (options.shapes, 1000)
+    calibration(tables, shapes, options.strengths, draws, generator)
+    if "independence" in tables:
+        independence(40 if options.quick else 200, generator)
     print(f"{time.perf_counter() - start:.0f} s")
 
 
