@@ -12,6 +12,7 @@ from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircui
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.bounds import bounds
 from transformer_spectrum.spectra.nulls import NullComparison
+from transformer_spectrum.spectra.spike_or_tail import SpikeOrTail
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
@@ -29,6 +30,7 @@ class MeasuredMatrix:
         values: metric -> value, NaN where there is a reason.
         reasons: metric -> why it has no value, or empty.
         nulls: metric -> comparison with the shuffled null, scalars.
+        tail: whether noise with a few spikes explains the spectrum, scalars.
         same: names of matrices with the same entries, which are not measured again.
         slices: (K, m) singular values of the K positions of a convolution's kernel, as WeightWatcher takes it; only
             where the settings ask for its table.
@@ -41,6 +43,7 @@ class MeasuredMatrix:
     values: Mapping[str, float]
     reasons: Mapping[str, str]
     nulls: Mapping[str, NullComparison]
+    tail: SpikeOrTail
     same: tuple[str, ...] = ()
     slices: np.ndarray | None = None
     slice_shape: tuple[int, int] | None = None

@@ -181,8 +181,9 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
 def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Power-law fit of every matrix at the first and the last step: its null, its goodness, its rivals.
 
-    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law. `bounds` names the values
-    that are the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
+    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law, which only the exponential's
+    can be: the lognormal tends to the power law and the truncated law contains it. `bounds` names the values that are
+    the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
 
     >>> tails = spectra_tails(summaries)
     >>> tails["step"].unique().tolist(), tails["missing"].iloc[0]
