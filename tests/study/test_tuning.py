@@ -172,7 +172,9 @@ def test_the_default_budget_is_a_quarter_of_a_full_training():
 
 
 def test_a_range_is_widened_to_hold_the_committed_value():
-    assert knobs(with_values(COMMITTED, {"es.sigma": 2.0}), "es") == {"es.sigma": (1e-3, 2.0, 2.0)}
+    assert knobs(with_values(COMMITTED, {"es.algorithm": "cma", "es.sigma": 2.0}), "es") == {
+        "es.sigma": (1e-3, 2.0, 2.0)
+    }
 
 
 def test_what_is_switched_off_stays_off():
