@@ -185,6 +185,24 @@ def test_elites_survive_unchanged_and_are_scored_again(Quadratic):
     assert torch.equal(first[0], torch.zeros(10))  # the initial network is in the first population
 
 
+def test_a_generation_tells_the_median_of_its_finite_losses_and_its_diversity(Quadratic):
+    seen = []
+
+    class Watched(Quadratic):
+        def losses(self, population, batch):
+            seen.append((population.clone(), super().losses(population, batch)))
+            return seen[-1][1]
+
+    steps = list(GA(3, 8, 0.3, 2, 1.0, 5.0, 1.0, 0.1, 2).steps(Watched(spoil=0.25), torch.zeros(10), seeded()))
+    assert [step.scalars for step in steps[1:]] == [
+        {
+            "median_loss": sorted(losses[losses.isfinite()].tolist())[2],  # of six the third
+            "diversity": pytest.approx(float(population.std(0).mean()), rel=1e-3),
+        }
+        for population, losses in seen[1:]
+    ]
+
+
 # -- the whole -------------------------------------------------------------------------------------------------------
 def test_the_number_of_threads_does_not_change_the_result(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 8 * 50)
