@@ -194,13 +194,10 @@ def test_a_generation_tells_the_median_of_its_finite_losses_and_its_diversity(Qu
             return seen[-1][1]
 
     steps = list(GA(3, 8, 0.3, 2, 1.0, 5.0, 1.0, 0.1, 2).steps(Watched(spoil=0.25), torch.zeros(10), seeded()))
-    assert [step.scalars for step in steps[1:]] == [
-        {
-            "median_loss": sorted(losses[losses.isfinite()].tolist())[2],  # of six the third
-            "diversity": pytest.approx(float(population.std(0).mean()), rel=1e-3),
-        }
-        for population, losses in seen[1:]
-    ]
+    for step, (population, losses) in zip(steps[1:], seen[1:], strict=True):
+        median = sorted(losses[losses.isfinite()].tolist())[2]  # of six the third
+        diversity_now = pytest.approx(float(population.std(0).mean()), rel=1e-3)
+        assert step.scalars == {"median_loss": median, "diversity": diversity_now}
 
 
 # -- the whole -------------------------------------------------------------------------------------------------------
