@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformer_spectrum.analysis.comparison.run_table import comparison_table
 
 from transformer_spectrum.analysis.comparison.arrival import Crossing, arrive, first_crossing, reached_by_all
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
 from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.trainings import (
     METHODS,
+    METRICS_COMPARED,
     compare,
     dataset_identity,
     trajectory,
@@ -22,11 +24,14 @@ from transformer_spectrum.analysis.comparison.trainings import (
 )
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory, curves
 from transformer_spectrum.analysis.loading import TrainingRun
+from transformer_spectrum.analysis.of_training.summary import Summary, analyzed
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.training.records.history import History
+from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 UPDATES = np.array([0, 1, 2, 4, 8, 16, 32])
 
@@ -537,6 +542,29 @@ def test_the_identity_of_data_is_what_decides_its_windows():
     covid = data.model_copy(update={"dataset": "covid"})
     first, second = (with_data(training_run("adam", data={"sha256": digest}), covid) for digest in ("abc", "def"))
     assert dataset_identity(first) != dataset_identity(second)
+
+
+def test_the_table_of_a_run_is_what_compare_says_of_its_histories():
+    histories = {name: training_run(name).history for name in ("es", "adam")}
+    families = shape_classes(FAMILIES, SHAPES)
+    summaries = {
+        name: Summary(history, analyzed(history, Estimators()), families, None, None)
+        for name, history in histories.items()
+    }
+    table = comparison_table(summaries, seed=3)
+    assert set(table["family"]) == {"feed_forward", "readout"}
+    for family, rows in table.groupby("family"):
+        comparison = compare(
+            [
+                trajectory_of_history(history, family, METRICS_COMPARED, name=name, method=METHODS[name], dataset="d")
+                for name, history in histories.items()
+            ]
+        )
+        again = Comparison.from_table(rows)
+        assert (again.arms, again.seeds, again.family) == (tuple(histories), (3,), family)
+        assert again.differences().drop(columns="agrees").equals(comparison.differences().drop(columns="agrees"))
+        assert [verdict.sentence for verdict in again.verdicts] == [verdict.sentence for verdict in comparison.verdicts]
+    assert comparison_table({"adam": summaries["adam"]}).empty
 
 
 def test_families_and_metrics_that_are_not_there_are_named():

@@ -64,6 +64,8 @@ def analyze(
 ) -> Measurement:
     """Every spectral metric (`spectra.analysis.METRICS`) of every matrix at every step.
 
+    Of a training also those of its changes W_t - W_0, under names that begin with "change_".
+
     Args:
         of: a matrix (m, n), as array, data frame, nested list or tensor of any kind; what holds matrices, see
             `singular_values`; a training: what `load_run` gives, its history, or its folder, such as models/adam or
@@ -113,8 +115,14 @@ def analyze(
     values, places, shuffled = _spectra_of(of, shapes, shuffles, seed)
     if estimators is None:
         estimators = _own_estimators(of)
+    history = of.history if isinstance(of, TrainingRun) else of
     try:
-        metrics = analysis.analyze(values, places["shapes"], estimators)
+        if isinstance(history, History):
+            from transformer_spectrum.analysis.of_training.summary import analyzed
+
+            metrics = analyzed(history, estimators)
+        else:
+            metrics = analysis.analyze(values, places["shapes"], estimators)
     except ValueError as error:
         raise InputError(str(error)) from None
     nulls = _nulls(metrics, shuffled, places["shapes"], estimators) if shuffles else None

@@ -69,6 +69,10 @@ class Params(Section):
                 f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
                 "must leave a share for training"
             )
+        if self.loss.scale == "residual" and self.adam.compile:
+            raise ValueError(
+                "loss.scale = residual with adam.compile = true: must be one of them (a compiled loss keeps its scale)"
+            )
         if self.training.snapshot_every % self.training.record_every:
             raise ValueError(
                 f"training.snapshot_every = {self.training.snapshot_every} with training.record_every = "

@@ -1,4 +1,4 @@
-"""A figure of each metric by loss: the last step of every training, beside the weights that it began with."""
+"""A figure of each metric by loss: the best step of every training, beside its null and the initial weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transformer_spectrum.analysis.of_training.nulls import CHANGE
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.pictures.style import house_style, new_figure, null_line, save
 from transformer_spectrum.runtime import deciding_code
@@ -38,14 +39,14 @@ CODE = ("report/pictures/style.py", "study/figures.py", "vocabulary.py")
 
 COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 """They say how good another metric is: in the table only."""
-DRAWN = tuple(metric for metric in METRICS if metric not in COMPANIONS)
+DRAWN = tuple(f"{prefix}{metric}" for prefix in ("", CHANGE) for metric in METRICS if metric not in COMPANIONS)
 
 
-def _read_last(table: Path) -> pd.DataFrame:
-    """The last steps of families.csv."""
+def _read_best(table: Path) -> pd.DataFrame:
+    """The best steps of families.csv."""
     words = dict.fromkeys(("study", "dataset", "loss", "optimizer", "family", "metric"), "category")
     rows = pd.read_csv(table, dtype=words)
-    return rows[rows["last"] == 1]
+    return rows[rows["best"] == 1]
 
 
 def chosen_metrics(text: str | None) -> tuple[str, ...]:
@@ -94,31 +95,31 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
     request = {"table": sha256(table), "grid": names, "metrics": list(metrics), "code": deciding_code.checksums(CODE)}
     if not fault(folder, request):
         return
-    last = _read_last(table)
+    best = _read_best(table)
     with (
         atomic_folder(folder, own_names(folder)) as inside,
         Progress(f"sweep {grid.name}: figures", len(metrics), "figure") as progress,
     ):
         for number, metric in enumerate(metrics, start=1):
-            rows = last[(last["metric"] == metric) & last["value"].notna()]
+            rows = best[(best["metric"] == metric) & best["value"].notna()]
             if len(rows):
                 save(_by_loss(grid, metric, rows), inside / f"{metric}.png")
             progress.update(number)
         write_record(inside, request, {})
 
 
-def _by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
+def _by_loss(grid: Grid, metric: str, best: pd.DataFrame) -> Figure:
     """One metric: a row of panels for each data set, a column for each family of matrices, the losses side by side.
 
     Args:
         grid: for its title and the order of data sets and losses.
         metric: its name.
-        last: rows of `_read_last` with that metric and a value.
+        best: rows of `_read_best` with that metric and a value.
     """
-    datasets = [name for name in grid.datasets if (last["dataset"] == name).any()]
-    losses = [name for name in grid.losses if (last["loss"] == name).any()]
-    optimizers = [name for name in OPTIMIZERS if (last["optimizer"] == name).any()]
-    families = last.drop_duplicates("family").set_index("family")
+    datasets = [name for name in grid.datasets if (best["dataset"] == name).any()]
+    losses = [name for name in grid.losses if (best["loss"] == name).any()]
+    optimizers = [name for name in OPTIMIZERS if (best["optimizer"] == name).any()]
+    families = best.drop_duplicates("family").set_index("family")
     colours = loss_colours(list(grid.losses))
     with house_style():
         panel = max(1.7, 0.11 * len(losses) * len(optimizers) + 0.7)
@@ -127,14 +128,14 @@ def _by_loss(grid: Grid, metric: str, last: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(datasets), len(families), sharex=True, squeeze=False)
         for row, dataset in enumerate(datasets):
             for column, label in enumerate(families.index):
-                own = last[(last["dataset"] == dataset) & (last["family"] == label)]
+                own = best[(best["dataset"] == dataset) & (best["family"] == label)]
                 _panel(axes[row, column], own, losses, optimizers, colours)
                 if row == 0:
                     size = [int(families.loc[label, side]) for side in ("larger", "smaller")]
                     axes[row, column].set_title(family_title(label, int(families.loc[label, "matrices"]), size))
             axes[row, 0].set_ylabel(f"{dataset}\n{metric_words(metric)}")
         figure.align_ylabels(axes[:, 0])
-        _words(figure, grid, metric, optimizers, standin=bool(last["standin"].any()))
+        _words(figure, grid, metric, optimizers, standin=bool(best["standin"].any()))
         return figure
 
 
@@ -151,14 +152,15 @@ def _panel(
         ):
             at = [losses.index(name) + spread * (index - (len(optimizers) - 1) / 2) for name in names]
             axes.scatter(at, values, c=[colours[name] for name in names], marker=MARKERS[optimizer], zorder=3, **look)
-    seeds = rows.drop_duplicates("seed")
-    null, deviation = seeds["null"].mean(), seeds["null_sd"].mean()
-    if np.isfinite(null):
-        axes.axhline(null, zorder=1, **null_line())
-        if np.isfinite(deviation):
-            axes.axhspan(
-                null - 2 * deviation, null + 2 * deviation, color=NULL_COLOUR, alpha=0.15, linewidth=0, zorder=0
-            )
+        for name, nulls in own.groupby("loss", observed=True)[["null", "null_sd"]].mean().iterrows():
+            place = losses.index(str(name)) + spread * (index - (len(optimizers) - 1) / 2)
+            height, bottom = 4 * nulls["null_sd"], nulls["null"] - 2 * nulls["null_sd"]
+            if np.isfinite(bottom):
+                look = {"color": NULL_COLOUR, "alpha": 0.25, "linewidth": 0}
+                axes.bar(place, height, 0.8 * spread, bottom, zorder=0, **look)
+    initial = rows.drop_duplicates("seed")["initial"].mean()
+    if np.isfinite(initial):
+        axes.axhline(initial, zorder=1, **null_line())
     axes.margins(y=0.15)
     low, high = axes.get_ylim()
     if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
@@ -188,9 +190,9 @@ def _words(figure: Figure, grid: Grid, metric: str, optimizers: Sequence[str], *
         ncols=len(handles),
     ).set_in_layout(False)
     note = (
-        "Last step of each training, mean over a family's matrices: small marks are seeds, large ones their mean. "
+        "Best step of each training, mean over a family's matrices: small marks are seeds, large ones their mean. "
         "Dashed: the initial weights;\n"
-        f"the band is the {BAND_MEANING}. A training that diverged or failed is not shown: see cells.csv."
+        f"grey is the {BAND_MEANING}. A training that diverged or failed is not shown: see cells.csv."
     )
     figure.text(left, 0.1 / height, note, ha="left", va="bottom", color="#444444", fontsize=8.5, linespacing=1.4)
     if standin:

@@ -18,7 +18,15 @@ from transformer_spectrum.tracking.mlflow_store import client_of, experiment_of,
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TABLES = ("spectra_history.parquet", "spectra_nulls.parquet", "spectra_tails.parquet")
+TABLES = (
+    "spectra_history.parquet",
+    "spectra_nulls.parquet",
+    "spectra_tails.parquet",
+    "spectra_circuits.parquet",
+    "spectra_vectors.parquet",
+    "spectra_spikes.parquet",
+)
+NUMBERS = ("spectra.json", "effects.json", "comparison.json")
 CURVES = "spectra_evolution.csv"
 SENT = "spectra"
 """Tag with the checksum of the curves that a run has got, so that the same ones are not sent twice."""
@@ -35,7 +43,7 @@ def attach_spectra(
         store: tracking.mlflow.
         models: optimizer -> folder of its training; the checksum of its history.npz finds the run.
         plots: folder with the PNG files and spectra_evolution.csv.
-        tables: folder with spectra.json and the long tables.
+        tables: folder with `NUMBERS` and the long `TABLES`.
         say: takes one line for the user.
     Returns:
         Why something was not sent; empty when all was.
@@ -80,7 +88,9 @@ def _send(client: MlflowClient, run: Any, optimizer: str, plots: Path, tables: P
     for path in sorted(plots.glob("*.png")):
         client.log_artifact(identity, str(path), "figures")
         yield
-    client.log_artifact(identity, str(tables / "spectra.json"), "spectra")
+    for name in NUMBERS:
+        client.log_artifact(identity, str(tables / name), "spectra")
+        yield
     with tempfile.TemporaryDirectory() as scratch:
         for name in TABLES:
             table = read_table(tables / name)
