@@ -1,4 +1,4 @@
-"""Tests of the tails of one matrix's spectrum: how well a power law fits, against what, and whether spikes explain it."""
+"""Tests of one matrix's tail: how well a power law fits, against what, and whether spikes explain the spectrum."""
 
 from __future__ import annotations
 
