@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import hashlib
 import itertools
 import json
 import re
@@ -360,6 +361,13 @@ def test_the_summary_says_where_the_numbers_come_from(written):
     assert summary["null_draws"] == {"fewest": 5, "most": 5}
     assert {"torch", "numpy"} <= summary["versions"].keys()
     assert str(written) not in (written / "one" / "summary.json").read_text()
+
+
+def test_the_file_of_a_checkpoint_is_named_with_its_checksum_and_its_size(tmp_path):
+    path = saved({"w.weight": matrix(60, 20)}, tmp_path)
+    content = path.read_bytes()
+    told = {"name": "model.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert examine(path, SETTINGS).files == (told,)
 
 
 def test_alphas_are_averaged_within_one_family_and_shape_alone(tmp_path):
