@@ -109,6 +109,9 @@ def spike_or_tail(
 
     The law depends on n, m, draws and seed alone. It is drawn once, in O(m^2) a draw, from the bidiagonal model.
 
+    The level is kept within 0.01 for exactly K spikes of one strength, the worst case, and by far for 5 spikes and
+    fewer of 64 eigenvalues and more (docs/spectra.md).
+
     What else is found: bulks broader than Marchenko-Pastur's, whatever made them, such as rows of very different
     scales, more spikes than allowed, or entries of large kurtosis. Not found: tails lighter than noise's.
 
