@@ -23,6 +23,7 @@ def spectra():
         window_last=0.5,
         edge_level=0.99,
         shuffles=4,
+        overlap_rank=3,
         per_head=False,
         farms_size=8,
         bootstrap=0,
@@ -52,6 +53,7 @@ def kept(trainings):
                     matrix: trainings[name][1].weights[matrix][:, :rows, :columns]
                     for matrix, (rows, columns) in zip(history.names, history.shapes, strict=True)
                 },
+                trainings[name][1].gains,
             )
             for name, history in histories.items()
         }
@@ -76,10 +78,12 @@ def with_rank_one_embedding(histories):
     changed = {}
     for optimizer, history in histories.items():
         embedding = history.families == "embedding"
-        values, shapes = history.singular_values.copy(), history.shapes.copy()
-        values[:, embedding, 1:] = np.nan
+        spectra = {name: getattr(history, name).copy() for name in ("singular_values", "change_singular_values")}
+        for values in spectra.values():
+            values[:, embedding, 1:] = np.nan
+        shapes = history.shapes.copy()
         shapes[embedding] = (16, 1)
-        changed[optimizer] = dataclasses.replace(history, singular_values=values, shapes=shapes)
+        changed[optimizer] = dataclasses.replace(history, **spectra, shapes=shapes)
     return changed
 
 
@@ -94,6 +98,7 @@ def few_histories(histories):
             families=history.families[kept],
             shapes=history.shapes[kept],
             singular_values=history.singular_values[:, kept],
+            change_singular_values=history.change_singular_values[:, kept],
             distances=history.distances[:, kept],
         )
         for name, history in histories.items()
