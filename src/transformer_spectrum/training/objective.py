@@ -184,7 +184,7 @@ class WindowObjective:
             loss=float(elementwise.detach().double().mean()),
             mae=float(residuals.abs().mean()),
             residual_mad=losses.residual_scale(residuals),
-            influence_cosine=float(residuals @ pull) / lengths if lengths > 0 else math.nan,
+            influence_cosine=min(1.0, float(residuals @ pull) / lengths) if lengths > 0 else math.nan,
         )
 
     def residual_mad(self, weights: Tensor, centre: float = 0.0) -> float:
