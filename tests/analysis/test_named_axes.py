@@ -372,6 +372,7 @@ def test_curves_hold_every_record_on_all_axes():
         np.testing.assert_array_equal(mine["value"], path.metric("rank"))
         np.testing.assert_allclose(mine["change"], path.metric("rank") - 20)
     assert curves([]).columns.tolist() == table.columns.tolist()
+    assert compare_trajectories([straight("a"), straight("b")]).curves()["arm"].unique().tolist() == ["a", "b"]
 
 
 def test_what_is_compared_lies_on_the_curve():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from transformer_spectrum.analysis.comparison.held_equal import EqualAxis
-from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
+from transformer_spectrum.analysis.comparison.trajectory import Trajectory, curves
+from transformer_spectrum.analysis.comparison.verdict import AxisDifference, PairVerdict
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Comparison:
         metrics: names.
         family: of the matrices; "" where the trajectories say none.
         axes: axis -> all trainings there, in the order of AXES; without updates unless two arms are gradient methods.
+        trajectories: what was compared.
     """
 
     arms: tuple[str, ...]
@@ -36,21 +38,22 @@ class Comparison:
     metrics: tuple[str, ...]
     family: str
     axes: Mapping[str, EqualAxis]
+    trajectories: tuple[Trajectory, ...] = field(compare=False)
 
     def __repr__(self) -> str:
         seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
         return f"Comparison({', '.join(self.arms)} over {seeds} at equal {', '.join(self.axes)})"
 
     @cached_property
-    def verdicts(self) -> tuple[Verdict, ...]:
+    def verdicts(self) -> tuple[PairVerdict, ...]:
         """Of each metric and pair of arms, differences first - second in the order of the arms."""
         return tuple(
-            Verdict(metric, first, second, tuple(_differences(self.axes, metric, first, second)))
+            PairVerdict(metric, first, second, tuple(_differences(self.axes, metric, first, second)))
             for metric in self.metrics
             for first, second in itertools.combinations(self.arms, 2)
         )
 
-    def verdict(self, metric: str, first: str, second: str) -> Verdict:
+    def verdict(self, metric: str, first: str, second: str) -> PairVerdict:
         """That of one metric and pair.
 
         Raises:
@@ -94,6 +97,10 @@ class Comparison:
         ]
         numbers = dict.fromkeys(("target", "updates", "value"), "float64")
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
+
+    def curves(self) -> pd.DataFrame:
+        """Every metric of every record beside its position on all axes, see `trajectory.curves`."""
+        return curves(self.trajectories)
 
     def differences(self) -> pd.DataFrame:
         """A row for each metric, pair and axis: mean of first - second, seeds with a difference and without."""

@@ -28,9 +28,10 @@ def family_tails(tails: pd.DataFrame) -> pd.DataFrame:
         of the spectra that could be asked whether spikes explain them have a heavy tail.
 
     >>> fits = {"matrix": ["a", "b"], "rows": [4, 8], "columns": [8, 4], "goodness_p": [0.02, 0.5]}
+    >>> fits |= {"tail_verdict": [Verdict.HEAVY_TAIL.value, Verdict.NOT_TESTED.value]}
     >>> tails = pd.DataFrame(fits).assign(optimizer="es", step=9, family="readout", **dict.fromkeys(MEANS, 3.0))
-    >>> family_tails(tails)[["larger", "smaller", "matrices", "ks_alpha", "plausible", "tested"]].values.tolist()
-    [[8.0, 4.0, 2.0, 3.0, 1.0, 2.0]]
+    >>> family_tails(tails)[["larger", "smaller", "matrices", "plausible", "tested", "heavy", "asked"]].values.tolist()
+    [[8, 4, 2, 1, 2, 1, 1]]
     """
     if tails.empty:
         return pd.DataFrame(columns=list(FAMILY_TAILS))
