@@ -15,33 +15,30 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=8)
 
 
-def test_a_shift_is_a_mean_at_one_step_beside_its_start_and_the_draws_of_its_null(summaries):
-    steps = {name: int(summary.history.steps[summary.tracked[-2]]) for name, summary in summaries.items()}
-    found = shifts(plot_tables.spectra_evolution(summaries), steps)
-    assert [(shift.optimizer, shift.family, shift.metric) for shift in found] == [
-        (optimizer, family, metric)
-        for optimizer, summary in summaries.items()
-        for family in summary.families
-        for metric in plot_tables.EVOLUTION_METRICS
-        if np.isfinite(summary.mean(metric, family)[summary.tracked[-2]])
-    ]
+def test_a_shift_is_a_mean_at_the_best_step_against_its_null(summaries):
+    best = {name: summary.history.best_step for name, summary in summaries.items()}
+    found = shifts(plot_tables.spectra_evolution(summaries), best)
+    expected = {}
+    for optimizer, summary in summaries.items():
+        at = best[optimizer]  # every step is recorded
+        position = summary.tracked.index(at)
+        for family in summary.families:
+            for metric in plot_tables.EVOLUTION_METRICS:
+                mean, against = summary.mean(metric, family), summary.effect(metric, family, position)
+                if np.isfinite(mean[at]):
+                    expected[optimizer, family, metric] = mean, against, summary.null(metric, family, position)
+    assert len(found) == len(expected) > 3 * 3 * len(plot_tables.EVOLUTION_METRICS) - 4  # Adam's changes have no bulk
     for shift in found:
-        summary = summaries[shift.optimizer]
-        assert shift.step == steps[shift.optimizer]
-        mean = summary.mean(shift.metric, shift.family)
-        assert shift.value == mean[summary.tracked[-2]]
-        assert shift.initial is None if np.isnan(mean[0]) else shift.initial == mean[0]
-        assert shift.percent == (pytest.approx(100 * (shift.value / mean[0] - 1), abs=1e-9) if shift.initial else None)
-        name = "change_shuffled" if shift.metric.startswith("change_") else "path"
-        draws = summary.evidence.nulls[name][-2].values[shift.metric][:, summary.families[shift.family]]
-        null = np.nanmean(draws)
-        assert shift.null == pytest.approx(null)
-        assert shift.effect == pytest.approx(shift.value - null, abs=1e-9)
-        if shift.deviations is not None:
-            spread = np.nanmean(draws, axis=1).std(ddof=1)
-            assert shift.deviations == pytest.approx(shift.effect / spread, rel=1e-6)
-    assert any(shift.deviations is not None for shift in found)
-    assert shifts(pd.DataFrame(), steps) == ()
+        mean, against, null = expected[shift.optimizer, shift.family, shift.metric]
+        assert (shift.step, shift.value) == (best[shift.optimizer], mean[shift.step])
+        assert shift.initial == (None if np.isnan(mean[0]) else mean[0])
+        percent = 100 * (mean[shift.step] / mean[0] - 1) if mean[0] > 0 else None
+        assert shift.percent == (pytest.approx(percent, abs=1e-9) if percent is not None else None)
+        assert shift.effect == pytest.approx(float(against.difference))
+        assert shift.null == pytest.approx(float(null.mean))
+        expected_deviations = None if against.reason.item() else pytest.approx(float(against.deviations))
+        assert shift.deviations == expected_deviations
+    assert shifts(pd.DataFrame(), best) == ()
 
 
 def test_tails_of_a_family_are_means_of_the_last_step_over_one_shape(summaries):
