@@ -27,7 +27,6 @@ def spectra():
         per_head=False,
         farms_size=8,
         bootstrap=0,
-        overlap_rank=4,
     )
 
 
