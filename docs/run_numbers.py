@@ -1,7 +1,7 @@
 """The numbers of the committed run, as README.md shows them: `python docs/run_numbers.py` prints them as Markdown.
 
 With --write they are put into README.md, between the two comments. They come from the files of the run that are in
-git (metrics/ and plots/), so a clone without data can check them; what is held equal is chosen as the report does it.
+git (metrics/), so a clone without data can check them; the sentences are those of the run's own comparison.
 """
 
 from __future__ import annotations
@@ -11,46 +11,22 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from transformer_spectrum.config.schema import OPTIMIZERS
-from transformer_spectrum.report.run_page.axes import AXES, Record, at_equal
-from transformer_spectrum.vocabulary import display_name
+from transformer_spectrum.report.page.numbers import number, signed
+from transformer_spectrum.report.run_page.axes import AXES, CROSSINGS
+from transformer_spectrum.vocabulary import display_name, metric_words
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BEGIN = "<!-- numbers of the committed run: python docs/run_numbers.py --write -->"
 END = "<!-- end of the numbers -->"
-FAMILY, METRIC = "feed_forward", "stable_rank"
+FAMILY = "feed_forward"
+METRICS = ("change_stable_rank", "stable_rank")
 BASELINES = {
     "persistence": "persistence",
     "seasonal_naive": "seasonal-naive",
     "context_mean": "mean of the context",
 }
-
-
-def scalar(optimizer: str, name: str) -> pd.Series:
-    """One of DVCLive's curves: step -> value."""
-    table = pd.read_csv(ROOT / f"metrics/{optimizer}/plots/metrics/{name}.tsv", sep="\t")
-    return table.set_index("step")[name]
-
-
-def family_curve(optimizer: str) -> pd.DataFrame:
-    """The family's mean metric at the steps that the curves keep, with its initial value and its null."""
-    table = pd.read_csv(ROOT / "plots/spectra_evolution.csv")
-    return table[(table.optimizer == optimizer) & (table.family == FAMILY) & (table.metric == METRIC)]
-
-
-def histories() -> dict[str, list[Record]]:
-    """Optimizer -> what each step that the curves keep has cost and come to."""
-    records = {}
-    for optimizer in OPTIMIZERS:
-        distance, loss = scalar(optimizer, "distance"), scalar(optimizer, "validation_loss")
-        records[optimizer] = [
-            Record(row.step, row.evaluations, distance[row.step], loss[row.step], row.value - row.initial)
-            for row in family_curve(optimizer).itertuples()
-        ]
-    return records
 
 
 def markdown_table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -65,96 +41,86 @@ def read(name: str) -> dict:
 
 
 def scores() -> str:
-    """What each training reached, beside the initial weights and the baselines."""
-    spectra, baselines = read("spectra.json"), read("data.json")["baselines"]
+    """What each training reached at its best step, beside the initial weights and the baselines."""
+    baselines, effects = read("data.json")["baselines"], read("effects.json")
     persistence = baselines["persistence"]["mae"]
-
-    def ranks(moment: str) -> list[str]:
-        return [f"{spectra[moment][family][METRIC]:.2f}" for family in (FAMILY, "encoder_self_attention")]
-
-    rows = [["initial weights", "", f"{scalar('adam', 'validation_loss')[0]:.3f}", "", "", "", *ranks("initial")]]
+    initial = read("spectra.json")["initial"][FAMILY]["stable_rank"]
+    rows = [["initial weights", "0", "", "", "", "", "", "", number(initial, 2)]]
     for optimizer in OPTIMIZERS:
-        reached = read(f"{optimizer}/scores.json")
-        error = reached["free_running"]["mae"]
+        reached, endpoint = read(f"{optimizer}/scores.json"), effects[optimizer]
+        error, family = reached["free_running"]["mae"], endpoint[FAMILY]
         rows.append(
             [
                 display_name(optimizer),
-                f"{reached['evaluations']:,}",
-                f"{reached['best_validation_loss']:.3f}",
-                f"{reached['teacher_forced']['mae']:.3f}",
-                f"{error:.3f}",
-                f"{100 * (error / persistence - 1):+.0f} %",
-                *ranks(optimizer),
+                f"{endpoint['step']:,}",
+                number(endpoint["validation_mae"]),
+                number(reached["teacher_forced"]["mae"]),
+                number(error),
+                f"{signed(100 * (error / persistence - 1), 0)} %",
+                number(family["distance"], 3),
+                *(_against_null(family, metric) for metric in METRICS),
             ]
         )
     for name, title in BASELINES.items():
         error = baselines[name]["mae"]
-        rows.append([title, "", "", "", f"{error:.3f}", f"{100 * (error / persistence - 1):+.0f} %", "", ""])
+        rows.append([title, "", "", "", number(error), f"{signed(100 * (error / persistence - 1), 0)} %", "", "", ""])
     heads = [
         "",
-        "evaluations",
-        "validation loss (nats)",
+        "best step",
+        "validation MAE",
         "test MAE, teacher-forced",
         "test MAE, free-running",
         "against persistence",
-        "stable rank, feed-forward",
-        "stable rank, encoder self-attention",
+        "distance",
+        *(f"{metric_words(metric)} (effect, deviations)" for metric in METRICS),
     ]
     return markdown_table(heads, rows)
 
 
-def last_steps() -> str:
-    """How far each training went, and how far out of its null the family came."""
-    spectra = read("spectra.json")
-    rows = []
-    for optimizer in OPTIMIZERS:
-        last = family_curve(optimizer).iloc[-1]
-        deviation = (last.null_high - last.null_low) / 4
-        rows.append(
-            [
-                display_name(optimizer),
-                f"{last.step}",
-                f"{scalar(optimizer, 'distance')[last.step]:.1f}",
-                f"{100 * (last.value / last.initial - 1):+.1f} %",
-                f"{(last.value - last.initial) / deviation:+.1f}",
-                f"{spectra[optimizer][FAMILY]['mp_spikes']:.2f}",
-            ]
-        )
-    heads = [
-        "at the last step",
-        "step",
-        "distance from the start",
-        "stable rank, feed-forward",
-        "in standard deviations of shuffles",
-        "spikes beyond the bulk, a matrix",
-    ]
-    return markdown_table(heads, rows)
+def _against_null(family: dict, metric: str) -> str:
+    deviations = family.get(f"{metric}_deviations")
+    return f"{number(family[metric], 2)} ({signed(family[f'{metric}_effect'], 2)}, {signed(deviations)})"
 
 
 def equal_rows() -> Iterator[list[str]]:
-    records = histories()
+    """Both metrics of each training where something is held equal."""
+    axes = read("comparison.json")["axes"]
     for axis, (title, digits) in AXES.items():
-        reached, there = at_equal(axis, records)
-        cells = (f"{record.change:+.2f} (at {getattr(record, axis):,.{digits}f})" for record in there.values())
-        yield [f"{title}: {reached:,.{digits}f}", *cells]
+        if axis in axes:
+            arms = (axes[axis]["arms"].get(optimizer) for optimizer in OPTIMIZERS)
+            yield [f"{title}: {number(axes[axis]['target'], digits)}", *map(_cell, arms)]
+
+
+def _cell(arm: dict | None) -> str:
+    if arm is None or arm[METRICS[0]] is None:
+        return "" if arm is None else CROSSINGS[arm["crossing"]]
+    values = " / ".join(number(arm[metric], 2) for metric in METRICS)
+    return f"{values} (at {number(arm['updates'], 0)})"
 
 
 def equal() -> str:
-    """The change of the family where something else than the last step is held equal."""
+    """The family where something is held equal."""
     return markdown_table(["held equal", *map(display_name, OPTIMIZERS)], equal_rows())
+
+
+def verdicts() -> str:
+    """Every pair of trainings on all axes, and for whom it holds."""
+    comparison = read("comparison.json")
+    sentences = [verdict["sentence"] for verdict in comparison["verdicts"]] + comparison["sentences"]
+    return "\n".join(f"- {sentence[:1].upper()}{sentence[1:]}" for sentence in sentences)
 
 
 def numbers() -> str:
     """All of it, as it stands in README.md."""
-    start = family_curve(OPTIMIZERS[0]).initial.iloc[0]
+    words = " / ".join(metric_words(metric) for metric in METRICS)
     return f"""\
 {scores()}
 
-{last_steps()}
+The feed-forward matrices where all three have first reached the same ({words}, at which update or generation):
 
-Change of the mean stable rank of the feed-forward matrices, {start:.2f} at the start, where all three reach the same:
+{equal()}
 
-{equal()}"""
+{verdicts()}"""
 
 
 def renewed(text: str) -> str:

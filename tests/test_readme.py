@@ -80,38 +80,45 @@ def row(beginning):
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
 
 
-def feed_forward(optimizer):
-    """step -> evaluations, distance, validation loss, and change of the stable rank since step 0; kept steps alone."""
+def said(value, digits):
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def curve(optimizer, name):
+    """step -> value, as DVCLive has kept it of every record; the step 0 may lack one."""
+    return dict(np.genfromtxt(ROOT / f"metrics/{optimizer}/plots/metrics/{name}.tsv", skip_header=1))
+
+
+def best_step(optimizer):
+    maes = curve(optimizer, "validation_mae")
+    return min(maes, key=maes.__getitem__)
+
+
+def at_best(optimizer, metric):
     table = pd.read_csv(ROOT / "plots/spectra_evolution.csv")
-    mine = table.query("optimizer == @optimizer and family == 'feed_forward' and metric == 'stable_rank'")
-    curves = {
-        name: dict(np.genfromtxt(ROOT / f"metrics/{optimizer}/plots/metrics/{name}.tsv", skip_header=1))
-        for name in ("distance", "validation_loss")
-    }
-    return [
-        {
-            "steps": step,
-            "evaluations": evaluations,
-            "distance": curves["distance"][step],
-            "validation loss": curves["validation_loss"][step],
-            "change": value - initial,
-        }
-        for step, evaluations, value, initial in mine[["step", "evaluations", "value", "initial"]].to_numpy()
-    ]
+    mine = table.query("optimizer == @optimizer and family == 'feed_forward' and metric == @metric")
+    return mine[mine["step"] == best_step(optimizer)].iloc[0]
 
 
 def where_equal(axis):
-    """Optimizer -> its record where all have reached the same on an axis."""
-    histories = {optimizer: feed_forward(optimizer) for optimizer in OPTIMIZERS}
-    if axis == "validation loss":
-        reached = max(min(record[axis] for record in history) for history in histories.values())
-        return reached, {
-            name: next(record for record in history if record[axis] <= reached) for name, history in histories.items()
-        }
-    reached = min(max(record[axis] for record in history) for history in histories.values())
-    return reached, {
-        name: sorted(history, key=lambda record: abs(record[axis] - reached))[0] for name, history in histories.items()
-    }
+    """Target and optimizer -> (update, ranks) where all have first reached it; None where that is before a record."""
+    falling = axis == "validation_mae"
+    paths = {name: {step: value for step, value in curve(name, axis).items() if step > 0} for name in OPTIMIZERS}
+    ends = [min(path.values()) if falling else max(path.values()) for path in paths.values()]
+    target = max(ends) if falling else min(ends)
+    places = {}
+    for name, path in paths.items():
+        steps = sorted(path)
+        beyond = next(i for i, step in enumerate(steps) if (path[step] <= target if falling else path[step] >= target))
+        if beyond == 0 and path[steps[0]] != target:
+            places[name] = None
+            continue
+        earlier, later = steps[max(beyond - 1, 0)], steps[beyond]
+        share = 1.0 if earlier == later else (target - path[earlier]) / (path[later] - path[earlier])
+        ranks = [curve(name, metric) for metric in ("change_stable_rank", "stable_rank")]
+        values = [rank[earlier] + share * (rank[later] - rank[earlier]) for rank in ranks]
+        places[name] = (earlier + share * (later - earlier), values)
+    return target, places
 
 
 def test_the_numbers_are_those_that_the_command_prints():
@@ -120,22 +127,28 @@ def test_the_numbers_are_those_that_the_command_prints():
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adam", "Adam"), ("es", "ES"), ("ga", "GA")])
-def test_what_a_training_reached_is_that_of_the_committed_metrics(optimizer, name):
-    scores, spectra = read(f"{optimizer}/scores.json"), read("spectra.json")
+def test_what_a_training_reached_is_that_of_its_best_step(optimizer, name):
+    scores = read(f"{optimizer}/scores.json")
     persistence = read("data.json")["baselines"]["persistence"]["mae"]
-    evaluations, loss, forced, free, gain, rank, attention = row(f"{name} ")
-    assert evaluations == f"{scores['evaluations']:,}"
-    assert loss == f"{scores['best_validation_loss']:.3f}"
+    step, mae, forced, free, gain, distance, *effects = row(f"{name} ")
+    assert step == f"{best_step(optimizer):,.0f}"
+    assert mae == f"{curve(optimizer, 'validation_mae')[best_step(optimizer)]:.3f}"
     assert (forced, free) == (f"{scores['teacher_forced']['mae']:.3f}", f"{scores['free_running']['mae']:.3f}")
-    assert gain == f"{100 * scores['free_running']['mae'] / persistence - 100:+.0f} %"
-    assert rank == f"{spectra[optimizer]['feed_forward']['stable_rank']:.2f}"
-    assert attention == f"{spectra[optimizer]['encoder_self_attention']['stable_rank']:.2f}"
+    assert gain == f"{100 * scores['free_running']['mae'] / persistence - 100:+.0f} %".replace("-", "−")
+    for metric, cell in zip(("change_stable_rank", "stable_rank"), effects, strict=True):
+        best = at_best(optimizer, metric)
+        null, deviation = (best["null_high"] + best["null_low"]) / 2, (best["null_high"] - best["null_low"]) / 4
+        effect = best["value"] - null
+        value, difference, deviations = re.fullmatch(r"(\S+) \((\S+), (\S+)\)", cell).groups()
+        assert value == said(best["value"], 2)
+        assert float(difference.replace("−", "-")) == pytest.approx(effect, abs=0.006)
+        assert float(deviations.replace("−", "-").replace(",", "")) == pytest.approx(effect / deviation, abs=0.06)
+        assert distance == f"{best['distance']:.3f}"
 
 
 def test_the_start_and_the_baselines_are_those_of_the_committed_metrics():
-    start, initial = feed_forward("adam")[0], read("spectra.json")["initial"]
-    ranks = [f"{initial[family]['stable_rank']:.2f}" for family in ("feed_forward", "encoder_self_attention")]
-    assert row("initial weights") == ["", f"{start['validation loss']:.3f}", "", "", "", *ranks]
+    initial = read("spectra.json")["initial"]["feed_forward"]["stable_rank"]
+    assert row("initial weights")[-1] == f"{initial:.2f}"
     titles = {
         "persistence": "persistence",
         "seasonal_naive": "seasonal-naive",
@@ -145,45 +158,20 @@ def test_the_start_and_the_baselines_are_those_of_the_committed_metrics():
         assert row(titles[name])[3] == f"{scores['mae']:.3f}"
 
 
-@pytest.mark.parametrize(("optimizer", "name"), [("adam", "Adam"), ("es", "ES"), ("ga", "GA")])
-def test_the_last_steps_are_those_of_the_committed_curves(optimizer, name):
-    table = pd.read_csv(ROOT / "plots/spectra_evolution.csv")
-    mine = table.query("optimizer == @optimizer and family == 'feed_forward' and metric == 'stable_rank'")
-    last = mine.loc[mine["step"].idxmax()]
-    deviation = (last["null_high"] - last["null_low"]) / 4  # the band is the mean -+ 2 of them
-    lines = README.split("| at the last step")[1].splitlines()
-    cells = [cell.strip() for cell in next(line for line in lines if line.startswith(f"| {name} ")).split("|")[2:-1]]
-    assert cells == [
-        str(last["step"]),
-        f"{feed_forward(optimizer)[-1]['distance']:.1f}",
-        f"{100 * (last['value'] - last['initial']) / last['initial']:+.1f} %",
-        f"{(last['value'] - last['initial']) / deviation:+.1f}",
-        f"{read('spectra.json')[optimizer]['feed_forward']['mp_spikes']:.2f}",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("axis", "digits"), [("steps", 0), ("evaluations", 0), ("distance", 1), ("validation loss", 3)]
+    ("axis", "title", "digits"), [("validation_mae", "validation MAE", 3), ("evaluations", "evaluations", 0)]
 )
-def test_the_changes_at_equal_steps_evaluations_distance_and_loss_are_those_of_the_committed_curves(axis, digits):
-    reached, records = where_equal(axis)
-    expected = [f"{record['change']:+.2f} (at {record[axis]:,.{digits}f})" for record in records.values()]
-    assert row(f"{axis}: {reached:,.{digits}f}") == expected
-
-
-def test_what_it_says_of_them_in_words_is_so():
-    scores = {optimizer: read(f"{optimizer}/scores.json") for optimizer in OPTIMIZERS}
-    context = read("data.json")["baselines"]["context_mean"]["mae"]
-    assert all(scores[name]["best_validation_loss"] < feed_forward(name)[0]["validation loss"] for name in OPTIMIZERS)
-    assert min(OPTIMIZERS, key=lambda name: scores[name]["best_validation_loss"]) == "adam"
-    others = [scores[name]["evaluations"] for name in ("es", "ga")]
-    assert 3 * scores["adam"]["evaluations"] < min(others)
-    assert scores["adam"]["free_running"]["mae"] < 0.9 * context  # "clearly"
-    assert all(abs(scores[name]["free_running"]["mae"] / context - 1) < 0.05 for name in ("es", "ga"))
-    for axis, test in (("steps", max), ("evaluations", max), ("distance", max), ("validation loss", min)):
-        _, records = where_equal(axis)
-        assert test(records, key=lambda name: abs(records[name]["change"])) == "adam", axis
-    assert records["adam"]["steps"] <= 1  # of the last axis, the loss: "within its first epoch"
+def test_the_ranks_where_something_is_held_equal_are_those_of_the_committed_curves(axis, title, digits):
+    target, places = where_equal(axis)
+    cells = row(f"{title}: {target:,.{digits}f}")
+    for place, cell in zip(places.values(), cells, strict=True):
+        if place is None:
+            assert cell == "earlier than recorded"
+            continue
+        updates, ranks = place
+        shown = [float(number.replace(",", "")) for number in re.findall(r"[\d.,]+", cell)]
+        assert shown == pytest.approx([*ranks, updates], abs=0.51)
+        assert shown[:2] == pytest.approx(ranks, abs=0.006)
 
 
 def test_adam_beats_persistence_free_running_in_the_committed_run():

@@ -23,10 +23,10 @@ def spectra():
         window_last=0.5,
         edge_level=0.99,
         shuffles=4,
+        overlap_rank=3,
         per_head=False,
         farms_size=8,
         bootstrap=0,
-        overlap_rank=4,
     )
 
 
@@ -78,13 +78,12 @@ def with_rank_one_embedding(histories):
     changed = {}
     for optimizer, history in histories.items():
         embedding = history.families == "embedding"
-        values, shapes = history.singular_values.copy(), history.shapes.copy()
-        changes = history.change_singular_values.copy()
-        values[:, embedding, 1:], changes[:, embedding, 1:] = np.nan, np.nan
+        spectra = {name: getattr(history, name).copy() for name in ("singular_values", "change_singular_values")}
+        for values in spectra.values():
+            values[:, embedding, 1:] = np.nan
+        shapes = history.shapes.copy()
         shapes[embedding] = (16, 1)
-        changed[optimizer] = dataclasses.replace(
-            history, singular_values=values, change_singular_values=changes, shapes=shapes
-        )
+        changed[optimizer] = dataclasses.replace(history, **spectra, shapes=shapes)
     return changed
 
 

@@ -4,14 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.analysis.comparison.equal_axes import AXES, Record, at_equal, furthest, records
 from transformer_spectrum.analysis.comparison.forecast_errors import forecast_errors
 from transformer_spectrum.analysis.comparison.shifts import shifts
 from transformer_spectrum.analysis.comparison.tail_fits import family_tails, rejected
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
-
-FAST = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 10, 2.0, 0.9, -0.1), Record(2, 20, 4.0, 0.5, -5.0)]
-SLOW = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 4, 3.0, 2.0, -1.0), Record(5, 16, 9.0, 1.0, -2.0)]
 
 
 @pytest.fixture(scope="module")
@@ -19,57 +15,30 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=8)
 
 
-@pytest.mark.parametrize(
-    ("axis", "reached", "fast", "slow"),
-    [
-        ("step", 2, -5.0, -1.0),
-        ("evaluations", 16, -5.0, -2.0),
-        ("distance", 4.0, -5.0, -1.0),
-        ("validation_loss", 1.0, -0.1, -2.0),  # where the order turns round
-    ],
-)
-def test_each_axis_has_the_record_that_is_there(axis, reached, fast, slow):
-    value, there = at_equal(axis, {"adam": FAST, "es": SLOW})
-    assert value == reached
-    assert (there["adam"].change, there["es"].change) == (fast, slow)
-
-
-def test_who_moved_furthest_depends_on_what_is_held_equal():
-    histories = {"adam": FAST, "es": SLOW}
-    assert {axis: furthest(axis, histories) for axis in AXES} == {
-        "step": "adam",
-        "evaluations": "adam",
-        "distance": "adam",
-        "validation_loss": "es",
-    }
-
-
-def test_records_are_the_changes_of_one_family_at_the_steps_of_its_curve(summaries):
-    evolution = plot_tables.spectra_evolution(summaries)
-    history = summaries["ga"].history
-    walked = {"ga": dict(enumerate(history.distance.tolist()))}
-    losses = {"ga": dict(enumerate(history.validation_loss.tolist()))}
-    (found,) = records(evolution, "readout", "stable_rank", walked, losses).values()
-    mean = summaries["ga"].mean("stable_rank", "readout")
-    assert found == [
-        Record(step, 32 * step, history.distance[step], history.validation_loss[step], mean[step] - mean[0])
-        for step in range(18)
-    ]
-    assert records(evolution, "readout", "no such metric", walked, losses) == {}
-    assert records(pd.DataFrame(), "readout", "stable_rank", walked, losses) == {}
-
-
-def test_a_shift_is_the_change_of_a_mean_in_standard_deviations_of_its_null(summaries):
-    found = shifts(plot_tables.spectra_evolution(summaries))
-    assert len(found) == 3 * 3 * len(plot_tables.EVOLUTION_METRICS)
+def test_a_shift_is_a_mean_at_the_best_step_against_its_null(summaries):
+    best = {name: summary.history.best_step for name, summary in summaries.items()}
+    found = shifts(plot_tables.spectra_evolution(summaries), best)
+    expected = {}
+    for optimizer, summary in summaries.items():
+        at = best[optimizer]  # every step is recorded
+        position = summary.tracked.index(at)
+        for family in summary.families:
+            for metric in plot_tables.EVOLUTION_METRICS:
+                mean, against = summary.mean(metric, family), summary.effect(metric, family, position)
+                if np.isfinite(mean[at]):
+                    expected[optimizer, family, metric] = mean, against, summary.null(metric, family, position)
+    assert len(found) == len(expected) > 3 * 3 * len(plot_tables.EVOLUTION_METRICS) - 4  # Adam's changes have no bulk
     for shift in found:
-        summary = summaries[shift.optimizer]
-        mean = summary.mean(shift.metric, shift.family)
-        assert (shift.initial, shift.last) == (mean[0], mean[-1])
-        assert shift.percent == (pytest.approx(100 * (mean[-1] / mean[0] - 1), abs=1e-9) if mean[0] else None)
-        expected = summary.z(shift.metric, shift.family, -1)
-        assert shift.z is None if np.isnan(expected) else shift.z == pytest.approx(expected)
-    assert shifts(pd.DataFrame()) == ()
+        mean, against, null = expected[shift.optimizer, shift.family, shift.metric]
+        assert (shift.step, shift.value) == (best[shift.optimizer], mean[shift.step])
+        assert shift.initial == (None if np.isnan(mean[0]) else mean[0])
+        percent = 100 * (mean[shift.step] / mean[0] - 1) if mean[0] > 0 else None
+        assert shift.percent == (pytest.approx(percent, abs=1e-9) if percent is not None else None)
+        assert shift.effect == pytest.approx(float(against.difference))
+        assert shift.null == pytest.approx(float(null.mean))
+        expected_deviations = None if against.reason.item() else pytest.approx(float(against.deviations))
+        assert shift.deviations == expected_deviations
+    assert shifts(pd.DataFrame(), best) == ()
 
 
 def test_tails_of_a_family_are_means_of_the_last_step_over_one_shape(summaries):

@@ -1,10 +1,13 @@
 """The long tables: every matrix, every step, and no gap without its reason."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.analysis.of_training import long_tables
+from transformer_spectrum.analysis.of_training import direction_tables, long_tables
+from transformer_spectrum.analysis.of_training.rows import CATEGORIES
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.spectra.analysis import METRICS
@@ -26,43 +29,65 @@ def test_the_history_has_every_metric_of_every_matrix_at_every_step(summaries):
     for metric in METRICS:
         assert row[metric] == es.analysis.values[metric][5, -1]
     assert (row["evaluations"], row["family"], row["rows"], row["columns"]) == (160, "readout", 12, 16)
+    for metric in METRICS:
+        assert row[f"change_{metric}"] == es.analysis.values[f"change_{metric}"][5, -1]
+        assert np.isnan(row[f"step_{metric}"])
     assert row["missing"] == ""
+    assert (row["validation_mae"], row["distance"]) == (es.history.validation_mae[5], es.history.distances[5, -1])
+
+
+def test_steps_have_their_metrics_where_they_were_recorded_and_a_reason_elsewhere(few_histories, summarized):
+    history = few_histories["es"]
+    steps = np.full_like(history.change_singular_values, np.nan)
+    steps[[1, 5, 10]] = history.change_singular_values[[1, 5, 10]]
+    stepping = dataclasses.replace(history, step_singular_values=steps)
+    table = long_tables.spectra_history(summarized({"es": stepping}))
+    for row in table.to_dict("records"):
+        for metric in METRICS:
+            value, expected = row[f"step_{metric}"], row[f"change_{metric}"]
+            assert (np.isnan(value) and (row["step"] not in (1, 5, 10) or np.isnan(expected))) or value == expected
+        named = "not recorded at this step: step_spectral_entropy" in row["missing"]
+        assert named == (row["step"] not in (1, 5, 10))
 
 
 def test_the_history_never_holds_a_silent_gap(with_rank_one_embedding, summarized):
     table = long_tables.spectra_history(summarized(with_rank_one_embedding))
     assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
     rows = table.to_dict("records")
+    subjects = [f"{prefix}{metric}" for prefix in ("", "change_") for metric in METRICS]
     for row in rows:
-        for metric in METRICS:
-            assert np.isnan(row[metric]) == (metric in row["missing"].replace(";", ",").replace(":", ",").split(", "))
-    assert {row["family"] for row in rows if row["missing"]} == {"embedding"}
-    assert any(row["missing"].startswith("only one singular value: ") for row in rows)
+        named = row["missing"].replace(";", ",").replace(":", ",").split(", ")
+        for metric in subjects:
+            assert np.isnan(row[metric]) == (metric in named)
+    weights = {row["family"] for row in rows if "alpha_exponent" in row["missing"].split(": ")[-1].split(", ")}
+    assert {row["family"] for row in rows if np.isnan(row["hill_alpha"])} == {"embedding"}
+    assert weights >= {"embedding"}
+    assert any(row["missing"].startswith("only one singular value: ") for row in rows if row["step"])
+    assert all("zero matrix: change_" in row["missing"] for row in rows if row["step"] == 0)
 
 
-def test_every_metric_stands_beside_both_nulls_or_says_why_not(summaries):
+def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(summaries):
     table = long_tables.spectra_nulls(summaries)
     assert tuple(table.columns) == long_tables.SPECTRA_NULLS
     rows = table.to_dict("records")
     evidence = summaries["adam"].evidence
-    assert evidence.steps == (0, 1, 5, 10, 12)
+    assert evidence.steps == (0, 1, 5, 10, 11, 12)
     mine = [row for row in rows if row["optimizer"] == "adam"]
-    assert len(mine) == len(evidence.steps) * len(evidence.specs) * len(METRICS)
+    assert len(mine) == len(evidence.steps) * len(evidence.specs) * len(METRICS) * (3 + 2)
     for row in rows:
-        assert np.isnan(row["value"]) == (row["reason"] != "")
-        for null in ("initial", "shuffled"):
-            assert np.isnan(row[f"{null}_z"]) == (row[f"{null}_reason"] != "")
-    for row in mine:
-        if row["initial_reason"] == "":
-            change = float(row["value"]) - float(row["initial"])
-            assert float(row["initial_difference"]) == pytest.approx(change, rel=1e-5, abs=1e-7)
-            assert float(row["initial_z"]) == pytest.approx(change / float(row["initial_sd"]), rel=1e-4, abs=1e-4)
-        if row["shuffled_reason"] == "":
-            change = float(row["value"]) - float(row["shuffled_mean"])
-            assert float(row["shuffled_z"]) == pytest.approx(change / float(row["shuffled_sd"]), rel=1e-4, abs=1e-4)
-    frobenius = next(row for row in mine if row["metric"] == "frobenius_norm")
-    assert frobenius["shuffled_reason"] == "the metric is the same in every null draw"
-    start = [float(row["shuffled_z"]) for row in mine if (row["step"], row["metric"]) == (0, "stable_rank")]
+        assert np.isnan(row["value"]) == (row["missing"] != "")
+        assert np.isnan(row["deviations"]) == (row["reason"] != "")
+        assert row["metric"].startswith("change_") == row["null"].startswith("change_")
+        if not np.isnan(row["difference"]):
+            assert row["difference"] == pytest.approx(row["value"] - row["null_mean"], rel=1e-12, abs=1e-12)
+        if row["reason"] == "":
+            assert row["deviations"] == pytest.approx(row["difference"] / row["null_sd"], rel=1e-9)
+            assert row["metric"] != "condition_number"  # heavy-tailed under its null
+    frobenius = next(row for row in mine if (row["metric"], row["null"]) == ("frobenius_norm", "shuffled"))
+    assert frobenius["reason"] == "the metric is the same in half of the null draws or more"
+    start = [
+        row["deviations"] for row in mine if (row["step"], row["metric"], row["null"]) == (0, "stable_rank", "shuffled")
+    ]
     assert np.median(np.abs(start)) < 2
 
 
@@ -80,6 +105,7 @@ def test_tails_have_goodness_rivals_and_a_null(summaries):
     assert tuple(table.columns) == long_tables.SPECTRA_TAILS
     rows = table.to_dict("records")
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == {0, 17}
+    assert list(long_tables.long_tables(summaries)) == list(long_tables.LONG_TABLES)
     fitted = [row for row in rows if row["ks_alpha"] > 0]
     assert len(fitted) > len(rows) / 3
     for row in fitted:
@@ -87,6 +113,7 @@ def test_tails_have_goodness_rivals_and_a_null(summaries):
         assert float(row["ks_alpha"]) > 1
         assert 0 < row["ks_distance"] < 1
         assert row["ks_tail"] >= 8
+        assert (row["null_deviations"] == row["null_deviations"]) == (row["null_alpha_sd"] > 0)
         shortest = float(row["ks_tail"]) == summaries["ga"].settings.min_tail
         assert ("ks_tail ≤ " in row["bounds"]) == shortest
         assert ("goodness_p < 1/" in row["bounds"]) == (float(row["goodness_p"]) == 0)
@@ -126,11 +153,14 @@ def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_sam
         stored = read_table(paths[0])
         pd.testing.assert_frame_equal(stored, table, check_exact=True)
         for column, dtype in stored.dtypes.items():
-            if column in long_tables.CATEGORIES:
+            if column in CATEGORIES:
                 assert isinstance(dtype, pd.CategoricalDtype)
             else:
-                whole = column in ("step", "evaluations", "rows", "columns")
-                assert dtype == (np.int64 if whole else np.float64), column
+                assert (dtype in (np.int64, np.float64)) or column in ("circuit", "of"), column
+                if column in ("step", "rows", "columns", "head", "folded", "rank", "spike"):
+                    assert dtype == np.int64, column
+                elif column not in ("evaluations", "from_the_start", "circuit", "of"):
+                    assert dtype == np.float64, column
         pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), stored)
 
 
@@ -143,7 +173,13 @@ def test_numbers_are_those_of_the_metrics_to_the_last_bit(summaries):
 
 
 def test_every_row_has_the_evaluations_of_its_own_step(summaries):
-    for table in (long_tables.spectra_nulls(summaries), long_tables.spectra_tails(summaries)):
+    for table in (
+        long_tables.spectra_nulls(summaries),
+        long_tables.spectra_tails(summaries),
+        direction_tables.spectra_vectors(summaries),
+        direction_tables.spectra_circuits(summaries),
+    ):
+        assert len(table)
         for optimizer, step, evaluations in table[["optimizer", "step", "evaluations"]].drop_duplicates().to_numpy():
             history = summaries[optimizer].history
             assert evaluations == history.evaluations[history.steps.tolist().index(step)]

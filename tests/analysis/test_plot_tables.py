@@ -56,29 +56,45 @@ def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(sum
     for optimizer in ("initial", "adam", "es", "ga"):
         families = {name: block for name, block in tree[optimizer].items() if name != "step"}
         assert list(families) == FAMILIES
-        assert 40 <= sum(map(len, families.values())) <= 60
-        assert all(
-            {"ks_alpha", "ks_distance", "ks_tail", "ks_alpha_null", "ks_alpha_z"} <= set(block)
-            for block in families.values()
-        )
-    assert tree["reasons"] == []
+        assert 40 <= sum(map(len, families.values())) <= 70
+        for family, block in families.items():
+            assert {"ks_alpha", "ks_distance", "ks_tail", "ks_alpha_null"} <= set(block)
+            if optimizer != "initial":  # at step 0 every draw of the path is W_0 itself
+                assert "ks_alpha_deviations" in block, family
+            assert ("change_stable_rank" in block) == (optimizer != "initial")
+    assert tree["reasons"] == [
+        f"initial.{family}: change_stable_rank: {count} of {count}: zero matrix"
+        for family, count in zip(FAMILIES, (8, 8, 8, 8, 2, 1), strict=True)
+    ]
 
 
 def test_headline_gives_the_reason_for_what_it_lacks(with_rank_one_embedding, summarized):
     tree = headline(summarized(with_rank_one_embedding))
-    assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
+    assert tree["adam"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0, "change_stable_rank": 1.0}
+    assert tree["initial"]["embedding"] == {"spectral_entropy": 0.0, "stable_rank": 1.0}
     missing = "alpha_exponent, hill_alpha, mp_spikes, ks_alpha, ks_distance, ks_tail"
     assert f"adam.embedding: {missing}: 2 of 2: only one singular value" in tree["reasons"]
-    assert len(tree["reasons"]) == 4  # initial and three optimizers
+    mine = [reason for reason in tree["reasons"] if ".embedding: alpha_exponent" in reason]
+    assert len(mine) == 4  # initial and three optimizers
 
 
-def test_spectra_evolution_carries_the_null_in_every_row(summaries):
+def test_spectra_evolution_carries_the_null_at_every_tracked_step_and_nowhere_else(summaries):
     rows = as_dicts(plot_tables.SPECTRA_EVOLUTION, plot_tables.spectra_evolution(summaries))
     for row in rows:
-        null = summaries[row["optimizer"]].mean(row["metric"], row["family"])[0]
-        assert row["initial"] == null
-        assert row["null_low"] <= row["null_high"]
-        assert row["step"] > 0 or row["value"] == null
+        summary = summaries[row["optimizer"]]
+        start = summary.mean(row["metric"], row["family"])[0]
+        assert row["initial"] == ("" if np.isnan(start) else start)
+        assert row["step"] > 0 or row["value"] == start
+        if row["metric"] == "change_stable_rank":  # nothing has changed at step 0, so there is no direction
+            assert (row["initial"], row["step"] > 0) == ("", True)
+        has_null = row["step"] in summary.history.steps[summary.tracked]
+        assert (row["null_low"] != "") == (row["null_high"] != "") == (row["effect"] != "") == has_null
+        if has_null:
+            assert row["null_low"] <= row["null_high"]
+            middle = (row["null_low"] + row["null_high"]) / 2
+            assert row["effect"] == pytest.approx(row["value"] - middle, rel=1e-6, abs=1e-9 * max(1, abs(middle)))
+        assert row["validation_mae"] == summary.history.validation_mae[row["step"]]
+        assert row["distance"] == summary.distance(row["family"])[row["step"]]
     assert {row["metric"] for row in rows} == set(plot_tables.EVOLUTION_METRICS)
     assert {row["family"] for row in rows} == set(FAMILIES)
 
@@ -90,6 +106,7 @@ def test_two_revisions_of_a_plot_stay_within_ten_thousand_rows(summaries, foreca
         plot_tables.singular_values(summaries),
         plot_tables.esd(summaries),
         plot_tables.loss(summaries),
+        plot_tables.validation(summaries),
         plot_tables.forecasts(forecast),
     ):
         assert 0 < 2 * len(list(rows)) <= 10_000
@@ -128,22 +145,44 @@ def test_early_picks_distinct_ascending_positions_closer_at_the_beginning(count,
 
 
 def test_tracked_steps_are_few_and_hold_start_and_end():
-    assert tracked_positions(np.arange(13), 5, 6).tolist() == [0, 1, 5, 10, 12]
-    assert tracked_positions(np.arange(301), 5, 6).tolist() == [0, 1, 5, 20, 70, 300]
-    assert tracked_positions(np.arange(301), 5, 1000).tolist() == [0, 1, *range(5, 301, 5)]
-    assert tracked_positions(np.array([0]), 5, 6).tolist() == [0]
-    assert tracked_positions(np.array([0, 2, 4, 5]), 5, 6).tolist() == [0, 3]  # positions, not steps
+    def generations(count, best, every, at_most):
+        return tracked_positions(np.arange(count), np.arange(count), best, every, at_most).tolist()
+
+    assert generations(13, 12, 5, 6) == [0, 1, 5, 10, 12]
+    assert generations(13, 7, 5, 6) == [0, 1, 5, 7, 10, 12]
+    assert generations(301, 300, 5, 7) == [0, 1, 5, 20, 70, 300]
+    assert generations(301, 300, 5, 1000) == [0, 1, *range(5, 301, 5)]
+    assert generations(1, 0, 5, 6) == [0]
+    for best in range(301):
+        for at_most in (4, 5, 9):
+            positions = generations(301, best, 5, at_most)
+            assert len(positions) <= at_most
+            assert {0, 1, best, 300} <= set(positions)
 
 
-def test_the_null_band_comes_from_shuffles_of_the_initial_matrices(summaries):
+def test_tracked_steps_are_counted_in_rounds_and_given_as_positions():
+    updates, epochs = np.array([0, 1, 2, 4, 8, 9, 18, 27, 36]), np.array([0, 0, 0, 0, 0, 1, 2, 3, 4])
+    assert tracked_positions(updates, epochs, 36, 2, 10).tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert tracked_positions(updates, epochs, 27, 4, 10).tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
+    assert tracked_positions(np.array([0, 2, 4, 5]), np.array([0, 2, 4, 5]), 5, 5, 6).tolist() == [0, 3]
+
+
+def test_the_null_band_comes_from_the_initial_matrices_plus_their_shuffled_changes(summaries):
     summary = summaries["es"]
     members = summary.families["feed_forward"]
-    draws = summary.evidence.initial.values["hill_alpha"][:, members].mean(axis=1)
+    last = summary.tracked[-1]
+    draws = summary.evidence.nulls["path"][-1].values["hill_alpha"][:, members].mean(axis=1)
     low, high = summary.band("hill_alpha", "feed_forward")
-    assert low == pytest.approx(draws.mean() - 2 * draws.std(ddof=1))
-    assert high == pytest.approx(draws.mean() + 2 * draws.std(ddof=1))
+    assert low[last] == pytest.approx(draws.mean() - 2 * draws.std(ddof=1))
+    assert high[last] == pytest.approx(draws.mean() + 2 * draws.std(ddof=1))
+    assert np.flatnonzero(np.isfinite(low)).tolist() == summary.tracked
     means = summary.mean("hill_alpha", "feed_forward")
-    assert summary.z("hill_alpha", "feed_forward", -1) == pytest.approx((means[-1] - means[0]) / draws.std(ddof=1))
+    against = summary.effect("hill_alpha", "feed_forward", -1)
+    assert against.difference == pytest.approx(means[-1] - draws.mean())
+    assert against.deviations == pytest.approx((means[-1] - draws.mean()) / draws.std(ddof=1))
+    own = summary.evidence.nulls["change_shuffled"][-1].values["change_hill_alpha"][:, members].mean(axis=1)
+    moved = summary.mean("change_hill_alpha", "feed_forward")[-1]
+    assert summary.effect("change_hill_alpha", "feed_forward", -1).difference == pytest.approx(moved - own.mean())
 
 
 def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
@@ -166,13 +205,21 @@ def test_singular_values_are_family_means_by_rank_beside_the_initial_ones(summar
     adam = summaries["adam"].history
     members = np.flatnonzero(adam.families == "embedding")
     picked = [row for row in rows if (row["optimizer"], row["family"], row["step"]) == ("adam", "embedding", 12)]
+    changes = [row for row in picked if row["of"] == "change"]
+    picked = [row for row in picked if row["of"] == "weights"]
     assert [row["rank"] for row in picked] == list(range(1, 13))
     np.testing.assert_allclose(
         [row["value"] for row in picked], adam.singular_values[12, members, :12].mean(axis=0), rtol=1e-6
     )
     np.testing.assert_allclose(
-        [row["initial"] for row in picked], adam.singular_values[0, members, :12].mean(axis=0), rtol=1e-6
+        [row["reference"] for row in picked], adam.singular_values[0, members, :12].mean(axis=0), rtol=1e-6
     )
+    np.testing.assert_allclose(
+        [row["value"] for row in changes], adam.change_singular_values[12, members, :12].mean(axis=0), rtol=1e-6
+    )
+    own = summaries["adam"].evidence.shuffled_change[-1][members, :12].mean(axis=0)
+    np.testing.assert_allclose([row["reference"] for row in changes], own, rtol=1e-6)
+    assert {row["of"] for row in rows if row["step"] == 0} == {"weights"}
 
 
 def test_a_rank_that_starts_as_zero_has_no_ratio_and_leaves_the_others_theirs(summaries):
@@ -221,7 +268,7 @@ def test_the_initial_density_has_mean_eigenvalue_one_and_bins_that_hold_almost_a
 def test_esd_rows_are_positive_densities_at_the_tracked_steps(summaries):
     rows = as_dicts(plot_tables.ESD, plot_tables.esd(summaries))
     assert all(row["density"] > 0 and row["eigenvalue"] > 0 for row in rows)
-    assert {row["step"] for row in rows if row["optimizer"] == "adam"} == {0, 1, 5, 10, 12}
+    assert {row["step"] for row in rows if row["optimizer"] == "adam"} == {0, 1, 5, 10, 11, 12}  # 11: the best
     assert {row["family"] for row in rows} == set(FAMILIES)
 
 
@@ -235,6 +282,20 @@ def test_loss_leaves_out_what_was_never_evaluated(summaries):
     assert es[7, "train"]["loss"] == history.loss[7]
     assert es[7, "validation"]["loss"] == history.validation_loss[7]
     assert es[7, "train"]["evaluations"] == 7 * 32
+
+
+def test_validation_says_where_residuals_lie_and_marks_the_best_step_even_where_it_is_thinned(summaries, monkeypatch):
+    monkeypatch.setattr(plot_tables, "ROWS_AT_MOST", 24)
+    rows = as_dicts(plot_tables.VALIDATION, plot_tables.validation(summaries))
+    for optimizer, summary in summaries.items():
+        history, mine = summary.history, [row for row in rows if row["optimizer"] == optimizer]
+        assert len(mine) <= 5
+        assert [row["step"] for row in mine if row["best"]] == [history.best_step]
+        for row in mine:
+            position = row["step"]  # every step is recorded
+            assert row["evaluations"] == history.evaluations[position]
+            for name in ("validation_mae", "residual_mad", "influence_cosine"):
+                assert row[name] == getattr(history, name)[position]
 
 
 def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
@@ -269,3 +330,7 @@ def test_a_history_that_is_not_finite_is_refused_by_name(histories, summarized):
     values[3, 0, 0] = np.inf
     with pytest.raises(InputError, match="history of es: singular value 0 of matrix 0 at step position 3 is inf"):
         summarized(replaced(histories, "es", singular_values=values))
+    changes = histories["es"].change_singular_values.copy()
+    changes[2, 1, 0] = np.nan
+    with pytest.raises(InputError, match="history of es: singular value 0 of matrix 1 at step position 2 is nan"):
+        summarized(replaced(histories, "es", change_singular_values=changes))

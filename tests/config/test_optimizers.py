@@ -10,6 +10,7 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.resolve import WITH_LEARNING_RATE
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
+from transformer_spectrum.optimizers.gradient.algorithms import OWN
 from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.study import figures, tune
 from transformer_spectrum.vocabulary import command_of, display_name
@@ -32,6 +33,18 @@ def test_each_has_a_section_a_name_and_a_command():
 
 def test_the_evolution_strategies_with_a_learning_rate_are_strategies():
     assert set(tune.ES_LEARNING_RATES) == set(WITH_LEARNING_RATE) < set(STRATEGIES)
+
+
+def test_the_page_on_tuning_says_what_null_means_for_every_gradient_method():
+    text = (ROOT / "docs/howto/tune.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")][1:]  # the first names the columns
+    cells = {row.split("|")[1].strip(" `"): [cell.strip() for cell in row.split("|")[2:-1]] for row in rows}
+    assert set(cells) == set(OWN)
+    for name, (rate, decay, betas, momentum) in cells.items():
+        own = OWN[name]
+        assert (float(rate), float(decay.split(",")[0])) == (own.learning_rate, own.weight_decay)
+        assert betas.split(" (")[0] == (f"{own.beta1:g}, {own.beta2:g}" if own.beta1 else "")
+        assert momentum.split(",")[0] == (f"{own.momentum:g}" if own.momentum else "")
 
 
 def test_no_other_module_lists_them():

@@ -13,12 +13,13 @@ from transformer_spectrum.losses import mse
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.optimizers.gradient.adam import Adam
-from transformer_spectrum.optimizers.gradient.blocks import hidden_blocks
+from transformer_spectrum.optimizers.gradient.blocks import hidden_blocks, matrix_blocks
 from transformer_spectrum.optimizers.gradient.descent import Descent
 from transformer_spectrum.optimizers.gradient.lion import Lion
 from transformer_spectrum.optimizers.gradient.muon import Muon
 from transformer_spectrum.optimizers.gradient.schedule import schedule_factor
 from transformer_spectrum.optimizers.gradient.sgd import SGD
+from transformer_spectrum.optimizers.gradient.soap import SOAP
 from transformer_spectrum.training.objective import WindowObjective
 
 SIZE, UPDATES, EPOCHS = 10, 4, 5
@@ -221,6 +222,7 @@ RULES = {
     "sgd": SGD(nesterov=True, weight_decay=0.1),
     "lion": Lion(weight_decay=0.1),
     "muon": Muon(hidden_blocks(network(0.0)[0]), weight_decay=0.1),
+    "soap": SOAP(matrix_blocks(network(0.0)[0]), weight_decay=0.1, every=3),
 }
 
 

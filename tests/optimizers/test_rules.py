@@ -13,6 +13,7 @@ from transformer_spectrum.optimizers.gradient.blocks import Block, Partition, hi
 from transformer_spectrum.optimizers.gradient.lion import Lion
 from transformer_spectrum.optimizers.gradient.muon import Muon, orthogonalised
 from transformer_spectrum.optimizers.gradient.sgd import SGD
+from transformer_spectrum.optimizers.gradient.soap import SOAP
 from transformer_spectrum.weights.matrices.families import GATES
 
 UPDATES, RATE = 50, 0.02
@@ -185,6 +186,73 @@ def test_the_update_of_a_matrix_has_the_root_mean_square_of_adamws():
     assert 0.14 < float(moved.square().mean().sqrt()) < 0.24
 
 
+def soap(weights, slopes, rate, beta, weight_decay, every, bases):
+    """Vyas et al. (2024), algorithm 3, for one matrix from its second update on, line by line.
+
+    Args:
+        bases: eigenvectors of the preconditioners after the first update, whose signs and order among equal
+            eigenvalues no algorithm fixes.
+    """
+    q_left, q_right = bases
+    left, right = (1 - beta) * slopes[0] @ slopes[0].T, (1 - beta) * slopes[0].T @ slopes[0]
+    mean, square, path = torch.zeros_like(weights), torch.zeros_like(weights), []
+    for t, slope in enumerate(slopes[1:], start=1):
+        turned = q_left.T @ slope @ q_right
+        mean = beta * mean + (1 - beta) * slope
+        square = beta * square + (1 - beta) * turned**2
+        step = q_left @ ((q_left.T @ mean @ q_right) / (torch.sqrt(square) + 1e-8)) @ q_right.T
+        weights = weights - rate * math.sqrt(1 - beta**t) / (1 - beta**t) * step
+        weights = weights - rate * weight_decay * weights
+        left = beta * left + (1 - beta) * slope @ slope.T
+        right = beta * right + (1 - beta) * slope.T @ slope
+        if t % every == 0:
+            by_rows = torch.diag(q_left.T @ left @ q_left).argsort(descending=True)
+            by_columns = torch.diag(q_right.T @ right @ q_right).argsort(descending=True)
+            q_left = torch.linalg.qr(left @ q_left[:, by_rows]).Q
+            q_right = torch.linalg.qr(right @ q_right[:, by_columns]).Q
+            square = square[by_rows][:, by_columns]
+        path.append(weights)
+    return torch.stack(path)
+
+
+@pytest.mark.parametrize(("shape", "every"), [((5, 5), 4), ((4, 6), 1), ((6, 4), 10)])
+def test_every_update_is_that_of_soaps_paper(shape, every):
+    size, generator = math.prod(shape), torch.Generator().manual_seed(2)
+    scale = torch.logspace(-1, 1, size, dtype=torch.float64).reshape(shape)
+    slopes = scale * torch.randn(UPDATES, *shape, generator=generator, dtype=torch.float64)
+    # A vector in front and one behind, by Adam from the second update on.
+    rule = SOAP((Block(3, shape),), 0.9, 0.9, weight_decay=0.1, every=every)
+    weights = torch.linspace(-1, 1, size + 5, dtype=torch.float64)
+    outer = torch.randn(UPDATES, 5, generator=generator, dtype=torch.float64)
+    gradients = torch.cat([outer[:, :3], slopes.flatten(1), outer[:, 3:]], 1)
+    state, path, bases, start_of = rule.initial(weights), [], (), None
+    for k, slope in enumerate(gradients):
+        weights, state = rule.update(weights, slope, state, RATE)
+        if k == 0:
+            torch.testing.assert_close(
+                weights, (torch.linspace(-1, 1, size + 5, dtype=torch.float64) - RATE * slope.sign()) * (1 - RATE * 0.1)
+            )
+            bases = tuple(state[f"{side}_basis {shape[0]} {shape[1]}"][0] for side in ("left", "right"))
+            start_of = weights
+        else:
+            path.append(weights)
+    for basis, square in zip(bases, (slopes[0] @ slopes[0].T, slopes[0].T @ slopes[0]), strict=True):
+        torch.testing.assert_close(basis.T @ basis, torch.eye(len(basis), dtype=torch.float64))
+        values = basis.T @ square @ basis
+        torch.testing.assert_close(values, torch.diag(torch.linalg.eigvalsh(square).flip(0)), rtol=0, atol=1e-9)
+    path = torch.stack(path)
+    matrix = start_of[3 : 3 + size].reshape(shape)
+    expected = soap(matrix, slopes, RATE, 0.9, 0.1, every, bases)
+    torch.testing.assert_close(path[:, 3 : 3 + size].unflatten(1, shape), expected, rtol=1e-6, atol=1e-8)
+    adam = Adam(0.9, 0.9)
+    vectors, memory = torch.cat([start_of[:3], start_of[3 + size :]]), adam.initial(torch.zeros(5, dtype=torch.float64))
+    for k in range(1, UPDATES):
+        vectors, memory = adam.update(vectors, outer[k], memory, RATE)
+        vectors = vectors * (1 - RATE * 0.1)
+        ours = torch.cat([path[k - 1, :3], path[k - 1, 3 + size :]])
+        torch.testing.assert_close(ours, vectors, rtol=1e-5, atol=1e-6)
+
+
 RULES = {
     "adam": Adam(weight_decay=0.1),
     "adamw": Adam(weight_decay=0.1, decoupled=True),
@@ -192,6 +260,7 @@ RULES = {
     "plain sgd": SGD(0.0),
     "lion": Lion(weight_decay=0.1),
     "muon": Muon(BLOCKS, weight_decay=0.1),
+    "soap": SOAP(BLOCKS, weight_decay=0.1, every=4),
 }
 every = pytest.mark.parametrize("name", RULES)
 

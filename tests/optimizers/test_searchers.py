@@ -27,6 +27,7 @@ from transformer_spectrum.optimizers.gradient.descent import Descent
 from transformer_spectrum.optimizers.gradient.lion import Lion
 from transformer_spectrum.optimizers.gradient.muon import Muon
 from transformer_spectrum.optimizers.gradient.sgd import SGD
+from transformer_spectrum.optimizers.gradient.soap import SOAP
 
 SIZE = 10
 LAYOUT = Layout(torch.nn.Linear(SIZE - 1, 1))
@@ -38,6 +39,7 @@ SEARCHERS = {
     "sgd nesterov": Descent(SGD(nesterov=True), epochs=40, learning_rate=0.005),
     "lion": Descent(Lion(), epochs=40, learning_rate=0.005),
     "muon": Descent(Muon((Block(0, (3, 3)),)), epochs=40, learning_rate=0.05),
+    "soap": Descent(SOAP((Block(0, (3, 3)),)), epochs=40, learning_rate=0.05),
     "cma": CMA(generations=80, popsize=16, sigma=0.2),
     "cma vd": CMA(generations=80, popsize=16, sigma=0.2, covariance="vd"),
     "cma vkd": CMA(generations=80, popsize=16, sigma=0.2, covariance="vkd"),

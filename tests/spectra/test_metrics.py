@@ -18,8 +18,10 @@ from transformer_spectrum.spectra.metrics import (
     spectral_entropy,
     spectral_norm,
     stable_rank,
+    storage_rounding,
     window_ranks,
 )
+from transformer_spectrum.weights.matrices.matrix import spectrum
 
 SCALE_FREE = {
     "entropy": spectral_entropy,
@@ -105,10 +107,55 @@ def test_numerical_rank_is_numpys_in_float32_whatever_the_precision_of_the_singu
 
 def test_numerical_rank_takes_a_shape_for_each_spectrum_and_an_eps():
     values = np.array([1.0, 1e-4, 2e-5])
-    shapes = np.array([[3, 3], [3, 400], [3, 1000]])  # thresholds 3.6e-7, 4.8e-5, 1.2e-4
-    assert numerical_rank(np.stack([values] * 3), shapes).tolist() == [3, 2, 1]
-    assert numerical_rank(values, (3, 3), eps=1e-5) == 2
+    shapes = np.array([[3, 3], [3, 400], [400, 400]])  # thresholds 2.3e-5, 1.25e-5, 1e-5
+    assert numerical_rank(np.stack([values] * 3), shapes, eps=1e-5).tolist() == [2, 3, 3]
+    assert numerical_rank(values, (3, 3)) == 3
     assert numerical_rank(np.ones((2, 5, 7)), (7, 9)).shape == (2, 5)
+
+
+def test_rounding_of_alike_entries_follows_their_root_mean_square_and_of_one_row_its_norm():
+    level = np.full(16, 8.0)  # of entries of root mean square 2
+    assert storage_rounding(level, (16, 16)) == pytest.approx(2.0**-23 * 2 * 2 * (4 + 4))
+    assert storage_rounding(level, (16, 64)) == pytest.approx(2.0**-23 * 2 * 1 * (4 + 8))
+    lone = np.array([5.0, 0.0, 0.0, 0.0])
+    assert storage_rounding(lone, (4, 10000)) == pytest.approx(2.0**-23 * 2 * 5 * (1 / 2 + 1 / 100))
+    assert storage_rounding(np.append(lone, np.zeros(9996)), (10000, 10000)) == pytest.approx(2.0**-23 * 5)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 200)])
+def test_storing_moves_no_singular_value_by_more_than_the_rounding(shape):
+    matrices = np.random.default_rng(0).standard_normal((50, *shape))
+    matrices[25:, 5:] *= 1e-6  # the energy in a few rows
+    stored = matrices.astype(np.float32)
+    before, after = (np.linalg.svd(entries.astype(float), compute_uv=False) for entries in (matrices, stored))
+    moved = np.abs(before - after).max(axis=-1)
+    norm = np.linalg.norm(stored - matrices, 2, axis=(1, 2))
+    rounding = storage_rounding(before, shape)
+    assert (moved <= norm * (1 + 1e-6)).all()
+    assert (norm < 0.6 * rounding).all()
+    assert (norm[:25] > 0.08 * rounding[:25]).all()  # and not by orders of magnitude less
+
+
+def test_a_gaussian_matrix_of_a_thousand_rows_has_full_rank():
+    matrix = np.random.default_rng(5).standard_normal((1024, 1024)).astype(np.float32)
+    values = spectrum(matrix[None])[0]
+    assert (values < 1024 * 2.0**-23 * values[0]).any()  # which numpy's rule takes for rounding
+    assert numerical_rank(values, (1024, 1024)) == 1024
+
+
+def test_the_share_of_gaussian_matrices_that_lose_a_rank_is_as_stated():
+    matrices = np.random.default_rng(1).standard_normal((4000, 16, 16))
+    ranks = numerical_rank(np.linalg.svd(matrices, compute_uv=False), (16, 16), eps=0.1 / 64)
+    assert (ranks < 16).mean() == pytest.approx(0.1, abs=0.025)
+
+
+@pytest.mark.parametrize(("rank", "shape"), [(1, (512, 512)), (8, (512, 512)), (128, (512, 512)), (64, (128, 1024))])
+def test_a_product_in_float32_has_the_rank_of_its_factors(rank, shape):
+    generator = np.random.default_rng(rank)
+    left, right = (generator.standard_normal(size, dtype=np.float32) for size in ((shape[0], rank), (rank, shape[1])))
+    assert numerical_rank(spectrum((left @ right)[None])[0], shape) == rank
+    weighted = left * np.geomspace(1, 1e-3, shape[0], dtype=np.float32)[:, None]  # rows of most unlike lengths
+    assert numerical_rank(spectrum((weighted @ right)[None])[0], shape) == rank
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0, 3.5])

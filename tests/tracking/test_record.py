@@ -24,8 +24,8 @@ from transformer_spectrum.tracking.recorder import Recorder
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Recorder("metrics/adam") as recorder:
-        recorder.step(0, {"loss": 3.0, "stable_rank": 8.0})
-        recorder.step(1, {"loss": 2.0, "stable_rank": 7.0})
+        recorder.step(0, {"loss": 3.0, "change_stable_rank": 8.0})
+        recorder.step(1, {"loss": 2.0, "change_stable_rank": 7.0})
         recorder.result({"test_mae": 0.5}, {"free_running": {"mae": 0.5, "rmse": 0.7}})
     return tmp_path / "metrics/adam"
 
@@ -33,8 +33,8 @@ def folder(tmp_path, monkeypatch):
 def test_every_scalar_has_a_curve_and_only_the_headline_is_in_the_metrics(folder):
     assert (folder / "plots/metrics/loss.tsv").read_text().split() == ["step", "loss", "0", "3.0", "1", "2.0"]
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert list(metrics) == ["step", "stable_rank", "test_mae"]
-    assert metrics == {"step": 1, "stable_rank": 7.0, "test_mae": 0.5}
+    assert list(metrics) == ["step", "change_stable_rank", "test_mae"]
+    assert metrics == {"step": 1, "change_stable_rank": 7.0, "test_mae": 0.5}
     assert json.loads((folder / "scores.json").read_text()) == {"free_running": {"mae": 0.5, "rmse": 0.7}}
     assert os.listdir(folder.parent) == ["adam"]
 
@@ -52,7 +52,7 @@ def test_a_failed_run_puts_the_old_folder_back(folder):
         recorder.step(0, {"other": 7.0})
         raise RuntimeError
     assert (folder / "metrics.json").read_bytes() == before
-    assert sorted(os.listdir(folder / "plots/metrics")) == ["loss.tsv", "stable_rank.tsv"]
+    assert sorted(os.listdir(folder / "plots/metrics")) == ["change_stable_rank.tsv", "loss.tsv"]
     assert os.listdir(folder.parent) == ["adam"]
 
 
@@ -74,16 +74,16 @@ def test_the_old_folder_is_there_until_the_first_step(folder):
     before = (folder / "metrics.json").read_bytes()
     with Recorder("metrics/adam") as recorder:
         assert (folder / "metrics.json").read_bytes() == before
-        recorder.step(0, {"stable_rank": 9.0})
-        assert json.loads((folder / "metrics.json").read_text()) == {"step": 0, "stable_rank": 9.0}
+        recorder.step(0, {"change_stable_rank": 9.0})
+        assert json.loads((folder / "metrics.json").read_text()) == {"step": 0, "change_stable_rank": 9.0}
 
 
 def test_metrics_and_curves_grow_while_it_runs(folder, monkeypatch):
     monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 0.0)
     with Recorder("metrics/adam") as recorder:
         for step in range(5):
-            recorder.step(step, {"stable_rank": 9.0 - step, "distance": 0.1 * step})
-            assert json.loads((folder / "metrics.json").read_text()) == {"step": step, "stable_rank": 9.0 - step}
+            recorder.step(step, {"change_stable_rank": 9.0 - step, "distance": 0.1 * step})
+            assert json.loads((folder / "metrics.json").read_text()) == {"step": step, "change_stable_rank": 9.0 - step}
             assert len((folder / "plots/metrics/distance.tsv").read_text().splitlines()) == step + 2
 
 
@@ -97,15 +97,15 @@ def test_metrics_are_renewed_at_most_every_second_because_a_step_may_take_a_mill
     monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 1000.0)
     with Recorder("metrics/adam") as recorder:
         for step in range(200):
-            recorder.step(step, {"stable_rank": 1.0})
+            recorder.step(step, {"change_stable_rank": 1.0})
         assert written == [0]
     assert written == [0, 199]
 
 
 def test_a_value_that_is_not_finite_is_text_in_strict_json(folder):
     with Recorder("metrics/adam") as recorder:
-        recorder.step(0, {"stable_rank": float("nan")})
-    assert json.loads((folder / "metrics.json").read_text())["stable_rank"] == "nan"
+        recorder.step(0, {"change_stable_rank": float("nan")})
+    assert json.loads((folder / "metrics.json").read_text())["change_stable_rank"] == "nan"
 
 
 @pytest.mark.parametrize("damage", ["removed", "removed and made again", "emptied", "a curve removed"])
@@ -272,7 +272,7 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
 
     def poll():
         while not ended.wait(0.005):
-            live, curve = Path("metrics/adam/metrics.json"), Path("metrics/adam/plots/metrics/stable_rank.tsv")
+            live, curve = Path("metrics/adam/metrics.json"), Path("metrics/adam/plots/metrics/validation_mae.tsv")
             if live.exists():
                 seen.append((json.loads(live.read_text()), len(curve.read_bytes())))
 
@@ -296,7 +296,7 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
     assert lengths == sorted(lengths)
     assert len(set(steps)) >= 5
     assert len(set(lengths)) >= 5
-    assert {"step", "validation_loss", "stable_rank"} <= seen[len(seen) // 2][0].keys()
+    assert {"step", "validation_mae", "change_stable_rank"} <= seen[len(seen) // 2][0].keys()
 
 
 def merge(tree, overlay):

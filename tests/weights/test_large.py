@@ -37,6 +37,15 @@ def test_a_zero_matrix_has_zero_singular_values():
     np.testing.assert_array_equal(spectrum_in_pieces(torch.zeros(4, 3)), np.zeros(3))
 
 
+@pytest.mark.parametrize("shape", [(600, 600), (3000, 200), (64, 20000)])
+def test_roots_of_rounding_are_zero_and_not_small_singular_values(shape):
+    random = np.random.default_rng(0)
+    for rank in (1, 12):
+        left, right = (random.integers(-3, 4, size).astype(np.float32) for size in ((shape[0], rank), (rank, shape[1])))
+        values = spectrum_in_pieces(torch.from_numpy(left @ right))  # whole numbers: exactly of this rank
+        assert np.count_nonzero(values) == rank
+
+
 def test_shuffles_keep_the_entries_leave_the_matrix_alone_and_repeat_with_the_seed():
     matrix = torch.arange(60.0).reshape(12, 5)
     kept = matrix.clone()

@@ -274,8 +274,9 @@ class BudgetParams(Section):
 
 
 class AdamParams(Section):
-    algorithm: Literal["adam", "adamw", "sgd", "lion", "muon"] = Field(
-        description="the gradient method; muon: hidden matrices by orthogonalised momentum, all else by AdamW"
+    algorithm: Literal["adam", "adamw", "sgd", "lion", "muon", "soap"] = Field(
+        description="the gradient method; muon: hidden matrices by orthogonalised momentum, all else by AdamW; soap: "
+        "Adam in the eigenbases of each matrix's gradients"
     )
     epochs: Whole = Field(ge=1, description="at most so many")
     learning_rate: OptionalReal = Field(
@@ -283,20 +284,20 @@ class AdamParams(Section):
     )
     weight_decay: OptionalReal = Field(
         ge=0,
-        description="adamw, lion, muon: decoupled, share of the learning rate; adam, sgd: added to the gradient; "
+        description="adamw, lion, muon, soap: decoupled, share of the learning rate; adam, sgd: added to the gradient; "
         "null = the algorithm's own, 0.01 for adamw and 0 for the others",
     )
     beta1: OptionalReal = Field(
         ge=0,
         lt=1,
         description="all but sgd: of the running mean of gradients; adam with 0 is RMSProp-like; null = the "
-        "algorithm's own, 0.9",
+        "algorithm's own, 0.9, and 0.95 for soap",
     )
     beta2: OptionalReal = Field(
         ge=0,
         lt=1,
         description="all but sgd: of the running mean of squares (lion: of gradients); null = the algorithm's own, "
-        "0.999, and 0.99 for lion",
+        "0.999, 0.99 for lion and 0.95 for soap",
     )
     momentum: OptionalReal = Field(
         ge=0, lt=1, description="of sgd and muon; null = the algorithm's own, 0.9 for sgd and 0.95 for muon"

@@ -135,8 +135,8 @@ def analyze(
 ) -> Analysis:
     """All of METRICS for every matrix at every step, in one batch a shape.
 
-    A singular value not above max(rows, columns) * eps(float32) * s_max is rounding and counts as zero, and by the
-    same measure a tail counts as constant.
+    A singular value not above `metrics.storage_rounding` is rounding of float32 and counts as zero, and by the same
+    measure a tail counts as constant.
 
     Args:
         singular_values: (S, M, R), padded behind min(rows, columns) with anything.
@@ -179,8 +179,8 @@ def _measure(
     spectra: np.ndarray, shape: tuple[int, int], estimators: Estimators
 ) -> Iterator[tuple[tuple[str, ...], np.ndarray, list[np.ndarray]]]:
     """Metric names, (B,) codes and (B,) values of B spectra (B, r), descending, of matrices of one shape."""
-    rounding = max(shape) * float(np.finfo(np.float32).eps)
-    spectra = np.where(spectra > rounding * spectra[:, :1], spectra, 0.0)
+    rounding = np.asarray(metrics.storage_rounding(spectra, shape))
+    spectra = np.where(spectra > rounding[:, None], spectra, 0.0)
     for names, excluded, function in _rules(spectra, shape, rounding, estimators):
         why = np.zeros(len(spectra), dtype=np.uint8)
         for reason, mask in reversed(excluded):  # the first reason that holds is given
@@ -196,7 +196,7 @@ def _measure(
         yield names, why, results
 
 
-def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: float, estimators: Estimators) -> list[Rule]:
+def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: np.ndarray, estimators: Estimators) -> list[Rule]:
     """Metric names, what has no value, and the function for the rest."""
     rank = spectra.shape[1]
     count = np.count_nonzero(spectra, axis=1)
@@ -208,7 +208,7 @@ def _rules(spectra: np.ndarray, shape: tuple[int, int], rounding: float, estimat
         """Whether the leading `length` values are equal but for rounding."""
         position = np.broadcast_to(np.clip(np.asarray(length) - 1, 0, rank - 1), count.shape)
         smallest = np.take_along_axis(spectra, position[:, None], axis=1)[:, 0]
-        return spectra[:, 0] - smallest <= rounding * spectra[:, 0]
+        return spectra[:, 0] - smallest <= rounding
 
     def tail(s: np.ndarray) -> tuple[np.ndarray, ...]:
         eigenvalues = s**2

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float64, Int, Real, Shaped
 from torch import Tensor
 
+from transformer_spectrum.spectra.metrics import SINGLE_PRECISION, storage_rounding
 from transformer_spectrum.spectra.power_law import hill_alpha, hill_count
 from transformer_spectrum.spectra.shapes import PerSpectrum
 from transformer_spectrum.weights.matrices.matrix import spectrum
@@ -24,6 +25,7 @@ Matrices = Real[np.ndarray, "*m rows columns"] | Real[Tensor, "*m rows columns"]
 COMPUTED = ""
 SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
+EQUAL = 4 * SINGLE_PRECISION  # relative: what `storage_rounding` amounts to where all singular values are equal
 ENTRIES = 1 << 21  # entries of windows decomposed at once, those of one matrix at least
 
 
@@ -91,7 +93,7 @@ def farms_eigenvalues(
 
     Windows stand on a grid of at most windows x windows places from edge to edge, and overlap in a small matrix. The
     authors' code does the same with 10 x 10 windows, but may leave the last rows and columns out. As elsewhere, a
-    singular value below max(rows, columns) * eps(float32) * s_max, here the window's, is rounding and counts as 0.
+    singular value not above `metrics.storage_rounding`, here of the window, is rounding of float32 and counts as 0.
 
     Args:
         matrices: (m, rows, columns) or (rows, columns), W's units.
@@ -127,7 +129,7 @@ def farms_eigenvalues(
         chosen = views[first : first + chunk, rows[:, None], columns]
         parts.append(spectrum(chosen.reshape(-1, *window)))
     values = np.concatenate(parts)  # (m * number of windows, side)
-    values[values < max(window) * np.finfo(np.float32).eps * values[:, :1]] = 0.0
+    values[values <= np.asarray(storage_rounding(values, window))[:, None]] = 0.0
     return -np.sort(-(values.reshape(len(stack), -1) ** 2), axis=-1)
 
 
@@ -155,8 +157,7 @@ def farms_alpha(
     eigenvalues = farms_eigenvalues(matrices, side=side, aspect=aspect, windows=windows)
     k = hill_count(eigenvalues.shape[-1], fraction)
     top, threshold = eigenvalues[..., 0], eigenvalues[..., k]
-    rounding = np.finfo(np.float32).eps * side * aspect
-    constant = np.sqrt(top) - np.sqrt(threshold) <= rounding * np.sqrt(top)
+    constant = np.sqrt(top) - np.sqrt(threshold) <= EQUAL * np.sqrt(top)
     reason = np.where(threshold > 0, np.where(constant, CONSTANT_TAIL, COMPUTED), SHORT_TAIL)
     alpha = np.full(reason.shape, np.nan)
     computed = reason == COMPUTED

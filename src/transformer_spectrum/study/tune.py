@@ -288,9 +288,7 @@ def _run(
 
     def observe(record: StepRecord) -> None:
         records.append(record)
-        if record.rounds == 0 < record.step:  # inside the first epoch
-            return
-        trial.report(record.validation.mae, record.rounds)
+        trial.report(record.validation.mae, record.evaluations)
         if record.evaluations < budget and trial.should_prune():
             raise optuna.TrialPruned
 

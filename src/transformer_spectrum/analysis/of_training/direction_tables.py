@@ -120,8 +120,9 @@ def spectra_vectors(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `left_random` and `right_random` are what a uniformly random subspace would have, and its standard deviation.
 
-    >>> spectra_vectors({})["left"].tolist()  # no training
-    []
+    >>> table = spectra_vectors(summaries)
+    >>> table[["optimizer", "step", "matrix", "rank", "left_random"]].values.tolist()[0]
+    ['adam', 1, 'encoder.0.feed_forward.up', 4, 0.125]
     """
     blocks = (
         _vectors_at(optimizer, summary, position)
@@ -133,7 +134,7 @@ def spectra_vectors(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
 def _vectors_at(optimizer: str, summary: Summary, position: int) -> dict[str, Any]:
     evidence = summary.evidence
-    overlaps, shapes = evidence.overlaps[position], np.array([spec.shape for spec in evidence.specs])
+    overlaps, shapes = evidence.overlaps[position], [spec.shape for spec in evidence.specs]
     rank = overlaps.rank
     expected = np.array(
         [[random_overlap(side, rank) if rank <= min(shape) else (np.nan, np.nan) for side in shape] for shape in shapes]
@@ -143,8 +144,8 @@ def _vectors_at(optimizer: str, summary: Summary, position: int) -> dict[str, An
         **_time(summary, position),
         "matrix": [spec.name for spec in evidence.specs],
         "family": [spec.family.label for spec in evidence.specs],
-        "rows": shapes[:, 0],
-        "columns": shapes[:, 1],
+        "rows": [rows for rows, _ in shapes],
+        "columns": [columns for _, columns in shapes],
         "rank": rank,
         "left": overlaps.left,
         "left_random": expected[:, 0, 0],

@@ -92,7 +92,8 @@ def spectra_evolution(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     def blocks() -> Blocks:
         for optimizer, summary in summaries.items():
             history = summary.history
-            thinned = np.union1d(early(len(history.steps), max(2, ROWS_AT_MOST // curves)), summary.tracked)
+            at_most = max(2, ROWS_AT_MOST // curves - len(summary.tracked))
+            thinned = np.union1d(early(len(history.steps), at_most), summary.tracked)
             for family in summary.families:
                 distance = summary.distance(family)
                 for metric in EVOLUTION_METRICS:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from transformer_spectrum.config.schema import AdamParams
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.optimizers.gradient.adam import Adam
-from transformer_spectrum.optimizers.gradient.blocks import hidden_blocks
+from transformer_spectrum.optimizers.gradient.blocks import hidden_blocks, matrix_blocks
 from transformer_spectrum.optimizers.gradient.descent import Descent
 from transformer_spectrum.optimizers.gradient.lion import Lion
 from transformer_spectrum.optimizers.gradient.muon import Muon
 from transformer_spectrum.optimizers.gradient.rule import Rule
 from transformer_spectrum.optimizers.gradient.sgd import SGD
+from transformer_spectrum.optimizers.gradient.soap import SOAP
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ OWN = {
     "sgd": Own(0.05, momentum=0.9),
     "lion": Own(0.0003, beta1=0.9, beta2=0.99),
     "muon": Own(0.001, beta1=0.9, beta2=0.999, momentum=0.95),
+    "soap": Own(0.003, beta1=0.95, beta2=0.95),
 }
 """adam.algorithm -> what its settings are where they are null: the only table of them."""
 
@@ -89,12 +91,17 @@ def _muon(adam: AdamParams, own: Own, layout: Layout) -> Muon:
     return Muon(hidden_blocks(layout), own.momentum, own.weight_decay, own.beta1, own.beta2)
 
 
+def _soap(adam: AdamParams, own: Own, layout: Layout) -> SOAP:
+    return SOAP(matrix_blocks(layout), own.beta1, own.beta2, own.weight_decay)
+
+
 RULES: dict[str, Callable[[AdamParams, Own, Layout], Rule]] = {
     "adam": _adam,
     "adamw": _adamw,
     "sgd": _sgd,
     "lion": _lion,
     "muon": _muon,
+    "soap": _soap,
 }
 """adam.algorithm -> what makes its rule of the parameters, of `settings` and of where the matrices lie."""
 
