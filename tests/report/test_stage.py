@@ -35,6 +35,7 @@ def lone_family(few_histories):
             families=history.families[feed_forward],
             shapes=history.shapes[feed_forward],
             singular_values=history.singular_values[:, feed_forward],
+            change_singular_values=history.change_singular_values[:, feed_forward],
             distances=history.distances[:, feed_forward],
         )
         for name, history in few_histories.items()
