@@ -91,9 +91,15 @@ def command_of(optimizer: str) -> str:
 
 
 # -- the null, and data that are none --------------------------------------------------------------------------------
-NULL_LABEL = "initial weights (null)"
-BAND_LABEL = "null, ± 2 sd of shuffles"
-BAND_MEANING = "mean ± 2 standard deviations over shuffles of the initial matrices"
+START_LABEL = "initial weights"
+NULL_LABEL = "null: W0 + shuffled change"
+"""Of what training does to a matrix: a path of the same length without a direction."""
+CHANGE_NULL_LABEL = "null: shuffled change"
+BAND_LABEL = f"{NULL_LABEL}, ± 2 sd"
+BAND_MEANING = (
+    "mean ± 2 standard deviations of the null: W0 plus the change with shuffled entries (of the change itself: its "
+    "shuffled entries)"
+)
 STANDIN = "STAND-IN DATA"
 STANDIN_MEANING = "simulated, no real series"
 
@@ -154,6 +160,8 @@ EVOLUTION_METRICS = (
     "ks_alpha",
 )
 """Those that figures show against steps, from top to bottom."""
+MAE_METRICS = ("change_stable_rank", "stable_rank", "change_spectral_norm", "spectral_norm")
+"""Those that the picture against validation MAE shows."""
 HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 """Those that heat maps show matrix by matrix."""
 DEPTH_METRICS = ("ks_alpha", "stable_rank", "spectral_entropy_normalised", "mp_spikes")
@@ -184,23 +192,38 @@ def subject_of(metric: str) -> tuple[str, str]:
     return "", metric
 
 
+def weights_expression(field: str) -> str:
+    """Whether a metric is of the weights themselves, in the language of Vega.
+
+    Args:
+        field: an expression that gives its name.
+
+    >>> weights_expression("datum.metric")
+    '!test(/^(change_|step_)/, datum.metric)'
+    """
+    return f"!test(/^({'|'.join(SUBJECTS)})/, {field})"
+
+
 def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> str:
-    """Name and unit of a metric for an axis, in two lines.
+    """Name and unit of a metric for an axis, in two lines, or three where it is not of the weights.
 
     Args:
         metric: its name.
         settings: metric -> what of its estimator's settings a reader has to know, in the unit's place where the metric
             has no dimension; see `report.figures.evolution.settings_of`.
 
-    >>> metric_label("stable_rank")
-    'stable rank\\n(count)'
+    >>> metric_label("stable_rank"), metric_label("change_stable_rank")
+    ('stable rank\\n(count)', 'stable rank\\nof the change\\n(count)')
     >>> metric_label("hill_alpha"), metric_label("hill_alpha", settings={"hill_alpha": "k = 25 % of rank"})
     ('Hill alpha\\n(dimensionless)', 'Hill alpha\\n(k = 25 % of rank)')
     >>> metric_label("mp_spikes", settings={"mp_spikes": "level 0.99"})
     'spikes (count)\\n(level 0.99)'
     """
-    _, base = subject_of(metric)
+    subject, base = subject_of(metric)
     unit, setting = METRICS[base].unit if base in METRICS else "", (settings or {}).get(base, "")
+    if subject:  # what it is of has a line of its own, which leaves one for both others
+        words, settled = f"{metric_words(base)}\n{SUBJECTS[subject]}", setting and unit != DIMENSIONLESS
+        return f"{words}\n({unit}, {setting})" if settled else f"{words}\n({setting or unit})"
     if not setting:
         return f"{metric_words(metric)}\n({unit})" if unit else metric_words(metric)
     name = metric_words(metric) if unit == DIMENSIONLESS else f"{metric_words(metric)} ({unit})"

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import hashlib
 import itertools
 import json
 import re
@@ -19,9 +20,11 @@ from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page.figures import spectrum_panels
+from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.report.model_page.tables import _text_table, csv_header, csv_rows, json_tree, text_report
 from transformer_spectrum.report.page.svg import Panel
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
+from transformer_spectrum.spectra.spike_or_tail import spike_or_tail
 from transformer_spectrum.weights.files import Checkpoint
 
 ESTIMATORS = Estimators(hill_fraction=0.25, min_tail=8, ks_distance="two_sided", window=(0.0, 0.5), edge_level=0.99)
@@ -362,6 +365,13 @@ def test_the_summary_says_where_the_numbers_come_from(written):
     assert str(written) not in (written / "one" / "summary.json").read_text()
 
 
+def test_the_file_of_a_checkpoint_is_named_with_its_checksum_and_its_size(tmp_path):
+    path = saved({"w.weight": matrix(60, 20)}, tmp_path)
+    content = path.read_bytes()
+    told = {"name": "model.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert examine(path, SETTINGS).files == (told,)
+
+
 def test_alphas_are_averaged_within_one_family_and_shape_alone(tmp_path):
     tensors = {f"layers.{i}.fc1.weight": matrix(16 + 16 * (i > 1), 16, i) for i in range(4)}
     path = saved(tensors, tmp_path)
@@ -387,6 +397,34 @@ def test_the_page_needs_no_network_no_script_and_escapes_names(written):
     drawings = page.count('role="img"')
     assert drawings == 4 * 3 + 3  # four metrics of each of three shapes, and the one matrix asked for
     assert page.count("<tr>") == 1 + 7
+
+
+def test_the_verdict_on_the_tail_is_that_of_the_singular_values_in_table_csv_and_page(tmp_path):
+    random = np.random.default_rng(1)
+    tensors = {
+        "layers.0.fc1.weight": random.standard_t(1.5, size=(32, 32)),
+        "layers.1.fc1.weight": random.normal(size=(32, 32)),
+        "layers.2.fc1.weight": random.normal(size=(16, 32)),
+    }
+    folder = tmp_path / "in"
+    path = saved({name: torch.tensor(entries).float() for name, entries in tensors.items()}, folder)
+    found = examine(path, SETTINGS)
+    rows = [dict(zip(csv_header(found), row, strict=True)) for row in csv_rows(found)]
+    for row, entries in zip(rows, tensors.values(), strict=True):
+        expected = spike_or_tail(np.linalg.svd(entries, compute_uv=False), entries.shape)
+        assert row["tail_verdict"] == expected.verdict
+        if expected.reason:
+            assert (row["tail_p"], row["tail_spikes"], row["tail_reason"]) == ("", "", str(expected.reason))
+        else:
+            assert row["tail_p"] == pytest.approx(float(expected.p_value), abs=2e-3)
+            assert row["tail_spikes"] == expected.spikes
+    assert [row["tail_verdict"] for row in rows] == ["heavy_tail", "noise", "not_tested"]
+    heavy, noise, small = _text_table(found, 160).splitlines()[2:5]
+    assert heavy.endswith(f"heavy tail  {rows[0]['tail_p']:.3f}")
+    assert noise.endswith(f"noise  {rows[1]['tail_p']:.3f}")
+    assert small.split()[-2:] == [small.split()[-1]] * 2
+    assert "fewer than 20 singular values" in _text_table(found, 160)
+    assert f"heavy tail: p {rows[0]['tail_p']:.3f} of noise with spikes" in page(found, 3)
 
 
 @pytest.mark.parametrize("width", [120, 160])

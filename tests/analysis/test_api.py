@@ -169,6 +169,21 @@ def test_load_chooses_among_the_weights_of_a_training(trained):
         assert all(torch.equal(p, stored[name]) for name, p in chosen.model.named_parameters())
 
 
+def test_a_training_says_in_both_of_its_files_how_it_ended_and_in_one_which_candidate_was_best(trained):
+    about = json.loads((trained / "models/es/run.json").read_text())
+    scores = json.loads((trained / "metrics/es/scores.json").read_text())
+    assert (scores["optimizer"], scores["stop_cause"], scores["evaluations"]) == ("es", "finished", 11)
+    assert scores["stop_reason"]
+    told = ("optimizer", "stop_reason", "stop_cause", "best_step")
+    assert {name: about[name] for name in told} == {name: scores[name] for name in told}
+    curve = np.loadtxt(trained / "metrics/es/plots/metrics/best_candidate_loss.tsv", skiprows=1, ndmin=2)
+    step, loss = curve[curve[:, 1].argmin()]
+    assert about["best_candidate"] == {"step": step, "loss": pytest.approx(loss)}
+    history = ts.load_run(trained / "models/es").history
+    assert scores["best_validation_loss"] == history.validation_loss.min()
+    assert history.validation_loss[history.steps == scores["best_step"]] == scores["best_validation_loss"]
+
+
 @pytest.mark.parametrize(
     ("path", "which", "words"),
     [

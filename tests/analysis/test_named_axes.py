@@ -5,25 +5,17 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformer_spectrum.analysis.comparison.run_table import comparison_table
 
 from transformer_spectrum.analysis.comparison.arrival import Crossing, arrive, first_crossing, reached_by_all
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
-from transformer_spectrum.analysis.comparison.outcome import Comparison
-from transformer_spectrum.analysis.comparison.trainings import (
-    METHODS,
-    METRICS_COMPARED,
-    compare,
-    dataset_identity,
-    trajectory,
-    trajectory_of_history,
-)
+from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED, trajectory_of_history
+from transformer_spectrum.analysis.comparison.trainings import compare, dataset_identity, trajectory
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory, curves
 from transformer_spectrum.analysis.loading import TrainingRun
+from transformer_spectrum.analysis.of_training import comparison_file
 from transformer_spectrum.analysis.of_training.summary import Summary, analyzed
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.packaged import packaged
@@ -368,20 +360,6 @@ def test_the_table_has_a_row_for_every_axis_training_and_metric():
     assert differences.loc["validation_mae", "seeds_without"] == 1
 
 
-def test_a_table_that_went_through_a_file_gives_the_same_comparison(tmp_path):
-    paths = [straight("adam", seed=seed) for seed in (5, 2)]
-    paths += [straight("es", method="population", mae=0.04 * seed, rank=0.3, seed=seed) for seed in (5, 2)]
-    paths = [
-        dataclasses.replace(path, family="readout", metrics={"b": path.metric("rank"), "a": -UPDATES}) for path in paths
-    ]
-    comparison = compare_trajectories(paths, {"validation_mae": 0.9})
-    comparison.table().to_csv(tmp_path / "comparison.csv", index=False)
-    again = Comparison.from_table(pd.read_csv(tmp_path / "comparison.csv"))
-    assert again == comparison
-    assert again.sentences == comparison.sentences
-    assert comparison.axes["validation_mae"].counts("left_censored")["es"] == 1
-
-
 def test_curves_hold_every_record_on_all_axes():
     paths = [straight("adam", seed=1), straight("es", method="population", rank=0.4, seed=2)]
     table = curves(paths)
@@ -394,6 +372,7 @@ def test_curves_hold_every_record_on_all_axes():
         np.testing.assert_array_equal(mine["value"], path.metric("rank"))
         np.testing.assert_allclose(mine["change"], path.metric("rank") - 20)
     assert curves([]).columns.tolist() == table.columns.tolist()
+    assert compare_trajectories([straight("a"), straight("b")]).curves()["arm"].unique().tolist() == ["a", "b"]
 
 
 def test_what_is_compared_lies_on_the_curve():
@@ -544,27 +523,30 @@ def test_the_identity_of_data_is_what_decides_its_windows():
     assert dataset_identity(first) != dataset_identity(second)
 
 
-def test_the_table_of_a_run_is_what_compare_says_of_its_histories():
-    histories = {name: training_run(name).history for name in ("es", "adam")}
-    families = shape_classes(FAMILIES, SHAPES)
+def test_the_file_of_a_run_says_what_compare_says_of_its_histories():
+    runs = {name: training_run(name, seed=3) for name in ("es", "adam")}
+    classes = shape_classes(FAMILIES, SHAPES)
     summaries = {
-        name: Summary(history, analyzed(history, Estimators()), families, None, None)
-        for name, history in histories.items()
+        name: Summary(run.history, analyzed(run.history, Estimators()), classes, None, None)
+        for name, run in runs.items()
     }
-    table = comparison_table(summaries, seed=3)
-    assert set(table["family"]) == {"feed_forward", "readout"}
-    for family, rows in table.groupby("family"):
-        comparison = compare(
-            [
-                trajectory_of_history(history, family, METRICS_COMPARED, name=name, method=METHODS[name], dataset="d")
-                for name, history in histories.items()
-            ]
-        )
-        again = Comparison.from_table(rows)
-        assert (again.arms, again.seeds, again.family) == (tuple(histories), (3,), family)
-        assert again.differences().drop(columns="agrees").equals(comparison.differences().drop(columns="agrees"))
-        assert [verdict.sentence for verdict in again.verdicts] == [verdict.sentence for verdict in comparison.verdicts]
-    assert comparison_table({"adam": summaries["adam"]}).empty
+    tree = comparison_file.comparison(summaries, dataset="d", seed=3)
+    expected = compare(list(runs.values()))
+    assert (tree["family"], tree["metrics"]) == ("feed_forward", list(METRICS_COMPARED))
+    assert list(tree["axes"]) == list(expected.axes)
+    for axis, equal in expected.axes.items():
+        assert tree["axes"][axis]["target"] == pytest.approx(equal.targets[3], rel=1e-5)
+        for arrival in equal.arrivals:
+            arm = tree["axes"][axis]["arms"][arrival.arm]
+            assert arm["crossing"] == arrival.crossing
+            assert arm["updates"] == pytest.approx(arrival.updates, rel=1e-5)
+            assert {name: arm[name] for name in METRICS_COMPARED} == pytest.approx(arrival.values, rel=1e-5)
+    for told, verdict in zip(tree["verdicts"], expected.verdicts, strict=True):
+        assert (told["agrees"], told["sentence"]) == (verdict.agrees, verdict.sentence)
+        means = {difference.axis: difference.mean for difference in verdict.differences}
+        assert told["differences"] == pytest.approx(means, rel=1e-5)
+    assert [verdict["sentence"] for verdict in tree["verdicts"]] + tree["sentences"] == list(expected.sentences)
+    assert comparison_file.comparison({"es": summaries["es"]}, dataset="d", seed=3) == {}
 
 
 def test_families_and_metrics_that_are_not_there_are_named():

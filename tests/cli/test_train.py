@@ -186,7 +186,7 @@ def test_windows_that_do_not_fit_leave_no_folder(folder, capsys):
         ("train", ["--set", "tracking.mlflow=ftp://x"], "tracking.mlflow = ftp://x: must be"),
         (
             "train-es",
-            ["--set", "es.covariance=full", "--set", "model.feedforward_dim=512"],
+            ["--set", "es.algorithm=cma", "--set", "es.covariance=full", "--set", "model.feedforward_dim=512"],
             "es.covariance = full with",
         ),
     ],

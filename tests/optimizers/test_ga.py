@@ -185,6 +185,21 @@ def test_elites_survive_unchanged_and_are_scored_again(Quadratic):
     assert torch.equal(first[0], torch.zeros(10))  # the initial network is in the first population
 
 
+def test_a_generation_tells_the_median_of_its_finite_losses_and_its_diversity(Quadratic):
+    seen = []
+
+    class Watched(Quadratic):
+        def losses(self, population, batch):
+            seen.append((population.clone(), super().losses(population, batch)))
+            return seen[-1][1]
+
+    steps = list(GA(3, 8, 0.3, 2, 1.0, 5.0, 1.0, 0.1, 2).steps(Watched(spoil=0.25), torch.zeros(10), seeded()))
+    for step, (population, losses) in zip(steps[1:], seen[1:], strict=True):
+        median = sorted(losses[losses.isfinite()].tolist())[2]  # of six the third
+        diversity_now = pytest.approx(float(population.std(0).mean()), rel=1e-3)
+        assert step.scalars == {"median_loss": median, "diversity": diversity_now}
+
+
 # -- the whole -------------------------------------------------------------------------------------------------------
 def test_the_mean_of_the_members_can_be_what_is_analysed(Quadratic):
     class Watched(Quadratic):

@@ -179,7 +179,7 @@ def test_a_figure_without_anything_to_show_is_left_out_and_the_page_says_so(spec
 
 DRAWINGS = {
     "evolution": evolution.draw,
-    "budget": lambda summaries, caption: evolution.draw(summaries, caption, budget=True),
+    "budget": lambda summaries, caption: evolution.draw(summaries, caption, across="evaluations"),
     "heatmap": heatmap.draw,
     "singular_values": singular_values.draw,
     "esd": esd.draw,

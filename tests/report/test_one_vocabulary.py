@@ -203,7 +203,13 @@ def test_no_picture_page_or_template_has_words_or_colours_of_its_own(pytestconfi
     package = pytestconfig.rootpath / "src/transformer_spectrum"
     own = {shade.light for shade in vocabulary.SHADES.values()} | set(vocabulary.LOSS_COLOURS.values())
     own -= {"#222222"}  # black ink
-    said = {vocabulary.STANDIN, vocabulary.STANDIN_MEANING, vocabulary.NULL_LABEL, "feed forward"}
+    said = {
+        vocabulary.STANDIN,
+        vocabulary.STANDIN_MEANING,
+        vocabulary.START_LABEL,
+        vocabulary.NULL_LABEL,
+        "feed forward",
+    }
     said |= {metric.name for name, metric in vocabulary.METRICS.items() if name not in ("ks_tail", "alpha_hat")}
     for path in [*(package / "report").rglob("*.py"), package / "study/figures.py"]:
         for text in strings(path):

@@ -10,7 +10,17 @@ from safetensors.numpy import save_file
 
 from transformer_spectrum.runtime.files import read_table, write_arrays, write_json
 
-PNG = ("spectra_evolution", "spectra_by_budget", "heatmap", "singular_values", "esd", "loss", "forecasts", "overview")
+PNG = (
+    "spectra_evolution",
+    "spectra_by_budget",
+    "spectra_by_mae",
+    "heatmap",
+    "singular_values",
+    "esd",
+    "loss",
+    "forecasts",
+    "overview",
+)
 CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")
 
 

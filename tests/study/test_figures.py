@@ -33,7 +33,8 @@ def table(standin=0):
             "smaller": 16,
             "metric": "stable_rank",
             "value": value,
-            "null": 4.0 + seed,
+            "initial": 4.0 + seed,
+            "null": value + 1.0,
             "null_sd": 0.5,
         }
         for (loss, seed), value in VALUES.items()
@@ -57,6 +58,8 @@ def test_every_seed_its_mean_and_the_null_are_drawn(grid):
         vocabulary.LOSS_COLOURS["sgt_q5"].lower(): [6.0, 6.5, 6.25],
     }
     assert [line.get_ydata()[0] for line in axes[0].lines] == [5.5]  # the mean of both seeds' initial weights
+    bars = [(bar.get_y(), bar.get_height()) for bar in axes[0].patches]
+    assert bars == [(4.0, 2.0), (6.25, 2.0)]  # each loss's own null, mean -+ 2 deviations
     assert [text.get_text() for text in axes[0].get_xticklabels()] == ["mse", "sgt_q5"]
     assert axes[0].get_title() == "feed-forward\n4 matrices, 32×16"
 
@@ -75,7 +78,7 @@ def test_a_loss_has_one_colour_whatever_the_grid_and_no_two_share_one():
 
 def test_every_metric_has_a_figure_but_those_that_judge_another_one():
     assert set(figures.COMPANIONS) == {name for name in figures.METRICS if name.endswith(("_se", "_r_squared"))}
-    assert len(figures.DRAWN) + len(figures.COMPANIONS) == len(figures.METRICS)
+    assert len(figures.DRAWN) == 2 * (len(figures.METRICS) - len(figures.COMPANIONS))  # of matrices and of changes
 
 
 def test_a_study_of_which_nothing_is_done_has_no_figures(grid, tmp_path):

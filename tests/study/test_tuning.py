@@ -121,7 +121,7 @@ def test_the_trial_of_the_committed_values_is_the_training_of_the_pipeline(folde
     history = History.load(tmp_path / "models" / "history.npz")
     params = with_values(PARAMS, {"model.dropout": 0.1})
     trial = tune(params, "adam", folder / WINDOWS, trials=1, evaluations=10**6, seed=0).committed
-    assert trial.score == history.validation_loss.min()
+    assert trial.score == history.validation_mae.min()
     assert trial.evaluations == history.evaluations[-1]
 
 
@@ -138,7 +138,7 @@ def test_pruned_trials_save_evaluations_and_cannot_win(found):
     assert list(found.trials[-len(pruned) :]) == pruned
 
 
-def test_trials_are_ranked_by_validation_loss(found):
+def test_trials_are_ranked_by_validation_mae(found):
     scores = [trial.score for trial in found.trials if not trial.pruned]
     assert scores == sorted(scores)
     lines = table(found).splitlines()
@@ -172,7 +172,9 @@ def test_the_default_budget_is_a_quarter_of_a_full_training():
 
 
 def test_a_range_is_widened_to_hold_the_committed_value():
-    assert knobs(with_values(COMMITTED, {"es.sigma": 2.0}), "es") == {"es.sigma": (1e-3, 2.0, 2.0)}
+    assert knobs(with_values(COMMITTED, {"es.algorithm": "cma", "es.sigma": 2.0}), "es") == {
+        "es.sigma": (1e-3, 2.0, 2.0)
+    }
 
 
 def test_what_is_switched_off_stays_off():
@@ -229,7 +231,7 @@ def trial(number, value, score):
 def test_small_values_are_numbers_in_the_overlay():
     text = overlay(result(trial(4, 1.23e-5, 0.25), trial(0, 0.001, 0.5)))
     assert yaml.safe_load(text) == {"loss": {"type": "mse"}, "adam": {"learning_rate": 1.23e-5}}
-    assert "# Lowest validation loss: 0.25 in trial 4.\n" in text
+    assert "# Lowest validation MAE: 0.25 in trial 4.\n" in text
     assert "# Committed values (trial 0): 0.5 with adam.learning_rate 0.001.\n" in text
 
 

@@ -57,7 +57,7 @@ def test_the_seed_decides_the_weights_and_nothing_else_does():
     ("optimizer", "changes", "kind", "steps", "patience"),
     [
         ("adam", {"adam__epochs": 7, "adam__patience": 3}, Descent, 7, 3),
-        ("es", {"es__generations": 8, "es__patience": 4}, CMA, 8, 4),
+        ("es", {"es__algorithm": "cma", "es__generations": 8, "es__patience": 4}, CMA, 8, 4),
         ("es", {"es__algorithm": "openai", "es__generations": 9}, OpenAIES, 9, None),
         ("es", {"es__algorithm": "openai", "es__rank": 2}, OpenAIES, None, None),
         ("es", {"es__algorithm": "sep_cma"}, SepCMA, None, None),
@@ -82,12 +82,12 @@ def test_the_settings_of_a_method_reach_it():
     assert (ga.mutation_decay, ga.workers) == (0.9, 2)
     low, _, _ = build.searcher(params(es__algorithm="openai", es__rank=2, es__sigma_decay=0.5), "es", layout)
     assert (low.rank, low.sigma_decay, low.shapes) == (2, 0.5, tuple(layout.shapes))
-    vd, _, _ = build.searcher(params(es__covariance="vd"), "es", layout)
+    vd, _, _ = build.searcher(params(es__algorithm="cma", es__covariance="vd"), "es", layout)
     assert vd.covariance == "vd"
 
 
 def test_a_full_covariance_that_would_not_fit_is_refused_with_what_it_would_take():
-    settings = params(es__covariance="full")
+    settings = params(es__algorithm="cma", es__covariance="full")
     with pytest.raises(InputError, match=r"es\.covariance = full with 170,124 weights: .* GiB"):
         build.searcher(settings, "es", Layout(build.model(settings, 1)))
 

@@ -38,6 +38,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add("--skip-objects", action="store_true", help="read past a pickle's objects of unknown classes; runs none")
     add("--out", metavar="FOLDER", help="write matrices.csv, summary.json and index.html there")
     add("--heads", type=int, metavar="N", help="also measure the N heads of queries, keys and values")
+    add("--circuits", action="store_true", help="also W_Q^T W_K and W_O W_V of every head, into circuits.csv; --out")
     add(
         "--shuffles",
         type=int,
@@ -110,6 +111,8 @@ def run(chosen: argparse.Namespace) -> None:
         at_least(f"--{name.replace('_', '-')}", getattr(chosen, name), low)
     if chosen.like and chosen.heads is not None:
         raise InputError(f"--heads = {chosen.heads} with --like {chosen.like}: it has no heads; leave one of them out")
+    if chosen.circuits and not chosen.out:
+        raise InputError("--circuits without --out: name the folder that gets circuits.csv")
     settings = ExaminationSettings(
         estimators=_estimators(chosen),
         shuffles=chosen.shuffles,
@@ -121,6 +124,7 @@ def run(chosen: argparse.Namespace) -> None:
         device=chosen.device,
         key=chosen.key,
         skip_objects=chosen.skip_objects,
+        circuits=chosen.circuits,
         like=chosen.like or "",
     )
     if chosen.out:
@@ -134,7 +138,8 @@ def run(chosen: argparse.Namespace) -> None:
     table = weightwatcher if chosen.like else tables
     print(table.text_report(examination, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
-        print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv and summary.json", file=sys.stderr)
+        more = ", circuits.csv" if chosen.circuits else ""
+        print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv{more} and summary.json", file=sys.stderr)
     if examination.not_finite:
         names = ", ".join(examination.not_finite[:3]) + (" and more" if len(examination.not_finite) > 3 else "")
         count = len(examination.not_finite)

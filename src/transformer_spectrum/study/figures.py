@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from transformer_spectrum.analysis.of_training.nulls import CHANGE
 from transformer_spectrum.config.schema import OPTIMIZERS
-from transformer_spectrum.report.pictures.style import house_style, new_figure, null_line, save
+from transformer_spectrum.report.pictures.style import house_style, new_figure, save, start_line
 from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
@@ -26,8 +26,8 @@ from transformer_spectrum.vocabulary import (
     BAND_MEANING,
     MARKERS,
     NULL_COLOUR,
-    NULL_LABEL,
     STANDIN,
+    START_LABEL,
     WARNING_COLOUR,
     display_name,
     family_title,
@@ -160,7 +160,7 @@ def _panel(
                 axes.bar(place, height, 0.8 * spread, bottom, zorder=0, **look)
     initial = rows.drop_duplicates("seed")["initial"].mean()
     if np.isfinite(initial):
-        axes.axhline(initial, zorder=1, **null_line())
+        axes.axhline(initial, zorder=1, **start_line())
     axes.margins(y=0.15)
     low, high = axes.get_ylim()
     if high - low < 1e-6 * max(1.0, abs(high)):  # constant: the axis would show rounding
@@ -182,7 +182,7 @@ def _words(figure: Figure, grid: Grid, metric: str, optimizers: Sequence[str], *
     figure.text(left, 1 - 0.1 / height, title, ha="left", va="top", fontsize=12, fontweight="bold")
     grey = {"color": "#444444", "linestyle": "", "markersize": 5.5}
     handles = [Line2D([], [], marker=MARKERS[name], label=display_name(name), **grey) for name in optimizers]
-    handles.append(Line2D([], [], label=NULL_LABEL, **null_line()))
+    handles.append(Line2D([], [], label=START_LABEL, **start_line()))
     figure.legend(
         handles=handles,
         loc="upper right",

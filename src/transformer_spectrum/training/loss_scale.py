@@ -20,12 +20,18 @@ class LossScale:
         make: MAD of the residuals, scaled units -> the loss at that scale.
         training: the objective whose residuals are read.
         others: objectives that have the same loss.
+        centre: of the loss, about which the residuals' MAD is taken; scaled units.
     """
 
     def __init__(
-        self, make: Callable[[float], Loss], training: WindowObjective, others: Sequence[WindowObjective]
+        self,
+        make: Callable[[float], Loss],
+        training: WindowObjective,
+        others: Sequence[WindowObjective],
+        centre: float = 0.0,
     ) -> None:
         self._make, self._training, self._objectives = make, training, (training, *others)
+        self._centre = centre
         self.mad = math.nan
         """Of the residuals that the loss follows now; scaled units, NaN before the first reading."""
 
@@ -45,7 +51,7 @@ class LossScale:
             self._read(weights)
 
     def _read(self, weights: Tensor) -> None:
-        mad = self._training.residual_mad(weights)
+        mad = self._training.residual_mad(weights, self._centre)
         if math.isfinite(mad) and mad > 0:
             self._put(mad)
 

@@ -184,13 +184,13 @@ class WindowObjective:
             loss=float(elementwise.detach().double().mean()),
             mae=float(residuals.abs().mean()),
             residual_mad=losses.residual_scale(residuals),
-            influence_cosine=float(residuals @ pull) / lengths if lengths > 0 else math.nan,
+            influence_cosine=min(1.0, float(residuals @ pull) / lengths) if lengths > 0 else math.nan,
         )
 
-    def residual_mad(self, weights: Tensor) -> float:
-        """Median absolute residual of one vector on at most `SAMPLE` windows, evenly spread; scaled units."""
+    def residual_mad(self, weights: Tensor, centre: float = 0.0) -> float:
+        """Median |residual - centre| of one vector on at most `SAMPLE` windows, evenly spread; scaled units."""
         sample = torch.linspace(0, len(self.context) - 1, min(SAMPLE, len(self.context))).round().long()
-        return losses.residual_scale(self._windows(sample)[1] - self._predictions(weights, sample))
+        return losses.residual_scale(self._windows(sample)[1] - self._predictions(weights, sample), centre)
 
     def _predictions(self, weights: Tensor, windows: Tensor) -> Tensor:
         """(n, H, F) float32 of one vector for these windows; without dropout."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from transformer_spectrum import losses
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
 from transformer_spectrum.models.forecaster import Forecaster, Layout
@@ -104,7 +105,9 @@ class Setup:
         objective, validation = (
             build.objective(params, forecaster, layout, splits[name]) for name in ("train", "validation")
         )
-        follows = params.loss.scale == "residual"
+        follows = params.loss.scale == "residual" and params.loss.type in losses.SCALED
+        centre = params.loss.mu if params.loss.type == "sgt" else 0.0
+        make = functools.partial(build.loss, params)
         return cls(
             seed=params.seed,
             forecaster=forecaster,
@@ -113,7 +116,7 @@ class Setup:
             weights=build.initial_weights(params, forecaster, layout),
             objective=objective,
             validation=validation,
-            loss_scale=LossScale(functools.partial(build.loss, params), objective, [validation]) if follows else None,
+            loss_scale=LossScale(make, objective, [validation], centre) if follows else None,
         )
 
     def fit(

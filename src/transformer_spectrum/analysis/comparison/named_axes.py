@@ -56,7 +56,7 @@ the axis decides the sign.
         if len(members) > 1:
             axes[axis] = hold_equal(axis, [[row[arm] for arm in members] for row in seeds.values()], targets)
     _check_targets(targets, axes)
-    return Comparison(tuple(arms), tuple(seeds), metrics, trajectories[0].family, axes)
+    return Comparison(tuple(arms), tuple(seeds), metrics, trajectories[0].family, axes, tuple(trajectories))
 
 
 def _grid(trajectories: Sequence[Trajectory]) -> tuple[dict[int, dict[str, Trajectory]], dict[str, Trajectory]]:

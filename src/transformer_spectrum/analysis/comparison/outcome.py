@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from transformer_spectrum.analysis.comparison.arrival import Arrival, Crossing
 from transformer_spectrum.analysis.comparison.held_equal import EqualAxis
-from transformer_spectrum.analysis.comparison.verdict import AxisDifference, Verdict
+from transformer_spectrum.analysis.comparison.trajectory import Trajectory, curves
+from transformer_spectrum.analysis.comparison.verdict import AxisDifference, PairVerdict
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ class Comparison:
         metrics: names.
         family: of the matrices; "" where the trajectories say none.
         axes: axis -> all trainings there, in the order of AXES; without updates unless two arms are gradient methods.
+        trajectories: what was compared.
     """
 
     arms: tuple[str, ...]
@@ -38,21 +38,22 @@ class Comparison:
     metrics: tuple[str, ...]
     family: str
     axes: Mapping[str, EqualAxis]
+    trajectories: tuple[Trajectory, ...] = field(compare=False)
 
     def __repr__(self) -> str:
         seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
         return f"Comparison({', '.join(self.arms)} over {seeds} at equal {', '.join(self.axes)})"
 
     @cached_property
-    def verdicts(self) -> tuple[Verdict, ...]:
+    def verdicts(self) -> tuple[PairVerdict, ...]:
         """Of each metric and pair of arms, differences first - second in the order of the arms."""
         return tuple(
-            Verdict(metric, first, second, tuple(_differences(self.axes, metric, first, second)))
+            PairVerdict(metric, first, second, tuple(_differences(self.axes, metric, first, second)))
             for metric in self.metrics
             for first, second in itertools.combinations(self.arms, 2)
         )
 
-    def verdict(self, metric: str, first: str, second: str) -> Verdict:
+    def verdict(self, metric: str, first: str, second: str) -> PairVerdict:
         """That of one metric and pair.
 
         Raises:
@@ -97,36 +98,9 @@ class Comparison:
         numbers = dict.fromkeys(("target", "updates", "value"), "float64")
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers)
 
-    @classmethod
-    def from_table(cls, table: pd.DataFrame) -> Comparison:
-        """What `table` wrote, one family of it, perhaps through a file.
-
-        >>> import pandas as pd
-        >>> columns = {"family": "readout", "axis": "distance", "target": 0.2, "target_is_given": False, "seed": 1}
-        >>> columns |= {"arm": ["adam", "es"], "crossing": "reached", "updates": [2.0, 7.5]}
-        >>> table = pd.DataFrame({**columns, "metric": "stable_rank", "value": [18.0, 19.0]})
-        >>> Comparison.from_table(table).verdicts[0].differences[0].mean
-        -1.0
-        """
-        axes = {}
-        for axis, on_axis in table.groupby("axis", sort=False):
-            arrivals = tuple(
-                Arrival(
-                    str(rows["arm"].iloc[0]),
-                    int(rows["seed"].iloc[0]),
-                    Crossing(rows["crossing"].iloc[0]),
-                    _number(rows["updates"].iloc[0]),
-                    {metric: _number(value) for metric, value in zip(rows["metric"], rows["value"], strict=True)},
-                )
-                for _, rows in on_axis.groupby(["seed", "arm"], sort=False)
-            )
-            targets = {
-                int(seed): _number(target) for seed, target in zip(on_axis["seed"], on_axis["target"], strict=True)
-            }
-            axes[str(axis)] = EqualAxis(str(axis), targets, bool(on_axis["target_is_given"].iloc[0]), arrivals)
-        arms, metrics = (tuple(table[column].drop_duplicates()) for column in ("arm", "metric"))
-        seeds = tuple(int(seed) for seed in table["seed"].drop_duplicates())
-        return cls(arms, seeds, metrics, str(table["family"].iloc[0]), axes)
+    def curves(self) -> pd.DataFrame:
+        """Every metric of every record beside its position on all axes, see `trajectory.curves`."""
+        return curves(self.trajectories)
 
     def differences(self) -> pd.DataFrame:
         """A row for each metric, pair and axis: mean of first - second, seeds with a difference and without."""
@@ -148,11 +122,6 @@ class Comparison:
             for difference in verdict.differences
         ]
         return pd.DataFrame(rows, columns=columns).astype({"difference": "float64"})
-
-
-def _number(value: float) -> float | None:
-    """None for a cell that is empty."""
-    return None if math.isnan(value) else float(value)
 
 
 def _differences(axes: Mapping[str, EqualAxis], metric: str, first: str, second: str) -> Iterator[AxisDifference]:

@@ -41,7 +41,7 @@ def trajectory_of_history(
     Raises:
         InputError: no such family or metric, or a singular value that is not finite.
 
-    >>> history = load_run("models/es").history
+    >>> history = History.load("models/es/history.npz")
     >>> of_arm = {"name": "es", "method": "population", "dataset": "made up"}
     >>> path = trajectory_of_history(history, "readout", ["stable_rank"], **of_arm)
     >>> path.metric("stable_rank").round(2).tolist()

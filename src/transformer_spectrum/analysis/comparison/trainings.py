@@ -42,9 +42,9 @@ def compare(
             (|W_t - W_0| / |W_0| of the family) or updates (count). Fix them before looking; on axes without one it is
             what all arms of a seed reach, the worst arm's best.
     Returns:
-        The comparison: `.sentences`, `.verdicts` with `.agrees`, `.table()`, `.differences()`, and `.axes`, which count
-        the trainings that were beyond a target before their first record (left-censored) or never reach it
-        (right-censored). These have no value there.
+        The comparison: `.sentences`, `.verdicts` with `.agrees`, `.table()`, `.differences()`, `.curves()` of every
+        metric over all axes, and `.axes`, which count the trainings that were beyond a target before their first record
+        (left-censored) or never reach it (right-censored). These have no value there.
     Raises:
         InputError: other data sets, fewer than two arms, a seed without one of them, no such family, metric or axis,
             or a file of a training that cannot be read.

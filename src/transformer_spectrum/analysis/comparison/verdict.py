@@ -45,7 +45,7 @@ class AxisDifference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairVerdict:
     """One metric of two arms on all axes that both are on.
 
     Attributes:
@@ -76,10 +76,10 @@ class Verdict:
         """The verdict in words, made from the differences alone.
 
         >>> fall, rise = (AxisDifference("updates", {1: -0.18}), AxisDifference("validation_mae", {1: 0.26}))
-        >>> Verdict("stable_rank", "q=1.05", "mse", (rise, fall)).sentence
+        >>> PairVerdict("stable_rank", "q=1.05", "mse", (rise, fall)).sentence
         'stable rank: q=1.05 is above mse at equal validation MAE (+0.26), below it at equal updates (-0.18): the axis \
 decides the sign.'
-        >>> Verdict("stable_rank", "q=5", "mse", (fall, AxisDifference("distance", {}, (1,)))).sentence
+        >>> PairVerdict("stable_rank", "q=5", "mse", (fall, AxisDifference("distance", {}, (1,)))).sentence
         'stable rank: q=5 is below mse at equal updates (-0.18); at equal distance they have no common value, so the \
 sign on all axes is not known.'
         """

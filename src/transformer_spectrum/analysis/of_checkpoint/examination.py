@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.analysis.of_checkpoint import measuring
+from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircuits, checkpoint_circuits
 from transformer_spectrum.analysis.of_checkpoint.layers import layers
 from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
@@ -82,8 +83,14 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
         notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
     if any(matrix.matrix.entries > measuring.LARGE for matrix in measured):
         notes.append(
-            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64, "
-            "whose rounding is far below what counts as zero"
+            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64; singular "
+            "values that its rounding could have made count as zero"
+        )
+    circuits: list[AttentionCircuits] = []
+    without: list[Skipped] = []
+    if settings.circuits:
+        circuits, without = checkpoint_circuits(
+            anatomy.matrices, in_use.read, stored, checkpoint.config, settings.heads
         )
     if settings.like:
         notes.append(
@@ -109,11 +116,13 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
         used=len({piece for matrix in measured for piece in in_use.pieces(matrix.matrix.tensor)}),
         key=checkpoint.key,
         not_finite=tuple(entry.name for entry in not_finite),
+        circuits=tuple(circuits),
+        without_circuits=tuple(without),
     )
 
 
 def _recorded(settings: ExaminationSettings) -> dict[str, Any]:
-    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects", "like")
+    names = ("seed", "shuffles", "heads", "min_size", "device", "key", "skip_objects", "circuits", "like")
     patterns = {"include": list(settings.include), "exclude": list(settings.exclude)}
     return {**{name: getattr(settings, name) for name in names}, **patterns}
 

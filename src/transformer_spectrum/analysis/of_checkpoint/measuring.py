@@ -12,6 +12,7 @@ from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSett
 from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS, analyze
+from transformer_spectrum.spectra.spike_or_tail import spike_or_tail
 from transformer_spectrum.spectra.weightwatcher import kernel_slices
 from transformer_spectrum.weights.matrices.entries import numbers
 from transformer_spectrum.weights.matrices.large import shuffled_in_pieces, spectrum_in_pieces
@@ -60,6 +61,7 @@ def measure(matrix: Matrix, entries: Tensor, settings: ExaminationSettings) -> M
         {name: float(own[name]) for name in METRICS},
         {name: analysis.reason(name, 0, 0) for name in METRICS},
         compared,
+        spike_or_tail(values, matrix.shape, seed=settings.seed),
     )
 
 

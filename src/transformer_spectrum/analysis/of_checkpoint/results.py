@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircuits
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.bounds import bounds
 from transformer_spectrum.spectra.nulls import NullComparison
+from transformer_spectrum.spectra.spike_or_tail import SpikeOrTail
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
@@ -28,6 +30,7 @@ class MeasuredMatrix:
         values: metric -> value, NaN where there is a reason.
         reasons: metric -> why it has no value, or empty.
         nulls: metric -> comparison with the shuffled null, scalars.
+        tail: whether noise with a few spikes explains the spectrum, scalars.
         same: names of matrices with the same entries, which are not measured again.
         slices: (K, m) singular values of the K positions of a convolution's kernel, as WeightWatcher takes it; only
             where the settings ask for its table.
@@ -40,6 +43,7 @@ class MeasuredMatrix:
     values: Mapping[str, float]
     reasons: Mapping[str, str]
     nulls: Mapping[str, NullComparison]
+    tail: SpikeOrTail
     same: tuple[str, ...] = ()
     slices: np.ndarray | None = None
     slice_shape: tuple[int, int] | None = None
@@ -69,6 +73,8 @@ class Examination:
         used: tensors that the measured matrices were formed from; count.
         key: dotted path of the dictionary that was taken for the model; empty for the whole file.
         not_finite: tensors left out because of entries that are NaN or infinite; among `skipped` too.
+        circuits: of the attentions whose layout is certain, where the settings ask for them.
+        without_circuits: query matrices that have none then, and why.
     """
 
     name: str
@@ -86,6 +92,8 @@ class Examination:
     used: int
     key: str = ""
     not_finite: tuple[str, ...] = ()
+    circuits: tuple[AttentionCircuits, ...] = ()
+    without_circuits: tuple[Skipped, ...] = ()
 
     @property
     def measured_weights(self) -> int:

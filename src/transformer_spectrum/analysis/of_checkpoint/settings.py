@@ -23,6 +23,7 @@ class ExaminationSettings:
         device: where large matrices are decomposed, cpu or cuda.
         key: dotted path of the dictionary in a file that is the model; None: the one that looks like it.
         skip_objects: leave out objects of unknown classes in a pickle instead of refusing the file.
+        circuits: also the circuits of every attention whose layout is certain, see `circuits.checkpoint_circuits`.
         like: "weightwatcher": its table in the place of ours, for which kernels are cut as it does; or empty.
     """
 
@@ -36,4 +37,5 @@ class ExaminationSettings:
     device: str = "cpu"
     key: str | None = None
     skip_objects: bool = False
+    circuits: bool = False
     like: str = ""

@@ -151,6 +151,7 @@ def gather(
                     weights,
                     position,
                     matrix,
+                    spec.shape,
                     estimators,
                     settings.bootstrap,
                     numpy_generator(seed, f"bootstrap {optimizer if position else 'initial'} {spec.name}"),

@@ -55,6 +55,10 @@ SPECTRA_TAILS = (
     "goodness_p_se",
     *(f"{name}_{statistic}" for name in ALTERNATIVES for statistic in ("ratio", "p")),
     "farms_alpha",
+    "tail_verdict",
+    "tail_p",
+    "tail_spikes",
+    "tail_reason",
     "bounds",
     "missing",
 )
@@ -181,8 +185,11 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
 def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """Power-law fit of every matrix at the first and the last step: its null, its goodness, its rivals.
 
-    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law. `bounds` names the values
-    that are the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
+    `tail_verdict` says whether noise with a few spikes explains the spectrum, see `spectra.spike_or_tail`.
+
+    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law, which only the exponential's
+    can be: the lognormal tends to the power law and the truncated law contains it. `bounds` names the values that are
+    the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
 
     >>> tails = spectra_tails(summaries)
     >>> tails["step"].unique().tolist(), tails["missing"].iloc[0]
@@ -218,6 +225,10 @@ def _tails_at(optimizer: str, summary: Summary, position: int) -> dict[str, Any]
             for statistic, attribute in (("ratio", "ratio"), ("p", "p_value"))
         },
         "farms_alpha": finite(evidence.farms[position]),
+        "tail_verdict": [str(tail.spike_or_tail.verdict) for tail in tails],
+        "tail_p": [float(tail.spike_or_tail.p_value) for tail in tails],
+        "tail_spikes": [float(tail.spike_or_tail.spikes) for tail in tails],
+        "tail_reason": [str(tail.spike_or_tail.reason) for tail in tails],
         "bounds": [
             _bounds(size, min_tail, tail.goodness) for size, tail in zip(observed["ks_tail"], tails, strict=True)
         ],

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 
 TEXT, NUMBER = object, np.float64
-CATEGORIES = ("optimizer", "matrix", "family", "metric", "null", "reason", "bounds", "missing")
+CATEGORIES = (
+    "optimizer",
+    "matrix",
+    "family",
+    "metric",
+    "null",
+    "reason",
+    "bounds",
+    "missing",
+    "tail_verdict",
+    "tail_reason",
+)
 """Columns of text that a long table repeats."""
 
 

@@ -43,7 +43,7 @@ OWN = {
     "sgd": Own(0.05, momentum=0.9),
     "lion": Own(0.0003, beta1=0.9, beta2=0.99),
     "muon": Own(0.001, beta1=0.9, beta2=0.999, momentum=0.95),
-    "soap": Own(0.001, beta1=0.95, beta2=0.95),
+    "soap": Own(0.003, beta1=0.95, beta2=0.95),
 }
 """adam.algorithm -> what its settings are where they are null: the only table of them."""
 

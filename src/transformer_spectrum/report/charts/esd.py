@@ -52,4 +52,4 @@ def numbers(run: Run) -> Table:
     ['feed-forward', 'readout']
     """
     caption = "The largest eigenvalue of each family (centre of its bin), over the family's mean initial eigenvalue."
-    return ends_by_family(run, "esd", "eigenvalue", caption)
+    return ends_by_family(run, run.curves["esd"], "eigenvalue", caption)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
+from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.report.charts.parts import (
     DASH,
     HOVER,
@@ -24,18 +27,21 @@ from transformer_spectrum.report.figures import evolution as figure_words
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, short
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name, family_words, metric_words
+from transformer_spectrum.vocabulary import display_name, family_words, metric_words, weights_expression
 
-COLUMNS = ["optimizer", "step", "evaluations", "family", "metric", "value", "initial", "null_low", "null_high"]
+COLUMNS = ["optimizer", *figure_words.ACROSS, "family", "metric", "value", "initial", "null_low", "null_high"]
 TICKS = [0, *(digit * 10**power for power in range(9) for digit in (1, 2, 5))]
 """Of steps and evaluations; Vega-Lite has no good ones for a symlog axis."""
+COUNTS = ("step", "evaluations")
+LINEAR = 1e6
+"""The constant of a symlog axis that is so much larger than all values that it is linear."""
 
 
 def chart(run: Run) -> Chart | None:
-    """Every metric against steps and evaluations; None where none has a value.
+    """Every metric over each of the axes; None where none has a value.
 
     >>> [parameter["name"] for parameter in chart(run).spec["params"]]
-    ['metric', 'labels', 'across']
+    ['metric', 'labels', 'across', 'places']
     """
     table = run.curves["spectra_evolution"]
     if table.empty:
@@ -45,7 +51,8 @@ def chart(run: Run) -> Chart | None:
         "evolution",
         figure_words.TITLE,
         figure_words.TEXT,
-        "A panel for each family: a spectral metric of each optimizer against steps or evaluations, with the null.",
+        "A panel for each family: a spectral metric of each optimizer, with its null, over steps, evaluations, "
+        "validation MAE or relative distance.",
         spec(
             run.families,
             list(run.trainings),
@@ -58,7 +65,7 @@ def chart(run: Run) -> Chart | None:
 
 
 def spec(families: Sequence[str], optimizers: Sequence[str], metrics: list[Spec]) -> Spec:
-    """Each family's mean against steps or evaluations, beside the initial value and the null's band.
+    """Each family's mean over one of the axes, beside the initial value and the bands of the nulls.
 
     Args:
         families: in the order of their panels.
@@ -68,66 +75,115 @@ def spec(families: Sequence[str], optimizers: Sequence[str], metrics: list[Spec]
     >>> spec(["readout"], ["adam"], metric_select(["stable_rank"]))["params"][0]["value"]
     'stable_rank'
     """
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "title": "= across + ' (symmetric log)'",
-        "scale": {"type": "symlog", "constant": 1, "nice": False},
-        # Not `format`, by which Vega gives all ticks the unit of the largest: 0k for 0, for 1 and for 200.
-        "axis": {"values": TICKS, "labelExpr": "format(datum.value, '~s')", "labelOverlap": True},
-    }
     title = "= labels[metric]"  # the same in every layer, or Vega-Lite drops it
     y = axis("value", title)
     tooltip = tip(
         ("optimizer", "optimizer", ""),
         ("step", "step", ",d"),
         ("evaluations", "evaluations", ",d"),
+        ("validation_mae", "validation MAE", ".4g"),
+        ("distance", "relative distance", ".4g"),
         ("value", "value", ".4g"),
-        ("initial", "initial", ".4g"),
+        ("null_low", "null − 2 sd", ".4g"),
+        ("null_high", "null + 2 sd", ".4g"),
     )
-    once = [{"aggregate": [{"op": "min", "field": name, "as": name} for name in ("initial", "null_low", "null_high")]}]
-    band = {"y": axis("null_low", title), "y2": {"field": "null_high"}}
-    place = {"x": x, "y": y, "color": colour(optimizers)}
+    place = {"x": _across(), "y": y, "color": colour(optimizers)}
+    course = {**place, "order": {"field": "step"}}  # MAE comes and goes
     layers = [
         {
-            "transform": [*once, {"filter": "isValid(datum.null_low)"}],
-            "mark": {"type": "rect", "color": NULL, "opacity": 0.18},
-            "encoding": band,
+            "transform": [{"filter": "isValid(datum.null_low)"}],
+            "mark": {"type": "area", **muted("0.16")},
+            "encoding": {**place, "y": axis("null_low", title), "y2": {"field": "null_high"}},
         },
         {
-            "transform": once,
-            "mark": {"type": "rule", "color": NULL, "strokeDash": DASH},
-            "encoding": {"y": axis("initial", title)},
+            # A change begins at nothing: its rule lies on its curve, unseen, for a layer without rows is warned of.
+            "transform": [
+                {"calculate": f"{weights_expression('metric')} ? datum.initial : datum.value", "as": "start"},
+                {"aggregate": [{"op": "min", "field": "start", "as": "start"}]},
+            ],
+            "mark": {
+                "type": "rule",
+                "color": NULL,
+                "strokeDash": DASH,
+                "opacity": {"expr": f"{weights_expression('metric')} ? 1 : 0"},
+            },
+            "encoding": {"y": axis("start", title)},
         },
-        {"mark": {"type": "line", "strokeWidth": 1.8, **muted()}, "encoding": place},
+        {"mark": {"type": "line", "strokeWidth": 1.8, **muted()}, "encoding": course},
         {"mark": HOVER, "encoding": {**place, "tooltip": tooltip}},
     ]
+    names = [across.name for across in figure_words.ACROSS.values()]
+    places = {
+        name: {
+            "title": f"{across.label} (symmetric log)" if name in COUNTS else across.label,
+            "constant": 1 if name in COUNTS else LINEAR,
+            "falling": across.falling,
+            "ticks": TICKS if name in COUNTS else None,
+            # Not the axis's own `format`, by which Vega gives all ticks the unit of the largest: 0k for 0 and for 200.
+            "format": "~s" if name in COUNTS else "~g",
+        }
+        for name, across in figure_words.ACROSS.items()
+    }
     return {
-        "params": [*metrics, select("across", "across", ["step", "evaluations"], ["steps", "evaluations"])],
+        "params": [
+            *metrics,
+            select("across", "across", list(figure_words.ACROSS), names),
+            {"name": "places", "value": places},
+        ],
         "transform": [
             {"filter": "datum.metric === metric"},
-            {"calculate": "across === 'step' ? datum.step : datum.evaluations", "as": "x"},
+            {"calculate": "datum[across]", "as": "x"},
+            {"filter": "isValid(datum.x)"},
         ],
         **family_facets(families, layers, shared="x"),
     }
 
 
-def numbers(run: Run) -> Table:
-    """Every metric of every family: the null, and where each training ended.
+def _across() -> Spec:
+    """The horizontal channel, whose scale and words follow the reader's choice."""
+    return {
+        "field": "x",
+        "type": "quantitative",
+        "title": "= places[across].title",
+        "scale": {
+            "type": "symlog",
+            "constant": {"expr": "places[across].constant"},
+            "reverse": {"expr": "places[across].falling"},
+            "zero": False,
+            "nice": False,
+        },
+        "axis": {
+            "values": {"expr": "places[across].ticks"},
+            "tickCount": 4,
+            "labelExpr": "format(datum.value, places[across].format)",
+            "labelOverlap": True,
+        },
+    }
 
-    >>> numbers(run).header[:3]
-    ('metric', 'family', 'initial')
+
+def numbers(run: Run) -> Table:
+    """Every metric of every family where each training is best, beside its null.
+
+    >>> numbers(run).header[:5]
+    ('metric', 'family', 'initial', 'Adam, best step', 'its null ± 2 sd')
     """
+    curves = run.curves["spectra_evolution"].set_index(["optimizer", "step", "family", "metric"])
+    nulls = {key: (low, high) for key, low, high in curves[["null_low", "null_high"]].itertuples(name=None)}
     rows = []
     for metric in dict.fromkeys(shift.metric for shift in run.shifts):
         for family in run.families:
-            shifts = [shift for name in run.trainings if (shift := run.shift(name, family, metric))]
+            shifts = {name: shift for name in run.trainings if (shift := run.shift(name, family, metric))}
             if shifts:
-                last = {shift.optimizer: short(shift.last) for shift in shifts}
-                low, high = shifts[0].low, shifts[0].high
-                null = LACKING if low is None else f"{short(low)} to {short(high)}"
-                cells = (last.get(name, LACKING) for name in run.trainings)
-                rows.append((metric_words(metric), family_words(family), short(shifts[0].initial), null, *cells))
-    titles = (f"{display_name(name)}, last step" for name in run.trainings)
-    header = ("metric", "family", "initial", "null ± 2 sd", *titles)
-    return Table("Family means beside their nulls.", header, tuple(rows), left=(0, 1))
+                cells = [cell for name in run.trainings for cell in _beside_null(shifts.get(name), nulls)]
+                initial = short(next(iter(shifts.values())).initial)
+                rows.append((metric_words(metric), family_words(family), initial, *cells))
+    titles = (title for name in run.trainings for title in (f"{display_name(name)}, best step", "its null ± 2 sd"))
+    return Table("Family means beside their nulls.", ("metric", "family", "initial", *titles), tuple(rows), left=(0, 1))
+
+
+def _beside_null(shift: Shift | None, nulls: Mapping[tuple[str, int, str, str], tuple[float, float]]) -> list[str]:
+    """A value and the ends of its null in words."""
+    if shift is None:
+        return [LACKING, LACKING]
+    low, high = nulls[shift.optimizer, shift.step, shift.family, shift.metric]
+    return [short(shift.value), LACKING if pd.isna(low) else f"{short(low)} to {short(high)}"]

@@ -17,8 +17,8 @@ from transformer_spectrum.report.figures import heatmap as figure_words
 from transformer_spectrum.report.figures.evolution import settings_of
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short, signed
-from transformer_spectrum.report.run import MAIN_METRIC, Run
-from transformer_spectrum.vocabulary import display_name, metric_words
+from transformer_spectrum.report.run import Run
+from transformer_spectrum.vocabulary import HEAT_METRICS, display_name, metric_words
 
 COLUMNS = ["optimizer", "step", "row", "metric", "value", "change"]
 MOST = 12
@@ -134,12 +134,12 @@ def numbers(run: Run) -> Table:
     ('encoder.1.feed_forward.up', 'ES', '6.429', '−2.8')
     """
     table = run.curves["heatmap"]
-    last = table[table["metric"] == MAIN_METRIC].drop_duplicates(["optimizer", "matrix"], keep="last")
+    last = table[table["metric"] == HEAT_METRICS[0]].drop_duplicates(["optimizer", "matrix"], keep="last")
     ranked = last.sort_values("change", key=lambda changes: -changes.abs(), kind="stable").head(MOST)
     rows = tuple(
         (row.matrix, display_name(row.optimizer), short(row.value), signed(row.change))
         for row in ranked.itertuples(index=False)
     )
-    name = metric_words(MAIN_METRIC)
+    name = metric_words(HEAT_METRICS[0])
     caption = f"The {len(rows)} matrices whose {name} has changed most by the last step."
     return Table(caption, ("matrix", "optimizer", name, "change (%)"), rows, left=(0, 1))

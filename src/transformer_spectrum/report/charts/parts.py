@@ -18,6 +18,7 @@ from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short
 from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import (
+    EVOLUTION_METRICS,
     METRICS,
     NAMES,
     display_name,
@@ -35,7 +36,7 @@ DASH = [4, 3]
 HOVER = {"type": "point", "size": 90, "opacity": 0}
 ONCE: Spec = {"data": {"values": [{}]}}
 """For marks that stand in a figure once and not for every row."""
-TEXT = ("optimizer", "family", "metric", "split", "series", "window")
+TEXT = ("optimizer", "family", "metric", "of", "split", "series", "window")
 """Columns of words in the data of charts."""
 
 
@@ -97,13 +98,13 @@ def progress(table: pd.DataFrame) -> pd.Series:
     return shares.map("{:.2g}".format)
 
 
-def ends_by_family(run: Run, curve: str, value: str, caption: str) -> Table:
+def ends_by_family(run: Run, table: pd.DataFrame, value: str, caption: str) -> Table:
     """The largest value of a column in each family, at the start and at each training's last tracked step.
 
-    >>> ends_by_family(run, "singular_values", "value", "Largest singular values.").rows[0]
+    >>> table = run.curves["singular_values"].query("of == 'weights'")
+    >>> ends_by_family(run, table, "value", "Largest singular values.").rows[0]
     ('feed-forward', '1.95', '1.951', '1.967', '1.925')
     """
-    table = run.curves[curve]
     last = table["step"] == table.groupby("optimizer")["step"].transform("max")
     starts = table[table["step"] == 0].groupby("family")[value].max()
     tops = table[last].groupby(["family", "optimizer"])[value].max()
@@ -142,10 +143,10 @@ def labels_of(metrics: Sequence[str], settings: Mapping[str, str] | None = None)
 def metric_select(metrics: Sequence[str], settings: Mapping[str, str] | None = None) -> list[Spec]:
     """The list of metrics in the order of the vocabulary, and their labels for titles of axes.
 
-    >>> metric_select(["ks_alpha", "stable_rank"])[0]["bind"]["options"]
-    ['stable_rank', 'ks_alpha']
+    >>> metric_select(["ks_alpha", "stable_rank", "change_stable_rank"])[0]["bind"]["options"]
+    ['change_stable_rank', 'stable_rank', 'ks_alpha']
     """
-    ordered = [name for name in METRICS if name in metrics] + [name for name in metrics if name not in METRICS]
+    ordered = [name for name in dict.fromkeys((*EVOLUTION_METRICS, *METRICS, *metrics)) if name in metrics]
     labels = labels_of(ordered, settings)
     return [select("metric", "metric", ordered, list(labels.values())), {"name": "labels", "value": labels}]
 

@@ -22,7 +22,13 @@ BY_PROGRESS = "0.2 + 0.8 * datum.progress"
 
 
 def spectrum(
-    families: Sequence[str], optimizers: Sequence[str], x: Spec, y: Spec, tips: Sequence[tuple[str, str, str]]
+    families: Sequence[str],
+    optimizers: Sequence[str],
+    x: Spec,
+    y: Spec,
+    tips: Sequence[tuple[str, str, str]],
+    *,
+    start: Spec | None = None,
 ) -> Spec:
     """The last or all tracked steps of each optimizer, paler the earlier, and the start.
 
@@ -31,6 +37,7 @@ def spectrum(
         optimizers: those that have lines; the start is that of the first.
         x, y: position channels.
         tips: what a tooltip says of a point beside optimizer and step, see `tip`.
+        start: the layer behind the curves; None = the initial weights, dashed.
 
     >>> spectrum(["readout"], ["adam"], {}, {}, [])["params"][0]["bind"]["options"]
     ['last', 'tracked']
@@ -39,7 +46,8 @@ def spectrum(
     inks = {"color": colour(optimizers)}
     tooltip = tip(("optimizer", "optimizer", ""), ("step", "step", ",d"), *tips)
     layers = [
-        {
+        start
+        or {
             "transform": [{"filter": f"datum.step == 0 && datum.optimizer === '{optimizers[0]}'"}],
             "mark": {"type": "line", "color": NULL, "strokeDash": DASH, "strokeWidth": 1.6},
             "encoding": place,

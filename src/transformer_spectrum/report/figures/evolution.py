@@ -1,16 +1,50 @@
-"""How the spectra evolve: every metric of every family against steps or evaluations, beside its null."""
+"""How the spectra evolve: every metric of every family, beside its null, against what is held equal in comparisons."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.vocabulary import ALPHA_CAUTION, BAND_MEANING
 
 TITLE = "How the spectra evolve"
-STEPS, EVALUATIONS = "step", "evaluations"
 TEXT = (
-    f"The mean of each family of matrices. Dashed: the initial weights. Grey: the {BAND_MEANING}. KS and Hill alpha "
-    f"are {ALPHA_CAUTION}."
+    "The mean of each family of matrices. Dashed: the initial weights. The pale band of each optimizer, at the tracked "
+    f"steps and between them: {BAND_MEANING}. KS and Hill alpha are {ALPHA_CAUTION}."
 )
+
+
+class Across(NamedTuple):
+    """An axis that the metrics are drawn over.
+
+    Attributes:
+        name: for lists to choose from, and for titles: "How the spectra evolve, by evaluations".
+        label: of the axis, with the unit.
+        falling: drawn with the largest value on the left, so that training runs to the right.
+    """
+
+    name: str
+    label: str
+    falling: bool = False
+
+
+ACROSS: Mapping[str, Across] = {
+    "step": Across("steps", "step"),
+    "evaluations": Across("evaluations", "evaluations"),
+    "validation_mae": Across("validation MAE", "validation MAE (scaled units)", falling=True),
+    "distance": Across("relative distance", "relative distance |W - W0| / |W0|"),
+}
+"""Column of the table -> the axis; see `analysis.of_training.plot_tables.spectra_evolution`."""
+
+
+def title(across: str) -> str:
+    """The figure's title over an axis.
+
+    >>> title("step"), title("validation_mae")
+    ('How the spectra evolve', 'How the spectra evolve, by validation MAE')
+    """
+    return TITLE if across == "step" else f"{TITLE}, by {ACROSS[across].name}"
 
 
 def settings_of(spectra: SpectraParams) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What was reached: training and validation loss, against steps and against the budget that optimizers share."""
+"""What was reached: losses and validation MAE, against steps and against the budget that optimizers share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-TITLE = "Loss"
-STEPS = "step (an epoch of Adam, a generation of ES and GA)"
+TITLE = "Loss and MAE"
+STEPS = "step (an update of the weights, or a generation)"
 EVALUATIONS = "evaluations (forward passes over a batch)"
 EVALUATION_MEANING = "an evaluation is a forward pass over a batch; a backward pass counts as two"
+MAE = "validation MAE (scaled units)"
+MAE_MEANING = (
+    "the teacher-forced validation MAE is the same measure under every loss; losses of different kinds are not"
+)
 LINES = "bold: validation; thin: training"
-BEST = "best, whose weights are scored"
+BEST = "best step, whose weights are scored"
 RANGE = 1000.0
 """A largest loss over the smallest beyond which a linear axis shows one of them alone."""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination
-from transformer_spectrum.report.model_page import tables, weightwatcher
+from transformer_spectrum.report.model_page import circuits, tables, weightwatcher
 from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, write_csv, write_json, write_text
@@ -61,7 +61,7 @@ def _is_ours(path: Path, out: Path) -> bool:
 
 
 def write(examination: Examination, out: str | Path, figures: int, *, force: bool = False) -> None:
-    """Writes matrices.csv, summary.json and index.html into a folder, all or nothing.
+    """Writes matrices.csv, summary.json and index.html into a folder, circuits.csv where asked for, all or nothing.
 
     Args:
         examination: what was measured.
@@ -77,6 +77,8 @@ def write(examination: Examination, out: str | Path, figures: int, *, force: boo
     with atomic_folder(out) as folder:
         table = weightwatcher if examination.settings["like"] else tables
         write_csv(folder / "matrices.csv", table.csv_header(examination), table.csv_rows(examination))
+        if examination.settings["circuits"]:
+            write_csv(folder / "circuits.csv", circuits.HEADER, circuits.rows(examination))
         write_json(folder / "summary.json", tables.json_tree(examination))
         write_text(folder / "index.html", page(examination, figures))
         write_record(folder / RECORD, {"made_by": MADE_BY}, sorted(folder.iterdir()))

@@ -13,7 +13,15 @@ import numpy as np
 from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
 from transformer_spectrum.report.model_page.depth import SHAPES, by_size, colour, depth_panels, lines, marker
 from transformer_spectrum.report.model_page.figures import spectrum_panels
-from transformer_spectrum.report.model_page.tables import cells, facts, footnote_lines, header, meanings, warning
+from transformer_spectrum.report.model_page.tables import (
+    cells,
+    facts,
+    footnote_lines,
+    header,
+    meanings,
+    tail_words,
+    warning,
+)
 from transformer_spectrum.report.page.html import Table, render
 from transformer_spectrum.report.page.svg import MARKERS
 from transformer_spectrum.vocabulary import LINE_SHADES, family_words
@@ -147,6 +155,8 @@ def _spectrum(matrix: MeasuredMatrix, examination: Examination) -> dict[str, Any
             f"alpha {values['ks_alpha']:.2f} ± {values['ks_alpha_se']:.2f} "
             f"(D {values['ks_distance']:.3f}, tail {tail}{beside})"
         )
+    if not matrix.tail.reason:
+        words.append(f"{tail_words(matrix.tail)}: p {matrix.tail.p_value:.3f} of noise with spikes")
     if matrix.reasons["mp_spikes"]:
         words.append(f"no bulk: {matrix.reasons['mp_spikes']}")
     return {"name": place.name, "facts": words, "panels": spectrum_panels(matrix, examination.estimators)}

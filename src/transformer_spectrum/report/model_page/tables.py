@@ -12,6 +12,7 @@ import numpy as np
 from transformer_spectrum.analysis.of_checkpoint.classes import classes
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination, MeasuredMatrix
 from transformer_spectrum.spectra.analysis import METRICS
+from transformer_spectrum.spectra.spike_or_tail import SpikeOrTail
 from transformer_spectrum.vocabulary import metric_words
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 
@@ -41,6 +42,8 @@ HEADER = (
     "tail",
     *NULL_COLUMNS,
     metric_words("mp_spikes"),
+    "verdict",
+    "p",
 )
 BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 
@@ -63,7 +66,8 @@ def meanings(examination: Examination) -> str:
     null = " null ± sd, diff, z: shuffled entries." if examination.has_null else ""
     return (
         "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail "
-        f"eigenvalues, D its KS distance.{null} spikes: eigenvalues above the Tracy-Widom edge. {BOUND}"
+        f"eigenvalues, D its KS distance.{null} spikes: eigenvalues above the Tracy-Widom edge. verdict: whether noise "
+        f"with at most r / 10 spikes explains the spectrum, or a tail is heavier; p of the test. {BOUND}"
     )
 
 
@@ -162,7 +166,7 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
             return bounds[metric].replace(" ", "")
         return f"{matrix.values[metric]:{digits}}" if not matrix.reasons[metric] else missing(matrix.reasons[metric])
 
-    null = matrix.nulls["ks_alpha"]
+    null, tail = matrix.nulls["ks_alpha"], matrix.tail
     compared = [
         f"{value:{digits}}" if np.isfinite(value) else missing(str(null.reason) or "no null draw has an alpha")
         for value, digits in (
@@ -185,7 +189,13 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
         cell("ks_tail", ".0f"),
         *compared,
         cell("mp_spikes", ".0f"),
+        *(2 * [missing(reason)] if (reason := str(tail.reason)) else [tail_words(tail), f"{tail.p_value:.3f}"]),
     )
+
+
+def tail_words(tail: SpikeOrTail) -> str:
+    """The verdict on one matrix's tail, in words."""
+    return str(tail.verdict).replace("_", " ")
 
 
 def text_report(examination: Examination, width: int) -> str:
@@ -254,6 +264,7 @@ def _millions(count: int) -> str:
 # -- files -----------------------------------------------------------------------------------------------------
 IDENTITY = ("matrix", "family", "tensor", "rows", "columns", "taken", "same_entries_as", "null_draws")
 NULL_PARTS = ("null", "null_sd", "difference", "z")
+TAIL = ("tail_verdict", "tail_p", "tail_spikes", "tail_reason")
 
 
 def csv_header(examination: Examination) -> tuple[str, ...]:
@@ -263,7 +274,7 @@ def csv_header(examination: Examination) -> tuple[str, ...]:
     (('matrix', 'family', 'tensor', 'rows', 'columns'), ('bounds', 'reasons'))
     """
     beside = [f"{metric}_{name}" for metric in METRICS for name in NULL_PARTS] if examination.has_null else []
-    return (*IDENTITY, *METRICS, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
+    return (*IDENTITY, *METRICS, *TAIL, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
@@ -286,6 +297,9 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
             " ".join(matrix.same),
             len(matrix.shuffled),
             *(_cell(matrix.values[metric]) for metric in METRICS),
+            str(matrix.tail.verdict),
+            *(_cell(number) for number in (matrix.tail.p_value, matrix.tail.spikes)),
+            str(matrix.tail.reason),
             *(_cell(value) for null in nulls for value in null[:4]),
             "; ".join(f"{metric} {bound}" for metric, bound in matrix.bounds(examination.estimators).items()),
             grouped({metric: matrix.reasons[metric] for metric in METRICS}),

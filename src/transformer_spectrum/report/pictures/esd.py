@@ -16,7 +16,7 @@ from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.evolution import titled
 from transformer_spectrum.report.pictures.steps import step_bar, step_colours
 from transformer_spectrum.report.pictures.style import finish, house_style, legend_above, log_axes, new_figure
-from transformer_spectrum.vocabulary import NULL_AREA_COLOUR, NULL_COLOUR, NULL_LABEL, display_name
+from transformer_spectrum.vocabulary import NULL_AREA_COLOUR, NULL_COLOUR, START_LABEL, display_name
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -54,7 +54,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         filled = Line2D(
             [], [], color=NULL_AREA_COLOUR, marker="s", markersize=9, markeredgecolor=NULL_COLOUR, linestyle=""
         )
-        filled.set_label(NULL_LABEL)
+        filled.set_label(START_LABEL)
         legend_above(figure, [], filled)
         note = (
             f"{figure_words.TEXT};\nthe last step is bold, colours run from each optimizer's first tracked step to its "

@@ -15,6 +15,7 @@ from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import loss as figure_words
 from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.style import (
+    best_dot,
     draw_curve,
     finish,
     house_style,
@@ -26,37 +27,39 @@ from transformer_spectrum.vocabulary import colour_of
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """Training and validation loss, against steps and against the budget that the optimizers share.
+    """Losses, and below them validation MAE, against steps and against the budget that the optimizers share.
 
     >>> figure = draw(summaries, caption)
-    >>> [axes.get_xlabel() for axes in figure.axes]
-    ['step (an epoch of Adam, a generation of ES and GA)', 'evaluations (forward passes over a batch) (log)']
+    >>> [axes.get_xlabel() for axes in figure.axes[2:]]
+    ['step (an update of the weights, or a generation)', 'evaluations (forward passes over a batch) (log)']
     """
     with house_style():
-        figure = new_figure(10.2, 4.2)
-        by_step, by_budget = figure.subplots(1, 2, sharey=True)
+        figure = new_figure(10.2, 6.4)
+        grid = figure.subplots(2, 2, sharex="col", sharey="row")
         for optimizer, summary in summaries.items():
             history, colour = summary.history, colour_of(optimizer)
             best = int(np.flatnonzero(history.steps == history.best_step)[0])
-            for axes, x in ((by_step, history.steps), (by_budget, budget_of(summaries, optimizer))):
-                draw_curve(axes, x, history.loss, linewidth=0.7, alpha=0.5, color=colour)
-                draw_curve(axes, x, history.validation_loss, linewidth=1.9, color=colour)
-                dot = {"markersize": 7, "color": colour, "markeredgecolor": "white", "zorder": 5}
-                axes.plot(x[best], history.validation_loss[best], "o", **dot)
-        by_step.xaxis.get_major_locator().set_params(integer=True)
-        by_step.set_xlabel(figure_words.STEPS)
-        by_step.set_ylabel(f"loss: {caption.loss}\n({caption.loss_unit})")
-        by_budget.set_xlabel(figure_words.EVALUATIONS)
-        log_axes(by_budget, "x")
-        fit_losses(by_step, summaries)
+            for column, x in zip(grid.T, (history.steps, budget_of(summaries, optimizer)), strict=True):
+                draw_curve(column[0], x, history.loss, linewidth=0.7, alpha=0.5, color=colour)
+                for axes, reached in zip(column, (history.validation_loss, history.validation_mae), strict=True):
+                    draw_curve(axes, x, reached, linewidth=1.9, color=colour)
+                    axes.plot(x[best], reached[best], "o", **best_dot(colour))
+        grid[1, 0].xaxis.get_major_locator().set_params(integer=True)
+        grid[1, 0].set_xlabel(figure_words.STEPS)
+        grid[0, 0].set_ylabel(f"loss: {caption.loss}\n({caption.loss_unit})")
+        grid[1, 0].set_ylabel(figure_words.MAE)
+        grid[1, 1].set_xlabel(figure_words.EVALUATIONS)
+        log_axes(grid[1, 1], "x")
+        fit_losses(grid[0, 0], summaries)
         grey = "#555555"
         extra = (
-            Line2D([], [], color=grey, linewidth=0.7, alpha=0.6, label="training"),
+            Line2D([], [], color=grey, linewidth=0.7, alpha=0.6, label="training loss"),
             Line2D([], [], color=grey, linewidth=1.9, label="validation"),
-            Line2D([], [], color=grey, marker="o", linestyle="", label=figure_words.BEST),
+            Line2D([], [], color=grey, marker="o", linestyle="", label=figure_words.BEST.split(",")[0]),
         )
         legend_above(figure, list(summaries), *extra)
-        return finish(figure, figure_words.TITLE, caption)
+        meaning = f"{figure_words.MAE_MEANING[:1].upper()}{figure_words.MAE_MEANING[1:]}."
+        return finish(figure, figure_words.TITLE, caption, meaning)
 
 
 def fit_losses(axes: Axes, summaries: Mapping[str, Summary]) -> None:

@@ -14,75 +14,97 @@ from transformer_spectrum.report.figures import loss as loss_words
 from transformer_spectrum.report.figures import overview as figure_words
 from transformer_spectrum.report.figures import singular_values as spectrum_words
 from transformer_spectrum.report.figures.caption import Caption
-from transformer_spectrum.report.pictures.evolution import titled
-from transformer_spectrum.report.pictures.loss import fit_losses
-from transformer_spectrum.report.pictures.singular_values import singular_value_ratios
 from transformer_spectrum.report.pictures.style import (
     band_handle,
+    best_dot,
+    draw_band,
     draw_curve,
     finish,
     house_style,
     legend_above,
     log_axes,
     new_figure,
-    null_handle,
-    null_line,
+    null_curve,
 )
-from transformer_spectrum.vocabulary import colour_of, family_words
+from transformer_spectrum.vocabulary import colour_of, family_words, metric_label
+
+RANK = "change_stable_rank"
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
-    """The result at one glance: what was reached, what it did to the stable rank, and to one family's spectrum.
+    """The result at one glance: what was reached, and how the matrices that move most have changed on the way.
 
     >>> figure = draw(summaries, caption)
     >>> [axes.get_title(loc="left") for axes in figure.axes]
-    ['Validation loss', 'Stable rank', 'Singular values, feed-forward']
+    ['Validation MAE', 'Stable rank of the change', 'Singular values of the change']
     """
+    reference = next(iter(summaries.values()))
+    ranks = [int(reference.history.shapes[members].min()) for members in reference.families.values()]
+    family = figure_words.moving_family(list(reference.families), ranks)
     with house_style():
-        figure = new_figure(12.6, 4.2)
-        budget, ranks, spectrum = figure.subplots(1, 3, width_ratios=(1, 1.1, 1))
-        for optimizer, summary in summaries.items():
-            evaluations = budget_of(summaries, optimizer)
-            draw_curve(budget, evaluations, summary.history.validation_loss, color=colour_of(optimizer))
-        budget.set_xlabel(loss_words.EVALUATIONS)
-        budget.set_ylabel(f"{caption.loss}\n({caption.loss_unit})")
-        log_axes(budget, "x")
-        fit_losses(budget, summaries)
-        budget.set_title(figure_words.LOSS, loc="left", fontweight="bold")
-        _stable_ranks(ranks, summaries)
-        _last_spectrum(spectrum, summaries)
-        legend_above(figure, list(summaries), null_handle(), band_handle())
-        return finish(figure, figure_words.title(len(summaries)), caption, figure_words.TEXT)
+        figure = new_figure(12.6, 4.4)
+        panels = figure.subplots(1, 3)
+        for axes, name in zip(panels, (figure_words.REACHED, figure_words.RANKS, figure_words.SPECTRUM), strict=True):
+            axes.set_title(name, loc="left", fontweight="bold")
+        _reached(panels[0], summaries)
+        _ranks(panels[1], summaries, family)
+        _spectra(panels[2], summaries, family)
+        legend_above(figure, list(summaries), band_handle(figure_words.NULL))
+        note = figure_words.TEXT.format(family=family_words(family))
+        return finish(figure, figure_words.title(len(summaries)), caption, note)
 
 
-def _stable_ranks(axes: Axes, summaries: Mapping[str, Summary]) -> None:
-    """A line for each family and optimizer, from the initial weights to the last step, over the null's band."""
-    reference = next(iter(summaries.values()))
-    families = [name for name in reference.families if reference.mean("stable_rank", name)[0] > 0]
-    for y, family in enumerate(families):
-        for i, (optimizer, summary) in enumerate(summaries.items()):
-            last = summary.mean_change("stable_rank", family, start=reference)[-1]
-            at, colour = y + 0.22 * (i - (len(summaries) - 1) / 2), colour_of(optimizer)
-            axes.plot([0.0, last], [at, at], color=colour, linewidth=1.8)
-            axes.plot(last, at, "o", color=colour, markersize=6)
-    axes.use_sticky_edges = False  # a band ends inside the axes
-    axes.axvline(0.0, zorder=1, **null_line())
-    axes.set_yticks(range(len(families)), [titled(reference, name) for name in families])
-    axes.invert_yaxis()
-    axes.grid(False, axis="y")
-    axes.set_xlabel(figure_words.CHANGE)
-    axes.set_title(figure_words.RANKS, loc="left", fontweight="bold")
+def best_of(summary: Summary) -> int:
+    """Recorded position of the step whose weights are scored.
+
+    >>> best_of(summaries["adam"])
+    3
+    """
+    return int(np.flatnonzero(summary.history.steps == summary.history.best_step)[0])
 
 
-def _last_spectrum(axes: Axes, summaries: Mapping[str, Summary]) -> None:
-    """Mean singular values, over the initial ones, of the first of the families with the largest rank."""
-    reference = next(iter(summaries.values()))
-    family = max(reference.families, key=lambda name: len(reference.mean_singular_values(name, 0)))
+def draw_to_best(axes: Axes, x: np.ndarray, y: np.ndarray, best: int, colour: str) -> None:
+    """A line to the best step, a dot there, and a thin line after it.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> draw_to_best(axes, np.arange(4.0), np.arange(4.0), 2, "black")
+    >>> [line.get_xdata().tolist() for line in axes.lines]
+    [[2.0, 3.0], [0.0, 1.0, 2.0], [2.0]]
+    """
+    draw_curve(axes, x[best:], y[best:], linewidth=0.8, alpha=0.6, color=colour)
+    draw_curve(axes, x[: best + 1], y[: best + 1], linewidth=1.9, color=colour)
+    axes.plot(x[best : best + 1], y[best : best + 1], "o", **best_dot(colour))
+
+
+def _reached(axes: Axes, summaries: Mapping[str, Summary]) -> None:
+    """Validation MAE over the budget that the optimizers share."""
     for optimizer, summary in summaries.items():
-        ratios = singular_value_ratios(summary, family, -1)
-        axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colour_of(optimizer))
-    axes.axhline(1.0, **{**null_line(), "zorder": 4})
-    axes.set_xlabel(spectrum_words.RANK)
-    axes.set_ylabel(spectrum_words.RATIO)
+        evaluations, best = budget_of(summaries, optimizer), best_of(summary)
+        draw_to_best(axes, evaluations, summary.history.validation_mae, best, colour_of(optimizer))
+    axes.set_xlabel(loss_words.EVALUATIONS)
+    axes.set_ylabel(loss_words.MAE)
     log_axes(axes, "x")
-    axes.set_title(f"{figure_words.SPECTRUM}, {family_words(family)}", loc="left", fontweight="bold")
+
+
+def _ranks(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:
+    """Stable rank of the change over validation MAE, so that the trainings are compared where they are equally good."""
+    for optimizer, summary in summaries.items():
+        errors, colour = summary.history.validation_mae, colour_of(optimizer)
+        draw_to_best(axes, errors, summary.mean(RANK, family), best_of(summary), colour)
+        draw_band(axes, errors, *summary.band(RANK, family), colour)
+    axes.set_xlabel(loss_words.MAE)
+    axes.set_ylabel(" ".join(metric_label(RANK).split("\n")))
+    axes.invert_xaxis()
+
+
+def _spectra(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:
+    """Mean singular values of the change at each best step, beside those of the same changes shuffled."""
+    for optimizer, summary in summaries.items():
+        values, shuffled = summary.mean_change_spectra(family, summary.tracked.index(best_of(summary)))
+        visible, ranks = spectrum_words.in_sight(values, values[0]), np.arange(1, len(values) + 1)
+        look = {"color": colour_of(optimizer), "marker": ".", "markersize": 5}
+        axes.plot(ranks[visible], values[visible], linewidth=1.9, **look)
+        axes.plot(ranks, np.where(shuffled > 0, shuffled, np.nan), **null_curve(colour_of(optimizer)))
+    axes.set_xlabel(spectrum_words.RANK)
+    axes.set_ylabel(spectrum_words.VALUE)
+    log_axes(axes)

@@ -23,9 +23,9 @@ from transformer_spectrum.runtime.files import atomic_path
 from transformer_spectrum.vocabulary import (
     BAND_LABEL,
     NULL_COLOUR,
-    NULL_LABEL,
     STANDIN,
     STANDIN_MEANING,
+    START_LABEL,
     WARNING_COLOUR,
     colour_of,
     display_name,
@@ -33,7 +33,8 @@ from transformer_spectrum.vocabulary import (
 
 ROUNDING = 1e-12
 """No metric lies in so short a range but by rounding."""
-STEP_COLOURS = "viridis_r"
+BAND_ALPHA = 0.13
+"""Of a null's band: those of three optimizers are told apart where they lie on each other."""
 
 STYLE = {
     "font.family": "sans-serif",
@@ -125,40 +126,58 @@ def save(figure: Figure, path: str | Path) -> None:
         few.save(temporary, format="PNG", optimize=True, dpi=(dpi, dpi))
 
 
-def null_line() -> dict[str, Any]:
+def start_line() -> dict[str, Any]:
     """The look of the initial weights: nothing else is dashed.
 
-    >>> null_line()["linestyle"]
+    >>> start_line()["linestyle"]
     (0, (4, 2.5))
     """
     return {"color": NULL_COLOUR, "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
 
-def null_handle() -> Line2D:
-    """The legend's entry of the null.
+def start_handle() -> Line2D:
+    """The legend's entry of the initial weights.
 
-    >>> null_handle().get_label()
-    'initial weights (null)'
+    >>> start_handle().get_label()
+    'initial weights'
     """
-    return Line2D([], [], label=NULL_LABEL, **null_line())
+    return Line2D([], [], label=START_LABEL, **start_line())
 
 
-def band_handle() -> Patch:
+def null_curve(colour: str) -> dict[str, Any]:
+    """The look of a null's mean beside a curve of the same colour: broad and pale, never dashed.
+
+    >>> null_curve("black")["linewidth"]
+    5.0
+    """
+    return {"color": colour, "alpha": 2 * BAND_ALPHA, "linewidth": 5.0, "zorder": 1, "solid_capstyle": "butt"}
+
+
+def best_dot(colour: str) -> dict[str, Any]:
+    """The look of the best step's dot.
+
+    >>> best_dot("black")["markersize"]
+    7
+    """
+    return {"markersize": 7, "color": colour, "markeredgecolor": "white", "zorder": 5}
+
+
+def band_handle(label: str = BAND_LABEL) -> Patch:
     """The legend's entry of the null's band.
 
     >>> band_handle().get_label()
-    'null, ± 2 sd of shuffles'
+    'null: W0 + shuffled change, ± 2 sd'
     """
-    return Patch(color=NULL_COLOUR, alpha=0.18, linewidth=0, label=BAND_LABEL)
+    return Patch(color=NULL_COLOUR, alpha=2 * BAND_ALPHA, linewidth=0, label=label)
 
 
 def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> None:
     """One legend for the whole figure, in the title's line.
 
     >>> figure = new_figure(6, 3)
-    >>> legend_above(figure, ["adam", "es"], null_handle())
+    >>> legend_above(figure, ["adam", "es"], start_handle())
     >>> [text.get_text() for text in figure.legends[0].get_texts()]
-    ['Adam', 'ES', 'initial weights (null)']
+    ['Adam', 'ES', 'initial weights']
     """
     width, height = figure.get_size_inches()
     handles = [Line2D([], [], label=display_name(name), linewidth=2.2, color=colour_of(name)) for name in optimizers]
@@ -186,6 +205,18 @@ def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
         axes.plot(
             np.asarray(x)[alone], np.asarray(y)[alone], **{**look, "linestyle": "", "marker": ".", "markersize": 7}
         )
+
+
+def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
+    """A null's band between the places where it has ends, pale.
+
+    >>> axes = new_figure(4, 3).subplots()
+    >>> draw_band(axes, np.arange(3.0), np.array([0.0, np.nan, 1.0]), np.array([2.0, np.nan, 4.0]), "black")
+    >>> axes.collections[0].get_paths()[0].get_extents().bounds
+    (0.0, 0.0, 2.0, 4.0)
+    """
+    ends = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
+    axes.fill_between(x[ends], low[ends], high[ends], color=colour, alpha=BAND_ALPHA, linewidth=0, zorder=0)
 
 
 def show_constants(axes: Axes) -> None:

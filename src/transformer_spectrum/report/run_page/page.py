@@ -8,7 +8,7 @@ from transformer_spectrum.report.page.vega import libraries
 from transformer_spectrum.report.run import Run
 from transformer_spectrum.report.run_page import answer_words, axes, origin, tables
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
-from transformer_spectrum.vocabulary import NULL_LABEL
+from transformer_spectrum.vocabulary import START_LABEL
 
 COLOPHON = (
     "Made by the stage report of transformer-spectrum from params.yaml, plots/*.csv, metrics/*.json, "
@@ -16,7 +16,7 @@ COLOPHON = (
     "data/processed/provenance.json. The same files give the same "
     "page; dvc repro report makes it again."
 )
-KEYS = {"null": NULL_LABEL, "context": "context", "truth": "truth"}
+KEYS = {"null": START_LABEL, "context": "context", "truth": "truth"}
 """What a legend says of what is no optimizer."""
 
 

@@ -132,6 +132,7 @@ def tails(run: Run) -> Table:
             *(number(mean, 2) for mean in (fit.ks_alpha, fit.null_alpha, fit.ks_distance)),
             number(fit.ks_tail, 0),
             f"{fit.plausible} of {fit.tested}" if fit.tested else "not tested",
+            f"{fit.heavy} of {fit.asked}" if fit.asked else "not tested",
         )
         for kind in kinds
         for optimizer in run.trainings
@@ -149,6 +150,7 @@ def tails(run: Run) -> Table:
             "D",
             "tail n",
             f"p ≥ {PLAUSIBLE:g}",
+            "heavier than spikes explain",
         ),
         rows,
         left=(0, 1, 2),
