@@ -161,7 +161,7 @@ EVOLUTION_METRICS = (
 )
 """Those that figures show against steps, from top to bottom."""
 AXIS_METRICS = ("change_stable_rank", "stable_rank", "change_spectral_norm", "spectral_norm")
-"""Those that the picture against validation MAE shows."""
+"""Those that the pictures against evaluations and against validation MAE show."""
 HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 """Those that heat maps show matrix by matrix."""
 DEPTH_METRICS = ("ks_alpha", "stable_rank", "spectral_entropy_normalised", "mp_spikes")
