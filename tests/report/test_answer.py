@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
+from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.report.run_page import answer_words as page_text
+from transformer_spectrum.report.run_page import axes as page_axes
 from transformer_spectrum.report.run_page import origin as page_origin
 from transformer_spectrum.report.run_page import tables as page_tables
 from transformer_spectrum.report.run_page.markdown import PICTURES, markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.report.run_page.warnings import warnings
-from transformer_spectrum.vocabulary import display_name, family_words
+from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
 
 def changed(run, optimizer, **scores):
@@ -24,83 +26,189 @@ def changed(run, optimizer, **scores):
 
 
 def scaled(run, factor):
-    """The run with every null wider by a factor, so that every z is smaller by it."""
+    """The run with every null wider by a factor, so that all deviations are smaller by it."""
 
-    def wider(one):
-        middle, half = (one.low + one.high) / 2, factor * (one.high - one.low) / 2
-        return dataclasses.replace(one, low=middle - half, high=middle + half)
+    def wider(shift):
+        return dataclasses.replace(shift, deviations=None if shift.deviations is None else shift.deviations / factor)
 
-    return dataclasses.replace(run, shifts=tuple(wider(one) if one.low is not None else one for one in run.shifts))
+    return dataclasses.replace(run, shifts=tuple(map(wider, run.shifts)))
 
 
-def test_z_is_the_change_in_standard_deviations_of_the_shuffles(run, few_histories, summarized):
+def minus(text):
+    return text.replace("-", "−")
+
+
+def test_a_shift_is_the_effect_of_the_best_step(run, few_histories, summarized):
     summaries = summarized(few_histories)
     compared = 0
-    for one in run.shifts:
-        summary = summaries[one.optimizer]
-        expected = summary.z(one.metric, one.family, len(summary.history.steps) - 1)
-        if np.isfinite(expected):
-            assert one.z == pytest.approx(expected, rel=1e-4, abs=1e-4)
-            compared += 1
+    for shift in run.shifts:
+        summary = summaries[shift.optimizer]
+        position = summary.tracked.index(summary.history.best_step)
+        against = summary.effect(shift.metric, shift.family, position)
+        assert shift.step == summary.history.best_step
+        assert shift.effect == pytest.approx(float(against.difference), rel=1e-4, abs=1e-6)
+        if against.reason.item():
+            assert shift.deviations is None
         else:
-            assert one.z is None
-    assert compared > 30
+            assert shift.deviations == pytest.approx(float(against.deviations), rel=1e-4, abs=1e-4)
+            compared += 1
+    assert compared > 60
 
 
-@pytest.fixture
-def narrow(run):
-    """The run with nulls so narrow that changes lie outside."""
-    return scaled(run, 1e-3)
-
-
-def test_the_headline_names_the_lowest_loss_and_the_largest_move(narrow):
-    run = narrow
-    best = min(run.trainings, key=lambda name: run.trainings[name].scores["best_validation_loss"])
-    moved = max((run.shift(name, "feed_forward", "stable_rank") for name in run.trainings), key=lambda one: abs(one.z))
-    assert abs(moved.z) > 2
+def test_the_headline_names_the_lowest_error_and_the_changes_at_equal_error(run):
+    best = min(run.trainings, key=lambda name: run.trainings[name].scores["best_validation_mae"])
+    held = run.comparison["axes"]["validation_mae"]
     sentence = page_text.headline(run)
-    assert sentence.startswith(f"{display_name(best)} reached the lowest validation loss, ")
-    assert f"{run.trainings[best].scores['best_validation_loss']:.3f} nats" in sentence
-    assert f"{moved.initial:.2f} to {moved.last:.2f}, z = {moved.z:+.1f}".replace("-", "−") in sentence
-
-
-def test_the_headline_follows_the_numbers(run, narrow):
-    moved = max(
-        (narrow.shift(name, "feed_forward", "stable_rank") for name in run.trainings), key=lambda one: abs(one.z)
+    lowest = run.trainings[best].scores["best_validation_mae"]
+    assert sentence.startswith(f"{display_name(best)} reached the lowest validation MAE, {lowest:.3f}; ")
+    assert (
+        f"at equal validation MAE ({held['target']:.3f}) the stable rank of the change of the feed-forward" in sentence
     )
-    same = changed(narrow, moved.optimizer, best_validation_loss=-1.0)
-    assert "reached the lowest validation loss, −1.000 nats, and moved" in page_text.headline(same)
-    name = next(name for name in run.trainings if name != moved.optimizer)
-    other = page_text.headline(changed(narrow, name, best_validation_loss=-1.0))
-    assert other.startswith(f"{display_name(name)} reached the lowest validation loss, −1.000 nats")
-    assert f", but {display_name(moved.optimizer)} moved" in other
-    assert "no optimizer moved the stable rank of the feed-forward matrices out of its null" in page_text.headline(
-        scaled(run, 1e4)
-    )
-    without = dataclasses.replace(
-        run, shifts=tuple(dataclasses.replace(one, low=None, high=None) for one in run.shifts)
-    )
-    assert "has no null to be compared with" in page_text.headline(without)
+    for name, arm in held["arms"].items():
+        assert f"{arm['change_stable_rank']:.2f} under {display_name(name)}" in sentence
+    assert sentence.endswith(". One seed.")
 
 
-def test_a_model_without_feed_forward_matrices_gets_the_family_that_moved_furthest(run):
-    others = tuple(one for one in run.shifts if one.family != "feed_forward")
-    lstm = dataclasses.replace(run, shifts=others)
-    ranks = [one for one in others if one.metric == "stable_rank"]
-    assert lstm.main_family == max(ranks, key=lambda one: abs(one.z)).family
-    assert page_tables.result(lstm).header[6].startswith("stable rank, ")
-
-
-def test_a_change_inside_its_null_is_called_so(run, narrow):
-    inside = " ".join(page_text.answer(scaled(run, 1e4)))
-    assert inside.count("stayed within its null") == 3
-    assert "In no other family did it leave the null" in inside
-    outside = " ".join(page_text.answer(narrow))
+def test_the_headline_follows_the_numbers(run):
     for name in run.trainings:
-        one = narrow.shift(name, "feed_forward", "stable_rank")
-        assert abs(one.z) > 2
-        assert f"{'fell' if one.last < one.initial else 'rose'} to {one.last:.2f} (" in outside
-    assert "Of the other families, " in outside
+        first = page_text.headline(changed(run, name, best_validation_mae=0.001))
+        assert first.startswith(f"{display_name(name)} reached the lowest validation MAE, 0.001; ")
+
+    def compared(**changes):
+        comparison = copy.deepcopy(dict(run.comparison))
+        for verdict in comparison["verdicts"]:
+            if verdict["metric"] == "change_stable_rank":
+                verdict["agrees"] = changes.get(f"{verdict['first']}_{verdict['second']}", True)
+        return page_text.headline(dataclasses.replace(run, comparison=comparison))
+
+    assert "; the order is the same on every axis. " in compared()
+    assert "; the axis decides the order of Adam and ES. " in compared(adam_es=False)
+    assert "; whether all axes agree on ES and GA is not known. " in compared(es_ga=None)
+    both = compared(adam_es=False, adam_ga=None)
+    assert "the axis decides the order of Adam and ES; whether all axes agree on Adam and GA is not known" in both
+
+
+def test_who_has_no_value_at_equal_error_is_named_with_the_reason(run):
+    comparison = copy.deepcopy(dict(run.comparison))
+    arms = comparison["axes"]["validation_mae"]["arms"]
+    for name, crossing in (("adam", "left_censored"), ("ga", "right_censored")):
+        arms[name] |= {"crossing": crossing, "updates": None, "change_stable_rank": None, "stable_rank": None}
+    censored = dataclasses.replace(run, comparison=comparison)
+    sentence = page_text.headline(censored)
+    assert "Adam passed it before its first record and GA never reaches it" in sentence
+    assert " under Adam" not in sentence
+    row = page_axes.tables(censored)[0].rows[0]
+    assert (row[1], row[3]) == ("earlier than recorded", "never")
+    arms["es"] |= {"crossing": "right_censored", "change_stable_rank": None}
+    assert "no training has a stable rank of the change of the feed-forward matrices" in page_text.headline(censored)
+
+
+def test_one_training_alone_is_compared_with_none(run):
+    alone = dataclasses.replace(run, comparison={})
+    assert page_text.headline(alone).count(";") == 0
+    assert page_axes.tables(alone) == page_axes.verdicts(alone, "stable_rank") == page_axes.scope(alone) == []
+
+
+def test_every_verdict_and_who_has_no_value_are_among_the_answers(run):
+    answers = page_text.answer(run)
+    for verdict in run.comparison["verdicts"]:
+        assert verdict["sentence"][:1].upper() + verdict["sentence"][1:] in answers
+    for sentence in run.comparison["sentences"]:
+        assert sentence in answers
+
+
+def test_a_model_without_feed_forward_matrices_gets_the_family_with_the_largest_effect(run):
+    others = tuple(shift for shift in run.shifts if shift.family != "feed_forward")
+    lstm = dataclasses.replace(run, shifts=others)
+    ranks = [shift for shift in others if shift.metric == "change_stable_rank"]
+    assert lstm.main_family == max(ranks, key=lambda shift: abs(shift.effect)).family
+    words = family_words(lstm.main_family)
+    assert page_tables.result(lstm).header[7:9] == (f"stable rank of the change, {words}", f"stable rank, {words}")
+
+
+@pytest.mark.parametrize("metric", ["change_stable_rank", "stable_rank"])
+def test_effects_are_told_with_their_side_and_called_within_their_null_where_they_are(run, metric):
+    shifts = [run.shift(name, "feed_forward", metric) for name in run.trainings]
+    within, outside = (" ".join(page_text.answer(scaled(run, factor))) for factor in (1e9, 1e-9))
+    words = metric_words(metric)
+    for text, factor in ((within, 1e9), (outside, 1e-9)):
+        assert f"Against its null the mean {words} of the feed-forward matrices is " in text
+        for shift in shifts:
+            side = "below" if shift.effect < 0 else "above"
+            deviations = minus(f"{shift.deviations / factor:+,.1f}") if abs(shift.deviations / factor) > 0.05 else "0.0"
+            inside = ", within it" if factor > 1 else ""
+            told = f"{shift.value:.2f} ({abs(shift.effect):.2f} {side} it, {deviations} deviations{inside})"
+            assert f"{told} under {display_name(shift.optimizer)}" in text
+    none = tuple(dataclasses.replace(shift, deviations=None) for shift in run.shifts)
+    assert " deviations" not in " ".join(page_text.answer(dataclasses.replace(run, shifts=none)))
+    none = tuple(dataclasses.replace(shift, null=None, effect=None, deviations=None) for shift in run.shifts)
+    assert "(it has none)" in " ".join(page_text.answer(dataclasses.replace(run, shifts=none)))
+
+
+def test_the_largest_effect_elsewhere_is_named(run):
+    elsewhere = [
+        shift for shift in run.shifts if shift.metric == "change_stable_rank" and shift.family != "feed_forward"
+    ]
+    largest = max(elsewhere, key=lambda shift: abs(shift.effect))
+    where = f"{family_words(largest.family)} under {display_name(largest.optimizer)}"
+    text = " ".join(page_text.answer(run))
+    assert f"Of the other families {where} has the largest effect on it: {largest.value:.2f} (" in text
+
+
+def test_how_many_effects_were_looked_at_is_said_with_how_many_chance_would_give(run, few_histories, summarized):
+    told = outside = 0
+    for summary in summarized(few_histories).values():
+        position = summary.tracked.index(summary.history.best_step)
+        for family in summary.families:
+            for metric in plot_tables.EVOLUTION_METRICS:
+                deviations = summary.effect(metric, family, position).deviations
+                told += bool(np.isfinite(deviations))
+                outside += bool(abs(deviations) > 2)
+    assert 60 < told <= 3 * 3 * len(plot_tables.EVOLUTION_METRICS)
+    assert 0 < outside < told
+    assert f"{told} effects with deviations were looked at, {outside} of them are beyond 2; " in page_text.care(run)
+
+
+@pytest.mark.parametrize("draws", [3, 20])
+def test_the_share_beyond_two_deviations_by_chance_is_that_of_draws_of_nothing(run, draws):
+    """A value and so many draws of one normal law; the value is more than 2 of their deviations from their mean."""
+    samples = np.random.default_rng(draws).normal(size=(200_000, draws + 1))
+    values, nulls = samples[:, 0], samples[:, 1:]
+    share = np.mean(abs(values - nulls.mean(axis=1)) > 2 * nulls.std(axis=1, ddof=1))
+    spectra = run.params.spectra.model_copy(update={"shuffles": draws})
+    params = run.params.model_copy(update={"spectra": spectra})
+    text = page_text.care(dataclasses.replace(run, params=params))
+    assert f"about {100 * share:.0f} in 100 would be" in text
+    assert f"over {draws} draws of the null" in text
+
+
+def test_a_loss_that_pulls_as_mse_does_is_warned_of(run):
+    def with_cosines(run, **cosines):
+        trainings = {
+            name: dataclasses.replace(training, influence_cosine=cosines.get(name, 0.75))
+            for name, training in run.trainings.items()
+        }
+        return dataclasses.replace(run, trainings=trainings)
+
+    assert not any("pulls on" in line for line in warnings(run))
+    assert not any("pulls on" in line for line in warnings(with_cosines(run, es=0.99, ga=float("nan"))))
+    (line,) = (line for line in warnings(with_cosines(run, es=0.99001, adam=0.99944)) if "pulls on" in line)
+    assert line == (
+        f"The {run.caption.loss_name} pulls on the validation residuals of the best steps as MSE does (cosine "
+        "0.9994 under Adam and 0.9900 under ES; above 0.99): a comparison with MSE would compare it with itself."
+    )
+    loss = run.params.loss.model_copy(update={"type": "mse"})
+    squared = dataclasses.replace(run, params=run.params.model_copy(update={"loss": loss}))
+    assert not any("pulls on" in line for line in warnings(with_cosines(squared, es=1.0)))
+
+
+def test_the_influence_is_that_of_the_best_step(run, few_histories):
+    for name, training in run.trainings.items():
+        history = few_histories[name]
+        best = int(history.validation_mae.argmin())
+        assert training.influence_cosine == history.influence_cosine[best]
+        assert training.evaluations_at_best == history.evaluations[best]
+        assert training.initial_mae == pytest.approx(history.validation_mae[0])
 
 
 def test_forecasts_are_measured_at_the_best_baseline(run):
@@ -149,7 +257,7 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
 
 
 def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):
-    nothing = changed(run, "es", best_validation_loss=run.trainings["es"].initial_loss)
+    nothing = changed(run, "es", best_validation_mae=run.trainings["es"].initial_mae)
     assert "ES: no step is better by validation than the initial weights." in warnings(nothing)
     assert "(no better than the start)" in page_text.answer(nothing)[0]
     resumed = changed(run, "ga", resumed_at=[7, 12])
@@ -208,11 +316,13 @@ def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_ex
     assert text.count("<details>") == text.count("</details>") == 2
 
 
-def test_a_loss_without_a_unit_is_given_none(run):
-    cauchy = dataclasses.replace(run, caption=dataclasses.replace(run.caption, loss_unit="dimensionless"))
-    assert "dimensionless" not in page_text.headline(cauchy) + page_text.answer(cauchy)[0]
-    assert " nats" in page_text.headline(run)
-    assert " nats" in page_text.answer(run)[0]
+def test_errors_are_told_in_the_unit_that_all_losses_share(run):
+    told = page_text.headline(run) + page_text.answer(run)[0]
+    assert run.caption.loss_unit not in told
+    start = next(iter(run.trainings.values())).initial_mae
+    assert f"with a validation MAE of {start:.3f}" in told
+    for training in run.trainings.values():
+        assert f"{training.scores['best_validation_mae']:.3f} in {training.evaluations_at_best:,} evaluations" in told
 
 
 def test_power_laws_are_averaged_over_matrices_of_one_family_and_shape_at_the_last_step(run):

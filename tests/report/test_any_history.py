@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from made_up import training, write_run
 
 from transformer_spectrum.analysis.of_training import long_tables, plot_tables
-from transformer_spectrum.analysis.of_training.metrics_file import headline
+from transformer_spectrum.analysis.of_training.comparison_file import comparison
+from transformer_spectrum.analysis.of_training.metrics_file import effects, headline
 from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.summary import summarize
 from transformer_spectrum.config.load import load_params
@@ -38,7 +39,23 @@ SHAPES = {
     "tiny": [("e", "embedding", (2, 2)), ("r", "readout", (3, 2))],
 }
 LOSSES = st.sampled_from([0.0, -3.0, 1.0, 1.0 + 1e-9, 1e-30, 1e10, 1e38])
+ERRORS = st.sampled_from([0.0, 1.0, 1.0 + 1e-9, 1e-30, 1e10])
 FACTORS = st.sampled_from([0.0, 1.0, 1e-30, 1e15])
+
+
+def of_weights(history, weights):
+    """The spectra and distances of the history that these weights have had."""
+    values = history.singular_values[: len(next(iter(weights.values())))]
+    spectra = {"singular_values": np.full_like(values, np.nan), "change_singular_values": np.full_like(values, np.nan)}
+    distances = np.full(values.shape[:2], np.nan, np.float32)
+    for m, name in enumerate(history.names.tolist()):
+        stack = weights[name].astype(np.float64)
+        rank = min(stack.shape[1:])
+        for field, matrices in zip(spectra, (stack, stack - stack[0]), strict=True):
+            spectra[field][:, m, :rank] = np.linalg.svd(matrices, compute_uv=False)
+        if stack[0].any():
+            distances[:, m] = np.linalg.norm(stack - stack[0], axis=(1, 2)) / np.linalg.norm(stack[0])
+    return {**spectra, "distances": distances}
 
 
 @st.composite
@@ -56,19 +73,20 @@ def histories(draw):
         training_losses = np.array([draw(LOSSES | st.just(float("nan"))) for _ in range(count)])
         first = draw(st.sampled_from([0, 1]))
         evaluations = draw(st.sampled_from([[first, 2, 3, 4], [first, 1001, 1002, 1003], [first, 2000, 300000, 10**9]]))
-        changes = {
-            name: getattr(history, name)[:count] for name in ("steps", "distance", "distances", "singular_values")
-        }
-        changes["singular_values"] = changes["singular_values"] * scales
+        names = ("steps", "rounds", "distance", "residual_mad", "influence_cosine")
+        changes = {name: getattr(history, name)[:count] for name in names}
+        weights = {name: values[:count] * scales for name, values in snapshots.weights.items()}
+        errors = np.array([draw(ERRORS) for _ in range(count)])
         history = dataclasses.replace(
             history,
             **changes,
+            **of_weights(history, weights),
             evaluations=np.array(evaluations[:count]),
             loss=training_losses,
             validation_loss=losses,
-            best_step=int(losses.argmin()),
+            validation_mae=errors,
+            best_step=int(errors.argmin()),
         )
-        weights = {name: values[:count] * scales for name, values in snapshots.weights.items()}
         trainings[optimizer] = history, Snapshots(snapshots.steps[:count], weights)
     return trainings
 
@@ -85,14 +103,17 @@ def forecast_of(trainings):
 
 
 def one_step(count=1):
-    """All three with step 0 alone, or all but one."""
+    """All three with step 0 alone, or some of them."""
     trainings = {}
     for name in ("adam", "es", "ga"):
         history, snapshots = training(name, 2, SHAPES["as usual"])
         steps = 1 if count else 3
         count -= 1
-        names = ("steps", "evaluations", "loss", "validation_loss", "distance", "distances", "singular_values")
-        cut = {field: getattr(history, field)[:steps] for field in names}
+        names = [
+            field.name for field in dataclasses.fields(history) if field.name not in ("names", "families", "shapes")
+        ]
+        arrays = {field: getattr(history, field) for field in names}
+        cut = {field: array[:steps] for field, array in arrays.items() if isinstance(array, np.ndarray)}
         history = dataclasses.replace(history, **cut, best_step=0)
         trainings[name] = (
             history,
@@ -108,14 +129,14 @@ def tables_of(summaries, forecast):
         plot_tables.singular_values(summaries),
         plot_tables.esd(summaries),
         plot_tables.loss(summaries),
+        plot_tables.validation(summaries),
         plot_tables.forecasts(forecast),
-        long_tables.spectra_history(summaries),
-        long_tables.spectra_nulls(summaries),
-        long_tables.spectra_tails(summaries),
+        *long_tables.long_tables(summaries).values(),
     ):
         for row in cells(table):
             assert all(np.isfinite(value) for value in row if isinstance(value, float)), row
-    json.dumps(headline(summaries), allow_nan=False)
+    for tree in (headline(summaries), effects(summaries), comparison(summaries, dataset="synthetic", seed=0)):
+        json.dumps(tree, allow_nan=False)
 
 
 def pages_of(summaries, forecast, root):
@@ -148,7 +169,8 @@ def test_a_figure_without_anything_to_show_is_left_out_and_the_page_says_so(spec
     zeros = {}
     for name, (history, snapshots) in one_step(3).items():
         weights = {matrix: 0 * values for matrix, values in snapshots.weights.items()}
-        nothing = dataclasses.replace(history, singular_values=0 * history.singular_values)
+        zero = {field: 0 * getattr(history, field) for field in ("singular_values", "change_singular_values")}
+        nothing = dataclasses.replace(history, **zero)
         zeros[name] = nothing, Snapshots(snapshots.steps, weights)
     html, _ = pages_of(summarized_as(zeros, spectra), forecast_of(zeros), tmp_path)
     assert '<section id="esd"' not in html
@@ -236,3 +258,13 @@ def test_a_history_of_one_point_shows_it(name, spectra):
     for dot in dots:
         low, high = axes.get_xlim()
         assert low <= dot.get_xdata()[0] <= high
+
+
+def test_a_training_without_a_record_behind_its_start_is_not_compared_and_the_page_says_so(spectra, tmp_path):
+    trainings = one_step(1)  # of Adam alone: it diverged at once
+    summaries = summarized_as(trainings, spectra)
+    html, text = pages_of(summaries, forecast_of(trainings), tmp_path)
+    sentence = "Adam has no record behind its initial weights and is not compared."
+    assert sentence in html
+    assert sentence in text
+    assert comparison({"adam": summaries["adam"], "es": summaries["es"]}, dataset="synthetic", seed=0) == {}

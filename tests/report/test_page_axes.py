@@ -1,47 +1,60 @@
-"""What is said of the last steps, said again where something else is equal: from the histories themselves."""
+"""What is said of best steps, said again where something else is equal: what metrics/comparison.json says."""
 
-import numpy as np
+import copy
+import dataclasses
+
 import pytest
 
-from transformer_spectrum.analysis.comparison.equal_axes import Record
-from transformer_spectrum.report.run_page import axes as page_axes
-from transformer_spectrum.report.run_page.axes import records, sentence, table
+from transformer_spectrum.report.page.numbers import number
+from transformer_spectrum.report.run_page import axes
 from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 
-FAST = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 10, 2.0, 0.9, -0.1), Record(2, 20, 4.0, 0.5, -5.0)]
-SLOW = [Record(0, 1, 0.0, 3.0, 0.0), Record(1, 4, 3.0, 2.0, -1.0), Record(5, 16, 9.0, 1.0, -2.0)]
+DIGITS = {"validation_mae": 3, "evaluations": 0, "distance": 3, "updates": 0}
+CENSORED = {"left_censored": "earlier than recorded", "right_censored": "never"}
 
 
-def test_the_sentence_names_who_moved_furthest_where(monkeypatch, run):
-    monkeypatch.setattr(page_axes, "records", lambda run: {"adam": FAST, "es": SLOW})
-    assert sentence(run) == (
-        "The stable rank of the feed-forward matrices moved furthest under Adam at equal steps, evaluations and "
-        "distance and under ES at equal validation loss. At a validation loss of 1.000, which all reach, the change "
-        "was −0.10 under Adam and −2.00 under ES."
-    )
-    rows = {row[0]: row[1:] for row in table(run).rows}
-    assert rows["validation loss: 1.000"] == ("−0.10 (at 0.900)", "−2.00 (at 1.000)")
-    assert rows["steps: 2"] == ("−5.00 (at 2)", "−1.00 (at 1)")
+def test_the_tables_hold_every_value_of_the_comparison_and_when_it_was_reached(run):
+    tables = axes.tables(run)
+    assert [table.caption.partition(" of the feed-forward")[0] for table in tables] == [
+        "Mean stable rank of the change",
+        "Mean stable rank",
+    ]
+    for table, metric in zip(tables, ("change_stable_rank", "stable_rank"), strict=True):
+        assert table.header == ("held equal", "Adam", "ES", "GA")
+        for row, (axis, held) in zip(table.rows, run.comparison["axes"].items(), strict=True):
+            assert row[0].endswith(f": {number(held['target'], DIGITS[axis])}")
+            for cell, arm in zip(row[1:], held["arms"].values(), strict=True):
+                if arm[metric] is None:
+                    assert (
+                        cell == {"left_censored": "earlier than recorded", "right_censored": "never"}[arm["crossing"]]
+                    )
+                else:
+                    assert cell == f"{number(arm[metric], 2)} (at {number(arm['updates'], 0)})"
 
 
-def test_records_are_those_of_the_histories(run, histories):
-    for optimizer, history in histories.items():
-        family = np.flatnonzero(history.families == "feed_forward")
-        values = history.singular_values[:, family].astype(float)
-        ranks = (np.nansum(values**2, -1) / np.nanmax(values, -1) ** 2).mean(1)
-        for record in records(run)[optimizer]:
-            position = int(np.flatnonzero(history.steps == record.step)[0])
-            assert record.evaluations == history.evaluations[position]
-            assert record.validation_loss == pytest.approx(history.validation_loss[position])
-            assert record.change == pytest.approx(ranks[position] - ranks[0], abs=1e-4)
+def test_an_axis_that_gradient_methods_alone_share_leaves_the_others_out(run):
+    comparison = copy.deepcopy(dict(run.comparison))
+    arm = {"crossing": "reached", "updates": 7.0, "stable_rank": 5.0, "change_stable_rank": 2.0}
+    comparison["axes"]["updates"] = {"target": 7.0, "arms": {"adam": arm}}
+    row = axes.tables(dataclasses.replace(run, comparison=comparison))[0].rows[-1]
+    assert row == ("updates: 7", "2.00 (at 7)", "–", "–")
 
 
-def test_page_and_markdown_carry_both_and_neither_where_there_is_one_training(run, monkeypatch):
-    assert "held equal" in page(run)
-    assert "held equal" in markdown(run)
-    assert "which all reach" in markdown(run)
-    monkeypatch.setattr(page_axes, "records", lambda run: {"adam": FAST})
-    assert table(run) is None
-    assert "held equal" not in page(run)
-    assert "which all reach" not in markdown(run)
+def test_page_and_markdown_carry_both_and_neither_where_there_is_one_training(run):
+    for made in (page(run), markdown(run)):
+        assert made.count("held equal") == 2
+        assert "where all trainings have reached the same for the first time" in made
+    alone = dataclasses.replace(run, comparison={})
+    for made in (page(alone), markdown(alone)):
+        assert "held equal" not in made
+
+
+@pytest.mark.parametrize("metric", ["change_stable_rank", "stable_rank"])
+def test_the_verdicts_are_those_of_the_pairs(run, metric):
+    told = axes.verdicts(run, metric)
+    pairs = [("Adam", "ES"), ("Adam", "GA"), ("ES", "GA")]
+    assert len(told) == 3
+    for sentence, (first, second) in zip(told, pairs, strict=True):
+        assert f": {first} is " in sentence
+        assert second in sentence
