@@ -160,8 +160,8 @@ EVOLUTION_METRICS = (
     "ks_alpha",
 )
 """Those that figures show against steps, from top to bottom."""
-MAE_METRICS = ("change_stable_rank", "stable_rank", "change_spectral_norm", "spectral_norm")
-"""Those that the picture against validation MAE shows."""
+AXIS_METRICS = ("change_stable_rank", "stable_rank", "change_spectral_norm", "spectral_norm")
+"""Those that the pictures against evaluations and against validation MAE show."""
 HEAT_METRICS = ("stable_rank", "spectral_norm", "alpha_exponent")
 """Those that heat maps show matrix by matrix."""
 DEPTH_METRICS = ("ks_alpha", "stable_rank", "spectral_entropy_normalised", "mp_spikes")

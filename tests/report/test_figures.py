@@ -40,7 +40,7 @@ def draw(summaries, forecast):
         "evolution": lambda caption: evolution.draw(summaries, caption),
         "by budget": lambda caption: evolution.draw(summaries, caption, across="evaluations"),
         "by mae": lambda caption: evolution.draw(
-            summaries, caption, across="validation_mae", metrics=vocabulary.MAE_METRICS
+            summaries, caption, across="validation_mae", metrics=vocabulary.AXIS_METRICS
         ),
         "heatmap": lambda caption: heatmap.draw(summaries, caption),
         "singular values": lambda caption: singular_values.draw(summaries, caption),

@@ -70,15 +70,15 @@ def test_every_metric_has_a_name_and_a_unit_and_nothing_else_has():
 
 def test_metrics_have_the_same_label_and_unit_in_picture_page_and_dvc_plots(drawings, summaries, run, templates):
     figure = picture_of_evolution.draw(summaries, run.caption)
-    drawn = [axes.get_ylabel().split("\n") for axes in figure.axes if axes.get_ylabel()]
+    drawn = [" ".join(axes.get_ylabel().split("\n")) for axes in figure.axes if axes.get_ylabel()]
     labels = value_of(drawings["evolution"], "labels")
-    for lines, metric in zip(drawn, vocabulary.EVOLUTION_METRICS, strict=True):
-        name = vocabulary.metric_words(metric)
-        assert lines[0].startswith(name)
+    for words, metric in zip(drawn, vocabulary.EVOLUTION_METRICS, strict=True):
+        name, unit = vocabulary.metric_words(metric), vocabulary.METRICS[vocabulary.subject_of(metric)[1]].unit
+        assert words.startswith(name)
         assert labels[metric].startswith(name)
-        if vocabulary.METRICS[metric].unit != vocabulary.DIMENSIONLESS:
-            assert f"({vocabulary.METRICS[metric].unit}" in " ".join(lines)
-            assert f"({vocabulary.METRICS[metric].unit}" in labels[metric]
+        if unit != vocabulary.DIMENSIONLESS:
+            assert f"({unit}" in words
+            assert f"({unit}" in labels[metric]
         (words,) = {text for text in everything(templates["evolution"], "calculate") if "'stable_rank':" in text}
         assert repr(vocabulary.metric_label(metric)) in words
     settings = evolution.settings_of(run.params.spectra)
@@ -135,7 +135,8 @@ def test_curves_of_singular_values_end_at_the_same_rank_in_picture_page_and_dvc_
     visible = singular_values.in_sight(values, values[0])
     assert visible.tolist() == [True, True, True, False, False]
     table = run.curves["singular_values"]
-    deep = table[(table["optimizer"] == "adam") & (table["family"] == "readout")].copy()
+    mine = (table["optimizer"] == "adam") & (table["family"] == "readout") & (table["of"] == "weights")
+    deep = table[mine].copy()
     deep["value"] = np.resize(values, len(deep))
     deep = deep.groupby("step").head(len(values))
     page_run = type(run)(**{**vars(run), "curves": {**run.curves, "singular_values": deep}})
@@ -143,10 +144,14 @@ def test_curves_of_singular_values_end_at_the_same_rank_in_picture_page_and_dvc_
     assert {float(row["value"]) for row in rows} == set(values[visible])
 
     summary = SimpleNamespace(
-        mean_singular_values=lambda family, position: values, singular_value_ratios=lambda family, position: values
+        tracked=[0, 1],
+        mean_singular_values=lambda family, position: values,
+        singular_value_ratios=lambda family, position: values,
+        mean_change_spectra=lambda family, position: (values, np.ones(len(values))),
     )
-    drawn = picture_of_singular_values.singular_value_ratios(summary, "readout", 1)
-    assert np.isfinite(drawn).tolist() == visible.tolist()
+    for subject in singular_values.SUBJECTS:
+        drawn = picture_of_singular_values.ratios(summary, "readout", 1, subject)
+        assert np.isfinite(drawn).tolist() == visible.tolist()
     (rule,) = {text for text in everything(templates["singular_values"], "filter") if "largest" in str(text)}
     assert rule.endswith(f">= datum.largest / {singular_values.DEPTH}")
 
@@ -173,25 +178,52 @@ def test_pictures_and_pages_have_the_same_titles_units_and_axes(drawings, summar
     windows = [axis.get_title(loc="left") for axis in figure.axes]
     assert windows == drawings["forecasts"].spec["facet"]["sort"]
     figure = picture_of_losses.draw(summaries, run.caption)
-    (steps, budget) = (panel["layer"][0]["encoding"]["x"]["title"] for panel in drawings["loss"].spec["concat"])
-    assert [axis.get_xlabel() for axis in figure.axes] == [steps, budget]
+    panels = [panel["layer"][0]["encoding"] for panel in drawings["loss"].spec["concat"]]
+    assert [axis.get_xlabel() for axis in figure.axes[2:]] == [panel["x"]["title"] for panel in panels[2:]]
     assert run.caption.loss_unit in figure.axes[0].get_ylabel()
-    assert run.caption.loss_unit in drawings["loss"].spec["concat"][0]["layer"][0]["encoding"]["y"]["title"]
+    assert run.caption.loss_unit in panels[0]["y"]["title"]
+    assert figure.axes[2].get_ylabel() == panels[2]["y"]["title"] == loss.MAE
+
+
+def test_the_axes_have_the_same_words_in_picture_page_and_dvc_plots(drawings, summaries, run, pytestconfig):
+    places = value_of(drawings["evolution"], "places")
+    plots = yaml.safe_load((pytestconfig.rootpath / "dvc.yaml").read_text())["plots"]
+    mine = [entry for plot in plots if isinstance(plot, dict) for entry in plot.values()]
+    named = {entry["x"]: entry for entry in mine if entry["template"].startswith("evolution")}
+    assert list(named) == list(evolution.ACROSS) == list(places)
+    for name, across in evolution.ACROSS.items():
+        assert places[name]["title"].removesuffix(" (symmetric log)") == named[name]["x_label"] == across.label
+        assert named[name]["title"] == evolution.title(name)
+    for name in ("step", "evaluations", "validation_mae"):
+        figure = picture_of_evolution.draw(summaries, run.caption, across=name, metrics=["stable_rank"])
+        assert figure.axes[-1].get_xlabel() == evolution.ACROSS[name].label
+        assert figure.axes[0].xaxis_inverted() == evolution.ACROSS[name].falling == places[name]["falling"]
+
+
+def test_the_null_and_the_initial_weights_have_the_same_words_everywhere(drawings, summaries, run, templates):
+    figure = picture_of_evolution.draw(summaries, run.caption, metrics=["stable_rank"])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == [vocabulary.START_LABEL, vocabulary.BAND_LABEL]
+    assert any(vocabulary.BAND_MEANING in text.get_text() for text in figure.texts)
+    assert vocabulary.BAND_MEANING in drawings["evolution"].text
+    for across in ("evolution", "evolution_by_mae"):
+        (note,) = [param["expr"] for param in templates[across]["params"] if param["name"] == "note"]
+        assert vocabulary.BAND_MEANING in note
+        assert vocabulary.START_LABEL in note
 
 
 def test_dvc_yaml_gives_its_plots_these_words(pytestconfig):
     plots = yaml.safe_load((pytestconfig.rootpath / "dvc.yaml").read_text())["plots"]
     named = {name: plot for entry in plots if isinstance(entry, dict) for name, plot in entry.items()}
     for name, words in (
-        ("loss", loss),
-        ("spectra against steps", evolution),
-        ("spectra against evaluations", evolution),
         ("spectra by layer", heatmap),
         ("singular values", singular_values),
         ("empirical spectral density", esd),
         ("forecasts", forecasts),
     ):
         assert named[name]["title"].startswith(words.TITLE)
+    assert {named["loss"]["title"], "MAE"} == set(loss.TITLE.split(" and "))
+    assert named["validation MAE"]["y_label"] == loss.MAE
     assert named["spectra by layer"]["y_label"] == heatmap.CHANGE
     assert named["empirical spectral density"]["x_label"] == esd.EIGENVALUES
     assert named["empirical spectral density"]["y_label"] == esd.DENSITY
@@ -206,7 +238,6 @@ def test_no_picture_page_or_template_has_words_or_colours_of_its_own(pytestconfi
     said = {
         vocabulary.STANDIN,
         vocabulary.STANDIN_MEANING,
-        vocabulary.START_LABEL,
         vocabulary.NULL_LABEL,
         "feed forward",
     }

@@ -91,3 +91,15 @@ def test_a_training_that_goes_on_has_the_scale_that_it_had():
     _, setup = setup_of(type="cauchy")
     setup.loss_scale.begin(setup.weights, 0.125)
     assert setup.objective.loss.keywords["gamma"] == setup.validation.loss.keywords["gamma"] == 0.125
+
+
+def test_residuals_without_a_size_leave_the_scale_as_it_is_and_that_is_said_once(monkeypatch, caplog):
+    params, setup = setup_of(type="cauchy", gamma=0.5)
+    monkeypatch.setattr(type(setup.objective), "residual_mad", lambda *arguments: 0.0)
+    for _ in range(2):
+        setup.loss_scale.begin(setup.weights, None)
+    assert setup.objective.loss.keywords["gamma"] == params.loss.gamma
+    assert math.isnan(setup.loss_scale.mad)
+    assert [record.getMessage() for record in caplog.records] == [
+        "loss.scale = residual: the residuals have a MAD of 0, so the scale stays as it is"
+    ]

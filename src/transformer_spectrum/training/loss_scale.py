@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from transformer_spectrum.training.objective import Loss, WindowObjective
 
+logger = logging.getLogger(__name__)
+
 
 class LossScale:
     """Keeps the scale of the loss of several objectives where the training residuals are.
 
     Residuals are read without dropout, on a sample of the training windows, from the weights that are recorded. Where
-    more than half of them are 0, or one is no number, the scale stays as it is.
+    more than half of them are 0, or one is no number, the scale stays as it is, which is said once.
 
     Args:
         make: MAD of the residuals, scaled units -> the loss at that scale.
@@ -31,7 +34,7 @@ class LossScale:
         centre: float = 0.0,
     ) -> None:
         self._make, self._training, self._objectives = make, training, (training, *others)
-        self._centre = centre
+        self._centre, self._said = centre, False
         self.mad = math.nan
         """Of the residuals that the loss follows now; scaled units, NaN before the first reading."""
 
@@ -54,6 +57,9 @@ class LossScale:
         mad = self._training.residual_mad(weights, self._centre)
         if math.isfinite(mad) and mad > 0:
             self._put(mad)
+        elif not self._said:
+            self._said = True
+            logger.warning("loss.scale = residual: the residuals have a MAD of %g, so the scale stays as it is", mad)
 
     def _put(self, mad: float) -> None:
         self.mad = mad

@@ -10,9 +10,7 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     METHODS,
     METRIC_LABELS,
     NULL,
-    NULL_AREA,
-    OWN_NULLS,
-    START,
+    OWN_STARTS,
     TRUTH,
     WORDS,
     X_LABEL,
@@ -25,14 +23,23 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     dash,
     distinct_starts,
     in_order,
-    of_null,
+    of_start,
     ordered,
     quantitative,
+    start_of,
     tooltip,
 )
+from transformer_spectrum.report.figures import evolution as evolution_words
 from transformer_spectrum.report.figures import forecasts as forecast_words
 from transformer_spectrum.report.figures import loss as loss_words
-from transformer_spectrum.vocabulary import BAND_MEANING, NAMES, metric_words
+from transformer_spectrum.vocabulary import (
+    BAND_MEANING,
+    EVOLUTION_METRICS,
+    NAMES,
+    START_LABEL,
+    metric_words,
+    weights_expression,
+)
 
 COLOURS = "(several ? 'colours: revisions' : 'colours: optimizers')"
 MEANING = "(several ? 'colours: revisions; dashes: optimizers' : 'colours: optimizers')"
@@ -55,88 +62,87 @@ METRIC = {
         "labels": ["all", *map(metric_words, METRIC_LABELS)],
     },
 }
-# Steps of Adam are epochs, tens; those of the others are generations, hundreds.
+SHOWN = {"filter": "shown == 'all' || datum.method == shown"}
+PANEL = {"calculate": "several ? datum.method : ' '", "as": "panel"}
+# Spectra change most at the beginning, and Adam's steps are many more than generations.
 EARLY = {"type": "symlog", "constant": 10}
 EARLY_AXIS = axis(9, labelSeparation=8, values=[0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 100000])
 
 
-def evolution(budget: bool) -> Spec:
-    """Family means of every metric: a row a metric, a column a family, the null behind.
+def evolution(across: str) -> Spec:
+    """Family means of the metrics: a row a metric, a column a family, the nulls behind.
 
     Args:
-        budget: x counts evaluations, linearly; else steps, on a symmetric log axis.
+        across: x, one of `figures.evolution.ACROSS`; steps on a symmetric log axis, all else linearly.
 
-    >>> evolution(budget=True)["vconcat"][1]["facet"]["column"]["field"]
+    >>> evolution("evaluations")["vconcat"][1]["facet"]["column"]["field"]
     'family_words'
     """
+    x = _across(across)
+    place = {"x": x, "color": colour()}
     band = {
-        "transform": [
-            {
-                "aggregate": [
-                    {"op": "min", "field": field, "as": field}
-                    for field in ("initial", "null_low", "null_high", "nulls")
-                ],
-                "groupby": ["rev"],
-            },
-            # The revisions' nulls are the same, and drawn once, unless seeds or models differ.
-            {"window": [{"op": "row_number", "as": "number"}], "groupby": []},
-            {"filter": f"datum.number == 1 || {OWN_NULLS}"},
-            {"calculate": "datum.rev", "as": "series"},
-        ]
+        "transform": [SHOWN, {"filter": "isValid(datum.null_low)"}],
+        "mark": {"type": "area", "opacity": 0.16, "clip": True},
+        "encoding": {
+            **place,
+            "y": quantitative("null_low", None, zero=False),
+            "y2": {"field": "null_high"},
+            "detail": [{"field": "method"}, {"field": "rev"}],
+            "tooltip": tooltip("rev", "method", "null_low", "null_high"),
+        },
     }
-    x = quantitative(X, X_LABEL, **({} if budget else EARLY))
-    x["axis"] = axis(4) if budget else EARLY_AXIS
-    layers = [
-        {
-            **band,
-            "mark": {"type": "rect"},
-            "encoding": {
-                "color": of_null(NULL_AREA),
-                "opacity": {"condition": {"test": OWN_NULLS, "value": 0.15}, "value": 1},
-                "y": quantitative("null_low", None, zero=False),
-                "y2": {"field": "null_high"},
-                "tooltip": tooltip("null_low", "null_high"),
+    # A change begins at nothing: its line lies on its curve, unseen, for a layer without rows is warned of.
+    of_weights = weights_expression("datum.metric")
+    start = {
+        "transform": [
+            {"calculate": f"{of_weights} ? datum.initial : datum['{Y}']", "as": "begun"},
+            {
+                "aggregate": [{"op": "min", "field": field, "as": field} for field in ("begun", "starts")],
+                "groupby": ["rev", "metric"],
             },
+            # The revisions start from the same weights, which are drawn once, unless seeds or models differ.
+            {"window": [{"op": "row_number", "as": "number"}], "groupby": []},
+            {"filter": f"datum.number == 1 || {OWN_STARTS}"},
+            {"calculate": "datum.rev", "as": "series"},
+        ],
+        "mark": {"type": "rule", "strokeWidth": BROAD["strokeWidth"]},
+        "encoding": {
+            "color": of_start(NULL),
+            "opacity": {"condition": {"test": of_weights, "value": BROAD["opacity"]}, "value": 0},
+            "y": quantitative("begun", None, zero=False),
+            "tooltip": {"value": START_LABEL},
         },
-        {
-            **band,
-            "mark": {"type": "rule", **BROAD},
-            "encoding": {
-                "color": of_null(NULL),
-                "y": quantitative("initial", None, zero=False),
-                "tooltip": tooltip("initial"),
-            },
+    }
+    curves = {
+        "transform": [SHOWN],
+        "mark": {"type": "line", "strokeWidth": 1.4, "clip": True},
+        "encoding": {
+            **place,
+            "y": {**quantitative(Y, None, zero=False), "axis": axis(3, minExtent=34)},
+            "order": {"field": "step"},
+            "strokeDash": dash(),
+            "tooltip": tooltip("rev", "method", "family_words"),
         },
-        {
-            "transform": [{"filter": "shown == 'all' || datum.method == shown"}],
-            "mark": {"type": "line", "strokeWidth": 1.4, "clip": True},
-            "encoding": {
-                "x": x,
-                "y": {**quantitative(Y, None, zero=False), "axis": axis(3, minExtent=34)},
-                "color": colour(),
-                "strokeDash": dash(),
-                "tooltip": tooltip("rev", "method", "family_words"),
-            },
-        },
-    ]
+    }
+    first = "all" if across in ("step", "evaluations") else EVOLUTION_METRICS[0]
     return template(
-        "Family means of each spectral metric against its null, the initial weights.",
+        "Family means of each spectral metric, the initial weights, and the null of what training did.",
         [
             MEANING,
-            f"'broad and pale: the null, the initial weights; the band is the {BAND_MEANING}'",
-            *([EVALUATION] if budget else []),
+            f"'broad and pale: {START_LABEL}; areas, between tracked steps: {BAND_MEANING}'",
+            *([EVALUATION] if across == "evaluations" else []),
             "'an alpha means nothing without its null (distance of the fit, size of its tail: metrics/spectra.json)'",
         ],
-        ["step", "evaluations", "value", "initial", "null_low", "null_high"],
+        [*evolution_words.ACROSS, "value", "initial", "null_low", "null_high"],
         [
             *WORDS,
             *FAMILY_WORDS,
             {"calculate": f"({METRIC_LABELS!r})[datum.metric] || datum.metric", "as": "words"},
             ordered("metric_words", f"indexof({list(METRIC_LABELS)!r}, datum.metric)", "datum.words"),
             ordered("family_words", "datum.family_order", "datum.family_words"),
-            {"filter": "chosen == 'all' || datum.metric == chosen"},
+            {"filter": f"(chosen == 'all' || datum.metric == chosen) && isValid(datum['{X}'])"},
             {"calculate": "datum.metric_words + '|' + datum.family_words", "as": "folded"},
-            START,
+            start_of("initial"),
             distinct_starts("family", "metric"),
         ],
         {
@@ -144,13 +150,23 @@ def evolution(budget: bool) -> Spec:
                 "row": in_order("metric_words"),
                 "column": in_order("family_words"),
             },
-            "spec": {"width": 145, "height": 105, "layer": layers},
+            "spec": {"width": 145, "height": 105, "layer": [band, start, curves]},
             "resolve": {"scale": {"y": "independent"}},
             "spacing": {"row": 14, "column": 14},
         },
-        choices=(METRIC, OPTIMIZER),
+        choices=({**METRIC, "value": first}, OPTIMIZER),
         panels={"least": 84, "most": 180, "gutter": 58, "grid": "family", "folded": folded()},
     )
+
+
+def _across(across: str) -> Spec:
+    """The horizontal channel; training runs to the right on every axis."""
+    if across == "step":
+        return {**quantitative(X, X_LABEL, **EARLY), "axis": EARLY_AXIS}
+    if across == "evaluations":
+        return {**quantitative(X, X_LABEL), "axis": axis(4)}
+    falling = {"reverse": True} if evolution_words.ACROSS[across].falling else {}
+    return {**quantitative(X, X_LABEL, zero=False, **falling), "axis": axis(4)}
 
 
 def loss() -> Spec:
@@ -159,45 +175,68 @@ def loss() -> Spec:
     >>> len(loss()["vconcat"][2]["hconcat"])
     2
     """
+    looks = {
+        "detail": [{"field": "split"}, {"field": "method"}],
+        "strokeWidth": {"condition": {"test": VALIDATION, "value": 2}, "value": 1},
+        "strokeOpacity": {"condition": {"test": VALIDATION, "value": 1}, "value": 0.5},
+        "tooltip": tooltip("rev", "method", "split"),
+    }
+    return template(
+        "Training and validation loss of each optimizer, against steps and against evaluations.",
+        [COLOURS, f"'{loss_words.LINES}'", EVALUATION],
+        ["step", "evaluations", "loss"],
+        [*WORDS, PANEL],
+        # Losses of different kinds or parameters are no measure of each other.
+        lines("objective", "{rev} minimises {value}", {"color": FAINT, "fontSize": 11.5}),
+        _halves({"mark": {"type": "line", "clip": True}, "encoding": looks}),
+        panels={"least": 300, "most": 620, "gutter": 86},
+    )
+
+
+def validation() -> Spec:
+    """Validation MAE, the same measure under every loss, as the losses are drawn.
+
+    >>> len(validation()["vconcat"][1]["hconcat"])
+    2
+    """
+    words = {"detail": [{"field": "method"}], "tooltip": tooltip("rev", "method", "validation_mae")}
+    return template(
+        "Teacher-forced validation MAE of each optimizer, against steps and against evaluations.",
+        [COLOURS, f"'{loss_words.MAE_MEANING}'", f"'dot: the {loss_words.BEST}'", EVALUATION],
+        ["step", "evaluations", "validation_mae", "residual_mad", "influence_cosine", "best"],
+        [*WORDS, PANEL],
+        _halves(
+            {"mark": {"type": "line", "clip": True, "strokeWidth": 2}, "encoding": words},
+            {
+                "transform": [{"filter": "datum.best == 1"}],
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                "encoding": words,
+            },
+        ),
+        panels={"least": 300, "most": 620, "gutter": 86},
+    )
+
+
+def _halves(*layers: Spec) -> Spec:
+    """Layers against steps, and beside them against evaluations."""
 
     def half(x: str, title: str, early: bool, show: bool) -> Spec:
         position = quantitative(x, title, **(EARLY if early else {}))
         position["axis"] = EARLY_AXIS if early else axis(5)
+        height = {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(5, minExtent=30)}
+        place = {"x": position, "y": height, "color": colour()}
         return {
             "facet": {"row": {"field": "panel", "type": "nominal", "title": None, "header": {"labels": show}}},
             "spec": {
                 "width": 420,
                 "height": 200,
-                "mark": {"type": "line", "clip": True},
-                "encoding": {
-                    "x": position,
-                    "y": {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(5, minExtent=30)},
-                    "color": colour(),
-                    "detail": [{"field": "split"}, {"field": "method"}],
-                    "strokeWidth": {"condition": {"test": VALIDATION, "value": 2}, "value": 1},
-                    "strokeOpacity": {"condition": {"test": VALIDATION, "value": 1}, "value": 0.5},
-                    "tooltip": tooltip("rev", "method", "split"),
-                },
+                "layer": [{**layer, "encoding": {**place, **layer["encoding"]}} for layer in layers],
             },
             "spacing": 12,
         }
 
-    return template(
-        "Training and validation loss of each optimizer, against steps and against evaluations.",
-        [COLOURS, f"'{loss_words.LINES}'", EVALUATION],
-        ["step", "evaluations", "loss"],
-        [*WORDS, {"calculate": "several ? datum.method : ' '", "as": "panel"}],
-        # Losses of different kinds or parameters are no measure of each other.
-        lines("objective", "{rev} minimises {value}", {"color": FAINT, "fontSize": 11.5}),
-        {
-            "hconcat": [
-                half(X, "step (symmetric log)", True, True),
-                half("evaluations", "evaluations", False, False),
-            ],
-            "spacing": 24,
-        },
-        panels={"least": 300, "most": 620, "gutter": 86},
-    )
+    steps, budget = half(X, "step (symmetric log)", True, True), half("evaluations", "evaluations", False, False)
+    return {"hconcat": [steps, budget], "spacing": 24}
 
 
 def forecasts() -> Spec:

@@ -140,6 +140,7 @@ CONFIG: Spec = {
         "labelLimit": 300,
         "columnPadding": 16,
         "symbolType": "stroke",
+        "symbolOpacity": 1,  # not that of a pale area
     },
     "title": {
         "anchor": "start",

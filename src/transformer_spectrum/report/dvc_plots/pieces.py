@@ -109,33 +109,45 @@ def colour(**more: Any) -> Spec:
     }
 
 
-OWN_NULLS = "several && datum.nulls > 1"  # revisions have nulls of their own where seeds or models differ
+OWN_STARTS = "several && datum.starts > 1"  # where seeds or models differ
 # Trainings that start from the same weights may differ in the last bits of their spectra.
-START = {"calculate": "format(datum.initial, '.5g')", "as": "start"}
+
+
+def start_of(field: str) -> Spec:
+    """What the initial weights are told apart by.
+
+    >>> start_of("initial")["calculate"]
+    "format(datum.initial, '.5g')"
+    """
+    return {"calculate": f"format(datum.{field}, '.5g')", "as": "start"}
 
 
 def distinct_starts(*groupby: str) -> Spec:
-    """Counts the nulls among the rows that show the same thing.
+    """Counts the initial weights among the rows that show the same thing.
 
     >>> distinct_starts("family")["groupby"]
     ['family']
     """
-    return {"joinaggregate": [{"op": "distinct", "field": "start", "as": "nulls"}], "groupby": list(groupby)}
+    return {"joinaggregate": [{"op": "distinct", "field": "start", "as": "starts"}], "groupby": list(groupby)}
 
 
-def of_null(shade: Spec) -> Spec:
-    """Grey, for the null of all; where revisions have nulls of their own, the revision's colour.
+def of_start(shade: Spec, otherwise: str = "false") -> Spec:
+    """Grey, for the initial weights of all; where revisions have some of their own, the revision's colour.
 
-    >>> of_null("grey")["value"], of_null("grey")["condition"]["field"]
-    ('grey', 'rev')
+    Args:
+        shade: of all.
+        otherwise: what is of a training and has its colour, an expression.
+
+    >>> of_start("grey")["value"], of_start("grey")["condition"]["field"]
+    ('grey', 'series')
     """
-    return {"condition": {"test": OWN_NULLS, **colour(field="rev")}, "value": shade}
+    return {"condition": {"test": f"({OWN_STARTS}) || {otherwise}", **colour()}, "value": shade}
 
 
-# No dash of an optimizer may be taken for the null, nor for another optimizer's, also where all have one colour.
+# No dash of an optimizer may be taken for another one's, also where all have one colour.
 DASHES = {"Adam": [1, 0], "ES": [8, 3], "GA": [1.5, 2.5]}
 BROAD = {"strokeWidth": 5, "opacity": 0.45}
-"""The look of the null as a line: broad, pale, never dashed."""
+"""The look of what curves are measured against, as a line: broad, pale, never dashed."""
 
 
 def dash() -> Spec:

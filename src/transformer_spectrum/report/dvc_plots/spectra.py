@@ -10,7 +10,6 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     METHODS,
     NULL,
     NULL_AREA,
-    START,
     WORDS,
     X_LABEL,
     Y_LABEL,
@@ -20,14 +19,15 @@ from transformer_spectrum.report.dvc_plots.pieces import (
     axis,
     colour,
     distinct_starts,
-    of_null,
+    of_start,
     ordered,
     quantitative,
+    start_of,
     tooltip,
 )
 from transformer_spectrum.report.figures import heatmap as heatmap_words
 from transformer_spectrum.report.figures import singular_values as spectrum_words
-from transformer_spectrum.vocabulary import HEAT_METRICS, NULL_LABEL, metric_words
+from transformer_spectrum.vocabulary import HEAT_METRICS, START_LABEL, metric_words
 
 LOG = {"type": "log", "nice": False, "padding": 5}
 FEW = {"tickCount": 4, "format": "~g", "labelOverlap": True, "grid": False}
@@ -56,7 +56,17 @@ VIEW = {
         "input": "select",
         "name": "values ",
         "options": ["ratio", "value"],
-        "labels": ["over the initial ones", "in weight units"],
+        "labels": ["over what is beside them", "in weight units"],
+    },
+}
+SUBJECT = {
+    "name": "subject",
+    "value": "change",
+    "bind": {
+        "input": "select",
+        "name": "singular values ",
+        "options": ["change", "weights"],
+        "labels": [spectrum_words.SUBJECTS["change"], spectrum_words.SUBJECTS["weights"]],
     },
 }
 
@@ -111,14 +121,14 @@ def esd() -> Spec:
             "y": {**y, "stack": None},
             "y2": {"field": "floor"},
             "detail": [{"field": "rev"}],
-            "tooltip": {"value": NULL_LABEL},
+            "tooltip": {"value": START_LABEL},
         },
     }
     lines = _steps(interpolate="step")
     lines["encoding"] |= {"x": x, "y": y}
     return template(
-        "Empirical spectral density at the last step, log-log; the grey area is the null, the initial weights.",
-        [COLOURS, "'grey area: initial weights, the null; pooled over the matrices of a family, log-log'"],
+        "Empirical spectral density at the last step, log-log; the grey area is the initial weights.",
+        [COLOURS, "'grey area: initial weights; pooled over the matrices of a family, log-log'"],
         ["step", "eigenvalue", "density"],
         [
             *WORDS,
@@ -132,53 +142,55 @@ def esd() -> Spec:
 
 
 def singular_values() -> Spec:
-    """Mean singular values by rank at the last step: over the initial ones of the same rank, or in weight units.
+    """Mean singular values by rank at the last step: over what they are measured against, or in weight units.
 
-    The values themselves are so many times larger than their changes that all curves would lie on each other.
+    The values themselves are so many times larger than their differences that all curves would lie on each other.
 
     >>> [param["name"] for param in singular_values()["params"] if "bind" in param]
-    ['view', 'earlier']
+    ['subject', 'view', 'earlier']
     """
-    x = {**quantitative(X, X_LABEL), "axis": axis(5)}
-    y = {**quantitative("height", None, zero=False), "axis": axis(4, minExtent=38)}
-    null = {
-        "transform": [{"filter": "datum.step == 0"}],
+    x = {**quantitative(X, X_LABEL, zero=False, nice=False), "axis": axis(5)}
+    of_change, number = "datum.of == 'change'", f"datum['{Y}']"
+    beside = {
+        "transform": [{"filter": f"{of_change} ? {LAST} : datum.step == 0"}],
         "mark": {"type": "line", **BROAD},
         "encoding": {
             "x": x,
-            "y": y,
+            "y": quantitative("beside", None, zero=False),
             "detail": [{"field": "rev"}, {"field": "method"}],
-            "color": of_null(NULL),
-            "tooltip": {"value": NULL_LABEL},
+            "color": of_start(NULL, of_change),
+            "tooltip": {"value": spectrum_words.AT_ONE},
         },
     }
     lines = _steps()
-    lines["encoding"] |= {"x": x, "y": y}
-    number = f"datum['{Y}']"
+    lines["encoding"] |= {"x": x, "y": {**quantitative("height", None, zero=False), "axis": axis(4, minExtent=38)}}
+    upwards = [f"subject == '{subject}' ? 'upwards: {words}'" for subject, words in spectrum_words.RATIOS.items()]
     return template(
-        "Mean singular value by rank at the last step over the initial one of the same rank, or beside it.",
+        "Mean singular value by rank at the last step, over what it is measured against, or beside that.",
         [
             COLOURS,
-            f"view == 'ratio' ? 'upwards: {spectrum_words.RATIO} of the same rank' : 'upwards: {spectrum_words.VALUE}'",
-            "'broad and pale: the null, the initial weights; means over the matrices of a family'",
+            f"view == 'value' ? 'upwards: {spectrum_words.VALUE}' : {' : '.join(upwards)} : ''",
+            f"'broad and pale: {spectrum_words.AT_ONE}; means over the matrices of a family'",
         ],
-        ["step", "rank", "value", "initial"],
+        ["step", "rank", "value", "reference"],
         [
+            {"filter": "datum.of == subject"},
             {
                 "joinaggregate": [{"op": "max", "field": Y, "as": "largest"}],
                 "groupby": ["rev", "optimizer", "family", "step"],
             },
             {"filter": f"{number} > 0 && {number} >= datum.largest / {spectrum_words.DEPTH}"},
-            {"filter": "view == 'value' || datum.initial > 0"},
-            {"calculate": f"view == 'ratio' ? {number} / datum.initial : {number}", "as": "height"},
+            {"filter": "view == 'value' || datum.reference > 0"},
+            {"calculate": f"view == 'ratio' ? {number} / datum.reference : {number}", "as": "height"},
+            {"calculate": "view == 'ratio' ? 1 : datum.reference", "as": "beside"},
             *WORDS,
             *FAMILY_WORDS,
             *PANELS,
-            START,
+            start_of("reference"),
             distinct_starts("family", "rank"),
         ],
-        _panels([null, lines]),
-        choices=(VIEW, EARLIER),
+        _panels([beside, lines]),
+        choices=(SUBJECT, VIEW, EARLIER),
     )
 
 

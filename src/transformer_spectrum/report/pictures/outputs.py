@@ -26,7 +26,7 @@ from transformer_spectrum.report.pictures import (
 )
 from transformer_spectrum.runtime.files import atomic_together, write_csv, write_json, write_table
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.vocabulary import MAE_METRICS, STANDIN
+from transformer_spectrum.vocabulary import AXIS_METRICS, STANDIN
 
 
 def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, plots: Path, metrics: Path) -> None:
@@ -52,8 +52,8 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             write_csv(folder / f"{name}.csv", (*table.columns, "standin"), cells(table.assign(standin=mark)))
         drawings = {
             "spectra_evolution": partial(evolution.draw, summaries),
-            "spectra_by_budget": partial(evolution.draw, summaries, across="evaluations"),
-            "spectra_by_mae": partial(evolution.draw, summaries, across="validation_mae", metrics=MAE_METRICS),
+            "spectra_by_budget": partial(evolution.draw, summaries, across="evaluations", metrics=AXIS_METRICS),
+            "spectra_by_mae": partial(evolution.draw, summaries, across="validation_mae", metrics=AXIS_METRICS),
             "heatmap": partial(heatmap.draw, summaries),
             "singular_values": partial(singular_values.draw, summaries),
             "esd": partial(esd.draw, summaries),
