@@ -21,7 +21,8 @@ PNG = (
     "forecasts",
     "overview",
 )
-CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")
+CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "validation", "forecasts")
+LONG = ("spectra_history", "spectra_nulls", "spectra_tails", "spectra_circuits", "spectra_vectors", "spectra_spikes")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def run_stage(workspace, nursery, pytestconfig):
 
 
 @pytest.mark.slow
-def test_the_stage_writes_every_number_table_and_figure(workspace, run_stage):
+def test_the_stage_writes_every_number_table_and_figure(workspace, lone_family, run_stage):
     code, printed = run_stage()
     assert code == 0, printed
     written = {path.name for path in (workspace / "plots").iterdir()}
@@ -82,7 +83,22 @@ def test_the_stage_writes_every_number_table_and_figure(workspace, run_stage):
         assert first.endswith(",STAND-IN DATA")
     assert len(read_table(workspace / "metrics" / "spectra_history.parquet")) == (13 + 18 + 18) * 8
     assert len(read_table(workspace / "metrics" / "spectra_tails.parquet")) == 3 * 2 * 8  # both ends
-    assert len(read_table(workspace / "metrics" / "spectra_nulls.parquet")) == 3 * 3 * 8 * 26  # three tracked steps
+    nulls = read_table(workspace / "metrics" / "spectra_nulls.parquet")
+    looked_at = nulls[["optimizer", "step"]].drop_duplicates()
+    assert len(nulls) == len(looked_at) * 8 * 26 * 5  # three nulls of each metric, and two of that of the change
+    for name, history in lone_family.items():
+        steps = set(looked_at[looked_at["optimizer"] == name]["step"])
+        assert steps >= {0, 1, history.best_step, history.steps[-1]}
+    for name in LONG:
+        assert (workspace / "metrics" / f"{name}.parquet").is_file()
+    effects = json.loads((workspace / "metrics" / "effects.json").read_text())
+    assert set(effects) == {"standin_data", "adam", "es", "ga", "reasons"}
+    assert {effects[name]["step"] for name in lone_family} == {history.best_step for history in lone_family.values()}
+    comparison = json.loads((workspace / "metrics" / "comparison.json").read_text())
+    assert (comparison["family"], list(comparison["axes"])) == (
+        "feed_forward",
+        ["validation_mae", "evaluations", "distance"],
+    )
 
 
 @pytest.mark.parametrize(

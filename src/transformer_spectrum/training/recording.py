@@ -74,7 +74,7 @@ class Recording:
 
     def keeps(self, step: Step, rounds: int) -> bool:
         """Whether the weights of a recorded step are kept."""
-        return not step.ends_round or rounds <= 1 or rounds % self.snapshot_every == 0
+        return not step.ends_round or rounds <= 1 or rounds % self.snapshot_every == 0 or rounds == self.rounds
 
     def out_of_patience(self, training: TrainingState) -> Reason:
         """Whether the training ends because no score has been better for long."""

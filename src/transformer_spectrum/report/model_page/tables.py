@@ -194,7 +194,11 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
 
 
 def tail_words(tail: SpikeOrTail) -> str:
-    """The verdict on one matrix's tail, in words."""
+    """The verdict on one matrix's tail, in words.
+
+    >>> tail_words(examination.measured[0].tail)
+    '–'
+    """
     return str(tail.verdict).replace("_", " ")
 
 

@@ -27,7 +27,7 @@ def tables(run: Run) -> list[Table]:
     """A table for each metric, a row for each axis; none where fewer than two trainings can be compared.
 
     >>> [row[0] for row in tables(run)[0].rows]
-    ['validation MAE: 0.555', 'evaluations: 128', 'relative distance: 0.095']
+    ['validation MAE: 0.887', 'evaluations: 128', 'relative distance: 0.046']
     """
     return [_table(run.comparison, metric) for metric in run.comparison.get("metrics", [])]
 
@@ -59,8 +59,8 @@ def reached(run: Run) -> str:
     """The main metric of each training at equal validation MAE; empty where there is no comparison.
 
     >>> reached(run)
-    'at equal validation MAE (0.555) the stable rank of the change of the feed-forward matrices is 3.07 under Adam, \
-6.80 under ES and 3.62 under GA'
+    'at equal validation MAE (0.887) the stable rank of the change of the feed-forward matrices is 6.02 under ES and \
+6.19 under GA; Adam passed it before its first record'
     """
     if not run.comparison:
         return ""
@@ -97,7 +97,11 @@ def verdicts(run: Run, metric: str) -> list[str]:
 
 
 def agreement(run: Run) -> str:
-    """Whether the order of the trainings by the main metric is one on all axes; empty where there is none to tell."""
+    """Whether the order of the trainings by the main metric is one on all axes; empty where there is none to tell.
+
+    >>> agreement(run)
+    'the axis decides the order of ES and GA; whether all axes agree on Adam and ES and Adam and GA is not known'
+    """
     told = [verdict for verdict in run.comparison.get("verdicts", []) if verdict["metric"] == MAIN_METRIC]
     if not told:
         return ""
@@ -119,7 +123,11 @@ def agreement(run: Run) -> str:
 
 
 def scope(run: Run) -> list[str]:
-    """Who has no value where, and what one seed says."""
+    """Who has no value where, and what one seed says.
+
+    >>> scope(run)[-1]
+    'This is one seed (1): what another would show, it does not say.'
+    """
     return list(run.comparison.get("sentences", []))
 
 
