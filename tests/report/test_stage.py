@@ -21,7 +21,7 @@ PNG = (
     "forecasts",
     "overview",
 )
-CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "forecasts")
+CSV = ("spectra_evolution", "heatmap", "singular_values", "esd", "loss", "validation", "forecasts")
 
 
 @pytest.fixture(scope="module")
