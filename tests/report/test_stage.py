@@ -82,7 +82,9 @@ def test_the_stage_writes_every_number_table_and_figure(workspace, run_stage):
         assert first.endswith(",STAND-IN DATA")
     assert len(read_table(workspace / "metrics" / "spectra_history.parquet")) == (13 + 18 + 18) * 8
     assert len(read_table(workspace / "metrics" / "spectra_tails.parquet")) == 3 * 2 * 8  # both ends
-    assert len(read_table(workspace / "metrics" / "spectra_nulls.parquet")) == 3 * 3 * 8 * 26  # three tracked steps
+    assert (
+        len(read_table(workspace / "metrics" / "spectra_nulls.parquet")) == 12 * 8 * 5 * 26
+    )  # twelve tracked steps, five nulls
 
 
 @pytest.mark.parametrize(
