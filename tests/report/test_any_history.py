@@ -235,9 +235,9 @@ def test_a_null_band_is_in_the_picture_as_a_whole(summarized, few_histories):
     for row, metric in enumerate(plot_tables.EVOLUTION_METRICS):
         for column, family in enumerate(reference.families):
             low, high = reference.band(metric, family)
-            if np.isfinite(low):
+            if np.isfinite(low).any():
                 bottom, top = figure.axes[row * families + column].get_ylim()
-                assert bottom <= low <= high <= top
+                assert bottom <= np.nanmin(low) <= np.nanmax(high) <= top
 
 
 def test_no_axis_of_the_page_gives_all_ticks_the_unit_of_the_largest():
@@ -245,14 +245,16 @@ def test_no_axis_of_the_page_gives_all_ticks_the_unit_of_the_largest():
     spec = chart_of_evolution.spec(["feed_forward"], ["adam"], metric_select(["stable_rank"]))
     text = json.dumps(spec)
     assert '"format": "~s"' not in text
-    assert "format(datum.value, '~s')" in text
+    assert "format(datum.value, places[across].digits)" in text
     assert "symmetric log" in text
 
 
 @pytest.mark.parametrize("name", ["evolution", "budget", "loss", "overview"])
 def test_a_history_of_one_point_shows_it(name, spectra):
     """By a marker, on an axis that holds it: a line has no ink there."""
-    axes = drawn(name, summarized_as(one_step(3), spectra)).axes[0]
+    summaries = summarized_as(one_step(3), spectra)
+    changes_have_no_value = len(summaries["adam"].families) if name in ("evolution", "budget") else 0
+    axes = drawn(name, summaries).axes[changes_have_no_value]
     dots = [line for line in axes.get_lines() if line.get_marker() in (".", "o")]
     assert len(dots) >= 3
     for dot in dots:
