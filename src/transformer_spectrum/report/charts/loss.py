@@ -18,7 +18,7 @@ def chart(run: Run) -> Chart:
 
     >>> print(*chart(run).data.splitlines()[:2], sep="\\n")
     optimizer,step,evaluations,split,loss,validation_mae,best
-    adam,0,0,validation,1.1309,0.90472,0
+    adam,0,0,validation,1.1309,0.90475,0
     """
     key = ["optimizer", "step", "evaluations", "split"]
     losses, errors = run.curves["loss"][[*key, "loss"]], run.curves["validation"].assign(split="validation")
