@@ -106,8 +106,8 @@ def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, en
     metrics, params, rest = re.split(r"### (?:Parameters|Plots)", comment.split("### Metrics")[1])
     before = json.loads(git(clone, "show", "origin/main:metrics/adam/metrics.json"))
     now = json.loads((clone / "metrics/adam/metrics.json").read_text())
-    row = next(line for line in metrics.splitlines() if "adam" in line and "validation_loss" in line)
-    for value in (before["validation_loss"], now["validation_loss"]):
+    row = next(line for line in metrics.splitlines() if "metrics/adam" in line and "validation_mae" in line)
+    for value in (before["validation_mae"], now["validation_mae"]):
         assert f" {round(value, 5)} " in row
     assert re.search(r"adam\.epochs +\| 3 +\| 2 +\|", params)
     images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", rest)

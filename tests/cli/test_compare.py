@@ -9,7 +9,11 @@ import pytest
 
 from transformer_spectrum.cli.main import main
 
-METRICS = [f"metrics/{o}/metrics.json:{m}" for o in ("adam", "es", "ga") for m in ("validation_loss", "stable_rank")]
+METRICS = [
+    f"metrics/{optimizer}/metrics.json:{metric}"
+    for optimizer in ("adam", "es", "ga")
+    for metric in ("validation_mae", "change_stable_rank")
+]
 HEADER = ["Experiment", "rev", "typ", "Created", "State", *METRICS, "loss.q", "data.dataset"]
 ROWS = [
     ["", "workspace", "baseline", "", "", *["0.123456789"] * 6, "5.0", "synthetic"],
@@ -36,7 +40,7 @@ def test_all_is_there_in_words_that_fit_120_columns(monkeypatch, capsys):
     assert max(map(len, lines)) <= 120
     upper, lower = next((a.split(), b.split()) for a, b in itertools.pairwise(lines) if "experiment" in b)
     assert upper == ["adam", "adam", "es", "es", "ga", "ga", "loss.", "data."]
-    assert lower == ["experiment", "loss", "rank", "loss", "rank", "loss", "rank", "q", "dataset"]
+    assert lower == ["experiment", "MAE", "rank", "MAE", "rank", "MAE", "rank", "q", "dataset"]
     cells = [line.split() for line in lines if len(line.split()) == 9][1:]
     assert cells == [
         ["workspace", *["0.1235"] * 6, "5", "synthetic"],

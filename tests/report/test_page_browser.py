@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from transformer_spectrum.report.figures import evolution
 from transformer_spectrum.report.run_page.page import page as html
 
 READY = "document.documentElement.dataset.figures === 'drawn'"
@@ -58,19 +59,20 @@ def resize(page, width):
 def test_every_figure_is_drawn_without_an_error_a_warning_or_a_request(page, run):
     figures = {figure.id.removesuffix("-figure"): figure for figure in page.figures(".figure")}
     assert tuple(figures) == FIGURES
-    lines, dots, start = 2 * 3 * 2, 2 * 3, int((run.curves["loss"]["evaluations"] == 0).sum())
-    assert figures["loss"].marks == lines + dots + 2 * len(run.curves["loss"]) - start  # a log axis has no place for 0
+    lines, dots = 2 * 3 * 2 + 2 * 3, 4 * 3  # training, validation, MAE
+    points = sum(len(run.curves[name]) + (run.curves[name]["evaluations"] > 0).sum() for name in ("loss", "validation"))
+    assert figures["loss"].marks == lines + dots + points  # a log axis has no place for 0
     assert figures["layers"].marks == (run.curves["heatmap"]["metric"] == "stable_rank").sum()
     windows = set(run.curves["forecasts"]["window"])
     assert figures["forecasts"].marks > len(windows) * 6
-    dots = [one for one in run.shifts if one.metric == "stable_rank" and one.z is not None]
+    dots = [shift for shift in run.shifts if shift.metric == "change_stable_rank" and shift.deviations is not None]
     assert figures["moved"].marks == 2 + 2 * len(dots)  # band, zero; a line and a dot each
     for name in ("evolution", "esd", "singular-values"):
         assert figures[name].marks > 20
     for family in ("encoder self-attention", "feed-forward", "readout"):
         for name in ("moved", "evolution", "esd", "singular-values"):
             assert family in figures[name].texts
-    assert "loss (nats)" in figures["loss"].texts
+    assert {"loss (nats)", "validation MAE (scaled units)"} <= set(figures["loss"].texts)
     assert page.errors == []
     assert page.warnings == []
     assert page.requests == []
@@ -168,15 +170,66 @@ def test_the_metric_and_the_axis_can_be_chosen_and_outlive_a_new_width(page):
     def texts():
         return next(one.texts for one in page.figures(".figure") if one.id == "evolution-figure")
 
-    assert {"stable rank (count)", "step (symmetric log)"} <= set(texts())
+    assert {"stable rank of the change (count)", "step (symmetric log)"} <= set(texts())
     page.driver.get_by_role("combobox", name="metric").nth(1).select_option("spectral_norm")
     page.driver.get_by_role("combobox", name="across").select_option("evaluations")
     page.driver.wait_for_timeout(200)
     assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
-    assert "stable rank (count)" not in texts()
+    assert "stable rank of the change (count)" not in texts()
     resize(page, 820)
     assert {"spectral norm (weight units)", "evaluations (symmetric log)"} <= set(texts())
     assert page.errors == []
+
+
+def test_training_runs_rightwards_on_every_axis_beside_the_null_of_every_optimizer(page, run):
+    ends = (
+        "[...document.querySelectorAll('#evolution-figure g.mark-line.role-mark > path')].map(path => path.__data__)"
+        ".map(group => (group.items ?? [group]).filter(item => item.datum))"
+        ".map(items => items.map(item => [item.datum.step, item.datum.x, item.x]))"
+    )
+    areas = "[...document.querySelectorAll('#evolution-figure g.mark-area.role-mark > path')]"
+    across = page.driver.locator("#evolution").get_by_role("combobox", name="across")
+    assert across.locator("option").all_inner_texts() == [axis.name for axis in evolution.ACROSS.values()]
+    for name, axis in evolution.ACROSS.items():
+        across.select_option(name)
+        page.driver.wait_for_timeout(300)
+        texts = next(figure.texts for figure in page.figures(".figure") if figure.id == "evolution-figure")
+        assert any(text.startswith(axis.label) for text in texts)
+        widths = page.driver.evaluate(f"{areas}.map(path => path.getBBox().width)")
+        assert len(widths) == len(run.trainings) * len(run.families)
+        assert min(widths) > 0
+        curves = page.driver.evaluate(ends)
+        assert len(curves) == len(widths)
+        for curve in curves:
+            steps, values, places = zip(*curve, strict=True)
+            assert list(steps) == sorted(steps)  # in the order of training, also where MAE rises again
+            rising = sorted(zip(values, places, strict=True), reverse=axis.falling)
+            assert [place for _, place in rising] == sorted(places)
+    assert (page.errors, page.warnings) == ([], [])
+
+
+def test_a_rule_at_the_initial_weights_is_seen_where_the_weights_are_measured(page, run):
+    rules = "[...document.querySelectorAll('#evolution-figure g.mark-rule.role-mark > *')]"
+    seen = f"{rules}.filter(rule => (rule.getAttribute('opacity') ?? '1') !== '0').length"
+    assert page.driver.evaluate(seen) == 0
+    page.driver.locator("#evolution").get_by_role("combobox", name="metric").select_option("stable_rank")
+    page.driver.wait_for_timeout(300)
+    assert page.driver.evaluate(seen) == len(run.families)
+
+
+def test_singular_values_are_of_the_change_beside_its_shuffled_entries_until_the_reader_chooses(page):
+    def texts():
+        return next(figure.texts for figure in page.figures(".figure") if figure.id == "singular-values-figure")
+
+    choices = page.driver.locator("#singular-values select")
+    assert "singular value over the shuffled one (log)" in texts()
+    choices.nth(1).select_option("weights")
+    page.driver.wait_for_timeout(300)
+    assert "singular value over the initial one (log)" in texts()
+    choices.nth(2).select_option("value")
+    page.driver.wait_for_timeout(300)
+    assert "singular value (weight units) (log)" in texts()
+    assert (page.errors, page.warnings) == ([], [])
 
 
 def test_a_point_says_its_values(page):
@@ -185,7 +238,7 @@ def test_a_point_says_its_values(page):
     tooltip = page.driver.locator("#vg-tooltip-element.visible")
     tooltip.wait_for()
     words = tooltip.inner_text()
-    for name in ("optimizer", "family", "initial", "last", "z"):
+    for name in ("optimizer", "family", "value", "null", "effect", "deviations"):
         assert name in words
 
 

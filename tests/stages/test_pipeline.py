@@ -127,19 +127,24 @@ def test_all_searchers_start_from_the_same_weights(pipeline):
 def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline):
     shown = json.loads(pipeline.run("dvc", "metrics", "show", "--json"))
     files = shown[""]["data"]
-    assert set(files) == {f"metrics/{name}/metrics.json" for name in ("adam", "es", "ga")}
+    assert set(files) == {f"metrics/{name}/metrics.json" for name in ("adam", "es", "ga")} | {"metrics/effects.json"}
     for name in ("adam", "es", "ga"):
         metrics = files[f"metrics/{name}/metrics.json"]["data"]
-        assert list(metrics) == ["step", "validation_loss", "stable_rank", "test_mae"]
+        assert list(metrics) == ["step", "validation_mae", "change_stable_rank", "test_mae"]
         scores = json.loads((pipeline.root / f"metrics/{name}/scores.json").read_text())
         assert scores["optimizer"] == name
         assert scores["standin_data"] is False
         assert scores["free_running"]["mae"] == metrics["test_mae"] > 0
-        curve = (pipeline.root / f"metrics/{name}/plots/metrics/validation_loss.tsv").read_text().split()[2:]
-        losses = {int(step): float(value) for step, value in zip(curve[::2], curve[1::2], strict=True)}
-        assert scores["best_validation_loss"] == metrics["validation_loss"] == min(losses.values())
-        assert losses[scores["best_step"]] == scores["best_validation_loss"]
-        assert metrics["step"] == max(losses)
+        curve = (pipeline.root / f"metrics/{name}/plots/metrics/validation_mae.tsv").read_text().split()[2:]
+        errors = {int(step): float(value) for step, value in zip(curve[::2], curve[1::2], strict=True)}
+        assert scores["best_validation_mae"] == metrics["validation_mae"] == min(errors.values())
+        assert errors[scores["best_step"]] == scores["best_validation_mae"]
+        assert metrics["step"] == max(errors)
+        effects = files["metrics/effects.json"]["data"][name]
+        assert (effects["step"], round(scores["best_validation_mae"], 5)) == (
+            scores["best_step"],
+            round(effects["validation_mae"], 5),
+        )
 
 
 @pytest.mark.parametrize("stage", ["synthesize", "prepare", "train_adam", "spectra", "report"])

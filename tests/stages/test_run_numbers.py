@@ -110,32 +110,40 @@ def test_the_scores_of_a_training_are_those_of_its_forecasts_and_its_history(fin
     expected["skill_over_persistence"] = 1 - expected["mae"] / naive
     assert scores["free_running"] == pytest.approx(expected, rel=1e-4)
     history = History.load(finished.root / f"models/{optimizer}/history.npz")
-    best = int(np.nanargmin(history.validation_loss))
+    best = int(np.nanargmin(history.validation_mae))
+    assert scores["best_validation_mae"] == history.validation_mae[best]
     assert scores["best_validation_loss"] == history.validation_loss[best]
     assert scores["best_step"] == history.best_step == history.steps[best]
     assert scores["evaluations"] == history.evaluations[-1]
     metrics = read(finished, f"{optimizer}/metrics.json")
     assert metrics["step"] == history.steps[-1]
-    assert (metrics["validation_loss"], metrics["test_mae"]) == (
-        scores["best_validation_loss"],
+    assert (metrics["validation_mae"], metrics["test_mae"]) == (
+        scores["best_validation_mae"],
         scores["free_running"]["mae"],
     )
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_curves_that_are_watched_are_those_of_the_history(finished, optimizer):
-    """Ranks and entropies are means over the square matrices."""
+    """Ranks and entropies are means over the feed-forward matrices."""
     history = History.load(finished.root / f"models/{optimizer}/history.npz")
-    spectra = [
-        [history.spectrum(p, m).astype(float) for m, (rows, columns) in enumerate(history.shapes) if rows == columns]
-        for p in range(len(history.steps))
-    ]
+    members = np.flatnonzero(history.families == "feed_forward")
+    spectra = [[history.spectrum(p, m).astype(float) for m in members] for p in range(len(history.steps))]
+    changes = history.change_singular_values[:, members].astype(float)
     expected = {
         "validation_loss": history.validation_loss,
+        "validation_mae": history.validation_mae,
+        "residual_mad": history.residual_mad,
+        "influence_cosine": history.influence_cosine,
+        "rounds": history.rounds,
         "train_loss": history.loss,
         "evaluations": history.evaluations,
         "distance": history.distance,
         "stable_rank": [np.mean([(s**2).sum() / s[0] ** 2 for s in step]) for step in spectra],
+        "change_stable_rank": [
+            np.nan if p == 0 else np.mean([np.nansum(s**2) / s[0] ** 2 for s in changes[p]])
+            for p in range(len(changes))
+        ],
         "spectral_entropy": [np.mean([_entropy(s) for s in step]) for step in spectra],
     }
     for name, values in expected.items():
