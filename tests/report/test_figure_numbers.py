@@ -17,6 +17,7 @@ from transformer_spectrum.report.figures import caption
 from transformer_spectrum.report.figures import heatmap as heatmap_words
 from transformer_spectrum.report.page.numbers import number, signed
 from transformer_spectrum.report.pictures import esd as picture_of_densities
+from transformer_spectrum.report.pictures import evolution as picture_of_evolution
 from transformer_spectrum.report.pictures import forecasts as picture_of_forecasts
 from transformer_spectrum.report.pictures import heatmap as picture_of_changes
 from transformer_spectrum.spectra.effects import UNUSABLE
@@ -244,3 +245,28 @@ def test_the_drawn_forecasts_are_those_stored(forecast):
         np.testing.assert_array_equal(drawn[0], forecast["truth"][window, :, 0])
         for values, line in zip(forecast["forecast"].values(), drawn[2:], strict=True):
             np.testing.assert_array_equal(line, values[window, :, 0])
+
+
+def test_the_drawn_curves_are_family_means_beside_the_null_of_each_tracked_step(truth, summaries):
+    figure = picture_of_evolution.draw(summaries, CAPTION)
+    panels = iter(figure.axes)
+    for metric in plot_tables.EVOLUTION_METRICS:
+        for family, members in truth.families.items():
+            axes = next(panels)
+            if metric == "change_mp_spikes":
+                continue  # Adam's changes, of rank 3, have none
+            lines = [line for line in axes.lines if len(line.get_ydata()) > 2]
+            thin = lines[::2] if metric == "ks_alpha" else lines
+            for line, (optimizer, history) in zip(thin, truth.histories.items(), strict=True):
+                first = int(metric.startswith("change_"))
+                means = [truth.mean(optimizer, p, family, metric) for p in range(first, len(history.steps))]
+                drawn = np.asarray(line.get_ydata(), float)[first:]
+                np.testing.assert_allclose(drawn, means, rtol=2e-5)
+            if metric.removeprefix("change_") in ("stable_rank", "spectral_entropy"):
+                for band, (optimizer, steps) in zip(axes.collections, TRACKED.items(), strict=True):
+                    corners = np.concatenate([path.vertices for path in band.get_paths()])
+                    for step in steps[1:]:
+                        middle, sd = truth.null(optimizer, step, members, metric)
+                        heights = corners[np.isclose(corners[:, 0], step), 1]
+                        ends = near(middle - 2 * sd, rel=1e-4), near(middle + 2 * sd, rel=1e-4)
+                        assert (heights.min(), heights.max()) == ends
