@@ -196,8 +196,10 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
 def tail_words(tail: SpikeOrTail) -> str:
     """The verdict on one matrix's tail, in words.
 
-    >>> tail_words(examination.measured[0].tail)
-    '–'
+    >>> from transformer_spectrum.spectra.spike_or_tail import spike_or_tail
+    >>> generator = np.random.default_rng(0)
+    >>> tail_words(spike_or_tail(np.linalg.svd(generator.normal(size=(32, 32)), compute_uv=False), (32, 32)))
+    'noise'
     """
     return str(tail.verdict).replace("_", " ")
 
@@ -206,9 +208,9 @@ def text_report(examination: Examination, width: int) -> str:
     """The table, and below it what was measured, what was not, and why.
 
     >>> print(*text_report(examination, 80).splitlines()[:3], sep="\\n")
-    matrix                    shape  stable  entropy  alpha  ± se      D  tail  spikes
-    ----------------------------------------------------------------------------------
-    d.0.feed_forward.down     16×32    5.57     2.46   2.97  0.70  0.194    ≤8       0
+    matrix                    shape  stable  entropy  alpha  ± se      D  tail  spikes  verdict   p
+    -----------------------------------------------------------------------------------------------
+    d.0.feed_forward.down     16×32    5.57     2.46   2.97  0.70  0.194    ≤8       0       –1  –1
     """
     return "\n".join([_text_table(examination, width), below(examination, meanings(examination), width)])
 
