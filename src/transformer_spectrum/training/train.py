@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
-from transformer_spectrum.weights.matrices.matrix import Matrix
+from transformer_spectrum.weights.matrices.moving import moving_family
 
 logger = logging.getLogger(__name__)
 
@@ -126,24 +126,6 @@ def _fit(
             resume_files=resume_files,
             interruption=interruption,
         )
-
-
-def moving_family(matrices: Sequence[Matrix]) -> list[int]:
-    """Positions of the matrices whose mean is watched while a training runs: feed-forward, or an LSTM's gates.
-
-    All have as many singular values, unlike those of all families; of the families they move most.
-
-    >>> from transformer_spectrum.weights.matrices.families import of_forecaster
-    >>> names = ["readout", "encoder.0.feed_forward.expand", "encoder.0.self_attention.query"]
-    >>> moving_family([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
-    [1]
-    """
-    for blocks in (("feed_forward",), ("encoder_gates", "decoder_gates")):
-        positions = [i for i, matrix in enumerate(matrices) if matrix.family.block in blocks]
-        if positions:
-            width = min(min(matrices[i].shape) for i in positions)
-            return [i for i in positions if min(matrices[i].shape) == width]
-    return list(range(len(matrices)))
 
 
 def _mlflow(
