@@ -120,7 +120,7 @@ def spec(families: Sequence[str], optimizers: Sequence[str], metrics: list[Spec]
             "falling": across.falling,
             "ticks": TICKS if name in COUNTS else None,
             # Not the axis's own `format`, by which Vega gives all ticks the unit of the largest: 0k for 0 and for 200.
-            "format": "~s" if name in COUNTS else "~g",
+            "digits": "~s" if name in COUNTS else "~g",
         }
         for name, across in figure_words.ACROSS.items()
     }
@@ -155,7 +155,7 @@ def _across() -> Spec:
         "axis": {
             "values": {"expr": "places[across].ticks"},
             "tickCount": 4,
-            "labelExpr": "format(datum.value, places[across].format)",
+            "labelExpr": "format(datum.value, places[across].digits)",
             "labelOverlap": True,
         },
     }

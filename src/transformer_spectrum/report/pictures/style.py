@@ -212,8 +212,8 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, colo
 
     >>> axes = new_figure(4, 3).subplots()
     >>> draw_band(axes, np.arange(3.0), np.array([0.0, np.nan, 1.0]), np.array([2.0, np.nan, 4.0]), "black")
-    >>> [float(bound) for bound in axes.collections[0].get_paths()[0].get_extents().bounds]
-    [0.0, 0.0, 2.0, 4.0]
+    >>> axes.collections[0].get_paths()[0].get_extents().get_points().tolist()
+    [[0.0, 0.0], [2.0, 4.0]]
     """
     ends = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
     axes.fill_between(x[ends], low[ends], high[ends], color=colour, alpha=BAND_ALPHA, linewidth=0, zorder=0)
