@@ -118,9 +118,9 @@ class NullDraws:
         self._initial, self._draws, self._estimators = initial, draws, estimators
         self._shapes = np.array([matrix.shape for matrix in initial])
 
-    def metrics(self, spectra: np.ndarray) -> Analysis:
-        """Metrics of (D, M, R) spectra, the draws in the place of steps."""
-        return analyze(spectra, self._shapes, self._estimators)
+    def metrics(self, spectra: np.ndarray, stored: np.ndarray | None = None) -> Analysis:
+        """Metrics of (D, M, R) spectra, the draws in the place of steps; `stored` (M, R) as in `analyze`."""
+        return analyze(spectra, self._shapes, self._estimators, stored=stored)
 
     def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
         """(D, M, R) singular values of shuffled matrices."""

@@ -163,12 +163,14 @@ def analyzed(history: History, estimators: Estimators) -> Analysis:
     >>> analysis.reason("change_stable_rank", 0, 0), analysis.reason("change_stable_rank", 1, 0)
     ('zero matrix', '')
     """
-    spectra = {"": history.singular_values, CHANGE: history.change_singular_values}
-    analyses = [prefixed(analyze(values, history.shapes, estimators), name) for name, values in spectra.items()]
+    weights = history.singular_values
+    change = analyze(history.change_singular_values, history.shapes, estimators, stored=weights)
+    analyses = [analyze(weights, history.shapes, estimators), prefixed(change, CHANGE)]
     if history.step_singular_values is not None:
         recorded = np.isfinite(history.step_singular_values[:, :, 0]).all(axis=1)
-        steps = prefixed(analyze(history.step_singular_values[recorded], history.shapes, estimators), STEP)
-        analyses.append(spread(steps, recorded))
+        steps = history.step_singular_values[recorded]
+        measured = analyze(steps, history.shapes, estimators, stored=weights[recorded])
+        analyses.append(spread(prefixed(measured, STEP), recorded))
     return joined(*analyses)
 
 
