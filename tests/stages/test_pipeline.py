@@ -130,7 +130,7 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
     assert set(files) == {f"metrics/{name}/metrics.json" for name in ("adam", "es", "ga")} | {"metrics/effects.json"}
     for name in ("adam", "es", "ga"):
         metrics = files[f"metrics/{name}/metrics.json"]["data"]
-        assert list(metrics) == ["step", "validation_mae", "change_stable_rank", "test_mae"]
+        assert list(metrics) == ["step", "best_step", "validation_mae", "change_stable_rank", "test_mae"]
         scores = json.loads((pipeline.root / f"metrics/{name}/scores.json").read_text())
         assert scores["optimizer"] == name
         assert scores["standin_data"] is False
@@ -139,7 +139,7 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
         errors = {int(step): float(value) for step, value in zip(curve[::2], curve[1::2], strict=True)}
         assert scores["best_validation_mae"] == metrics["validation_mae"] == min(errors.values())
         assert errors[scores["best_step"]] == scores["best_validation_mae"]
-        assert metrics["step"] == scores["best_step"]
+        assert (metrics["step"], metrics["best_step"]) == (max(errors), scores["best_step"])
         effects = files["metrics/effects.json"]["data"][name]
         assert (effects["step"], round(scores["best_validation_mae"], 5)) == (
             scores["best_step"],

@@ -137,7 +137,7 @@ def write_results(
     test, reasons = test_scores(predictions, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
     best_mae = float(history.validation_mae[best])
-    headline = {"step": history.best_step, "validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
+    headline = {"best_step": history.best_step, "validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
     if history.best_step > 0:
         changes = history.change_singular_values[best, moving_family(forecaster.matrices())]
         headline["change_stable_rank"] = float(np.nanmean(stable_rank(changes)))
