@@ -31,7 +31,9 @@ from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
+from transformer_spectrum.weights.matrices.families import moving_family
 from transformer_spectrum.weights.matrices.matrix import Matrix
+from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def _fit(
     resume_files: ResumeFiles,
     interruption: Interruption,
 ) -> Fit:
-    moving = moving_family(setup.matrices)
+    moving = positions_watched(setup.matrices)
     search = build.searcher(params, optimizer, setup.layout)
     with Progress(f"train {optimizer}", search.rounds) as progress:
 
@@ -128,22 +130,18 @@ def _fit(
         )
 
 
-def moving_family(matrices: Sequence[Matrix]) -> list[int]:
-    """Positions of the matrices whose mean is watched while a training runs: feed-forward, or an LSTM's gates.
+def positions_watched(matrices: Sequence[Matrix]) -> list[int]:
+    """Positions of the matrices whose mean is watched while a training runs: those of the family that moves.
 
-    All have as many singular values, unlike those of all families; of the families they move most.
+    All have one shape, unlike those of all families; comparisons and answers are about the same.
 
     >>> from transformer_spectrum.weights.matrices.families import of_forecaster
     >>> names = ["readout", "encoder.0.feed_forward.expand", "encoder.0.self_attention.query"]
-    >>> moving_family([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
+    >>> positions_watched([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
     [1]
     """
-    for blocks in (("feed_forward",), ("encoder_gates", "decoder_gates")):
-        positions = [i for i, matrix in enumerate(matrices) if matrix.family.block in blocks]
-        if positions:
-            width = min(min(matrices[i].shape) for i in positions)
-            return [i for i in positions if min(matrices[i].shape) == width]
-    return list(range(len(matrices)))
+    classes = shape_classes([matrix.family.label for matrix in matrices], [matrix.shape for matrix in matrices])
+    return classes[moving_family(classes)].tolist()
 
 
 def _mlflow(
