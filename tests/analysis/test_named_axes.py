@@ -14,6 +14,7 @@ from transformer_spectrum.analysis.comparison.named_axes import compare_trajecto
 from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED, trajectory_of_history
 from transformer_spectrum.analysis.comparison.trainings import compare, dataset_identity, trajectory
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory, curves
+from transformer_spectrum.analysis.comparison.verdict import AxisDifference, PairVerdict
 from transformer_spectrum.analysis.loading import TrainingRun
 from transformer_spectrum.analysis.of_training import comparison_file
 from transformer_spectrum.analysis.of_training.summary import Summary, analyzed
@@ -222,7 +223,8 @@ def test_what_all_reach_is_the_worst_arms_best_after_step_0():
     assert reached_by_all(paths, "distance") == 3
     assert reached_by_all(paths, "updates") == 2
     lost = dataclasses.replace(paths[0], name="lost", validation_mae=[0.1, math.nan, math.inf, math.nan])
-    assert reached_by_all([*paths, lost], "validation_mae") is None
+    assert reached_by_all([*paths, lost], "validation_mae") == 0.7  # it does not decide where the others are compared
+    assert reached_by_all([paths[0], lost], "validation_mae") is None
 
 
 def test_a_diverged_arm_leaves_the_axis_without_target_and_the_verdict_open():
@@ -236,6 +238,59 @@ def test_a_diverged_arm_leaves_the_axis_without_target_and_the_verdict_open():
     # a target that is given is reached by the arm that reaches it
     given_target = compare_trajectories([fine, lost], {"validation_mae": 0.9}).axes["validation_mae"]
     assert given_target.counts("right_censored") == {"fine": 0, "lost": 1}
+
+
+def test_one_that_ends_at_its_first_update_is_right_censored_on_every_axis_and_leaves_the_others_theirs():
+    lost = straight("lost", updates=UPDATES[:1])
+    first, second = straight("first"), straight("second", rank=-0.2, mae=0.02)
+    alone, beside = compare_trajectories([first, second]), compare_trajectories([first, lost, second])
+    for axis, equal in beside.axes.items():
+        assert equal.targets == alone.axes[axis].targets
+        assert equal.counts("right_censored") == {"first": 0, "lost": 1, "second": 0}
+        assert [arrival for arrival in equal.arrivals if arrival.arm != "lost"] == list(alone.axes[axis].arrivals)
+    assert beside.verdict("rank", "first", "second") == alone.verdict("rank", "first", "second")
+    assert beside.verdict("rank", "first", "lost").agrees is None
+    assert "no value has lost, which never arrives (right-censored)." in " ".join(beside.sentences)
+    # nor where the initial weights are beyond a target that is given
+    early = compare_trajectories([first, lost], {"validation_mae": 2.0}).axes["validation_mae"]
+    assert early.counts("right_censored") == {"first": 0, "lost": 1}
+
+
+def test_axes_are_held_against_each_other_over_the_seeds_that_are_on_all_of_them():
+    distance = AxisDifference("distance", {1: 1.0, 2: 1.0, 3: -9.0})
+    errors = AxisDifference("validation_mae", {1: 2.0, 2: 3.0}, (3,))
+    verdict = PairVerdict("rank", "first", "second", (errors, distance))
+    assert distance.sign == -1  # by the seed that is on no other axis
+    assert verdict.common_seeds == (1, 2)
+    assert verdict.agrees is True
+    assert verdict.sentence == (
+        "rank: first is above second at equal validation MAE (+2.5, 2 of 3 seeds) and distance (+1, 2 of 3 seeds): "
+        "the same sign on all axes."
+    )
+    apart = PairVerdict("rank", "first", "second", (dataclasses.replace(errors, by_seed={3: 1.0}), verdict.paired[1]))
+    assert (apart.common_seeds, apart.agrees) == ((), None)
+    assert apart.sentence.endswith("no seed has a value on all of them, so whether they agree is not known.")
+
+
+def test_losses_that_both_pull_as_mse_does_are_said_to_be_one():
+    def said(*arms):
+        paths = [
+            straight(name, loss=loss, influence_cosine=cosine, seed=seed)
+            for name, loss, cosines in arms
+            for seed, cosine in enumerate(cosines)
+        ]
+        return [line for line in compare_trajectories(paths).sentences if "one loss is compared with itself" in line]
+
+    mse = ("mse", "mse {}", [1.0, 1.0])
+    assert said(mse, ("q=20", "sgt 20", [0.9951, 0.9991])) == [
+        "The losses of mse (1.0000) and q=20 (0.9951) both pull on the validation residuals of the best steps as MSE "
+        "does (cosines; above 0.99): one loss is compared with itself."
+    ]
+    assert said(mse, ("q=2", "sgt 2", [0.9951, 0.98])) == []
+    assert said(mse, ("q=2", "sgt 2", [math.nan, 0.999])) == []
+    assert said(mse, ("q=2", "sgt 2", [0.999, math.nan])) == []
+    assert said(mse, ("again", "mse {}", [1.0, 1.0])) == []
+    assert len(said(mse, ("q=20", "sgt 20", [0.995] * 2), ("q=inf", "sgt inf", [0.996] * 2))) == 3
 
 
 def test_who_is_early_and_who_never_arrives_is_counted_over_seeds():
@@ -317,6 +372,7 @@ def test_a_target_that_means_nothing_is_refused(targets, words):
     [
         ({"method": "adam"}, "method = adam of a: must be one of gradient, population"),
         ({"updates": [1, 2, 3]}, "must ascend from 0"),
+        ({"updates": [], "evaluations": [], "distance": [], "validation_mae": []}, "must ascend from 0"),
         ({"updates": [0, 2, 2]}, "must ascend from 0"),
         ({"evaluations": [1, 3, 2]}, "must be finite and never fall"),
         ({"evaluations": [1, 3, math.nan]}, "must be finite and never fall"),
@@ -327,7 +383,7 @@ def test_a_target_that_means_nothing_is_refused(targets, words):
 def test_a_path_that_is_none_is_refused(change, words):
     fields = {"method": "gradient", "updates": [0, 1, 2], "evaluations": [1, 2, 3], "distance": [0, 1, 2]}
     with pytest.raises(InputError, match=words):
-        Trajectory("a", dataset="d", validation_mae=[3, 2, 1], **{**fields, **change})
+        Trajectory("a", dataset="d", **{"validation_mae": [3, 2, 1], **fields, **change})
 
 
 def test_an_axis_or_metric_that_is_not_there_is_named():
@@ -495,8 +551,37 @@ def test_runs_are_compared_by_name_or_by_their_optimizers():
 def test_an_arm_of_several_seeds_is_a_list():
     arms = {name: [training_run(name, seed) for seed in (1, 2)] for name in ("adam", "es")}
     assert compare(arms, family="readout").seeds == (1, 2)
+    assert compare(arms, family="readout").family == "readout"
     with pytest.raises(InputError, match="seed 2: has no es"):
         compare({**arms, "es": arms["es"][0]})
+
+
+def test_a_run_brings_its_loss_and_how_alike_it_pulls_at_its_best_step():
+    run = training_run("adam")
+    history = dataclasses.replace(run.history, best_step=STEPS[2], influence_cosine=np.array([0.1, 0.2, 0.995, 0.4]))
+    loss = run.params.loss.model_copy(update={"type": "sgt", "scale": "residual"})
+    runs = {
+        name: dataclasses.replace(
+            run, history=history, params=run.params.model_copy(update={"loss": loss.model_copy(update=changes)})
+        )
+        for name, changes in (("q=20", {"q": 20.0}), ("again", {"q": 20.0, "sigma": 9.0}), ("mse", {"type": "mse"}))
+    }
+    paths = {name: trajectory(run, None, ["stable_rank"]) for name, run in runs.items()}
+    assert {path.influence_cosine for path in paths.values()} == {0.995}
+    assert paths["q=20"].loss == paths["again"].loss != paths["mse"].loss  # sigma follows the residuals
+    sentences = " ".join(compare(runs, metrics=["stable_rank"]).sentences)
+    assert "The losses of q=20 (0.9950) and mse (0.9950) both pull" in sentences
+    assert "q=20 (0.9950) and again" not in sentences
+
+
+def test_what_is_compared_is_the_family_that_moves_where_none_is_named():
+    def lstm(optimizer):
+        run = training_run(optimizer)
+        families = np.array(["encoder_gates" if name == "feed_forward" else name for name in run.history.families])
+        return dataclasses.replace(run, history=dataclasses.replace(run.history, families=families))
+
+    assert compare([training_run("adam"), training_run("es")]).family == "feed_forward"
+    assert compare([lstm("adam"), lstm("es")]).family == "encoder_gates"
 
 
 def test_runs_on_other_data_are_not_compared():
@@ -546,7 +631,25 @@ def test_the_file_of_a_run_says_what_compare_says_of_its_histories():
         means = {difference.axis: difference.mean for difference in verdict.differences}
         assert told["differences"] == pytest.approx(means, rel=1e-5)
     assert [verdict["sentence"] for verdict in tree["verdicts"]] + tree["sentences"] == list(expected.sentences)
+    with_one_lost = {**summaries, "ga": cut_to_step_0(summaries["es"])}
+    beside = comparison_file.comparison(with_one_lost, dataset="d", seed=3)
+    for axis, numbers in beside["axes"].items():
+        assert numbers["arms"].pop("ga")["crossing"] == "right_censored"
+        assert numbers == tree["axes"][axis]
     assert comparison_file.comparison({"es": summaries["es"]}, dataset="d", seed=3) == {}
+
+
+def cut_to_step_0(summary):
+    """The same training, had it diverged at its first update."""
+    history = summary.history
+    fields = {field.name: getattr(history, field.name) for field in dataclasses.fields(history)}
+    recorded = {
+        name: values[:1]
+        for name, values in fields.items()
+        if name not in ("names", "families", "shapes", "best_step") and values is not None
+    }
+    start = dataclasses.replace(history, **recorded, best_step=0)
+    return dataclasses.replace(summary, history=start, analysis=analyzed(start, Estimators()))
 
 
 def test_families_and_metrics_that_are_not_there_are_named():

@@ -154,6 +154,23 @@ def test_options_without_effect_are_told():
     assert without_effect(lstm, "adam") == ["model.heads"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "idle"),
+    [
+        ("mse", {"scale", "gamma", "sigma", "q"}),
+        ("mae", {"scale", "gamma", "sigma", "q"}),
+        ("cauchy", {"gamma", "sigma", "q"}),
+        ("sgt", {"gamma", "sigma"}),
+    ],
+)
+def test_a_scale_that_follows_the_residuals_leaves_those_that_are_set_without_effect(loss, idle):
+    asked = (f"loss.type={loss}", "loss.scale=residual", "loss.gamma=2", "loss.sigma=2", "loss.q=5")
+    assert set(without_effect(resolve(Asked({}, asked), quiet), "adam")) == {f"loss.{key}" for key in idle}
+    fixed = set(without_effect(resolve(Asked({}, (*asked[:1], "loss.scale=fixed", *asked[2:])), quiet), "adam"))
+    reads = {"cauchy": {"gamma"}, "sgt": {"sigma"}}.get(loss, set())
+    assert fixed == {f"loss.{key}" for key in idle - reads}
+
+
 def another(field_value, parameter):
     """A legal value that differs, for any parameter that configs reach."""
     if field_value is None:

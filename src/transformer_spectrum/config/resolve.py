@@ -17,7 +17,7 @@ from transformer_spectrum.config.aliases import Config, read_config
 from transformer_spectrum.config.help import entry
 from transformer_spectrum.config.load import PARAMETERS, Params, meant, parameters_in, parse_params, read_tree
 from transformer_spectrum.config.packaged import packaged
-from transformer_spectrum.config.schema import OPTIMIZERS, SGTParams
+from transformer_spectrum.config.schema import OPTIMIZERS, LossParams, SGTParams
 from transformer_spectrum.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -204,16 +204,29 @@ def _following(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator
         yield "es.algorithm", "openai", f"{rate} is given, and {algorithm} has none"
 
 
+def idle_of_loss(loss: LossParams) -> set[str]:
+    """Keys of the section `loss` that a loss of this type and scale does not read.
+
+    >>> params = resolve(Asked({}, ("loss.type=cauchy", "loss.scale=residual"))).params
+    >>> sorted(idle_of_loss(params.loss) - set(SGTParams.model_fields))
+    ['gamma']
+    """
+    idle = set(SGTParams.model_fields) if loss.type != "sgt" else set()
+    idle |= {"gamma"} if loss.type != "cauchy" else set()
+    if loss.type not in ("sgt", "cauchy"):
+        return idle | {"scale"}
+    return idle | {"gamma", "sigma"} if loss.scale == "residual" else idle
+
+
 def without_effect(settings: Settings, optimizer: str) -> list[str]:
     """Parameters that somebody has asked for and that a training by this optimizer does not read.
 
     >>> without_effect(resolve(Asked({}, ("loss.type=mse", "loss.q=5"))), "adam")
     ['loss.q']
     """
-    loss, architecture = settings.params.loss.type, settings.params.model.type
+    architecture = settings.params.model.type
     idle = {name for name in OPTIMIZERS if name != optimizer}
     idle |= {"data.file"} if settings.params.data.dataset != "file" else set()
-    idle |= {f"loss.{key}" for key in SGTParams.model_fields} if loss != "sgt" else set()
-    idle |= {"loss.gamma"} if loss != "cauchy" else set()
+    idle |= {f"loss.{key}" for key in idle_of_loss(settings.params.loss)}
     idle |= {"model.heads", "model.feedforward_dim"} if architecture == "lstm" else set()
     return [name for name in settings.origins if name in settings.asked and {name, *tree.sections([name])} & idle]

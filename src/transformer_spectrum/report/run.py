@@ -18,6 +18,7 @@ from transformer_spectrum.report.figures.caption import Caption, caption_of
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
+from transformer_spectrum.weights.matrices.families import moving_family
 
 CURVES = ("loss", "validation", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
 MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
@@ -38,10 +39,6 @@ TEXT = (
 
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_mae", "stop_reason", "teacher_forced", "free_running", "missing")
-
-MAIN_METRIC, SECOND_METRIC = "change_stable_rank", "stable_rank"
-"""The metrics of the answer: in how many directions a change acts, and the matrices after it."""
-MAIN_FAMILY = "feed_forward"
 
 
 @dataclass(frozen=True)
@@ -117,13 +114,8 @@ class Run:
 
     @property
     def main_family(self) -> str:
-        """The family of the answer: feed-forward, or where there is none the one with the largest effect."""
-        if MAIN_FAMILY in self.families:
-            return MAIN_FAMILY
-        ranks = [shift for shift in self.shifts if shift.metric == MAIN_METRIC]
-        if not ranks:
-            return self.families[0]
-        return max(ranks, key=lambda shift: abs(shift.effect or 0.0)).family
+        """The family of the answer: the one that moves, as in the comparison and in metrics.json."""
+        return moving_family(self.families)
 
 
 def read_run(params: Params, root: Path = Path()) -> Run:

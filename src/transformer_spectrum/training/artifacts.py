@@ -23,7 +23,7 @@ from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
 from transformer_spectrum.training.loop import Fit
-from transformer_spectrum.weights.matrices.moving import moving_family
+from transformer_spectrum.weights.matrices.moving import positions_watched
 
 FORECASTS_KEPT = 24
 WEIGHTS = ("best", "last", "best_candidate", "snapshots")
@@ -139,7 +139,7 @@ def write_results(
     best_mae = float(history.validation_mae[best])
     headline = {"best_step": history.best_step, "validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
     if history.best_step > 0:
-        changes = history.change_singular_values[best, moving_family(forecaster.matrices())]
+        changes = history.change_singular_values[best, positions_watched(forecaster.matrices())]
         headline["change_stable_rank"] = float(np.nanmean(stable_rank(changes)))
     summary = {
         "optimizer": optimizer,

@@ -31,7 +31,7 @@ from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
-from transformer_spectrum.weights.matrices.moving import moving_family
+from transformer_spectrum.weights.matrices.moving import positions_watched
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _fit(
     resume_files: ResumeFiles,
     interruption: Interruption,
 ) -> Fit:
-    moving = moving_family(setup.matrices)
+    moving = positions_watched(setup.matrices)
     search = build.searcher(params, optimizer, setup.layout)
     with Progress(f"train {optimizer}", search.rounds) as progress:
 

@@ -72,7 +72,8 @@ def first_crossing(positions: np.ndarray, target: float, *, falling: bool) -> tu
         falling: beyond means below, as on the axis of the MAE, and not above.
     Returns:
         What is known and, if it is reached, where. A target that step 0 or the first record after it is already
-        beyond is left-censored; one that a record meets exactly is reached there.
+        beyond is left-censored; one that a record meets exactly is reached there. A path of step 0 alone reaches
+        nothing.
 
     >>> first_crossing(np.array([3.0, 2.0, 1.0, 0.5]), 1.5, falling=True)
     (<Crossing.REACHED: 'reached'>, Place(earlier=1, later=2, share=0.5))
@@ -82,7 +83,7 @@ def first_crossing(positions: np.ndarray, target: float, *, falling: bool) -> tu
     progress, goal = (-positions, -target) if falling else (positions, target)
     recorded = np.flatnonzero(np.isfinite(positions))
     beyond = recorded[progress[recorded] >= goal]
-    if not len(beyond):
+    if not len(beyond) or len(positions) == 1:  # of one that has ended at step 0 nothing was ever recorded
         return Crossing.RIGHT_CENSORED, None
     later = int(beyond[0])
     before = recorded[(recorded < later) & (recorded > 0)]
@@ -115,8 +116,11 @@ def arrive(trajectory: Trajectory, axis: str, target: float | None) -> Arrival:
 def reached_by_all(trajectories: Iterable[Trajectory], axis: str) -> float | None:
     """The worst arm's best after step 0: the largest of the lowest MAEs, the smallest of the other axes' largest.
 
+    An arm without a finite position after step 0, as one that has diverged, has no best: it does not decide where the
+    others are compared, and reaches nothing itself.
+
     Returns:
-        In units of the axis; None where an arm has no finite position after step 0, so that there is no such target.
+        In units of the axis; None where fewer than two arms have such a position.
 
     >>> short, long = (
     ...     Trajectory(name, "gradient", "synthetic", [0, last], [1, last + 1], [0.9, mae], [0, 0.1])
@@ -129,7 +133,8 @@ def reached_by_all(trajectories: Iterable[Trajectory], axis: str) -> float | Non
     for trajectory in trajectories:
         positions = trajectory.along(axis)[1:]
         recorded = positions[np.isfinite(positions)]
-        if not len(recorded):
-            return None
-        bests.append(float(recorded.min() if axis == FALLING else recorded.max()))
+        if len(recorded):
+            bests.append(float(recorded.min() if axis == FALLING else recorded.max()))
+    if len(bests) < 2:
+        return None
     return max(bests) if axis == FALLING else min(bests)

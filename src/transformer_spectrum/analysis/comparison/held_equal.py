@@ -18,7 +18,7 @@ class EqualAxis:
 
     Attributes:
         axis: one of AXES.
-        targets: seed -> what is held equal, in units of the axis; None where an arm has no finite position.
+        targets: seed -> what is held equal, in units of the axis; None where fewer than two arms have one.
         is_given: whether the target was set in advance; else it is what all arms of the seed reach.
         arrivals: of each training that can be compared on this axis, seed by seed.
     """

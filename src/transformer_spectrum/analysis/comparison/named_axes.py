@@ -21,13 +21,15 @@ def compare_trajectories(trajectories: Sequence[Trajectory], targets: Mapping[st
     """Two or more arms at equal MAE, evaluations and distance, and gradient methods also at equal updates.
 
     On each axis every training is taken where it first is at the target, by linear interpolation between records
-    after step 0. One that gets there before its first record is left-censored, one that never does right-censored;
-    neither has a value, and both are counted (`EqualAxis.counts`).
+    after step 0. One that gets there before its first record is left-censored, one that never does right-censored,
+    as one that has diverged at its first update is everywhere; neither has a value, and both are counted
+    (`EqualAxis.counts`).
 
     Args:
         trajectories: one for each arm and seed; every seed has every arm, and one data set has them all.
         targets: axis -> what to hold equal there, in its units. On axes without one it is what all arms of a seed
-            reach after step 0: the worst arm's lowest MAE, and of the others the smallest of the arms' largest.
+            reach after step 0: the worst arm's lowest MAE, and of the others the smallest of the arms' largest. Arms
+            without a finite position there do not decide it.
     Raises:
         InputError: fewer than two arms, other data sets, families or metrics, a seed without an arm or with one twice,
             or a target that is not finite or on no axis of these arms.

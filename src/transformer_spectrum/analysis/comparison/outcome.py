@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from transformer_spectrum.analysis.comparison.held_equal import EqualAxis
-from transformer_spectrum.analysis.comparison.trajectory import Trajectory, curves
+from transformer_spectrum.analysis.comparison.trajectory import ALIKE, Trajectory, curves, min_cosine
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference, PairVerdict
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.vocabulary import display_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,8 @@ COLUMNS = ("family", "axis", "target", "target_is_given", "seed", "arm", "crossi
 @dataclass(frozen=True)
 class Comparison:
     """Two or more arms on all axes that they share.
+
+    A verdict and its sentence are over the seeds that have a value on all axes, `differences` over those of each axis.
 
     Attributes:
         arms: names, in the order in which they were given.
@@ -66,13 +69,25 @@ class Comparison:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Every verdict in words, then who has no value on which axis, then what seeds these are."""
+        """Every verdict in words, then who has no value on which axis, which losses are one, what seeds these are."""
         if len(self.seeds) == 1:
             scope = f"This is one seed ({self.seeds[0]}): what another would show, it does not say."
         else:
             scope = f"Differences are means of {len(self.seeds)} seeds, paired within each; no test is made of them."
         censored = filter(None, (equal.sentence for equal in self.axes.values()))
-        return (*(verdict.sentence for verdict in self.verdicts), *censored, scope)
+        return (*(verdict.sentence for verdict in self.verdicts), *censored, *self._alike(), scope)
+
+    def _alike(self) -> Iterator[str]:
+        """Of pairs of arms with different losses which both pull on the residuals as MSE does, in every seed."""
+        losses = {path.name: path.loss for path in self.trajectories}
+        cosines = {arm: [path.influence_cosine for path in self.trajectories if path.name == arm] for arm in self.arms}
+        for pair in itertools.combinations(self.arms, 2):
+            if len({losses[arm] for arm in pair}) > 1 and all(min_cosine(cosines[arm]) > ALIKE for arm in pair):
+                first, second = (f"{display_name(arm)} ({min_cosine(cosines[arm]):.4f})" for arm in pair)
+                yield (
+                    f"The losses of {first} and {second} both pull on the validation residuals of the best steps as "
+                    f"MSE does (cosines; above {ALIKE:g}): one loss is compared with itself."
+                )
 
     def table(self) -> pd.DataFrame:
         """A row for each axis, training and metric: target, crossing, updates, value; NaN where there is none."""

@@ -11,23 +11,28 @@ from transformer_spectrum.analysis.comparison.trajectory import Method, Trajecto
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import METRICS, Analysis, Estimators, analyze
 from transformer_spectrum.training.records.history import History
+from transformer_spectrum.weights.matrices.families import moving_family
 from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 METHODS: Mapping[str, Method] = {"adam": "gradient", "es": "population", "ga": "population"}
 """Each of `config.schema.OPTIMIZERS` -> what its updates are."""
-METRICS_COMPARED = ("change_stable_rank", "stable_rank")
 CHANGE, LOGARITHM = "change_", "log_"
+"""Before the name of a metric: of W_t - W_0 instead of W_t; its natural logarithm."""
+MAIN_METRIC, SECOND_METRIC = f"{CHANGE}stable_rank", "stable_rank"
+"""The metrics of the answer: in how many directions a change acts, and the matrices after it."""
+METRICS_COMPARED = (MAIN_METRIC, SECOND_METRIC)
 
 
 def trajectory_of_history(
     history: History,
-    family: str,
+    family: str | None,
     metrics: Sequence[str],
     *,
     name: str,
     method: Method,
     dataset: str,
     seed: int = 0,
+    loss: str = "",
     estimators: Estimators | None = None,
 ) -> Trajectory:
     """One family of a history, its metrics averaged over those of its matrices that have a value.
@@ -36,7 +41,7 @@ def trajectory_of_history(
 
     Args:
         family, metrics: as in `compare`.
-        name, method, dataset, seed: as in `Trajectory`.
+        name, method, dataset, seed, loss: as in `Trajectory`.
         estimators: their settings; None = `Estimators()`.
     Raises:
         InputError: no such family or metric, or a singular value that is not finite.
@@ -48,6 +53,8 @@ def trajectory_of_history(
     [4.19, 4.14, 4.17, 4.21, 4.19]
     """
     classes = shape_classes(history.families.tolist(), history.shapes.tolist())
+    if family is None:
+        family = moving_family(classes)
     if family not in classes:
         raise InputError(f"family = {family}: {name} has {', '.join(classes)}")
     members = classes[family]
@@ -75,6 +82,8 @@ def trajectory_of_history(
         metrics=values,
         seed=seed,
         family=family,
+        loss=loss,
+        influence_cosine=float(history.influence_cosine[history.steps == history.best_step][0]),
     )
 
 

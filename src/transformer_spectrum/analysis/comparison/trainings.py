@@ -13,6 +13,8 @@ from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED, trajectory_of_history
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
 from transformer_spectrum.analysis.loading import TrainingRun, load_run
+from transformer_spectrum.config.resolve import idle_of_loss
+from transformer_spectrum.config.schema import LossParams
 
 Training = Trajectory | TrainingRun | str | os.PathLike[str]
 
@@ -20,7 +22,7 @@ Training = Trajectory | TrainingRun | str | os.PathLike[str]
 def compare(
     trainings: Mapping[str, Training | Sequence[Training]] | Sequence[Training],
     *,
-    family: str = "feed_forward",
+    family: str | None = None,
     metrics: Sequence[str] = METRICS_COMPARED,
     targets: Mapping[str, float] | None = None,
 ) -> Comparison:
@@ -35,7 +37,7 @@ def compare(
             it reads, such as models/adam; or a `Trajectory` made of other numbers, whose own name, family and metrics
             count. Several seeds of an arm: a list of them, and every arm has every seed.
         family: whose matrices are compared; a label such as feed_forward, with the shape at its end where a family has
-            several, as in encoder_gates_16x4.
+            several, as in encoder_gates_16x4. None = the one that moves: feed_forward, of an LSTM its first gates.
         metrics: names of `spectra.analysis.METRICS` of the weights W_t, averaged over the family; with change_ before
             it of W_t - W_0, with log_ before that name the mean of its natural logarithm: change_log_stable_rank.
         targets: axis -> what to hold equal there: validation_mae (scaled units), evaluations (count), distance
@@ -44,7 +46,8 @@ def compare(
     Returns:
         The comparison: `.sentences`, `.verdicts` with `.agrees`, `.table()`, `.differences()`, `.curves()` of every
         metric over all axes, and `.axes`, which count the trainings that were beyond a target before their first record
-        (left-censored) or never reach it (right-censored). These have no value there.
+        (left-censored) or never reach it (right-censored). These have no value there. Losses that differ in name alone,
+        as both pull on the residuals as MSE does, are said to be one.
     Raises:
         InputError: other data sets, fewer than two arms, a seed without one of them, no such family, metric or axis,
             or a file of a training that cannot be read.
@@ -73,7 +76,11 @@ def _each(arm: Training | Sequence[Training]) -> Iterator[Training]:
 
 
 def trajectory(
-    training: TrainingRun | str | os.PathLike[str], family: str, metrics: Sequence[str], *, name: str | None = None
+    training: TrainingRun | str | os.PathLike[str],
+    family: str | None,
+    metrics: Sequence[str],
+    *,
+    name: str | None = None,
 ) -> Trajectory:
     """One family of a recorded training; arguments as in `compare`.
 
@@ -95,8 +102,21 @@ def trajectory(
         method=METHODS[optimizer],
         dataset=dataset_identity(run),
         seed=run.params.seed,
+        loss=loss_identity(run.params.loss),
         estimators=estimators_of(run.params.spectra),
     )
+
+
+def loss_identity(loss: LossParams) -> str:
+    """Type of a loss and the parameters that it reads, so that two losses of one identity are one.
+
+    >>> loss = load_run("models/es").params.loss.model_copy(update={"type": "cauchy", "scale": "fixed", "gamma": 2.0})
+    >>> loss_identity(loss), loss_identity(loss.model_copy(update={"type": "mse"}))
+    ('cauchy {"gamma": 2.0, "scale": "fixed"}', 'mse {}')
+    """
+    idle = idle_of_loss(loss)
+    settings = {name: value for name, value in loss.model_dump(mode="json").items() if name not in {"type", *idle}}
+    return f"{loss.type} {json.dumps(settings, sort_keys=True)}"
 
 
 def dataset_identity(run: TrainingRun) -> str:

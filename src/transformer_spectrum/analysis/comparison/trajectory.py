@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
@@ -18,6 +19,8 @@ Method = Literal["gradient", "population"]
 
 AXES = ("validation_mae", "evaluations", "distance", "updates")
 """What can be held equal; the first is the primary one. Updates mean the same within gradient methods only."""
+ALIKE = 0.99
+"""Cosine of a loss's influence with that of MSE above which the two are called one loss on these residuals."""
 FALLING = "validation_mae"
 """The axis along which a training comes down; the others rise."""
 
@@ -25,6 +28,8 @@ FALLING = "validation_mae"
 @dataclass(frozen=True)
 class Trajectory:
     """One training of one arm of a comparison, S records in order, the initial weights first.
+
+    One that has diverged at its first update has that record alone, and reaches nothing.
 
     Args:
         name: of the arm: what is compared, such as "adam" or "q=2.5".
@@ -38,6 +43,9 @@ class Trajectory:
         metrics: name -> (S,) of the family, such as the stable rank of its change; not finite = no value.
         seed: of initial weights, data and batches; arms are compared within one.
         family: of matrices, for which distance and metrics stand.
+        loss: what was minimised, type and settings; "" = not known.
+        influence_cosine: at the best step, between the loss's influence on the validation residuals and that of MSE; in
+            [-1, 1], not finite = not known.
     Raises:
         InputError: arrays that do not fit each other or this description.
 
@@ -59,6 +67,8 @@ class Trajectory:
     metrics: Mapping[str, ArrayLike] = field(default_factory=dict)
     seed: int = 0
     family: str = ""
+    loss: str = ""
+    influence_cosine: float = math.nan
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -67,14 +77,15 @@ class Trajectory:
             object.__setattr__(self, axis, self._column(axis, getattr(self, axis)))
         object.__setattr__(self, "metrics", {name: self._column(name, of) for name, of in self.metrics.items()})
         updates, evaluations = self.along("updates"), self.along("evaluations")
-        if len(updates) < 2 or updates[0] != 0 or not (np.diff(updates) > 0).all():
-            raise InputError(f"updates of {self.name}: must ascend from 0 and have a record after it")
+        if not len(updates) or updates[0] != 0 or not (np.diff(updates) > 0).all():
+            raise InputError(f"updates of {self.name}: must ascend from 0")
         if not (np.isfinite(evaluations).all() and (np.diff(evaluations) >= 0).all()):
             raise InputError(f"evaluations of {self.name}: must be finite and never fall")
 
     def __repr__(self) -> str:
         updates = self.along("updates")
-        return f"Trajectory({self.name}, seed {self.seed}: {len(updates)} records to update {updates[-1]:.0f})"
+        records = f"{len(updates)} record{'s' if len(updates) > 1 else ''}"
+        return f"Trajectory({self.name}, seed {self.seed}: {records} to update {updates[-1]:.0f})"
 
     def _column(self, name: str, values: ArrayLike) -> np.ndarray:
         column = np.array(values, dtype=np.float64)
@@ -117,6 +128,15 @@ class Trajectory:
         positions, values = self.along(axis)[1:], self.metric(metric)[1:]
         recorded = np.isfinite(positions) & np.isfinite(values)
         return positions[recorded], values[recorded]
+
+
+def min_cosine(cosines: Iterable[float]) -> float:
+    """The smallest of several seeds' cosines; NaN as soon as one is not known.
+
+    >>> min_cosine([0.99, 0.95]), min_cosine([0.99, math.nan])
+    (0.95, nan)
+    """
+    return float(np.min(list(cosines)))
 
 
 def curves(trajectories: Iterable[Trajectory]) -> pd.DataFrame:

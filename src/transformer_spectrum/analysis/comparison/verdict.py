@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from transformer_spectrum.vocabulary import display_name, metric_words
@@ -33,6 +33,16 @@ class AxisDifference:
     by_seed: Mapping[int, float]
     without: tuple[int, ...] = ()
 
+    def of_seeds(self, seeds: Collection[int]) -> AxisDifference:
+        """Over some of the seeds; the rest are among those without.
+
+        >>> AxisDifference("distance", {1: -2.0, 2: -1.0}, (3,)).of_seeds([2])
+        AxisDifference(axis='distance', by_seed={2: -1.0}, without=(3, 1))
+        """
+        left_out = tuple(seed for seed in self.by_seed if seed not in seeds)
+        by_seed = {seed: difference for seed, difference in self.by_seed.items() if seed in seeds}
+        return AxisDifference(self.axis, by_seed, (*self.without, *left_out))
+
     @property
     def mean(self) -> float | None:
         """Over the seeds that have one; None where none has."""
@@ -60,20 +70,37 @@ class PairVerdict:
     differences: tuple[AxisDifference, ...]
 
     @property
+    def common_seeds(self) -> tuple[int, ...]:
+        """Seeds that have a difference on every axis that has any; what is said of several axes is said of them."""
+        recorded = [difference.by_seed for difference in self.differences if difference.by_seed]
+        return tuple(seed for seed in recorded[0] if all(seed in by_seed for by_seed in recorded)) if recorded else ()
+
+    @property
+    def paired(self) -> tuple[AxisDifference, ...]:
+        """`differences` over `common_seeds` alone, so that axes differ by the axis and not by who has arrived there.
+
+        As they are where no seed is common to them.
+        """
+        common = self.common_seeds
+        return tuple(difference.of_seeds(common) for difference in self.differences) if common else self.differences
+
+    @property
     def agrees(self) -> bool | None:
-        """Whether the differences have one sign on all axes.
+        """Whether the mean differences of the common seeds have one sign on all axes.
 
         False as soon as two axes have different signs; None while the axes with a difference agree but one has none, as
-        nobody knows its sign.
+        nobody knows its sign, and where no seed has a difference on all axes that have any.
         """
-        signs = {difference.sign for difference in self.differences if difference.sign is not None}
+        if not self.common_seeds:
+            return None
+        signs = {difference.sign for difference in self.paired if difference.sign is not None}
         if len(signs) > 1:
             return False
-        return True if all(difference.sign is not None for difference in self.differences) else None
+        return True if all(difference.sign is not None for difference in self.paired) else None
 
     @property
     def sentence(self) -> str:
-        """The verdict in words, made from the differences alone.
+        """The verdict in words, made from the differences of the common seeds alone.
 
         >>> fall, rise = (AxisDifference("updates", {1: -0.18}), AxisDifference("validation_mae", {1: 0.26}))
         >>> PairVerdict("stable_rank", "q=1.05", "mse", (rise, fall)).sentence
@@ -84,7 +111,7 @@ decides the sign.'
 sign on all axes is not known.'
         """
         first, second = display_name(self.first), display_name(self.second)
-        clauses, grouped = [], _by_sign(self.differences)
+        clauses, grouped = [], _by_sign(self.paired)
         for place, (sign, differences) in enumerate(grouped.items()):
             relation = {1: "above {}", -1: "below {}", 0: "equal to {}"}[sign].format(second if place == 0 else "it")
             clauses.append(f"{relation} at equal {_joined([_told(difference) for difference in differences])}")
@@ -95,6 +122,8 @@ sign on all axes is not known.'
         text = f"{subject} is {', '.join(clauses)}"
         if missing:
             text += f"; at equal {_joined(missing)} they have no common value"
+        if not self.common_seeds:
+            return f"{text}; no seed has a value on all of them, so whether they agree is not known."
         if self.agrees is None:
             return f"{text}, so the sign on all axes is not known."
         return text + (": the same sign on all axes." if self.agrees else ": the axis decides the sign.")

@@ -9,9 +9,9 @@ from transformer_spectrum.analysis.comparison.named_axes import compare_trajecto
 from transformer_spectrum.analysis.comparison.outcome import Comparison
 from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
-from transformer_spectrum.analysis.of_training.metrics_file import moving_families, rounded
+from transformer_spectrum.analysis.of_training.metrics_file import rounded
 from transformer_spectrum.analysis.of_training.summary import Summary
-from transformer_spectrum.vocabulary import display_name
+from transformer_spectrum.weights.matrices.families import moving_family
 
 
 def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> dict[str, Any]:
@@ -26,18 +26,16 @@ def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> 
         crossing,
         updates and the value of each metric (null where it has none); "verdicts": metric, first, second, difference on
         each axis, whether all axes have one sign ("agrees", null where that is not known) and a sentence; "sentences":
-        who has no value where, what seeds these are, and which trainings have no record behind step 0, so that they are
-        not compared. Empty where fewer than two can be.
+        who has no value where, and what seeds these are. Empty of fewer than two trainings, or without a spectrum.
 
     >>> numbers = comparison(summaries, dataset="synthetic", seed=1)
     >>> list(numbers["axes"]), [verdict["first"] for verdict in numbers["verdicts"][:3]]
     (['validation_mae', 'evaluations', 'distance'], ['adam', 'adam', 'es'])
     """
-    recorded = {optimizer: summary for optimizer, summary in summaries.items() if len(summary.history.steps) > 1}
-    families = moving_families(next(iter(summaries.values())))
-    if len(recorded) < 2 or not families:
+    families = next(iter(summaries.values())).spectral_families
+    if len(summaries) < 2 or not families:
         return {}
-    family = families[0]
+    family = moving_family(families)
     result = compare_trajectories(
         [
             Trajectory(
@@ -52,13 +50,10 @@ def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> 
                 seed=seed,
                 family=family,
             )
-            for optimizer, summary in recorded.items()
+            for optimizer, summary in summaries.items()
         ]
     )
-    tree = _as_tree(result, seed)
-    absent = [display_name(optimizer) for optimizer in summaries if optimizer not in recorded]
-    tree["sentences"] += [f"{name} has no record behind its initial weights and is not compared." for name in absent]
-    return tree
+    return _as_tree(result, seed)
 
 
 def _as_tree(result: Comparison, seed: int) -> dict[str, Any]:

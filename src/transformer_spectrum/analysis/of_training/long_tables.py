@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.analysis.comparison.recorded import CHANGE
 from transformer_spectrum.analysis.of_training.direction_tables import spectra_circuits, spectra_spikes, spectra_vectors
-from transformer_spectrum.analysis.of_training.nulls import CHANGE, STEP, nulls_of
+from transformer_spectrum.analysis.of_training.nulls import STEP, nulls_of
 from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests

@@ -9,6 +9,7 @@ import numpy as np
 
 from transformer_spectrum.analysis.comparison.recorded import METRICS_COMPARED
 from transformer_spectrum.analysis.of_training.summary import Summary
+from transformer_spectrum.weights.matrices.families import moving_families
 
 HEADLINE_METRICS = (
     "spectral_entropy",
@@ -19,8 +20,6 @@ HEADLINE_METRICS = (
     "mp_spikes",
     "ks_alpha",
 )
-MOVING = (("feed_forward",), ("encoder_gates", "decoder_gates"))
-"""Blocks whose matrices move most: of a transformer, of an LSTM."""
 TAIL_FACTS = ("ks_distance", "ks_tail")  # an alpha is never shown without them, nor without its null
 
 
@@ -106,24 +105,11 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
         history = summary.history
         at = int(np.flatnonzero(history.steps == history.best_step)[0])
         tree[optimizer] = {"step": int(history.best_step), "validation_mae": _six(float(history.validation_mae[at]))}
-        for family in moving_families(summary):
+        for family in moving_families(summary.spectral_families):
             numbers, why = _effects_of(summary, family, at)
             tree[optimizer][family] = numbers
             reasons += [f"{optimizer}.{family}: {line}" for line in why]
     return {**tree, "reasons": reasons}
-
-
-def moving_families(summary: Summary) -> list[str]:
-    """Labels of the families whose matrices move most; all with a spectrum where none is known to.
-
-    >>> moving_families(summaries["es"])
-    ['feed_forward']
-    """
-    for blocks in MOVING:
-        labels = [label for label in summary.spectral_families if label.startswith(blocks)]
-        if labels:
-            return labels
-    return summary.spectral_families
 
 
 def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float], list[str]]:

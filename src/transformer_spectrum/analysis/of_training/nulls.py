@@ -8,12 +8,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from transformer_spectrum.analysis.comparison.recorded import CHANGE
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import NOT_RECORDED, REASONS, Analysis, Estimators, analyze
 from transformer_spectrum.weights.matrices.shapes import by_shape
 
-CHANGE = "change_"
-"""Before the name of a metric: of W_t - W_0 instead of W_t."""
 STEP = "step_"
 """Before the name of a metric: of the step from the record before."""
 WEIGHT_NULLS = ("path", "shuffled", "initial")

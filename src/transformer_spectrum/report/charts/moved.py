@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
 from transformer_spectrum.report.charts.parts import (
     DASH,
     NULL,
@@ -23,7 +24,7 @@ from transformer_spectrum.report.figures import moved as figure_words
 from transformer_spectrum.report.figures.evolution import settings_of
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short, signed
-from transformer_spectrum.report.run import MAIN_METRIC, Run
+from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import display_name, family_expression, family_words, metric_words
 
 COLUMNS = ["optimizer", "family", "metric", "initial", "value", "null", "effect", "deviations"]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
 from transformer_spectrum.analysis.of_training.budget import budget_of
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import loss as loss_words
@@ -27,8 +28,7 @@ from transformer_spectrum.report.pictures.style import (
     null_curve,
 )
 from transformer_spectrum.vocabulary import colour_of, family_words, metric_label
-
-RANK = "change_stable_rank"
+from transformer_spectrum.weights.matrices.families import moving_family
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -39,8 +39,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
     ['Validation MAE', 'Stable rank of the change', 'Singular values of the change']
     """
     reference = next(iter(summaries.values()))
-    ranks = [int(reference.history.shapes[members].min()) for members in reference.families.values()]
-    family = figure_words.moving_family(list(reference.families), ranks)
+    family = moving_family(reference.spectral_families or reference.families)
     with house_style():
         figure = new_figure(12.6, 4.4)
         panels = figure.subplots(1, 3)
@@ -90,10 +89,10 @@ def _ranks(axes: Axes, summaries: Mapping[str, Summary], family: str) -> None:
     """Stable rank of the change over validation MAE, so that the trainings are compared where they are equally good."""
     for optimizer, summary in summaries.items():
         errors, colour = summary.history.validation_mae, colour_of(optimizer)
-        draw_to_best(axes, errors, summary.mean(RANK, family), best_of(summary), colour)
-        draw_band(axes, errors, *summary.band(RANK, family), colour)
+        draw_to_best(axes, errors, summary.mean(MAIN_METRIC, family), best_of(summary), colour)
+        draw_band(axes, errors, *summary.band(MAIN_METRIC, family), colour)
     axes.set_xlabel(loss_words.MAE)
-    axes.set_ylabel(" ".join(metric_label(RANK).split("\n")))
+    axes.set_ylabel(" ".join(metric_label(MAIN_METRIC).split("\n")))
     axes.invert_xaxis()
 
 

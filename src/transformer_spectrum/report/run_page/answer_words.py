@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from scipy import stats
 
+from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC, SECOND_METRIC
 from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.report.figures.moved import INSIDE
 from transformer_spectrum.report.page.numbers import joined, number, signed
-from transformer_spectrum.report.run import MAIN_METRIC, SECOND_METRIC, Run
+from transformer_spectrum.report.run import Run
 from transformer_spectrum.report.run_page import axes
 from transformer_spectrum.vocabulary import STANDIN, display_name, family_words, metric_words
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC, SECOND_METRIC
 from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
 from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, number, signed
-from transformer_spectrum.report.run import MAIN_METRIC, SECOND_METRIC, Run, Training
+from transformer_spectrum.report.run import Run, Training
 from transformer_spectrum.vocabulary import (
     DATA_SETS,
     OWN_LICENCE,

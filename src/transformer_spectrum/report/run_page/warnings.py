@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, rejected
+from transformer_spectrum.analysis.comparison.trajectory import ALIKE
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
 LISTED = 4
 """Matrices that are named before they are counted."""
-ALIKE = 0.99
-"""Cosine of two losses' influence above which they are called the same on these residuals."""
 NOTHING = "Every score and every fit has a value."
 
 

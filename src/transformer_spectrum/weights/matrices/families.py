@@ -23,6 +23,8 @@ BLOCKS = (
 )
 """Blocks of the forecasters, from the input to the output."""
 PROJECTIONS = ("query", "key", "value")
+MOVING = (("feed_forward",), ("encoder_gates", "decoder_gates"))
+"""Blocks whose matrices move most: of a transformer, of an LSTM."""
 GATES = ("input_gate", "forget_gate", "cell_gate", "output_gate")
 """Of an LSTM, in the order of their rows in torch.nn.LSTM."""
 
@@ -114,6 +116,39 @@ def of_forecaster(name: str) -> Family:
     if match["recurrent"]:
         return Family(f"recurrent_{match['recurrent']}", f"{match['side']}_gates")
     return Family("readout", "readout") if name == "readout" else Family("embedding", "embedding")
+
+
+def moving_families(labels: Iterable[str]) -> list[str]:
+    """The families that move most while training: feed-forward, of an LSTM its gates; all where none is known to.
+
+    Args:
+        labels: of families, in the order of `shapes.shape_classes`.
+
+    >>> moving_families(["encoder_gates_16x16", "encoder_gates_16x4", "decoder_gates", "embedding"])
+    ['encoder_gates_16x16', 'encoder_gates_16x4', 'decoder_gates']
+    """
+    labels = list(labels)
+    for blocks in MOVING:
+        moving = [label for label in labels if label.startswith(blocks)]
+        if moving:
+            return moving
+    return labels
+
+
+def moving_family(labels: Iterable[str]) -> str:
+    """The one that stands for them in answers, comparisons and while a training runs: the first of `moving_families`.
+
+    Of a family with several shapes that is the one with the largest matrices, as `shapes.shape_classes` sorts them.
+
+    Raises:
+        ValueError: there are no labels.
+
+    >>> moving_family(["encoder_self_attention", "feed_forward", "readout"])
+    'feed_forward'
+    """
+    for label in moving_families(labels):
+        return label
+    raise ValueError("no families")
 
 
 def forecaster_prefix(names: Iterable[str]) -> str | None:

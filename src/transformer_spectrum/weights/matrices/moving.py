@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from transformer_spectrum.weights.matrices.families import moving_family
 from transformer_spectrum.weights.matrices.matrix import Matrix
+from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 
-def moving_family(matrices: Sequence[Matrix]) -> list[int]:
-    """Positions of the matrices whose mean is watched while a training runs: feed-forward, or an LSTM's gates.
-
-    All have as many singular values, unlike those of all families; of the families they move most.
+def positions_watched(matrices: Sequence[Matrix]) -> list[int]:
+    """Positions of the matrices of the family that moves, all of one shape, as comparisons and answers are about them.
 
     >>> from transformer_spectrum.weights.matrices.families import of_forecaster
     >>> names = ["readout", "encoder.0.feed_forward.expand", "encoder.0.self_attention.query"]
-    >>> moving_family([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
+    >>> positions_watched([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
     [1]
     """
-    for blocks in (("feed_forward",), ("encoder_gates", "decoder_gates")):
-        positions = [i for i, matrix in enumerate(matrices) if matrix.family.block in blocks]
-        if positions:
-            width = min(min(matrices[i].shape) for i in positions)
-            return [i for i in positions if min(matrices[i].shape) == width]
-    return list(range(len(matrices)))
+    classes = shape_classes([matrix.family.label for matrix in matrices], [matrix.shape for matrix in matrices])
+    return classes[moving_family(classes)].tolist()
