@@ -12,7 +12,6 @@ from transformer_spectrum.analysis.of_training.rows import cells
 from transformer_spectrum.analysis.of_training.thinning import early, evenly, tracked_positions
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_json
-from transformer_spectrum.spectra.effects import UNUSABLE
 
 FAMILIES = [
     "encoder_self_attention",
@@ -60,8 +59,7 @@ def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(sum
         assert 40 <= sum(map(len, families.values())) <= 70
         for family, block in families.items():
             assert {"ks_alpha", "ks_distance", "ks_tail", "ks_alpha_null"} <= set(block)
-            usable = optimizer != "initial" and "ks_alpha" not in UNUSABLE
-            assert ("ks_alpha_deviations" in block) == usable, family  # at step 0 every draw of the path is W_0 itself
+            assert block["ks_alpha_null"] != block["ks_alpha"], family  # at step 0 every draw of the path is W_0 itself
             assert ("change_stable_rank" in block) == (optimizer != "initial")
     assert tree["reasons"] == [
         f"initial.{family}: change_stable_rank: {count} of {count}: zero matrix"
@@ -186,6 +184,16 @@ def test_the_null_band_comes_from_the_initial_matrices_plus_their_shuffled_chang
     own = summary.evidence.nulls["change_shuffled"][-1].values["change_hill_alpha"][:, members].mean(axis=1)
     moved = summary.mean("change_hill_alpha", "feed_forward")[-1]
     assert summary.effect("change_hill_alpha", "feed_forward", -1).difference == pytest.approx(moved - own.mean())
+
+
+def test_what_has_not_moved_has_an_effect_of_exactly_nothing(summaries):
+    for summary in summaries.values():
+        assert summary.tracked[0] == 0
+        for family in summary.families:
+            for metric in METRICS:
+                against = summary.effect(metric, family, 0)
+                assert against.difference == 0 or str(against.reason) == NO_VALUE, (family, metric)
+                assert summary.effects(metric, family)[0][0] in (0, pytest.approx(np.nan, nan_ok=True))
 
 
 def test_the_heat_map_holds_every_matrix_and_its_change_in_percent(summaries):
