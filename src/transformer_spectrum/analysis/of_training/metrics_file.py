@@ -94,7 +94,8 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
         relative distance |W_t - W_0| / |W_0| of all its matrices as one vector, the mean stable rank of the change and
         of the matrices, each with its effect, the difference from its null (of the change: its entries shuffled; of the
         matrices: W_0 plus the shuffled change), and that in standard deviations of the null's draws. What has no value
-        is left out, and "reasons" says why. One training is one seed: the deviations say nothing of what another seed would give.
+        is left out, and "reasons" says why. One training is one seed: the deviations say nothing of what another seed
+        would give.
 
     >>> numbers = effects(summaries)
     >>> sorted(numbers["adam"]["feed_forward"])[:3]
