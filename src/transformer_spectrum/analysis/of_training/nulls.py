@@ -31,6 +31,15 @@ def main_null(metric: str) -> str:
     return CHANGE_NULLS[0] if metric.startswith(CHANGE) else WEIGHT_NULLS[0]
 
 
+def null_of_alpha(step: int) -> str:
+    """The null that a fitted alpha stands beside: `path`, but at step 0, where that is W_0 itself, `initial`.
+
+    >>> null_of_alpha(0), null_of_alpha(7)
+    ('initial', 'path')
+    """
+    return "initial" if step == 0 else WEIGHT_NULLS[0]
+
+
 def nulls_of(metric: str) -> tuple[str, ...]:
     """All nulls of a metric, the main one first.
 

@@ -146,7 +146,7 @@ def tails(run: Run) -> Table:
             "optimizer",
             "matrices",
             metric_words("ks_alpha"),
-            "of shuffles",
+            "of its null",
             "D",
             "tail n",
             f"p ≥ {PLAUSIBLE:g}",
