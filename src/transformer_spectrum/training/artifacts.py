@@ -19,9 +19,9 @@ from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import versions
 from transformer_spectrum.runtime.seeds import numpy_generator
-from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
+from transformer_spectrum.training.glance import glance
 from transformer_spectrum.training.loop import Fit
 from transformer_spectrum.weights.matrices.moving import positions_watched
 
@@ -138,9 +138,9 @@ def write_results(
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
     best_mae = float(history.validation_mae[best])
     headline = {"best_step": history.best_step, "validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
-    if history.best_step > 0:
-        changes = history.change_singular_values[best, positions_watched(forecaster.matrices())]
-        headline["change_stable_rank"] = float(np.nanmean(stable_rank(changes)))
+    moving = positions_watched(forecaster.matrices())
+    spectra = glance(history.singular_values[best, moving], history.change_singular_values[best, moving])
+    headline |= {name: value for name, value in spectra.items() if name == "change_stable_rank"}
     summary = {
         "optimizer": optimizer,
         "best_step": history.best_step,

@@ -8,23 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
 from transformer_spectrum.tracking.mlflow_run import Tracking
 from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
 from transformer_spectrum.training.artifacts import write_results
 from transformer_spectrum.training.fingerprint import fingerprint
+from transformer_spectrum.training.glance import glance
 from transformer_spectrum.training.loop import Fit
 from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
@@ -101,21 +100,21 @@ def _fit(
     with Progress(f"train {optimizer}", search.rounds) as progress:
 
         def observe(record: StepRecord) -> None:
-            rank, entropy = (
-                float(np.mean(metric(record.singular_values[moving]))) for metric in (stable_rank, spectral_entropy)
-            )
+            spectra = glance(record.singular_values[moving], record.change_singular_values[moving])
             values = {"rounds": record.rounds, "evaluations": record.evaluations, "seconds": record.seconds}
             values |= {"train_loss": record.loss, "validation_loss": record.validation.loss}
             values |= {"validation_mae": record.validation.mae, "residual_mad": record.validation.residual_mad}
             values |= {"influence_cosine": record.validation.influence_cosine, "distance": record.distance}
-            spectra = {"spectral_entropy": entropy, "stable_rank": rank}
-            if record.step > 0:
-                spectra["change_stable_rank"] = float(np.nanmean(stable_rank(record.change_singular_values[moving])))
             recorder.step(record.step, {**values, **record.scalars, **spectra})
             if resume_files.saved is not None and record.step <= resume_files.saved:
                 progress.resume(record.rounds)
             elif record.step == 0 or record.rounds > 0:  # counts epochs or generations
-                progress.update(record.rounds, loss=record.loss, mae=record.validation.mae, stable_rank=rank)
+                progress.update(
+                    record.rounds,
+                    loss=record.loss,
+                    mae=record.validation.mae,
+                    stable_rank=spectra.get("stable_rank", math.nan),
+                )
 
         return setup.fit(
             optimizer,
