@@ -158,6 +158,8 @@ def test_the_table_of_cells_holds_what_came_of_each_training(study):
         assert float(cell["seconds"]) == pytest.approx(history.seconds[-1], abs=1e-3)
         assert float(cell["initial_validation_loss"]) == pytest.approx(history.validation_loss[0])
         assert float(cell["best_validation_loss"]) == pytest.approx(history.validation_loss[best])
+        assert float(cell["influence_cosine"]) == pytest.approx(history.influence_cosine[best])
+        assert float(cell["residual_mad"]) == pytest.approx(history.residual_mad[best])
         assert float(cell["teacher_forced_mae"]) == pytest.approx(scores["teacher_forced"]["mae"])
         assert float(cell["free_running_mae"]) == pytest.approx(scores["free_running"]["mae"])
 

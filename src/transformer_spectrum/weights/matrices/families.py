@@ -129,7 +129,7 @@ def moving_families(labels: Iterable[str]) -> list[str]:
     """
     labels = list(labels)
     for blocks in MOVING:
-        moving = [label for label in labels if label.startswith(blocks)]
+        moving = [label for block in blocks for label in labels if label.startswith(block)]
         if moving:
             return moving
     return labels
