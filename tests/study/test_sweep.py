@@ -99,7 +99,8 @@ def test_a_study_leaves_a_table_of_cells_a_table_of_spectra_and_figures(study):
     assert Path("out/figures/stable_rank.png").read_bytes().startswith(b"\x89PNG")
     table = rows_of("out/table.csv")
     history = History.load("out/trainings/narrow/mse/adam/seed_1/history.npz")
-    assert len(table) == 4 * len(history.steps) * len(history.names) * len(METRICS)  # every step is tracked here
+    rows = len(history.steps) * len(history.names) * 2 * len(METRICS)  # every step is tracked; matrices and changes
+    assert len(table) == 4 * rows
     assert {row["seed"] for row in table} == {"1", "2"}
 
 
@@ -307,6 +308,16 @@ def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
     before = trained()
     call("--optimizers", "es", code=1)  # the same bits diverge again, so it is not tried
     assert trained() == before
+
+
+def test_losses_that_are_one_on_the_residuals_are_said_to_be(repository, capsys):
+    text = Path("studies/tiny.yaml").read_text()
+    Path("studies/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
+    call()
+    said = capsys.readouterr().err
+    cells = {cell["loss"]: float(cell["influence_cosine"]) for cell in rows_of("out/cells.csv")}
+    assert min(cells.values()) > 0.99
+    assert "sweep tiny: narrow, Adam: mse (1.0000), sgt_q5 (" in said
 
 
 def test_losses_of_one_seed_share_windows_initial_weights_and_batches(study, base, smoke):
