@@ -105,7 +105,7 @@ def test_a_study_leaves_a_table_of_cells_a_table_of_spectra_and_figures(study):
 
 
 def test_the_table_has_what_the_histories_say(study):
-    """Against plain formulas on the singular values, and for the null on the initial ones."""
+    """Against plain formulas on the singular values, those of the initial matrices beside them."""
     formulas = {
         "stable_rank": lambda s: (s**2).sum() / s[0] ** 2,
         "spectral_norm": lambda s: s[0],
@@ -123,7 +123,7 @@ def test_the_table_has_what_the_histories_say(study):
         matrix = history.names.tolist().index(row["matrix"])
         assert int(row["evaluations"]) == history.evaluations[at]
         assert row["family"] == history.families[matrix]
-        for column, position in (("value", at), ("null", 0)):
+        for column, position in (("value", at), ("initial", 0)):
             expected = formulas[row["metric"]](history.spectrum(position, matrix).astype(float))
             assert float(row[column]) == pytest.approx(expected, rel=2e-5)
     assert len(histories) == 4
@@ -167,8 +167,8 @@ def test_the_table_of_cells_holds_what_came_of_each_training(study):
 
 def test_a_value_is_missing_exactly_where_a_reason_is_given(study):
     table = rows_of("out/table.csv")
-    assert all((row["value"] == "") == (row["reason"] != "") for row in table)
-    assert any(row["reason"] for row in table)
+    assert all((row["value"] == "") == (row["missing"] != "") for row in table)
+    assert any(row["missing"] for row in table)
 
 
 def test_the_next_call_runs_nothing_again(study):
