@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
-from transformer_spectrum.spectra.nulls import DRAWS_MINIMUM, ROUNDING
+from transformer_spectrum.spectra.nulls import DRAWS_MINIMUM
 from transformer_spectrum.weights.matrices.matrix import spectrum
 
 SHAPES = ((16, 16), (16, 64), (32, 32), (16, 128), (64, 64), (128, 64), (128, 128))
@@ -24,6 +24,7 @@ NULLS = ("shuffles", "signs", "W_0 + shuffled change")
 SHUFFLES = 20  # as in params.yaml
 LIMIT = 5.0
 LENGTH = 0.25  # of the change, in lengths of W_0
+ROUNDING = 1e-10  # relative spread below which draws are equal: float64 leaves about 1e-15 to an invariant metric
 CHUNK = 1 << 21  # entries decomposed at once
 
 

@@ -1,80 +1,87 @@
-"""What each optimizer reaches at the committed parameters, over several seeds: the table in RESULTS.md.
+"""What each optimizer reaches after equal evaluations, over several seeds: the table in RESULTS.md.
 
-    python benchmarks/learning.py --seeds 1 2 3
+    python benchmarks/learning.py --optimizers es ga --marks 500 1500 3000 --seeds 1 2 3
 
 Needs data/processed/windows.npz (`dvc repro prepare`), which all seeds share: a seed decides the initial weights, the
-batches and the search. Validation loss is that of the pipeline, teacher-forced.
+batches and the search. Parameters are those of params.yaml but for the exchanged ones that a row names. The MAE is that
+of the pipeline's validation, teacher-forced, in scaled units: the lowest of the records up to so many evaluations.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from transformer_spectrum.config.load import Params, load_params
-from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.data.windows.arrays import Windows
+from transformer_spectrum.study.tune import with_values
 from transformer_spectrum.training import build
-from transformer_spectrum.training.loop import Budget, fit
-from transformer_spectrum.training.setup import read_windows
+from transformer_spectrum.training.recording import Budget, Recording
+from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 
-OPTIMIZERS = ("adam", "es", "ga")
+CHOICES = {
+    "adam": [{}, *({"adam.algorithm": name} for name in ("adamw", "sgd", "lion", "soap", "muon"))],
+    "es": [
+        {},
+        {"es.popsize": 16},
+        {"es.rank": 1},
+        {"es.algorithm": "cma", "es.popsize": 16, "es.sigma": 0.015},
+        {"es.algorithm": "sep_cma", "es.popsize": 16, "es.sigma": 0.015},
+    ],
+    "ga": [{}, {"ga.mutation_stdev": 0.005}, {"ga.mutation_stdev": 0.02}],
+}
+"""Optimizer -> what is exchanged in its section; none is the committed one."""
+
+RECORDED_EVERY = {"adam": 1, "es": 4, "ga": 4}
+"""Optimizer -> epochs or generations between two records."""
 
 
-def train(params: Params, optimizer: str, path: Path) -> tuple[np.ndarray, np.ndarray, float]:
-    """Evaluations and validation loss of every step, and wall seconds."""
-    splits = read_windows(path)
-    forecaster = build.model(params, splits["train"].context.shape[-1]).to(build.device(params.device))
-    layout = Layout(forecaster)
-    validation = build.objective(params, forecaster, layout, splits["validation"])
-    searcher, _, patience = build.searcher(params, optimizer, layout)
-    torch.manual_seed(torch_generator(params.seed, f"{optimizer} dropout").initial_seed())
-    started = time.monotonic()
-    result = fit(
-        searcher,
-        build.objective(params, forecaster, layout, splits["train"]),
-        build.initial_weights(params, forecaster, layout),
-        layout=layout,
-        matrices=forecaster.matrices(),
-        validate=validation.total,
-        patience=patience,
-        snapshot_every=10**9,
-        generator=torch_generator(params.seed, f"{optimizer} search"),
-        budget=Budget(params.budget.evaluations, params.budget.seconds),
-    )
-    history = result.history
-    return history.evaluations, history.validation_loss, time.monotonic() - started
+def train(
+    params: Params, optimizer: str, splits: Mapping[str, Windows], evaluations: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluations and validation MAE of every record, step 0 first."""
+    make_deterministic(params, optimizer)
+    setup = Setup.of(params, splits)
+    search = build.searcher(params, optimizer, setup.layout)
+    recording = Recording(rounds=search.rounds, every=RECORDED_EVERY[optimizer], snapshot_every=10**6)
+    result = setup.fit(optimizer, search, recording=recording, budget=Budget(evaluations), observe=lambda record: None)
+    return result.history.evaluations, result.history.validation_mae
+
+
+def lowest(evaluations: np.ndarray, mae: np.ndarray, marks: list[int]) -> list[float]:
+    """Lowest MAE of the records up to each mark, and of all; the last overshoots the budget by less than a round."""
+    return [*(float(mae[evaluations <= mark].min()) for mark in marks), float(mae.min())]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--marks", type=int, nargs="+", default=[500, 1500, 3000], help="evaluations; the last ends it")
+    parser.add_argument("--optimizers", nargs="+", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--workers", type=int, default=1, help="threads that share a population's candidates")
     parser.add_argument("--windows", type=Path, default=Path("data/processed/windows.npz"))
     chosen = parser.parse_args()
-    params = load_params()
-    torch.set_num_threads(params.threads)
-    marks = (500, 1000, 3000, 10000)
-    print(
-        "| optimizer | seed | step 0 | "
-        + " | ".join(f"{mark:,}" for mark in marks)
-        + " | best | evaluations | seconds |"
-    )
-    print("|---" * (6 + len(marks)) + "|")
-    for optimizer in OPTIMIZERS:
-        for seed in chosen.seeds:
-            run = params.model_copy(update={"seed": seed})
-            evaluations, validation, seconds = train(run, optimizer, chosen.windows)
-            best = np.minimum.accumulate(validation)
-            reached = [
-                f"{best[np.flatnonzero(evaluations <= mark)[-1]]:.3f}" if evaluations[-1] >= mark else "ended"
-                for mark in marks
-            ]
-            cells = [optimizer, seed, f"{validation[0]:.3f}", *reached, f"{best[-1]:.3f}", f"{evaluations[-1]:,}"]
-            print("| " + " | ".join(map(str, [*cells, f"{seconds:.0f}"])) + " |", flush=True)
+    splits = read_windows(chosen.windows)
+    *marks, evaluations = sorted(chosen.marks)
+    means = [f"{mark:,}, mean" for mark in [*marks, evaluations]]
+    header = ["training", "choice", *means, *(f"{evaluations:,}, seed {seed}" for seed in chosen.seeds), "seconds each"]
+    print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
+    for optimizer in chosen.optimizers:
+        for values in CHOICES[optimizer]:
+            began = time.monotonic()
+            maes = []
+            for seed in chosen.seeds:
+                params = with_values(load_params(), {"seed": seed, "training.workers": chosen.workers, **values})
+                maes.append(lowest(*train(params, optimizer, splits, evaluations), marks))
+            means = [f"{mean:.3f}" for mean in np.mean(maes, axis=0)]
+            choice = ", ".join(f"{name}={value}" for name, value in values.items()) or "as committed"
+            seconds = f"{(time.monotonic() - began) / len(chosen.seeds):.0f}"
+            cells = [f"train-{optimizer}", f"`{choice}`", *means, *(f"{row[-1]:.3f}" for row in maes), seconds]
+            print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

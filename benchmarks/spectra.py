@@ -1,6 +1,7 @@
 """Speed of the spectra engine against the bare SVD, WeightWatcher, powerlaw and a plain loop over scipy.
 
     python benchmarks/spectra.py [--quick] [--threads 1,2] [--powerlaw15 FOLDER]
+    python benchmarks/spectra.py --only recording [--threads 1,2]
 
 Run it in the repository's root, where params.yaml lies. Every thread count gets a process of its own, since BLAS and
 OpenMP read theirs at the start. What is compared runs in turns, one sample of each in a round, and a ratio is the
@@ -310,7 +311,7 @@ def _scan_row(kind: str, n: int, old: ModuleType | str, quick: bool) -> list[str
 
 # -- recording -------------------------------------------------------------------------------------------------
 def recording(params: Params, estimators: Estimators, quick: bool) -> str:
-    """A spectrum of every matrix at every step beside the step itself, at the committed parameters."""
+    """Spectra of every matrix and of its change beside a round of training, at the committed parameters."""
     model = build.model(params, 1)
     layout, specs = Layout(model), model.matrices()
     shapes = np.array([spec.shape for spec in specs])
@@ -323,17 +324,20 @@ def recording(params: Params, estimators: Estimators, quick: bool) -> str:
     rows = []
     for optimizer, label in (("adam", "Adam epoch"), ("es", "ES generation")):
         print(f"  {label}", file=sys.stderr)
-        searcher, _, _ = build.searcher(params, optimizer, layout)
-        steps = searcher.steps(objective, layout.flatten(model), torch_generator(params.seed, optimizer))
-        next(steps), next(steps)
+        searcher, initial = build.searcher(params, optimizer, layout).searcher, layout.flatten(model)
+        steps = searcher.steps(objective, initial, torch_generator(params.seed, optimizer))
+        # A gradient method also yields inside its first epoch; from then on a step is a whole epoch.
+        while (step := next(steps)).index == 0 or not step.ends_round:
+            pass
         seconds = []
         for _ in range(4 if quick else 20):
             started = time.perf_counter()
             step = next(steps)
             stepped = time.perf_counter()
             values = singular_values(layout.views(step.weights), specs)
+            changes = singular_values(layout.views(step.weights - initial), specs)
             recorded = time.perf_counter()
-            analyze(values[None], shapes, estimators)
+            analyze(np.stack([values, changes]), shapes, estimators)
             seconds.append((stepped - started, recorded - stepped, time.perf_counter() - recorded))
         step_time, record_time, metric_time = np.array(seconds).T
         rows.append(
@@ -351,7 +355,7 @@ def recording(params: Params, estimators: Estimators, quick: bool) -> str:
 
 
 # -- processes -------------------------------------------------------------------------------------------------
-def work(threads: int, folder: str | None, quick: bool) -> None:
+def work(threads: int, folder: str | None, quick: bool, only: str | None) -> None:
     """All tables for one thread count."""
     torch.set_num_threads(threads)
     params = load_params()
@@ -361,13 +365,16 @@ def work(threads: int, folder: str | None, quick: bool) -> None:
         settings.hill_fraction, settings.min_tail, settings.ks_distance, window, settings.edge_level
     )
     before, started = os.getloadavg()[0], time.monotonic()
-    parts = [
-        f"### {threads} thread{'s' if threads > 1 else ''}",
-        "Whole analysis, as multiples of the bare batched SVD (`torch.linalg.svdvals`, float64):",
-        whole_analysis(params, estimators, quick),
-        "Scan for xmin alone; ratios to ours for a single spectrum, in brackets to ours in the batch:",
-        scan(folder, quick),
-        "Recording at every step of a training, at the committed defaults:",
+    parts = [f"### {threads} thread{'s' if threads > 1 else ''}"]
+    if only is None:
+        parts += [
+            "Whole analysis, as multiples of the bare batched SVD (`torch.linalg.svdvals`, float64):",
+            whole_analysis(params, estimators, quick),
+            "Scan for xmin alone; ratios to ours for a single spectrum, in brackets to ours in the batch:",
+            scan(folder, quick),
+        ]
+    parts += [
+        "Recording of weights and changes at every round of a training, at the committed defaults:",
         recording(params, estimators, quick),
     ]
     load = f"{before:.2f} before and {os.getloadavg()[0]:.2f} after"
@@ -397,11 +404,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, no large matrices: under a minute")
     parser.add_argument("--threads", help="thread counts, one process each; 1,2, and with --quick 1")
+    parser.add_argument("--only", choices=["recording"], help="this table alone")
     parser.add_argument("--powerlaw15", metavar="FOLDER", help="where powerlaw 1.5 is installed")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
-        work(chosen.worker, chosen.powerlaw15, chosen.quick)
+        work(chosen.worker, chosen.powerlaw15, chosen.quick, chosen.only)
         return
     counts = (chosen.threads or ("1" if chosen.quick else "1,2")).split(",")
     if not all(count.isdigit() and int(count) > 0 for count in counts):
@@ -412,6 +420,7 @@ def main() -> None:
         print(f"{count} thread(s)", file=sys.stderr)
         command = [sys.executable, __file__, "--worker", count, *(["--quick"] if chosen.quick else [])]
         command += ["--powerlaw15", chosen.powerlaw15] if chosen.powerlaw15 else []
+        command += ["--only", chosen.only] if chosen.only else []
         subprocess.run(command, env={**os.environ, **dict.fromkeys(variables, count)}, check=True)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.page.numbers import number, signed
-from transformer_spectrum.report.run_page.axes import AXES, CROSSINGS
-from transformer_spectrum.vocabulary import display_name, metric_words
+from transformer_spectrum.report.run_page.axes import AXES
+from transformer_spectrum.vocabulary import AXIS_WORDS, CROSSING_WORDS, display_name, metric_words
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -85,15 +85,15 @@ def _against_null(family: dict, metric: str) -> str:
 def equal_rows() -> Iterator[list[str]]:
     """Both metrics of each training where something is held equal."""
     axes = read("comparison.json")["axes"]
-    for axis, (title, digits) in AXES.items():
+    for axis, digits in AXES.items():
         if axis in axes:
             arms = (axes[axis]["arms"].get(optimizer) for optimizer in OPTIMIZERS)
-            yield [f"{title}: {number(axes[axis]['target'], digits)}", *map(_cell, arms)]
+            yield [f"{AXIS_WORDS[axis]}: {number(axes[axis]['target'], digits)}", *map(_cell, arms)]
 
 
 def _cell(arm: dict | None) -> str:
     if arm is None or arm[METRICS[0]] is None:
-        return "" if arm is None else CROSSINGS[arm["crossing"]]
+        return "" if arm is None else CROSSING_WORDS[arm["crossing"]].cell
     values = " / ".join(number(arm[metric], 2) for metric in METRICS)
     return f"{values} (at {number(arm['updates'], 0)})"
 

@@ -1,4 +1,4 @@
-"""Stage train-adam: trains by Adam, recording every weight matrix's spectrum at every step."""
+"""Stage train-adam: trains by a gradient method, recording the spectra of every weight matrix and of its change."""
 
 from pathlib import Path
 

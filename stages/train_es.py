@@ -1,4 +1,4 @@
-"""Stage train-es: trains by evolution strategy, recording every weight matrix's spectrum at every step."""
+"""Stage train-es: trains by evolution strategy, recording the spectra of every weight matrix and of its change."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Stage train-ga: trains by genetic algorithm, recording every weight matrix's spectrum at every step."""
+"""Stage train-ga: trains by genetic algorithm, recording the spectra of every weight matrix and of its change."""
 
 from pathlib import Path
 

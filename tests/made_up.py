@@ -9,6 +9,7 @@ from transformer_spectrum.analysis.of_training import long_tables, plot_tables
 from transformer_spectrum.analysis.of_training.comparison_file import comparison
 from transformer_spectrum.analysis.of_training.metrics_file import effects, headline
 from transformer_spectrum.analysis.of_training.rows import cells
+from transformer_spectrum.report.run import LONG_TABLES
 from transformer_spectrum.runtime.files import write_csv, write_json, write_table, write_text
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
@@ -110,7 +111,8 @@ def write_run(root, summaries, forecast):
     shutil.copy(ROOT / "params.yaml", root)
     for name, table in plot_tables.plot_tables(summaries, forecast).items():
         write_csv(root / f"plots/{name}.csv", table.columns, cells(table))
-    write_table(root / "metrics/spectra_tails.parquet", long_tables.spectra_tails(summaries))
+    for name in LONG_TABLES:
+        write_table(root / f"metrics/spectra_{name}.parquet", getattr(long_tables, f"spectra_{name}")(summaries))
     write_json(root / "metrics/spectra.json", {"standin_data": 0, **headline(summaries)})
     write_json(root / "metrics/effects.json", {"standin_data": 0, **effects(summaries)})
     write_json(root / "metrics/comparison.json", comparison(summaries, dataset="synthetic", seed=1))

@@ -20,6 +20,8 @@ class Shade(NamedTuple):
 # -- optimizers ------------------------------------------------------------------------------------------------------
 NAMES: Mapping[str, str] = {"adam": "Adam", "es": "ES", "ga": "GA"}
 """Optimizer -> its name for people, in the order of pictures and tables."""
+ALGORITHM_NAMES: Mapping[str, str] = {"adamw": "AdamW", "sgd": "SGD", "lion": "Lion", "soap": "SOAP", "muon": "Muon"}
+"""adam.algorithm, where it is another than Adam -> its name, which the training bears in Adam's place."""
 
 SHADES: Mapping[str, Shade] = {
     # Okabe & Ito (2008): told apart under every common colour blindness; lighter where the paper is dark.
@@ -72,13 +74,19 @@ def colour_of(optimizer: str) -> str:
     return COLOURS.get(optimizer, "black")
 
 
-def display_name(optimizer: str) -> str:
+def display_name(optimizer: str, algorithm: str = "") -> str:
     """The name of an optimizer for people.
+
+    Args:
+        optimizer: one of NAMES; any other is its own name.
+        algorithm: of its section; that of Adam's section names it, those of others vary what their names say.
 
     >>> display_name("adam"), display_name("es"), display_name("another")
     ('Adam', 'ES', 'another')
+    >>> display_name("adam", "muon"), display_name("adam", "adam"), display_name("es", "cma")
+    ('Muon', 'Adam', 'ES')
     """
-    return NAMES.get(optimizer, optimizer)
+    return ALGORITHM_NAMES.get(algorithm, NAMES.get(optimizer, optimizer))
 
 
 def command_of(optimizer: str) -> str:
@@ -230,6 +238,29 @@ def metric_label(metric: str, *, settings: Mapping[str, str] | None = None) -> s
     return f"{name}\n({setting})"
 
 
+# -- what is held equal ----------------------------------------------------------------------------------------------
+AXIS_WORDS: Mapping[str, str] = {
+    "step": "steps",
+    "validation_mae": "validation MAE",
+    "evaluations": "evaluations",
+    "distance": "relative distance",
+    "updates": "updates",
+}
+"""What figures are drawn over, and what is held equal in comparisons."""
+
+
+class CrossingWords(NamedTuple):
+    """Why a training has no value where something is held equal, in a table's cell and in a sentence."""
+
+    cell: str
+    clause: str
+
+
+CROSSING_WORDS: Mapping[str, CrossingWords] = {
+    "left_censored": CrossingWords("earlier than recorded", "passed it before its first record"),
+    "right_censored": CrossingWords("never", "never reaches it"),
+}
+
 # -- families --------------------------------------------------------------------------------------------------------
 HYPHENATED = (("_attention", "-attention"), ("feed_forward", "feed-forward"), ("_", " "))
 
@@ -243,6 +274,16 @@ def family_words(family: str) -> str:
     for written, spoken in HYPHENATED:
         family = family.replace(written, spoken)
     return re.sub(r"(\d)x(\d)", r"\1×\2", family)
+
+
+def circuit_words(family: str) -> str:
+    """The label of a family of circuits for people: of which attention, and which product.
+
+    >>> circuit_words("decoder_cross_attention_query_key")
+    'decoder cross-attention, query-key'
+    """
+    attention, *product = family.rsplit("_", 2)
+    return f"{family_words(attention)}, {'-'.join(product)}"
 
 
 def family_expression(field: str) -> str:

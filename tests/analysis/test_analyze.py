@@ -24,6 +24,7 @@ from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.report.model_page.tables import _text_table, csv_header, csv_rows, json_tree, text_report
 from transformer_spectrum.report.page.svg import Panel
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
+from transformer_spectrum.spectra.effects import UNUSABLE
 from transformer_spectrum.spectra.spike_or_tail import spike_or_tail
 from transformer_spectrum.weights.files import Checkpoint
 
@@ -251,7 +252,7 @@ def test_degenerate_matrices_have_reasons_in_every_output(tmp_path):
     for measured in found.matrices:
         for metric in METRICS:
             assert bool(measured.reasons[metric]) == np.isnan(measured.values[metric])
-            assert bool(str(measured.nulls[metric].reason)) == np.isnan(measured.nulls[metric].z)
+            assert bool(str(measured.nulls[metric].reason)) == np.isnan(measured.nulls[metric].deviations)
     table = _text_table(found, 160)
     assert "nan" not in table
     assert ": zero matrix" in table
@@ -276,22 +277,22 @@ def test_the_same_seed_gives_the_same_numbers_and_words(written):
         assert (written / "one" / name).read_bytes() == (written / "two" / name).read_bytes()
 
 
-def test_every_metric_in_the_csv_has_its_null_and_z(written):
+def test_every_metric_in_the_csv_has_its_null_and_its_effect(written):
     with (written / "one" / "matrices.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 7
     for row in rows:
         assert row["null_draws"] == "5"
         for metric in METRICS:
-            value, null, sd, difference, z = (
+            value, null, sd, difference, deviations = (
                 float(row[name] or "nan")
-                for name in (metric, *(f"{metric}_{what}" for what in ("null", "null_sd", "difference", "z")))
+                for name in (metric, *(f"{metric}_{what}" for what in ("null", "null_sd", "difference", "deviations")))
             )
             assert (metric in row["reasons"]) or np.isfinite(value)
             assert difference == pytest.approx(value - null, rel=1e-4, abs=1e-5, nan_ok=True)
-            assert np.isnan(z) or z == pytest.approx(difference / sd, rel=1e-3, abs=1e-3)
-            assert metric in row["z_reasons"] or np.isfinite(z)
-        assert "frobenius_norm" in row["z_reasons"]  # shuffling cannot change it
+            assert np.isnan(deviations) or deviations == pytest.approx(difference / sd, rel=1e-3, abs=1e-3)
+            assert (metric in row["deviations_reasons"]) == np.isnan(deviations), metric
+        assert "frobenius_norm" in row["deviations_reasons"]  # shuffling cannot change it
 
 
 def test_the_numbers_of_the_table_and_of_the_summary_are_those_of_the_spectra(tmp_path):
@@ -317,7 +318,7 @@ def test_the_numbers_of_the_table_and_of_the_summary_are_those_of_the_spectra(tm
                 "_null": null,
                 "_null_sd": sd,
                 "_difference": value - null,
-                "_z": (value - null) / sd,
+                "_deviations": "" if metric in UNUSABLE else (value - null) / sd,
             }
             for what, number in expected.items():
                 assert row[metric + what] == pytest.approx(number, rel=1e-4), metric + what
@@ -437,7 +438,7 @@ def test_the_table_fits_the_terminal_and_shows_alpha_with_error_distance_tail_an
     header = lines[0].split()
     first = next(line for line in lines if "q_proj" in line).split()
     values = found.matrices[-1].values
-    assert {"alpha", "D", "tail", "null", "z"} <= set(header)
+    assert {"alpha", "D", "tail", "null", "diff"} <= set(header)
     assert len({len(line) for line in lines[2:5]}) == 1
     assert f"{values['ks_alpha']:.2f}" in lines[4]
     assert len(first) == len(lines[3].split())

@@ -19,6 +19,7 @@ from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page import tables as model_tables
 from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.spectra.analysis import MANY_SPIKES, METRICS, Estimators
+from transformer_spectrum.spectra.effects import HEAVY_TAILED
 from transformer_spectrum.spectra.power_law import clauset_fit
 from transformer_spectrum.spectra.weightwatcher import COLUMNS, spectrum_details
 
@@ -119,17 +120,25 @@ def test_with_shuffles_its_alpha_stands_beside_the_same_estimate_of_shuffled_ent
     assert float(rows["square"]["alpha_null_sd"]) == pytest.approx(drawn.std(ddof=1))
     assert KERNEL in rows["kernel"]["reasons"]
     assert rows["kernel"]["alpha_null"] == ""
-    assert "alpha_z" in capsys.readouterr().out.splitlines()[0]
+    assert rows["square"]["alpha_deviations"] == ""
+    assert f"alpha_deviations: {HEAVY_TAILED}" in rows["square"]["reasons"]
+    difference = float(rows["square"]["alpha"]) - drawn.mean()
+    assert float(rows["square"]["alpha_difference"]) == pytest.approx(difference)
+    assert "alpha_difference" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_without_a_null_no_table_page_or_file_has_one(saved, tmp_path, capsys):
     main(["analyze", str(saved), "--shuffles", "0", "--out", str(tmp_path / "out"), "--figures", "2"])
     printed = capsys.readouterr().out
-    assert not {"null", "z", "diff"} & set(printed.splitlines()[0].split())
+    assert not {"null", "sd", "diff"} & set(printed.splitlines()[0].split())
     assert "nan" not in printed
     assert "null: none was drawn, --shuffles 0." in printed
     rows = rows_of(tmp_path / "out" / "matrices.csv")
-    assert not [name for name in rows[0] if name.endswith(("_null", "_null_sd", "_z", "z_reasons", "_difference"))]
+    assert not [
+        name
+        for name in rows[0]
+        if name.endswith(("_null", "_null_sd", "_deviations", "deviations_reasons", "_difference"))
+    ]
     assert {row["null_draws"] for row in rows} == {"0"}
     with_null = {m.matrix.name: m for m in examine(saved, ExaminationSettings(Estimators(), shuffles=3)).matrices}
     assert {"attn.qkv.query", "attn.qkv.key", "attn.qkv.value"} < with_null.keys()

@@ -401,7 +401,7 @@ def test_the_path_of_a_training_is_measured_as_its_record_and_a_file_of_it_as_it
     assert by_path.steps.tolist() == run.history.steps.tolist()
     of_file = ts.analyze(models / "last.safetensors", shuffles=3)
     assert of_file.names.tolist() == run.history.names.tolist()
-    assert of_file.nulls["stable_rank"].z.shape == (1, len(run.history.names))
+    assert of_file.nulls["stable_rank"].deviations.shape == (1, len(run.history.names))
     snapshots = ts.analyze(models / "snapshots.safetensors")
     assert len(snapshots.names) > len(run.history.names)
     with pytest.raises(InputError, match=r"no entries to shuffle; transformer_spectrum.load\(.*es.\) gives the model"):

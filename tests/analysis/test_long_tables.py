@@ -108,13 +108,20 @@ def test_tails_have_goodness_rivals_and_a_null(summaries):
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == {0, 17}
     assert list(long_tables.long_tables(summaries)) == list(long_tables.LONG_TABLES)
     fitted = [row for row in rows if row["ks_alpha"] > 0]
+    nulls = long_tables.spectra_nulls(summaries).query("metric == 'ks_alpha'").to_dict("records")
+    key = ("optimizer", "step", "matrix", "null")
+    of_alpha = {tuple(row[name] for name in key): (row["null_mean"], row["null_sd"]) for row in nulls}
     assert len(fitted) > len(rows) / 3
     for row in fitted:
         assert 0 <= float(row["goodness_p"]) <= 1
         assert float(row["ks_alpha"]) > 1
         assert 0 < row["ks_distance"] < 1
         assert row["ks_tail"] >= 8
-        assert np.isfinite(row["null_deviations"]) == (row["null_alpha_sd"] > 0 and "ks_alpha" not in UNUSABLE)
+        assert row["null_alpha_sd"] > 0
+        name = "path" if row["step"] else "initial"
+        place = (row["optimizer"], row["step"], row["matrix"], name)
+        assert (row["null_alpha"], row["null_alpha_sd"]) == of_alpha[place]
+        assert "usable spread" not in row["missing"]
         shortest = float(row["ks_tail"]) == summaries["ga"].settings.min_tail
         assert ("ks_tail ≤ " in row["bounds"]) == shortest
         assert ("goodness_p < 1/" in row["bounds"]) == (float(row["goodness_p"]) == 0)

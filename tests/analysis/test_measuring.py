@@ -10,7 +10,7 @@ from transformer_spectrum.analysis.of_checkpoint.examination import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
-from transformer_spectrum.spectra.nulls import NO_SPREAD
+from transformer_spectrum.spectra.effects import HEAVY_TAILED, NO_SPREAD, UNUSABLE
 
 WEIGHT = torch.randn(24, 16, generator=torch.Generator().manual_seed(0))
 
@@ -74,11 +74,16 @@ def test_nulls_are_those_of_the_command_whatever_holds_the_entries(tmp_path):
                 assert null.reason[0, i] == str(expected.reason)
     table = found[0].table()
     change = table["stable_rank"] - table["stable_rank_null"]
-    np.testing.assert_allclose(table["stable_rank_z"], change / table["stable_rank_null_sd"])
-    assert table["z_missing"].str.startswith(f"{NO_SPREAD}: ").all()
+    np.testing.assert_allclose(table["stable_rank_deviations"], change / table["stable_rank_null_sd"])
+    for missing in table["deviations_missing"]:
+        reasons = dict(reason.rsplit(": ", 1) for reason in missing.split("; "))
+        assert "frobenius_norm" in reasons[NO_SPREAD].split(", ")
+        assert set(reasons[HEAVY_TAILED].split(", ")) <= UNUSABLE
+    assert table["ks_alpha_difference"].notna().all()
+    assert table["ks_alpha_deviations"].isna().all()
     assert "beside their nulls" in repr(found[0])
     assert ts.analyze(state()).nulls is None
-    assert not [name for name in ts.analyze(state()).table() if name.endswith(("_null", "_z"))]
+    assert not [name for name in ts.analyze(state()).table() if name.endswith(("_null", "_deviations"))]
 
 
 def test_a_module_and_one_matrix_have_nulls_too():
@@ -87,8 +92,8 @@ def test_a_module_and_one_matrix_have_nulls_too():
     whole, lone = ts.analyze(layer, shuffles=5, seed=1), ts.analyze(WEIGHT, shuffles=5, seed=1)
     for found in (whole, lone):
         null = found.nulls["stable_rank"]
-        assert null.z.shape == (1, 1)
-        assert abs(float(null.z[0, 0])) < 8
+        assert null.deviations.shape == (1, 1)
+        assert abs(float(null.deviations[0, 0])) < 8
     again = ts.analyze(WEIGHT, shuffles=5, seed=1).nulls["ks_alpha"].null_mean
     assert again == lone.nulls["ks_alpha"].null_mean
     assert again != ts.analyze(WEIGHT, shuffles=5, seed=2).nulls["ks_alpha"].null_mean

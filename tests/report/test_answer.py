@@ -2,12 +2,18 @@
 
 import copy
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
 import yaml
 
 from transformer_spectrum.analysis.of_training import plot_tables
+from transformer_spectrum.analysis.of_training.comparison_file import comparison
+from transformer_spectrum.report.charts.gallery import charts
+from transformer_spectrum.report.figures.caption import caption_of
+from transformer_spectrum.report.run import read_run
 from transformer_spectrum.report.run_page import answer_words as page_text
 from transformer_spectrum.report.run_page import axes as page_axes
 from transformer_spectrum.report.run_page import origin as page_origin
@@ -15,6 +21,7 @@ from transformer_spectrum.report.run_page import tables as page_tables
 from transformer_spectrum.report.run_page.markdown import PICTURES, markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.report.run_page.warnings import warnings
+from transformer_spectrum.spectra.effects import HEAVY_TAILED
 from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
 
@@ -23,6 +30,18 @@ def changed(run, optimizer, **scores):
     trainings = dict(run.trainings)
     trainings[optimizer] = dataclasses.replace(trainings[optimizer], scores={**trainings[optimizer].scores, **scores})
     return dataclasses.replace(run, trainings=trainings)
+
+
+def with_best_mae(run, optimizer, mae):
+    """The run with another validation MAE at the best step of one training."""
+    trainings = {**run.trainings, optimizer: dataclasses.replace(run.trainings[optimizer], best_mae=mae)}
+    return dataclasses.replace(run, trainings=trainings)
+
+
+def with_params(run, section, **values):
+    """The run with other parameters of one section, and the caption that they make."""
+    params = run.params.model_copy(update={section: getattr(run.params, section).model_copy(update=values)})
+    return dataclasses.replace(run, params=params, caption=caption_of(params, run.caption.standin))
 
 
 def scaled(run, factor):
@@ -71,7 +90,7 @@ def test_the_headline_names_the_lowest_error_and_the_changes_at_equal_error(run)
 
 def test_the_headline_follows_the_numbers(run):
     for name in run.trainings:
-        first = page_text.headline(changed(run, name, best_validation_mae=0.001))
+        first = page_text.headline(with_best_mae(run, name, 0.001))
         assert first.startswith(f"{display_name(name)} reached the lowest validation MAE, 0.001; ")
 
     def compared(**changes):
@@ -145,14 +164,76 @@ def test_effects_are_told_with_their_side_and_called_within_their_null_where_the
     assert "(it has none)" in " ".join(page_text.answer(dataclasses.replace(run, shifts=none)))
 
 
-def test_the_largest_effect_elsewhere_is_named(run):
+def test_the_family_elsewhere_that_is_farthest_from_its_null_is_named(run):
     elsewhere = [
         shift for shift in run.shifts if shift.metric == "change_stable_rank" and shift.family != "feed_forward"
     ]
-    largest = max(elsewhere, key=lambda shift: abs(shift.effect))
-    where = f"{family_words(largest.family)} under {display_name(largest.optimizer)}"
+    deviating = [shift for shift in elsewhere if shift.deviations is not None]
+    farthest = max(deviating, key=lambda shift: abs(shift.deviations))
+    where = f"{family_words(farthest.family)} under {display_name(farthest.optimizer)}"
     text = " ".join(page_text.answer(run))
-    assert f"Of the other families {where} has the largest effect on it: {largest.value:.2f} (" in text
+    told = f"the stable rank of the change of {where} deviates most from its null: {farthest.value:.2f} ("
+    assert f"Of the other families {told}" in text
+    none = tuple(dataclasses.replace(shift, deviations=None) for shift in run.shifts)
+    farthest = max(elsewhere, key=lambda shift: abs(shift.effect / shift.value))
+    where = f"{family_words(farthest.family)} under {display_name(farthest.optimizer)}"
+    text = " ".join(page_text.answer(dataclasses.replace(run, shifts=none)))
+    assert f"of {where} is farthest from its null for its size: {farthest.value:.2f} (" in text
+
+
+def test_the_score_that_selects_is_named(run):
+    by_loss = with_params(run, "training", select="loss")
+    best = min(run.trainings, key=lambda name: run.trainings[name].best_mae)
+    lowest = f"{display_name(best)} has the lowest validation MAE at its best step (by validation loss), "
+    assert page_text.headline(by_loss).startswith(f"{lowest}{run.trainings[best].best_mae:.3f}; ")
+    assert page_text.answer(by_loss)[0].endswith(", each at its best step by validation loss.")
+    assert page_text.answer(run)[0].endswith(", each at its best step by validation MAE.")
+    assert "of the best step by validation loss; " in page_tables.result(by_loss).caption
+    assert "ES: no step is better by validation loss than the initial weights." in warnings(
+        changed(by_loss, "es", best_step=0)
+    )
+
+
+def test_a_training_bears_the_name_of_its_algorithm_wherever_it_is_spoken_of(run):
+    muon = with_params(run, "adam", algorithm="muon")
+    assert "adam: muon · es: openai · model: transformer" in page_text.run_line(muon)
+    assert "adam: " not in page_text.run_line(run)
+    spoken = [page_text.headline(muon), *page_text.answer(muon)]
+    spoken = [sentence for sentence in spoken if sentence not in page_axes.scope(muon)]
+    verdicts = {sentence for metric in muon.comparison["metrics"] for sentence in page_axes.verdicts(muon, metric)}
+    assert not any("Adam" in sentence for sentence in spoken if sentence not in verdicts)
+    for table in (page_tables.result(muon), page_tables.trainings(muon), *page_axes.tables(muon)):
+        cells = {*table.header, *(row[0] for row in table.rows)}
+        assert "Muon" in cells
+        assert "Adam" not in cells
+    assert ">Muon</button>" in page(muon)
+    assert all(chart.numbers is None or "Adam" not in str(chart.numbers) for chart in charts(muon))
+
+
+def test_sentences_of_the_comparison_call_trainings_by_the_names_that_they_are_given(few_histories, summarized):
+    names = {"adam": "Muon", "es": "ES", "ga": "GA"}
+    tree = comparison(summarized(few_histories), dataset="synthetic", seed=1, names=names)
+    plain = comparison(summarized(few_histories), dataset="synthetic", seed=1)
+    assert "Muon" in json.dumps(tree)
+    assert json.loads(json.dumps(tree).replace("Muon", "Adam")) == json.loads(json.dumps(plain))
+
+
+def test_a_scale_that_follows_the_residuals_is_said_in_the_place_of_its_setting(run):
+    sgt = with_params(run, "loss", scale="residual").caption
+    cauchy = with_params(run, "loss", type="cauchy", scale="residual").caption
+    squared = with_params(run, "loss", type="mse", scale="residual").caption
+    assert sgt.loss == "sgt (p = 2, q = 5, λ = 0, σ follows the residuals)"
+    assert cauchy.loss_name == "Cauchy loss (γ follows the residuals)"
+    assert squared.loss == "mse"
+
+
+def test_the_share_of_clipped_updates_is_that_of_the_last_record(run, run_folder, tmp_path):
+    assert {row[7] for row in page_tables.trainings(run).rows} == {"off"}
+    shutil.copytree(run_folder, tmp_path / "run")
+    curve = tmp_path / "run/metrics/adam/plots/metrics/clipped_share.tsv"
+    curve.write_text("step\tclipped_share\n1\t1.0\n2\t0.5\n3\t0.25\n")
+    clipping = read_run(with_params(run, "adam", gradient_clip=0.5).params, tmp_path / "run")
+    assert [row[7] for row in page_tables.trainings(clipping).rows] == ["25 %", "off", "off"]
 
 
 def test_how_many_effects_were_looked_at_is_said_with_how_many_chance_would_give(run, few_histories, summarized):
@@ -244,7 +325,7 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
     assert "Description of the test windows, sgt: the fit did not converge." in lines
     for cell in run.tails["missing"]:
         for reason in filter(None, cell.split("; ")):
-            assert any(reason in line for line in lines)
+            assert any(reason in line for line in lines) == (reason != HEAVY_TAILED)
     rejected = int((run.tails["goodness_p"] < 0.1).sum())
     assert rejected > 0
     assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
@@ -257,13 +338,13 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
 
 
 def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):
-    nothing = changed(run, "es", best_validation_mae=run.trainings["es"].initial_mae)
-    assert "ES: no step is better by validation than the initial weights." in warnings(nothing)
+    nothing = changed(run, "es", best_step=0)
+    assert "ES: no step is better by validation MAE than the initial weights." in warnings(nothing)
     assert "(no better than the start)" in page_text.answer(nothing)[0]
     resumed = changed(run, "ga", resumed_at=[7, 12])
     assert any("GA: stopped and resumed at step 7 and 12" in line for line in warnings(resumed))
-    assert page_tables.trainings(resumed).rows[2][7] == "7, 12"
-    assert page_tables.trainings(run).rows[2][7] == "never"
+    assert page_tables.trainings(resumed).rows[2][8] == "7, 12"
+    assert page_tables.trainings(run).rows[2][8] == "never"
     trainings = dict(run.trainings)
     trainings["adam"] = dataclasses.replace(trainings["adam"], settings={**trainings["adam"].settings, "seed": 5})
     other = dataclasses.replace(run, trainings=trainings)
@@ -313,7 +394,7 @@ def test_the_markdown_has_the_answer_its_table_the_warnings_and_pictures_that_ex
     for name in PICTURES:
         assert f"](../plots/{name}.png)" in text
         assert (pictures / f"{name}.png").is_file()
-    assert text.count("<details>") == text.count("</details>") == 2
+    assert text.count("<details>") == text.count("</details>") == 3
 
 
 def test_errors_are_told_in_the_unit_that_all_losses_share(run):

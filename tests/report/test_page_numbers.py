@@ -125,7 +125,7 @@ def test_what_the_trainings_spent_is_what_their_files_say(run, truth):
         best = int(np.nanargmin(history.validation_mae))
         assert best == BEST[optimizer]
         spent = (f"{len(history.steps) - 1:,}", f"{best:,}", f"{history.evaluations[-1]:,}", number(12.5 + i, 0))
-        assert row == (display_name(optimizer), *spent, "cpu", "1", "never", "all steps done")
+        assert row == (display_name(optimizer), *spent, "cpu", "1", "off", "never", "all steps done")
 
 
 def test_the_files_of_numbers_say_what_the_page_says(run, run_folder):

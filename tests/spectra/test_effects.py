@@ -19,6 +19,8 @@ def test_an_effect_is_a_difference_in_standard_deviations_of_the_draws():
     np.testing.assert_allclose(result.difference, [2, 0, -3])
     np.testing.assert_allclose(result.deviations, np.array([2, 0, -3]) / np.sqrt(14 / 3))
     assert (result.reason == "").all()
+    assert (result.null_mean == 3).all()
+    np.testing.assert_allclose(result.null_sd, np.sqrt(14 / 3))
 
 
 def test_a_normal_metric_without_an_effect_has_students_t_stretched_by_the_draws():
@@ -68,6 +70,9 @@ def test_what_may_have_deviations_was_measured_for_every_metric():
     assert set(effects.BEYOND_FIVE) == set(METRICS)
     assert {metric for metric, percent in effects.BEYOND_FIVE.items() if percent > 0.1} == effects.UNUSABLE
     assert "condition_number" in effects.UNUSABLE
+    rows = [line.split() for line in effects.__doc__.splitlines() if line.split()[:1] and line.split()[0] in METRICS]
+    largest = {metric: max(float(share) for share in shares if share != "none") for metric, *shares in rows}
+    assert largest == effects.BEYOND_FIVE  # the table of the docstring
     assert effects.UNUSABLE.isdisjoint({"stable_rank", "spectral_entropy", "spectral_norm", "frobenius_norm"})
 
 

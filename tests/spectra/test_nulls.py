@@ -6,14 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from transformer_spectrum.spectra import nulls
+from transformer_spectrum.spectra.effects import NO_SPREAD, effect
 from transformer_spectrum.spectra.metrics import frobenius_norm, spectral_norm, stable_rank
 from transformer_spectrum.spectra.nulls import (
-    compare,
     family_null,
     null_of,
     shuffled_change_singular_values,
@@ -128,7 +126,7 @@ def test_a_trained_matrix_without_direction_is_inside_the_null_of_its_change_and
     for change in (noise, noise + 0.4 * direction):
         draws = shuffled_change_singular_values(initial, change, 20, seeded())
         norm = spectral_norm(np.linalg.svd(initial + change, compute_uv=False))
-        medians.append(float(np.median(compare(norm, spectral_norm(draws)).z)))
+        medians.append(float(np.median(deviations(norm, spectral_norm(draws)))))
     assert abs(medians[0]) < 1
     assert medians[1] > 3
 
@@ -176,53 +174,26 @@ def test_band_of_a_family_is_that_of_its_mean():
     assert family_null(draws).draws.tolist() == [0, 4000]
 
 
-# -- comparison ------------------------------------------------------------------------------------------------
-def test_z_counts_null_standard_deviations():
-    draws = np.array([1.0, 2.0, 3.0, 6.0])  # mean 3, sd sqrt(14 / 3)
-    result = compare(5.0, draws)
-    assert result.reason == ""
-    assert result.difference == 2
-    assert result.z == pytest.approx(2 / math.sqrt(14 / 3))
-    assert (result.null_mean, result.null_sd) == (3, pytest.approx(math.sqrt(14 / 3)))
-    against = compare(5.0, draws, centre=7.0)
-    assert against.difference == -2
-    assert against.z == pytest.approx(-2 / math.sqrt(14 / 3))
+def test_the_mean_of_equal_draws_is_each_of_them():
+    values = np.random.default_rng(4).random((200, 3))
+    for count in (3, 20, 21):
+        assert (null_of(np.repeat(values[None], count, axis=0)).mean == values).all()
+        assert (null_of(np.repeat(values[None], count, axis=0)).standard_deviation == 0).all()
 
 
-def test_z_without_structure_is_students_t_stretched_by_the_draws():
-    random = np.random.default_rng(1)
-    z = compare(random.standard_normal(20000), random.standard_normal((10, 20000))).z
-    assert stats.kstest(z / math.sqrt(1.1), stats.t(9).cdf).pvalue > 1e-3
+# -- the nulls beside what they are of -------------------------------------------------------------------------
+def deviations(values, draws):
+    return effect("spectral_norm", values, draws).deviations
 
 
-def test_every_missing_z_has_its_reason():
-    draws = np.array([[1.0, 1, 1, np.nan, 4], [2, 2, 2, 2, 4], [3, 3, 3, 3, 4], [4, 4, 4, np.nan, 4]])
-    result = compare(np.array([2.0, np.nan, 2.0, 2.0, 5.0]), draws, centre=np.array([1.0, 1.0, np.nan, 1.0, 4.0]))
-    assert result.reason.tolist() == ["", nulls.NO_VALUE, nulls.NO_CENTRE, nulls.FEW_DRAWS, nulls.NO_SPREAD]
-    assert (np.isnan(result.z) == (result.reason != "")).all()
-    assert result.difference[[0, 3, 4]].tolist() == [1, 1, 1]
-    assert np.isnan(result.difference[[1, 2]]).all()
-    assert compare(2.0, np.full(3, np.nan)).reason == nulls.FEW_DRAWS
-    assert compare(0.0, np.zeros(3)).reason == nulls.NO_SPREAD
-
-
-def test_infinite_numbers_are_refused():
-    draws = np.array([1.0, 2.0, 3.0])
-    for arguments in ((np.inf, draws), (1.0, np.array([1.0, np.inf, 3.0])), (1.0, draws, -np.inf)):
-        with pytest.raises(ValueError, match="infinite"):
-            compare(*arguments)
-    with pytest.raises(ValueError, match="at least one draw"):
-        compare(1.0, np.empty(0))
-
-
-def test_shuffling_leaves_the_frobenius_norm_and_gives_the_norm_of_noise_a_small_z():
+def test_shuffling_leaves_the_frobenius_norm_and_the_norm_of_noise_stays_in_its_null():
     matrices = gaussian(5, 30, 24, 16)
     values = np.linalg.svd(matrices.astype(np.float64), compute_uv=False)
     draws = shuffled_singular_values(matrices, 12, seeded())
-    assert (compare(frobenius_norm(values), frobenius_norm(draws)).reason == nulls.NO_SPREAD).all()
-    z = compare(spectral_norm(values), spectral_norm(draws)).z
-    assert abs(z.mean()) < 0.8
-    assert z.std() == pytest.approx(1.15, abs=0.5)  # t with 11 degrees of freedom
+    assert (effect("frobenius_norm", frobenius_norm(values), frobenius_norm(draws)).reason == NO_SPREAD).all()
+    sizes = deviations(spectral_norm(values), spectral_norm(draws))
+    assert abs(sizes.mean()) < 0.8
+    assert sizes.std() == pytest.approx(1.15, abs=0.5)  # t with 11 degrees of freedom
 
 
 def test_a_direction_stands_out_of_the_shuffles_and_a_common_mean_does_not():
@@ -231,15 +202,6 @@ def test_a_direction_stands_out_of_the_shuffles_and_a_common_mean_does_not():
     for addition, stands_out in ((signs, True), (np.float32(1.0), False)):
         changed = matrices + addition  # either way a singular value near sqrt(24 * 16) is added
         norm = spectral_norm(np.linalg.svd(changed.astype(np.float64), compute_uv=False))
-        z = compare(norm, spectral_norm(shuffled_singular_values(changed, 12, seeded()))).z
-        assert (np.median(z) > 5) == stands_out
-        assert (z > 3).all() == stands_out
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.floats(-10, 10))
-def test_z_does_not_depend_on_the_unit(seed, factor, shift):
-    random = np.random.default_rng(seed)
-    values, draws = random.standard_normal(4), random.standard_normal((6, 4))
-    z = compare(values, draws).z
-    np.testing.assert_allclose(compare(factor * (values + shift), factor * (draws + shift)).z, z, rtol=1e-6, atol=1e-9)
+        sizes = deviations(norm, spectral_norm(shuffled_singular_values(changed, 12, seeded())))
+        assert (np.median(sizes) > 5) == stands_out
+        assert (sizes > 3).all() == stands_out

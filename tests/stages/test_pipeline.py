@@ -130,7 +130,7 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
     assert set(files) == {f"metrics/{name}/metrics.json" for name in ("adam", "es", "ga")} | {"metrics/effects.json"}
     for name in ("adam", "es", "ga"):
         metrics = files[f"metrics/{name}/metrics.json"]["data"]
-        assert list(metrics) == ["step", "validation_mae", "change_stable_rank", "test_mae"]
+        assert list(metrics) == ["step", "best_step", "validation_mae", "change_stable_rank", "test_mae"]
         scores = json.loads((pipeline.root / f"metrics/{name}/scores.json").read_text())
         assert scores["optimizer"] == name
         assert scores["standin_data"] is False
@@ -139,7 +139,7 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
         errors = {int(step): float(value) for step, value in zip(curve[::2], curve[1::2], strict=True)}
         assert scores["best_validation_mae"] == metrics["validation_mae"] == min(errors.values())
         assert errors[scores["best_step"]] == scores["best_validation_mae"]
-        assert metrics["step"] == max(errors)
+        assert (metrics["step"], metrics["best_step"]) == (max(errors), scores["best_step"])
         effects = files["metrics/effects.json"]["data"][name]
         assert (effects["step"], round(scores["best_validation_mae"], 5)) == (
             scores["best_step"],
@@ -214,9 +214,9 @@ def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeli
         return {name: content for name, content in clone.files().items() if "/adam/" in name}
 
     committed = files(finished)
-    assert "all 3 steps done" in trained()  # nothing has changed, so somebody has forced it
+    assert "all 6 steps done" in trained()  # nothing has changed, so somebody has forced it
     pipeline.set(adam__learning_rate=0.004)
-    assert "all 3 steps done" in trained()
+    assert "all 6 steps done" in trained()
     changed = files(pipeline)
     pipeline.set(adam__learning_rate=None)
     (pipeline.root / "metrics/adam/notes.txt").write_text("mine")
@@ -232,7 +232,7 @@ def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeli
     damaged.write_bytes(b"damaged")
     printed = trained()
     assert "taken from DVC's run cache" not in printed
-    assert "all 3 steps done" in printed
+    assert "all 6 steps done" in printed
     assert files(pipeline)["models/adam/last.safetensors"] == changed["models/adam/last.safetensors"]
 
 

@@ -116,7 +116,9 @@ def test_the_scores_of_a_training_are_those_of_its_forecasts_and_its_history(fin
     assert scores["best_step"] == history.best_step == history.steps[best]
     assert scores["evaluations"] == history.evaluations[-1]
     metrics = read(finished, f"{optimizer}/metrics.json")
-    assert metrics["step"] == history.steps[-1]
+    assert (metrics["step"], metrics["best_step"]) == (history.steps[-1], history.best_step)
+    rank = read(finished, "effects.json")[optimizer]["feed_forward"]["change_stable_rank"]
+    assert metrics["change_stable_rank"] == pytest.approx(rank, rel=1e-5)
     assert (metrics["validation_mae"], metrics["test_mae"]) == (
         scores["best_validation_mae"],
         scores["free_running"]["mae"],

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES
 from transformer_spectrum.config.load import parse_params
 from transformer_spectrum.config.tree import flatten
 from transformer_spectrum.data.prepare import prepare
@@ -25,7 +26,7 @@ from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.runtime.interruption import Interrupted
-from transformer_spectrum.tracking import delivery, mlflow_run
+from transformer_spectrum.tracking import delivery, mlflow_run, mlflow_spectra
 from transformer_spectrum.tracking.delivery import Delivery
 from transformer_spectrum.tracking.mlflow_run import Tracking
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
@@ -132,10 +133,12 @@ def outputs_of_spectra(root):
     rows = ["adam,0,feed_forward,ks_alpha,4.5", "adam,1,feed_forward,ks_alpha,3.5", "adam,1,readout,ks_alpha,"]
     text = "\n".join(["optimizer,step,family,metric,value", *rows, "es,0,feed_forward,ks_alpha,9"])
     (plots / "spectra_evolution.csv").write_text(f"{text}\n")
-    (tables / "spectra.json").write_text("{}")
-    for name in ("history", "nulls", "tails"):
+    for name in mlflow_spectra.NUMBERS:
+        (tables / name).write_text("{}")
+    assert tuple(f"{name}.parquet" for name in LONG_TABLES) == mlflow_spectra.TABLES
+    for name in mlflow_spectra.TABLES:
         table = pd.DataFrame({"optimizer": ["adam", "es"], "step": [0, 0], "value": [1.0, 2.0]})
-        write_table(tables / f"spectra_{name}.parquet", table)
+        write_table(tables / name, table)
     return plots, tables
 
 
@@ -245,10 +248,12 @@ def test_a_server_gives_back_parameters_curves_weights_and_spectra_of_a_training
     for _ in range(2):  # the second time nothing is there twice
         assert attach_spectra(server, {"adam": folder / "models/adam"}, plots, tables, said.append) == ""
     assert said == []
-    for name, expected in (("figures/loss.png", "a figure"), ("spectra/spectra.json", "{}")):
+    numbers = [(f"spectra/{name}", "{}") for name in ("spectra.json", "effects.json", "comparison.json")]
+    for name, expected in (("figures/loss.png", "a figure"), *numbers):
         assert Path(client.download_artifacts(run.info.run_id, name, str(tmp_path))).read_text() == expected
-    tails = read_table(client.download_artifacts(run.info.run_id, "spectra/spectra_tails.parquet", str(tmp_path)))
-    assert tails.to_dict("records") == [{"optimizer": "adam", "step": 0, "value": 1.0}]
+    for name in LONG_TABLES:
+        table = read_table(client.download_artifacts(run.info.run_id, f"spectra/{name}.parquet", str(tmp_path)))
+        assert table.to_dict("records") == [{"optimizer": "adam", "step": 0, "value": 1.0}]
     curves = client.get_metric_history(run.info.run_id, "ks_alpha.feed_forward")
     assert [(point.step, point.value) for point in curves] == [(0, 4.5), (1, 3.5)]
     assert capfd.readouterr().out == ""

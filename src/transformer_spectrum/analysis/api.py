@@ -18,7 +18,7 @@ from transformer_spectrum.training.records.history import History
 
 if TYPE_CHECKING:
     from transformer_spectrum.analysis.extraction import Draw
-    from transformer_spectrum.spectra.nulls import NullComparison
+    from transformer_spectrum.spectra.effects import Effect
 
 DRAWS_MINIMUM = 3  # as `spectra.nulls`, which needs torch
 
@@ -131,13 +131,13 @@ def analyze(
 
 def _nulls(
     metrics: Analysis, shuffled: Sequence[np.ndarray], shapes: np.ndarray, estimators: Estimators
-) -> dict[str, NullComparison]:
-    """Each metric of M matrices beside those of their shuffles, (D, r) of each matrix."""
-    from transformer_spectrum.spectra.nulls import compare
+) -> dict[str, Effect]:
+    """Effect of each metric of M matrices against their shuffles, (D, r) of each matrix."""
+    from transformer_spectrum.spectra.effects import effect
 
     drawn = [analysis.analyze(draws[:, None], shapes[i : i + 1], estimators) for i, draws in enumerate(shuffled)]
     return {
-        metric: compare(metrics.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
+        metric: effect(metric, metrics.values[metric], np.stack([draws.values[metric] for draws in drawn], axis=-1))
         for metric in METRICS
     }
 

@@ -84,8 +84,9 @@ def load(path: str | Path, which: Which | None = None) -> Trained:
     Args:
         path: the folder of a training, such as models/adam, runs/NAME/TIME, or runs/NAME if it holds one training
             alone; or one .safetensors file of it.
-        which: weights of a folder: "best" by validation loss (None means it), "last", or "best_candidate", the best
-            candidate of a generation by its own training loss, which only ES has (GA's weights are those of a member).
+        which: weights of a folder: "best" by validation (None means it), "last", or "best_candidate", the best
+            candidate of
+            a generation by its own training loss, which ES has, and GA where ga.weights is mean.
     Returns:
         The model in evaluation mode, with its parameters and provenance.
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from transformer_spectrum.analysis.of_checkpoint.results import Examination
-    from transformer_spectrum.spectra.nulls import NullComparison
+    from transformer_spectrum.spectra.effects import Effect
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Measurement(Analysis):
         notes: (M,) how each matrix was taken from its tensor; empty where it is as stored.
         left_out: what else was there: name of a tensor -> why it is no matrix of weights.
         remarks: what a reader of the results has to know beside, one sentence each.
-        nulls: metric -> comparison with shuffles of the same entries, each field (1, M); None without shuffles.
+        nulls: metric -> its effect against shuffles of the same entries, each field (1, M); None without shuffles.
     """
 
     steps: np.ndarray
@@ -39,7 +39,7 @@ class Measurement(Analysis):
     notes: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=str))
     left_out: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    nulls: Mapping[str, NullComparison] | None = None
+    nulls: Mapping[str, Effect] | None = None
 
     def __repr__(self) -> str:
         steps, matrices = len(self.steps), len(self.names)
@@ -51,7 +51,8 @@ class Measurement(Analysis):
         """A row for every step and matrix, a column for every metric.
 
         `missing` says why a metric is NaN, `note` how the matrix was taken from its tensor. With nulls each metric has
-        four columns more, `_null`, `_null_sd`, `_difference` and `_z`, and `z_missing` says why a z is NaN.
+        four columns more, `_null`, `_null_sd`, `_difference` from the null's mean and `_deviations`, that in standard
+        deviations of the null's draws, and `deviations_missing` says why one is NaN, see `spectra.effects`.
         """
         import pandas as pd
 
@@ -68,10 +69,10 @@ class Measurement(Analysis):
         columns["missing"] = [self.missing(*place) for place in places]
         if self.nulls is not None:
             for metric, null in self.nulls.items():
-                for name, numbers in zip(("null", "null_sd", "difference", "z"), null[:4], strict=True):
+                for name, numbers in zip(("null", "null_sd", "difference", "deviations"), null[:4], strict=True):
                     columns[f"{metric}_{name}"] = numbers.reshape(-1)
             reasons = {metric: null.reason for metric, null in self.nulls.items()}
-            columns["z_missing"] = [
+            columns["deviations_missing"] = [
                 _grouped({name: reason[place] for name, reason in reasons.items()}) for place in places
             ]
         columns["note"] = np.tile(self.notes if len(self.notes) else np.full(matrices, ""), steps)
@@ -95,14 +96,14 @@ def of_examination(examination: Examination) -> Measurement:
     >>> of_examination(examination).names.tolist()[-1]
     'readout'
     """
-    from transformer_spectrum.spectra.nulls import NullComparison
+    from transformer_spectrum.spectra.effects import Effect
 
     matrices = examination.matrices
     names = np.array([measured.matrix.name for measured in matrices])
     families = np.array([measured.matrix.family.label for measured in matrices])
     notes = np.array([measured.matrix.note for measured in matrices])
     nulls = {
-        metric: NullComparison(*(np.array([[matrix.nulls[metric][i] for matrix in matrices]]) for i in range(5)))
+        metric: Effect(*(np.array([[matrix.nulls[metric][i] for matrix in matrices]]) for i in range(5)))
         for metric in METRICS
     }
     return Measurement(

@@ -44,7 +44,7 @@ def add(command: argparse.ArgumentParser) -> None:
         type=int,
         default=20,
         metavar="K",
-        help="null draws of a matrix, fewer for large ones; 0: a quick look without null and z; %(default)s",
+        help="null draws of a matrix, fewer for large ones; 0: a quick look without nulls and deviations; %(default)s",
     )
     add("--like", choices=tuple(LIKE), help="its column names and conventions in the table and in matrices.csv")
     add("--seed", type=int, default=0, help="of the shuffles; %(default)s")

@@ -16,7 +16,7 @@ from transformer_spectrum.runtime.log import to_stderr
 
 PROG = "transformer-spectrum"
 COMMANDS = {
-    "train": "train by Adam into runs/NAME/TIME",
+    "train": "train by a gradient method, such as Adam, into runs/NAME/TIME",
     "train-es": "train by an evolution strategy",
     "train-ga": "train by a genetic algorithm",
     "sweep": "run a grid of data sets, losses, optimizers and seeds; writes one table and figures",

@@ -1,4 +1,4 @@
-"""The command `train`: one training by Adam, outside DVC, into a folder of its own under runs/."""
+"""The command `train`: one training by a gradient method, outside DVC, into a folder of its own under runs/."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformer_spectrum.config.resolve import Settings
     from transformer_spectrum.training.records.run_folder import RunFolder
 
-METHODS = {"adam": "Adam", "es": "an evolution strategy", "ga": "a genetic algorithm"}
+METHODS = {"adam": "a gradient method (adam.algorithm)", "es": "an evolution strategy", "ga": "a genetic algorithm"}
 
 
 def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
@@ -28,7 +28,7 @@ def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
     32
     """
     command.description = (
-        f"Trains by {METHODS[optimizer]}, records the spectrum of every weight matrix at every step, and writes "
+        f"Trains by {METHODS[optimizer]}, records the spectra of every weight matrix and of its change, and writes "
         "config, provenance, history, weights, tables and figures into runs/NAME/TIME, a new folder each time."
     )
     named = [name for name in entry("data.dataset").choices if name != "file"]

@@ -69,6 +69,11 @@ class Params(Section):
                 f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
                 "must leave a share for training"
             )
+        if self.loss.scale == "residual" and self.training.select == "loss":
+            raise ValueError(
+                "training.select = loss with loss.scale = residual: must be mae (losses at scales that move do not "
+                "compare)"
+            )
         if self.loss.scale == "residual" and self.adam.compile:
             raise ValueError(
                 "loss.scale = residual with adam.compile = true: must be one of them (a compiled loss keeps its scale)"

@@ -232,7 +232,7 @@ class ModelParams(Section):
     dropout: Real = Field(
         ge=0,
         lt=1,
-        description="on residual branches and embeddings, between LSTM layers; Adam's training only; fraction",
+        description="on residual branches and embeddings, between LSTM layers; of gradient methods only; fraction",
     )
     patch_length: Whole = Field(ge=1, description="time steps in one token; divides context and horizon; steps")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.analysis.comparison.recorded import METHODS
 from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import OPTIMIZERS
@@ -37,8 +38,13 @@ TEXT = (
 )
 """Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
 
+LONG_TABLES = ("tails", "circuits", "vectors", "spikes")
+"""Of metrics/spectra_<name>.parquet, those that the report reads."""
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_mae", "stop_reason", "teacher_forced", "free_running", "missing")
+
+LOSS_OR_MAE: Mapping[str, str] = {"mae": "MAE", "loss": "loss"}
+"""training.select -> its words."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class Training:
         settings: models/<optimizer>/run.json.
         circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
         initial_mae: validation MAE of the initial weights; None where it is not finite.
+        best_mae: that of the best step, whatever selected it.
+        clipped_share: share of the updates since the record before whose gradient was clipped, at the last record; None
+            where nothing clips.
         influence_cosine: between the loss's influence and MSE's on the validation residuals of the best step; NaN where
             either has none.
         last_step: the last recorded one.
@@ -63,6 +72,8 @@ class Training:
     settings: Mapping[str, Any]
     circumstances: Mapping[str, Any]
     initial_mae: float | None
+    best_mae: float
+    clipped_share: float | None
     influence_cosine: float
     last_step: int
     evaluations: int
@@ -72,8 +83,8 @@ class Training:
 
     @property
     def learned(self) -> bool:
-        """Whether any step is better by validation than the initial weights."""
-        return self.initial_mae is None or self.scores["best_validation_mae"] < self.initial_mae
+        """Whether any step is better than the initial weights by the score that selects."""
+        return int(self.scores["best_step"]) > 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class Run:
         comparison: metrics/comparison.json: the trainings where something is held equal; empty of one alone.
         curves: name -> plots/<name>.csv.
         tails: metrics/spectra_tails.parquet: power laws at the first and the last step.
+        circuits, vectors, spikes: metrics/spectra_<name>.parquet: the heads' circuits, singular vectors of the changes,
+            births of spikes.
         spectra: metrics/spectra.json.
         data: metrics/data.json.
         provenance: data/processed/provenance.json.
@@ -98,6 +111,9 @@ class Run:
     comparison: Mapping[str, Any]
     curves: Mapping[str, pd.DataFrame]
     tails: pd.DataFrame
+    circuits: pd.DataFrame
+    vectors: pd.DataFrame
+    spikes: pd.DataFrame
     spectra: Mapping[str, Any]
     data: Mapping[str, Any]
     provenance: Mapping[str, Any]
@@ -117,6 +133,11 @@ class Run:
         """The family of the answer: the one that moves, as in the comparison and in metrics.json."""
         return moving_family(self.families)
 
+    @property
+    def selection(self) -> str:
+        """Words of the score by which every training's best step was chosen."""
+        return f"validation {LOSS_OR_MAE[self.params.training.select]}"
+
 
 def read_run(params: Params, root: Path = Path()) -> Run:
     """Reads everything of a run.
@@ -135,7 +156,8 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
     if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
         raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
-    trainings = {name: _training(root, name, curves["validation"]) for name in OPTIMIZERS}
+    clipping = {name for name, method in METHODS.items() if method == "gradient" and params.adam.gradient_clip}
+    trainings = {name: _training(root, name, curves["validation"], clips=name in clipping) for name in OPTIMIZERS}
     best_steps = {name: int(training.scores["best_step"]) for name, training in trainings.items()}
     return Run(
         params=params,
@@ -144,7 +166,7 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         shifts=shifts(curves["spectra_evolution"], best_steps),
         comparison=read_json(root / "metrics/comparison.json"),
         curves=curves,
-        tails=read_parquet(root / "metrics/spectra_tails.parquet"),
+        **{name: read_parquet(root / f"metrics/spectra_{name}.parquet") for name in LONG_TABLES},
         spectra=read_json(root / "metrics/spectra.json"),
         data=read_json(root / "metrics/data.json"),
         provenance=provenance,
@@ -188,7 +210,7 @@ def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) 
     return table
 
 
-def _training(root: Path, optimizer: str, validation: pd.DataFrame) -> Training:
+def _training(root: Path, optimizer: str, validation: pd.DataFrame, *, clips: bool) -> Training:
     folder = root / "metrics" / optimizer
     settings = read_json(root / "models" / optimizer / "run.json")
     mine = validation[validation["optimizer"] == optimizer].set_index("step")
@@ -208,6 +230,8 @@ def _training(root: Path, optimizer: str, validation: pd.DataFrame) -> Training:
         settings=settings,
         circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
         initial_mae=start if np.isfinite(start) else None,
+        best_mae=float(mine["validation_mae"].at[best]),
+        clipped_share=list(_curve(folder, "clipped_share").values())[-1] if clips else None,
         influence_cosine=float(mine["influence_cosine"].at[best]),
         last_step=int(seconds["step"]),
         evaluations=int(mine["evaluations"].max()),

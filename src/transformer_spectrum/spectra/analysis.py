@@ -132,19 +132,28 @@ def analyze(
     singular_values: Float[np.ndarray, "steps matrices rank"],
     shapes: Int[np.ndarray, "matrices 2"],
     estimators: Estimators,
+    *,
+    stored: Float[np.ndarray, "#steps matrices rank"] | Float[np.ndarray, "matrices rank"] | None = None,
 ) -> Analysis:
     """All of METRICS for every matrix at every step, in one batch a shape.
 
     A singular value not above `metrics.storage_rounding` is rounding of float32 and counts as zero, and by the same
-    measure a tail counts as constant.
+    measure a tail counts as constant. A difference of matrices carries the rounding of these, which is larger than its
+    own.
 
     Args:
         singular_values: (S, M, R), padded behind min(rows, columns) with anything.
         shapes: (M, 2) rows and columns.
         estimators: their settings.
+        stored: singular values of the matrices whose entries were stored, where these are differences of them, such as
+            W_t of W_t - W_0; None: they are these matrices.
     Raises:
         ValueError: a singular value is not finite or is negative; names the step and the matrix.
 
+    >>> change = np.array([[[1.0, 1e-6]]])
+    >>> [float(analyze(change, np.array([[2, 2]]), Estimators(), stored=of).values["numerical_rank"][0, 0])
+    ...     for of in (None, 10 + change)]
+    [2.0, 1.0]
     >>> analysis = analyze(np.array([[[2.0, 1.0, 1.0]]]), np.array([[3, 5]]), Estimators())
     >>> float(analysis.values["stable_rank"][0, 0]), analysis.reason("ks_alpha", 0, 0)
     (1.5, 'fewer positive eigenvalues than the tail needs')
@@ -163,7 +172,11 @@ def analyze(
     codes = {name: np.zeros(positions, dtype=np.uint8) for name in METRICS}
     for size, members in by_shape(shapes.tolist()).items():  # no metric tells a matrix from its transpose
         spectra = -np.sort(-singular_values[:, members, : size[1]], axis=-1).reshape(-1, size[1])
-        for names, why, results in _measure(spectra, size, estimators):
+        rounding = np.asarray(metrics.storage_rounding(spectra, size))
+        if stored is not None:
+            whole = np.broadcast_to(stored, singular_values.shape)[:, members, : size[1]].reshape(-1, size[1])
+            rounding = np.maximum(rounding, metrics.storage_rounding(whole, size))
+        for names, why, results in _measure(spectra, size, rounding, estimators):
             why = why.reshape(-1, len(members))
             for name, result in zip(names, results, strict=True):
                 values[name][:, members] = result.reshape(why.shape)
@@ -176,10 +189,9 @@ LATE = {"mp_spikes": MANY_SPIKES}  # what only the estimate itself can tell: its
 
 
 def _measure(
-    spectra: np.ndarray, shape: tuple[int, int], estimators: Estimators
+    spectra: np.ndarray, shape: tuple[int, int], rounding: np.ndarray, estimators: Estimators
 ) -> Iterator[tuple[tuple[str, ...], np.ndarray, list[np.ndarray]]]:
     """Metric names, (B,) codes and (B,) values of B spectra (B, r), descending, of matrices of one shape."""
-    rounding = np.asarray(metrics.storage_rounding(spectra, shape))
     spectra = np.where(spectra > rounding[:, None], spectra, 0.0)
     for names, excluded, function in _rules(spectra, shape, rounding, estimators):
         why = np.zeros(len(spectra), dtype=np.uint8)

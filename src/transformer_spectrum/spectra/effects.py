@@ -101,12 +101,15 @@ class Effect(NamedTuple):
     """A metric against its null, each (...).
 
     Attributes:
+        null_mean, null_sd: mean and standard deviation of the null's draws, see `nulls.Null`.
         difference: value - mean of the null's draws, the metric's unit; NaN where either is missing.
         deviations: difference / standard deviation of the draws, dimensionless; NaN exactly where `reason` is not
             empty.
         reason: why there are no deviations, or empty text; one of REASONS.
     """
 
+    null_mean: Values
+    null_sd: Values
     difference: Values
     deviations: Values
     reason: Shaped[np.ndarray, "*shape"]
@@ -154,7 +157,8 @@ def effect(metric: str, values: Values, draws_values: Draws) -> Effect:
         reason[np.broadcast_to(mask, difference.shape)] = name
     deviations = np.full(difference.shape, np.nan)
     sd = np.broadcast_to(null.standard_deviation, difference.shape)
-    return Effect(difference, np.divide(difference, sd, out=deviations, where=reason == COMPUTED), reason)
+    np.divide(difference, sd, out=deviations, where=reason == COMPUTED)
+    return Effect(null.mean, null.standard_deviation, difference, deviations, reason)
 
 
 def _half_equal(draws_values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ Three kinds of draws, each a batch of matrices of one shape with a generator of 
 - `signed_singular_values`: every entry stays in its place and gets a random sign. Of a change it keeps which weights
   moved how far, and with that rows and columns that moved further than others, and destroys that they moved together.
 
-`null_of` sums draws up, `compare` and `effects.effect` say how far a value is from them.
+`null_of` sums draws up, `effects.effect` says how far a value is from them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Num, Real, Shaped
+from jaxtyping import Float64, Num, Real
 from torch import Tensor
 
 from transformer_spectrum.spectra.arrangements import shuffled_entries, signed_entries
@@ -35,13 +35,10 @@ FamilyDraws = Real[np.ndarray, "draws *shape m"]
 
 COMPUTED = ""
 NO_VALUE = "the metric has no value to compare"
-NO_CENTRE = "the metric has no value at the centre"
 FEW_DRAWS = "fewer than 3 null draws have the metric"
 NO_DRAWS = "no null was drawn"
-NO_SPREAD = "the metric is the same in every null draw"
 
 DRAWS_MINIMUM = 3  # below, a standard deviation says nothing
-ROUNDING = 1e-10  # relative spread below which draws are equal: float64 leaves about 1e-15 to an invariant metric
 ENTRIES = 1 << 21  # float64 entries decomposed at once, at least one matrix: 16 MiB and a few working copies
 
 
@@ -61,23 +58,6 @@ class Null(NamedTuple):
     def band(self, deviations: float = 2.0) -> tuple[Values, Values]:
         """Mean -+ deviations * standard deviation, each (...)."""
         return self.mean - deviations * self.standard_deviation, self.mean + deviations * self.standard_deviation
-
-
-class NullComparison(NamedTuple):
-    """A metric beside its null, each (...).
-
-    Attributes:
-        null_mean, null_sd: see `Null`.
-        difference: value - centre, the metric's unit; NaN where either has no value.
-        z: difference / null_sd, dimensionless; NaN exactly where `reason` is not empty.
-        reason: why there is no z, or empty text.
-    """
-
-    null_mean: Values
-    null_sd: Values
-    difference: Values
-    z: Values
-    reason: Shaped[np.ndarray, "*shape"]
 
 
 def shuffled_singular_values(
@@ -194,7 +174,9 @@ def null_of(draws_values: Draws) -> Null:
         raise ValueError("draws must not be infinite")
     computed = ~np.isnan(draws_values)
     count = computed.sum(axis=0)
-    mean = _divided(np.where(computed, draws_values, 0.0).sum(axis=0), count, count > 0)
+    largest = np.where(computed, draws_values, -np.inf).max(axis=0)
+    below = np.where(computed, draws_values - largest, 0.0)  # so that the mean of equal draws is each of them
+    mean = largest + _divided(below.sum(axis=0), count, count > 0)
     square = np.where(computed, draws_values - np.where(count > 0, mean, 0.0), 0.0) ** 2
     enough = count >= DRAWS_MINIMUM
     return Null(mean, np.sqrt(_divided(square.sum(axis=0), count - 1, enough)), count)
@@ -230,60 +212,6 @@ def family_draws(draws_values: FamilyDraws) -> Draws:
     computed = ~np.isnan(draws_values)
     count = computed.sum(axis=-1)
     return _divided(np.where(computed, draws_values, 0.0).sum(axis=-1), count, count > 0)
-
-
-def compare(values: Values, draws_values: Draws, centre: Values | None = None) -> NullComparison:
-    """Difference from the null and its size in null standard deviations: z = (value - centre) / sd.
-
-    With D draws and no centre, z of a normal metric without structure is sqrt(1 + 1/D) times Student's t with
-    D - 1 degrees of freedom: 20 draws put 5 % of it beyond 2.15. Fitted alphas are skewed: judge them by the draws.
-
-    Args:
-        values: (...) metric, NaN where it has no value.
-        draws_values: (D, ...) the same in each draw.
-        centre: (...) what the difference is taken from, such as the metric of the initial matrix; None: null mean.
-    Returns:
-        The comparison; `reason` names, first that holds: no value, no centre, fewer than 3 draws with the metric,
-        or a metric that the null leaves as it is (the Frobenius norm under shuffling), where z has no meaning.
-    Raises:
-        ValueError: a value or a draw is infinite, or there is no draw.
-
-    >>> comparison = compare(np.array(5.0), np.array([1.0, 2.0, 3.0]))
-    >>> float(comparison.z), compare(np.array(5.0), np.array([2.0, 2.0, 2.0])).reason.item()
-    (3.0, 'the metric is the same in every null draw')
-    """
-    null = null_of(draws_values)
-    values = np.asarray(values, dtype=np.float64)
-    centre = null.mean if centre is None else np.asarray(centre, dtype=np.float64)
-    if np.isinf(values).any() or np.isinf(centre).any():
-        raise ValueError("values and centre must not be infinite")
-    difference = values - centre
-    sd = null.standard_deviation
-    spread = np.where(null.draws >= DRAWS_MINIMUM, sd, 0.0) > ROUNDING * np.abs(null.mean)
-    excluded = [
-        (NO_VALUE, np.isnan(values)),
-        (FEW_DRAWS, null.draws < DRAWS_MINIMUM),
-        (NO_CENTRE, np.isnan(centre)),
-        (NO_SPREAD, ~spread),
-    ]
-    reason = np.full(difference.shape, COMPUTED, dtype=f"U{max(len(name) for name, _ in excluded)}")
-    for name, mask in reversed(excluded):
-        reason[np.broadcast_to(mask, difference.shape)] = name
-    z = _divided(difference, np.broadcast_to(sd, difference.shape), reason == COMPUTED)
-    return NullComparison(null.mean, sd, difference, z, reason)
-
-
-def without_null(values: Values) -> NullComparison:
-    """In the place of `compare` where nothing was shuffled: no mean, no difference, no z, and the reason.
-
-    Args:
-        values: (...) metric, NaN where it has no value.
-
-    >>> without_null(np.array(5.0)).reason.item()
-    'no null was drawn'
-    """
-    nothing = np.full(np.shape(values), np.nan)
-    return NullComparison(nothing, nothing, nothing, nothing, np.full(np.shape(values), NO_DRAWS))
 
 
 def _divided(numerator: Values, denominator: Values, where: np.ndarray | np.bool_) -> np.ndarray:

@@ -21,7 +21,7 @@ from transformer_spectrum.runtime.files import write_json
 from transformer_spectrum.runtime.replacement import VANISHED
 from transformer_spectrum.tracking.folders import SCORES_FILE
 
-HEADLINE = ("step", "validation_mae", "change_stable_rank", "test_mae")
+HEADLINE = ("step", "best_step", "validation_mae", "change_stable_rank", "test_mae")
 """Of all scalars, those in metrics.json: what `dvc metrics` and `dvc exp show` are to show. The others are curves."""
 CURVES = Path("plots/metrics")
 SECONDS_BETWEEN_SUMMARIES = 1.0

@@ -19,15 +19,20 @@ from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import versions
 from transformer_spectrum.runtime.seeds import numpy_generator
+from transformer_spectrum.spectra.metrics import stable_rank
 from transformer_spectrum.tracking.recorder import Recorder
 from transformer_spectrum.training import build
 from transformer_spectrum.training.loop import Fit
+from transformer_spectrum.weights.matrices.moving import positions_watched
 
 FORECASTS_KEPT = 24
 WEIGHTS = ("best", "last", "best_candidate", "snapshots")
 FILES = (*(f"{name}.safetensors" for name in WEIGHTS), "history.npz", "forecasts.npz", "run.json")
-"""What `write_results` writes, and may replace; best_candidate.safetensors is ES's."""
+"""What `write_results` writes, and may replace; best_candidate.safetensors is that of population methods."""
+POPULATIONS = ("es", "ga")
+"""Optimizers that have candidates."""
 NO_CANDIDATE = "no candidate of a finite loss was scored"
+ITSELF = "ga.weights = member: the weights of every step are those of its best member"
 
 
 def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) -> dict[str, np.ndarray]:
@@ -92,10 +97,9 @@ def _save_models(
     for name, flat in whole.items():
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
         _write(folder / f"{name}.safetensors", weights, text)
-    if description["optimizer"] == "es" and result.candidate is None:  # the pipeline counts on the file
-        _write(
-            folder / "best_candidate.safetensors", {}, {"run": json.dumps({**description, "no_weights": NO_CANDIDATE})}
-        )
+    if description["optimizer"] in POPULATIONS and result.candidate is None:  # the pipeline counts on the file
+        why = ITSELF if description["optimizer"] == "ga" and result.stop_cause != "diverged" else NO_CANDIDATE
+        _write(folder / "best_candidate.safetensors", {}, {"run": json.dumps({**description, "no_weights": why})})
     steps = sorted(result.snapshots)
     weights_of_steps = [_matrices_and_gains(layout, forecaster, result.snapshots[step]) for step in steps]
     # One tensor (kept steps, rows, columns) a matrix, (kept steps, inputs) a norm; the steps are in the metadata.
@@ -133,7 +137,10 @@ def write_results(
     test, reasons = test_scores(predictions, windows)
     best = int(np.flatnonzero(history.steps == history.best_step)[0])
     best_mae = float(history.validation_mae[best])
-    headline = {"validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
+    headline = {"best_step": history.best_step, "validation_mae": best_mae, "test_mae": test["free_running"]["mae"]}
+    if history.best_step > 0:
+        changes = history.change_singular_values[best, positions_watched(forecaster.matrices())]
+        headline["change_stable_rank"] = float(np.nanmean(stable_rank(changes)))
     summary = {
         "optimizer": optimizer,
         "best_step": history.best_step,

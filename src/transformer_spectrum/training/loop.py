@@ -157,6 +157,7 @@ def fit(
     rounds = training.rows[-1].rounds if training.rows else 0
     if loss_scale is not None:
         loss_scale.begin(weights, training.loss_mad)
+        training.loss_mad = loss_scale.mad
     # A training that has ended was killed while its results were being written.
     steps = iter(()) if training.stop_cause else searcher.steps(objective, weights, generator, state)
     for step in steps:

@@ -173,18 +173,12 @@ class WindowObjective:
     def validation(self, weights: Tensor) -> Validation:
         """Of one vector over all windows; without dropout."""
         prediction = self._predictions(weights, torch.arange(len(self.context)))
-        with torch.enable_grad():
-            leaf = prediction.clone().requires_grad_()
-            elementwise = self.loss(leaf, self.target)
-            (influence,) = torch.autograd.grad(elementwise.sum(), leaf)
-        residuals = (prediction - self.target).double().flatten()
-        pull = influence.double().flatten()
-        lengths = float(torch.linalg.vector_norm(residuals) * torch.linalg.vector_norm(pull))
+        errors = (self.target - prediction).double().cpu()
         return Validation(
-            loss=float(elementwise.detach().double().mean()),
-            mae=float(residuals.abs().mean()),
-            residual_mad=losses.residual_scale(residuals),
-            influence_cosine=min(1.0, float(residuals @ pull) / lengths) if lengths > 0 else math.nan,
+            loss=float(self.loss(prediction, self.target).double().mean()),
+            mae=float(errors.abs().mean()),
+            residual_mad=losses.residual_scale(errors),
+            influence_cosine=losses.influence_cosine(errors, self.loss),
         )
 
     def residual_mad(self, weights: Tensor, centre: float = 0.0) -> float:

@@ -202,7 +202,7 @@ class ResumeFiles:
             "select": training.select,
             "best_step": training.best_step,
             "loss_mad": training.loss_mad,
-            "candidate": candidate and {"step": candidate.step, "loss": candidate.loss},
+            "candidate": candidate and {"step": candidate.step, "loss": candidate.loss, "mad": candidate.mad},
             "stop_reason": training.stop_reason,
             "stop_cause": training.stop_cause,
             "resumed_at": training.resumed_at,

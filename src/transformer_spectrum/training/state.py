@@ -55,11 +55,13 @@ class Candidate:
         weights: (n,).
         step: the generation.
         loss: on that generation's batch.
+        mad: of the residuals that the loss's scale followed then; scaled units, None where it follows none.
     """
 
     weights: Tensor
     step: int
     loss: float
+    mad: float | None = None
 
 
 @dataclass
@@ -131,19 +133,22 @@ class TrainingState:
             self.snapshots[row.step] = weights
 
     def offer(self, weights: Tensor | None, step: int, loss: float | None) -> None:
-        """Keeps a candidate when it is the best so far.
+        """Keeps a candidate when it is the best so far, of those whose losses were at the present scale.
 
         >>> import torch
         >>> training = TrainingState(torch.zeros(2), torch.zeros(2))
         >>> for step, loss in enumerate([0.9, -math.inf, 0.5, 0.7]):
         ...     training.offer(torch.ones(2), step, loss)
         >>> training.candidate
-        Candidate(weights=tensor([1., 1.]), step=2, loss=0.5)
+        Candidate(weights=tensor([1., 1.]), step=2, loss=0.5, mad=None)
         """
         if weights is None or loss is None or not math.isfinite(loss):
             return
-        if self.candidate is None or loss < self.candidate.loss:
-            self.candidate = Candidate(weights.clone(), step, loss)  # a view would keep its whole population alive
+        best = self.candidate
+        if best is None or best.mad != self.loss_mad or loss < best.loss:
+            self.candidate = Candidate(
+                weights.clone(), step, loss, self.loss_mad
+            )  # a view would keep its whole population alive
 
     def _step_spectra(self) -> np.ndarray | None:
         """(S, M, R), NaN at the records without; None where no record has them."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,7 @@ from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
 from transformer_spectrum.vocabulary import colour_of
-from transformer_spectrum.weights.matrices.families import moving_family
-from transformer_spectrum.weights.matrices.matrix import Matrix
-from transformer_spectrum.weights.matrices.shapes import shape_classes
+from transformer_spectrum.weights.matrices.moving import positions_watched
 
 logger = logging.getLogger(__name__)
 
@@ -128,20 +126,6 @@ def _fit(
             resume_files=resume_files,
             interruption=interruption,
         )
-
-
-def positions_watched(matrices: Sequence[Matrix]) -> list[int]:
-    """Positions of the matrices whose mean is watched while a training runs: those of the family that moves.
-
-    All have one shape, unlike those of all families; comparisons and answers are about the same.
-
-    >>> from transformer_spectrum.weights.matrices.families import of_forecaster
-    >>> names = ["readout", "encoder.0.feed_forward.expand", "encoder.0.self_attention.query"]
-    >>> positions_watched([Matrix(name, of_forecaster(name), name, (4, 4)) for name in names])
-    [1]
-    """
-    classes = shape_classes([matrix.family.label for matrix in matrices], [matrix.shape for matrix in matrices])
-    return classes[moving_family(classes)].tolist()
 
 
 def _mlflow(

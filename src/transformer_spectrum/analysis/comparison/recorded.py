@@ -65,7 +65,9 @@ def trajectory_of_history(
         prefix, is_logarithm, measured = _taken_apart(metric)
         if prefix not in analyses:
             try:
-                analyses[prefix] = analyze(spectra[prefix], history.shapes[members], estimators or Estimators())
+                stored = spectra[""] if prefix else None
+                settings = estimators or Estimators()
+                analyses[prefix] = analyze(spectra[prefix], history.shapes[members], settings, stored=stored)
             except ValueError as error:
                 raise InputError(f"history of {name}: {error}") from None
         values[metric] = _mean(analyses[prefix].values[measured], is_logarithm)

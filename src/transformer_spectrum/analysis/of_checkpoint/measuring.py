@@ -12,6 +12,7 @@ from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSett
 from transformer_spectrum.runtime.seeds import numpy_generator, torch_generator
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import METRICS, analyze
+from transformer_spectrum.spectra.effects import effect
 from transformer_spectrum.spectra.spike_or_tail import spike_or_tail
 from transformer_spectrum.spectra.weightwatcher import kernel_slices
 from transformer_spectrum.weights.matrices.entries import numbers
@@ -51,16 +52,13 @@ def measure(matrix: Matrix, entries: Tensor, settings: ExaminationSettings) -> M
     spectra = np.concatenate([values[None], shuffled])[:, None]  # (1 + D, 1, r)
     analysis = analyze(spectra, np.array([matrix.shape]), settings.estimators)
     own, drawn = ({name: analysis.values[name][rows, 0] for name in METRICS} for rows in (0, slice(1, None)))
-    compared = {
-        name: nulls.compare(own[name], drawn[name]) if draws else nulls.without_null(own[name]) for name in METRICS
-    }
     return MeasuredMatrix(
         matrix,
         values,
         shuffled.astype(np.float32),
         {name: float(own[name]) for name in METRICS},
         {name: analysis.reason(name, 0, 0) for name in METRICS},
-        compared,
+        {name: effect(name, own[name], drawn[name]) for name in METRICS},
         spike_or_tail(values, matrix.shape, seed=settings.seed),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from transformer_spectrum.analysis.of_checkpoint.circuits import AttentionCircuits
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.spectra.bounds import bounds
-from transformer_spectrum.spectra.nulls import NullComparison
+from transformer_spectrum.spectra.effects import Effect
 from transformer_spectrum.spectra.spike_or_tail import SpikeOrTail
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.matrices.matrix import Matrix
@@ -29,7 +29,7 @@ class MeasuredMatrix:
         shuffled: (D, r) of the same entries in random places; D = 0 without a null.
         values: metric -> value, NaN where there is a reason.
         reasons: metric -> why it has no value, or empty.
-        nulls: metric -> comparison with the shuffled null, scalars.
+        nulls: metric -> its effect against the shuffled null, scalars.
         tail: whether noise with a few spikes explains the spectrum, scalars.
         same: names of matrices with the same entries, which are not measured again.
         slices: (K, m) singular values of the K positions of a convolution's kernel, as WeightWatcher takes it; only
@@ -42,7 +42,7 @@ class MeasuredMatrix:
     shuffled: np.ndarray
     values: Mapping[str, float]
     reasons: Mapping[str, str]
-    nulls: Mapping[str, NullComparison]
+    nulls: Mapping[str, Effect]
     tail: SpikeOrTail
     same: tuple[str, ...] = ()
     slices: np.ndarray | None = None

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.analysis.of_checkpoint.results import Examination, MeasuredMatrix
-from transformer_spectrum.spectra import nulls
+from transformer_spectrum.spectra.effects import effect
 from transformer_spectrum.spectra.weightwatcher import spectrum_details
 
-NULL = ("null_draws", "alpha_null", "alpha_null_sd", "alpha_difference", "alpha_z")
+NULL = ("null_draws", "alpha_null", "alpha_null_sd", "alpha_difference", "alpha_deviations")
 KERNEL = "the positions of a kernel are not shuffled"
 
 
@@ -59,7 +59,6 @@ def _null(matrix: MeasuredMatrix, alpha: float) -> tuple[dict[str, float], str]:
     drawn = [
         spectrum_details(values[None], matrix.matrix.shape)[0].get("alpha", math.nan) for values in matrix.shuffled
     ]
-    comparison = nulls.compare(np.array(alpha), np.array(drawn))
-    mean, sd, difference, z = map(float, comparison[:4])
-    compared = {"alpha_null": mean, "alpha_null_sd": sd, "alpha_difference": difference, "alpha_z": z}
-    return {"null_draws": len(drawn), **compared}, str(comparison.reason)
+    against = effect("ks_alpha", np.array(alpha), np.array(drawn))
+    compared = dict(zip(NULL[1:], map(float, against[:4]), strict=True))
+    return {"null_draws": len(drawn), **compared}, str(against.reason)

@@ -11,16 +11,20 @@ from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_C
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
 from transformer_spectrum.analysis.of_training.metrics_file import rounded
 from transformer_spectrum.analysis.of_training.summary import Summary
+from transformer_spectrum.vocabulary import NAMES
 from transformer_spectrum.weights.matrices.families import moving_family
 
 
-def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> dict[str, Any]:
+def comparison(
+    summaries: Mapping[str, Summary], *, dataset: str, seed: int, names: Mapping[str, str] = NAMES
+) -> dict[str, Any]:
     """Stable ranks of the change and of the matrices, of the family that moves, at equal MAE, evaluations and distance.
 
     Args:
         summaries: the trainings, of one data set and seed.
         dataset: its name.
         seed: of all of them.
+        names: optimizer -> what sentences call it; all different.
     Returns:
         "family"; "metrics"; "axes": axis -> "target", what all trainings reach there, and "arms": optimizer ->
         crossing,
@@ -39,7 +43,7 @@ def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> 
     result = compare_trajectories(
         [
             Trajectory(
-                name=optimizer,
+                name=names[optimizer],
                 method=METHODS[optimizer],
                 dataset=dataset,
                 updates=summary.history.steps,
@@ -53,15 +57,15 @@ def comparison(summaries: Mapping[str, Summary], *, dataset: str, seed: int) -> 
             for optimizer, summary in summaries.items()
         ]
     )
-    return _as_tree(result, seed)
+    return _as_tree(result, seed, {name: optimizer for optimizer, name in names.items()})
 
 
-def _as_tree(result: Comparison, seed: int) -> dict[str, Any]:
+def _as_tree(result: Comparison, seed: int, optimizers: Mapping[str, str]) -> dict[str, Any]:
     axes = {
         axis: {
             "target": rounded(equal.targets[seed]),
             "arms": {
-                arrival.arm: {
+                optimizers[arrival.arm]: {
                     "crossing": str(arrival.crossing),
                     "updates": rounded(arrival.updates),
                     **{metric: rounded(value) for metric, value in arrival.values.items()},
@@ -74,8 +78,8 @@ def _as_tree(result: Comparison, seed: int) -> dict[str, Any]:
     verdicts = [
         {
             "metric": verdict.metric,
-            "first": verdict.first,
-            "second": verdict.second,
+            "first": optimizers[verdict.first],
+            "second": optimizers[verdict.second],
             "differences": {difference.axis: rounded(difference.mean) for difference in verdict.differences},
             "agrees": verdict.agrees,
             "sentence": verdict.sentence,

@@ -133,8 +133,8 @@ def gather(
                 ("path", draws.metrics(draws.path(changes, torch_generator(seed, f"path {stream}")))),
                 ("shuffled", initial if step == 0 else own(matrices, stream)),
                 ("initial", initial),
-                ("change_shuffled", prefixed(draws.metrics(shuffled), CHANGE)),
-                ("change_signs", prefixed(draws.metrics(signed(changes, stream)), CHANGE)),
+                ("change_shuffled", prefixed(draws.metrics(shuffled, observed[-1]), CHANGE)),
+                ("change_signs", prefixed(draws.metrics(signed(changes, stream), observed[-1]), CHANGE)),
             ):
                 nulls.setdefault(name, []).append(analysis)
             farms.append(_farms(matrices, settings.farms_size))
@@ -160,10 +160,11 @@ def gather(
                 for matrix, spec in enumerate(specs)
             )
             progress.update(len(steps) + len(tails), **_at_a_glance(history, steps[position]))
+    change = analyze(np.stack(moved), shapes, estimators, stored=np.stack(observed))
     return Evidence(
         specs=tuple(specs),
         steps=tuple(steps),
-        observed=joined(weights, prefixed(analyze(np.stack(moved), shapes, estimators), CHANGE)),
+        observed=joined(weights, prefixed(change, CHANGE)),
         nulls={name: tuple(analyses) for name, analyses in nulls.items()},
         shuffled_change=np.stack(references),
         farms=np.stack([alpha for alpha, _ in farms]),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from transformer_spectrum.analysis.comparison.recorded import CHANGE
 from transformer_spectrum.analysis.of_training.direction_tables import spectra_circuits, spectra_spikes, spectra_vectors
-from transformer_spectrum.analysis.of_training.nulls import STEP, nulls_of
+from transformer_spectrum.analysis.of_training.nulls import STEP, null_of_alpha, nulls_of
 from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests
@@ -51,7 +51,6 @@ SPECTRA_TAILS = (
     *TAIL_METRICS,
     "null_alpha",
     "null_alpha_sd",
-    "null_deviations",
     "goodness_p",
     "goodness_p_se",
     *(f"{name}_{statistic}" for name in ALTERNATIVES for statistic in ("ratio", "p")),
@@ -168,7 +167,7 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
         missing = [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))]
         for name in nulls_of(metric):
             draws = evidence.nulls[name][position].values[metric]
-            null, against = null_of(draws), effect(metric.removeprefix(CHANGE), observed[position], draws)
+            against = effect(metric.removeprefix(CHANGE), observed[position], draws)
             yield {
                 **place,
                 "metric": metric,
@@ -176,8 +175,8 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
                 "missing": missing,
                 "initial": finite(observed[0]),
                 "null": name,
-                "null_mean": finite(null.mean),
-                "null_sd": finite(null.standard_deviation),
+                "null_mean": finite(against.null_mean),
+                "null_sd": finite(against.null_sd),
                 "difference": finite(against.difference),
                 "deviations": finite(against.deviations),
                 "reason": against.reason,
@@ -189,8 +188,10 @@ def spectra_tails(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
     `tail_verdict` says whether noise with a few spikes explains the spectrum, see `spectra.spike_or_tail`.
 
-    `null_*` are shuffles of the step's own matrix. A positive ratio favours the power law, which only the exponential's
-    can be: the lognormal tends to the power law and the truncated law contains it. `bounds` names the values that are
+    `null_alpha` and `null_alpha_sd` are mean and standard deviation of ks_alpha over W_0 plus its change with shuffled
+    entries; at step 0, where nothing has changed, over W_0 with shuffled entries. The difference has no usable spread,
+    see `spectra.effects`. A positive ratio favours the power law, which only the exponential's can be: the lognormal
+    tends to the power law and the truncated law contains it. `bounds` names the values that are
     the bound of their search: a tail at the smallest size allowed, a p that no draw, or every draw, reached.
 
     >>> tails = spectra_tails(summaries)
@@ -209,16 +210,13 @@ def _tails_at(optimizer: str, summary: Summary, position: int) -> dict[str, Any]
     evidence, min_tail = summary.evidence, summary.settings.min_tail
     tails = evidence.tails[position]
     observed = {metric: evidence.observed.values[metric][position] for metric in TAIL_METRICS}
-    draws = evidence.nulls["shuffled"][position].values["ks_alpha"]
-    null, against = null_of(draws), effect("ks_alpha", observed["ks_alpha"], draws)
+    null = null_of(evidence.nulls[null_of_alpha(evidence.steps[position])][position].values["ks_alpha"])
     farms = evidence.farms_reason[position]
-    reasons = zip((tail.reason for tail in tails), against.reason, farms, strict=True)
     return {
         **_place(optimizer, summary, position),
         **{metric: finite(values) for metric, values in observed.items()},
         "null_alpha": finite(null.mean),
         "null_alpha_sd": finite(null.standard_deviation),
-        "null_deviations": finite(against.deviations),
         "goodness_p": [tail.goodness.p_value if tail.goodness else np.nan for tail in tails],
         "goodness_p_se": [tail.goodness.standard_error if tail.goodness else np.nan for tail in tails],
         **{
@@ -235,8 +233,8 @@ def _tails_at(optimizer: str, summary: Summary, position: int) -> dict[str, Any]
             _bounds(size, min_tail, tail.goodness) for size, tail in zip(observed["ks_tail"], tails, strict=True)
         ],
         "missing": [
-            "; ".join(filter(None, (fit, alpha, f"farms_alpha: {window}" if window else "")))
-            for fit, alpha, window in reasons
+            "; ".join(filter(None, (tail.reason, f"farms_alpha: {window}" if window else "")))
+            for tail, window in zip(tails, farms, strict=True)
         ],
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transformer_spectrum.analysis.comparison.recorded import METRICS_COMPARED
+from transformer_spectrum.analysis.of_training.nulls import null_of_alpha
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.weights.matrices.families import moving_families
 
@@ -28,8 +29,9 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the last recorded step, and family -> mean of each metric over the family's matrices at that
-        step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stand its null (the
-        mean over W_0 plus shuffled changes) and its difference from it in standard deviations of that null.
+        step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stands the mean of its
+        null, W_0 plus the change with shuffled entries; at step 0, where nothing has changed, W_0 with its entries
+        shuffled.
         "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
         list, so that `dvc metrics show` passes over it).
 
@@ -76,11 +78,9 @@ def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str
                 missing.setdefault(reason, []).append(metric)
         if "ks_alpha" in tree[family]:
             at = summary.tracked.index(position)
-            null, against = summary.null("ks_alpha", family, at), summary.effect("ks_alpha", family, at)
+            null = summary.null("ks_alpha", family, at, name=null_of_alpha(int(summary.history.steps[position])))
             if null.draws:
                 tree[family]["ks_alpha_null"] = _six(float(null.mean))
-            if np.isfinite(against.deviations):
-                tree[family]["ks_alpha_deviations"] = _six(float(against.deviations))
         reasons += [f"{prefix}.{family}: {', '.join(names)}: {reason}" for reason, names in missing.items()]
     return tree
 
@@ -90,10 +90,11 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
 
     Returns:
         optimizer -> the best step (whose weights the scores are of), its validation MAE, and of the moving family the
-        mean relative distance |W_t - W_0| / |W_0|, the mean stable rank of the change and of the matrices, each with
-        its effect, the difference from its null (of the change: its entries shuffled; of the matrices: W_0 plus the
-        shuffled change), and that in standard deviations of the null's draws. What has no value is left out, and
-        "reasons" says why. One training is one seed: the deviations say nothing of what another seed would give.
+        relative distance |W_t - W_0| / |W_0| of all its matrices as one vector, the mean stable rank of the change and
+        of the matrices, each with its effect, the difference from its null (of the change: its entries shuffled; of the
+        matrices: W_0 plus the shuffled change), and that in standard deviations of the null's draws. What has no value
+        is left out, and "reasons" says why. One training is one seed: the deviations say nothing of what another seed
+        would give.
 
     >>> numbers = effects(summaries)
     >>> sorted(numbers["adam"]["feed_forward"])[:3]
@@ -117,7 +118,7 @@ def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float
     numbers = {"distance": float(summary.distance(family)[at])}
     for metric in METRICS_COMPARED:
         against = summary.effect(metric, family, position)
-        numbers[metric] = float(summary.mean(metric, family)[at])
+        numbers[metric] = summary.observed(metric, family, position)
         numbers[f"{metric}_effect"] = float(against.difference)
         numbers[f"{metric}_deviations"] = float(against.deviations)
         if str(against.reason):

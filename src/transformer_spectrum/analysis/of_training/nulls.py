@@ -31,6 +31,15 @@ def main_null(metric: str) -> str:
     return CHANGE_NULLS[0] if metric.startswith(CHANGE) else WEIGHT_NULLS[0]
 
 
+def null_of_alpha(step: int) -> str:
+    """The null that a fitted alpha stands beside: `path`, but at step 0, where that is W_0 itself, `initial`.
+
+    >>> null_of_alpha(0), null_of_alpha(7)
+    ('initial', 'path')
+    """
+    return "initial" if step == 0 else WEIGHT_NULLS[0]
+
+
 def nulls_of(metric: str) -> tuple[str, ...]:
     """All nulls of a metric, the main one first.
 
@@ -117,9 +126,9 @@ class NullDraws:
         self._initial, self._draws, self._estimators = initial, draws, estimators
         self._shapes = np.array([matrix.shape for matrix in initial])
 
-    def metrics(self, spectra: np.ndarray) -> Analysis:
-        """Metrics of (D, M, R) spectra, the draws in the place of steps."""
-        return analyze(spectra, self._shapes, self._estimators)
+    def metrics(self, spectra: np.ndarray, stored: np.ndarray | None = None) -> Analysis:
+        """Metrics of (D, M, R) spectra, the draws in the place of steps; `stored` (M, R) as in `analyze`."""
+        return analyze(spectra, self._shapes, self._estimators, stored=stored)
 
     def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
         """(D, M, R) singular values of shuffled matrices."""

@@ -71,9 +71,15 @@ class Summary:
 
         The one definition behind texts, tables, figures and `dvc plots`; arguments as of `null`.
         """
-        value = self.mean(metric, family)[self.tracked[position]]
         draws = family_draws(self._draws(metric, family, position, name))
-        return effect(metric.removeprefix(CHANGE), np.asarray(value), draws)
+        return effect(metric.removeprefix(CHANGE), np.asarray(self.observed(metric, family, position)), draws)
+
+    def observed(self, metric: str, family: str, position: int) -> float:
+        """`mean` at a tracked position, from the entries in float64 as the draws of the nulls are.
+
+        So that the effect of nothing is exactly 0; recorded singular values are float32.
+        """
+        return float(self.evidence.observed.class_mean(metric, self.families[family])[position])
 
     def _draws(self, metric: str, family: str, position: int, name: str | None) -> np.ndarray:
         """(D, m) the metric in each draw of each of the family's matrices."""
@@ -100,20 +106,6 @@ class Summary:
         values = self.analysis.values[metric]
         start = np.where(values[0] != 0, np.abs(values[0]), np.nan)
         return 100.0 * (values - values[0]) / start
-
-    def mean_change(self, metric: str, family: str, *, start: Summary | None = None) -> np.ndarray:
-        """(S,) change of the family's mean in percent of that at step 0, of another training's `start` if one is named.
-
-        NaN where the mean at step 0 is 0 or has no value.
-        """
-        initial = (start or self).mean(metric, family)[0]
-        return 100.0 * (self.mean(metric, family) - initial) / (initial or np.nan)
-
-    def band_change(self, metric: str, family: str) -> tuple[np.ndarray, np.ndarray]:
-        """`band` as changes in percent of the mean at step 0; NaN where that is 0 or there is no null."""
-        initial = float(self.mean(metric, family)[0]) or float("nan")
-        low, high = (100.0 * (bound - initial) / initial for bound in self.band(metric, family))
-        return low, high
 
     def distance(self, family: str) -> np.ndarray:
         """(S,) |W_t - W_0| / |W_0|, Frobenius norms over all the family's matrices; NaN where these start as zero."""
@@ -164,12 +156,14 @@ def analyzed(history: History, estimators: Estimators) -> Analysis:
     >>> analysis.reason("change_stable_rank", 0, 0), analysis.reason("change_stable_rank", 1, 0)
     ('zero matrix', '')
     """
-    spectra = {"": history.singular_values, CHANGE: history.change_singular_values}
-    analyses = [prefixed(analyze(values, history.shapes, estimators), name) for name, values in spectra.items()]
+    weights = history.singular_values
+    change = analyze(history.change_singular_values, history.shapes, estimators, stored=weights)
+    analyses = [analyze(weights, history.shapes, estimators), prefixed(change, CHANGE)]
     if history.step_singular_values is not None:
         recorded = np.isfinite(history.step_singular_values[:, :, 0]).all(axis=1)
-        steps = prefixed(analyze(history.step_singular_values[recorded], history.shapes, estimators), STEP)
-        analyses.append(spread(steps, recorded))
+        steps = history.step_singular_values[recorded]
+        measured = analyze(steps, history.shapes, estimators, stored=weights[recorded])
+        analyses.append(spread(prefixed(measured, STEP), recorded))
     return joined(*analyses)
 
 

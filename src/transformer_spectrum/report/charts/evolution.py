@@ -27,7 +27,7 @@ from transformer_spectrum.report.figures import evolution as figure_words
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, short
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name, family_words, metric_words, weights_expression
+from transformer_spectrum.vocabulary import family_words, metric_words, weights_expression
 
 COLUMNS = ["optimizer", *figure_words.ACROSS, "family", "metric", "value", "initial", "null_low", "null_high"]
 TICKS = [0, *(digit * 10**power for power in range(9) for digit in (1, 2, 5))]
@@ -177,7 +177,9 @@ def numbers(run: Run) -> Table:
                 cells = [cell for name in run.trainings for cell in _beside_null(shifts.get(name), nulls)]
                 initial = short(next(iter(shifts.values())).initial)
                 rows.append((metric_words(metric), family_words(family), initial, *cells))
-    titles = (title for name in run.trainings for title in (f"{display_name(name)}, best step", "its null ± 2 sd"))
+    titles = (
+        title for name in run.trainings for title in (f"{run.caption.name_of(name)}, best step", "its null ± 2 sd")
+    )
     return Table("Family means beside their nulls.", ("metric", "family", "initial", *titles), tuple(rows), left=(0, 1))
 
 

@@ -24,7 +24,6 @@ from transformer_spectrum.report.figures import forecasts as figure_words
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name
 
 COLUMNS = ["window", "feature", "time", "series", "value"]
 
@@ -103,5 +102,5 @@ def numbers(run: Run) -> Table:
         (figure_words.window_name(entity, window), *map(short, means))
         for (window, entity), means in zip(errors.index, errors.to_numpy(), strict=True)
     )
-    header = ("window", *(display_name(name) for name in run.trainings))
+    header = ("window", *(run.caption.name_of(name) for name in run.trainings))
     return Table(f"Mean absolute error of the forecasts shown; {run.caption.unit}.", header, rows)

@@ -18,7 +18,7 @@ from transformer_spectrum.report.figures.evolution import settings_of
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short, signed
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import HEAT_METRICS, display_name, metric_words
+from transformer_spectrum.vocabulary import HEAT_METRICS, metric_words
 
 COLUMNS = ["optimizer", "step", "row", "metric", "value", "change"]
 MOST = 12
@@ -101,7 +101,7 @@ def _spec(run: Run, limits: Mapping[str, float], names: Sequence[str]) -> Spec:
             "type": "nominal",
             "sort": list(run.trainings),
             "title": None,
-            "header": {"labelExpr": name_expression("datum.value")},
+            "header": {"labelExpr": name_expression(run, "datum.value")},
         },
         "spec": {
             "height": {"step": 10},
@@ -137,7 +137,7 @@ def numbers(run: Run) -> Table:
     last = table[table["metric"] == HEAT_METRICS[0]].drop_duplicates(["optimizer", "matrix"], keep="last")
     ranked = last.sort_values("change", key=lambda changes: -changes.abs(), kind="stable").head(MOST)
     rows = tuple(
-        (row.matrix, display_name(row.optimizer), short(row.value), signed(row.change))
+        (row.matrix, run.caption.name_of(row.optimizer), short(row.value), signed(row.change))
         for row in ranked.itertuples(index=False)
     )
     name = metric_words(HEAT_METRICS[0])

@@ -10,7 +10,6 @@ from transformer_spectrum.report.figures import loss as figure_words
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import number
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name
 
 
 def chart(run: Run) -> Chart:
@@ -104,7 +103,7 @@ def numbers(run: Run) -> Table:
     errors = run.curves["validation"].set_index(["optimizer", "step"])["validation_mae"].to_dict()
     rows = tuple(
         (
-            display_name(name),
+            run.caption.name_of(name),
             place,
             f"{step:,}",
             *(number(losses.get((name, step, split))) for split in ("train", "validation")),

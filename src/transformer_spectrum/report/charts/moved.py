@@ -25,7 +25,7 @@ from transformer_spectrum.report.figures.evolution import settings_of
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short, signed
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name, family_expression, family_words, metric_words
+from transformer_spectrum.vocabulary import family_expression, family_words, metric_words
 
 COLUMNS = ["optimizer", "family", "metric", "initial", "value", "null", "effect", "deviations"]
 TICKS = [-300, -100, -30, -10, -4, -2, 0, 2, 4, 10, 30, 100, 300]
@@ -122,7 +122,7 @@ def numbers(run: Run) -> Table:
         (
             metric_words(shift.metric),
             family_words(shift.family),
-            display_name(shift.optimizer),
+            run.caption.name_of(shift.optimizer),
             short(shift.initial),
             short(shift.value),
             short(shift.null),

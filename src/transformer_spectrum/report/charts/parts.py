@@ -20,8 +20,6 @@ from transformer_spectrum.report.run import Run
 from transformer_spectrum.vocabulary import (
     EVOLUTION_METRICS,
     METRICS,
-    NAMES,
-    display_name,
     family_expression,
     family_words,
     metric_label,
@@ -116,7 +114,7 @@ def ends_by_family(run: Run, table: pd.DataFrame, value: str, caption: str) -> T
         )
         for family in table["family"].unique()
     )
-    titles = (f"{display_name(name)}, last step" for name in run.trainings)
+    titles = (f"{run.caption.name_of(name)}, last step" for name in run.trainings)
     return Table(caption, ("family", "initial", *titles), rows)
 
 
@@ -161,13 +159,13 @@ def colour(optimizers: Sequence[str]) -> Spec:
     return {"field": "optimizer", "type": "nominal", "scale": scale, "legend": None}
 
 
-def name_expression(field: str) -> str:
-    """`display_name` in the language of Vega.
+def name_expression(run: Run, field: str) -> str:
+    """`Caption.name_of` in the language of Vega.
 
-    >>> name_expression("datum.value")
+    >>> name_expression(run, "datum.value")
     '({"adam": "Adam", "es": "ES", "ga": "GA"})[datum.value] || datum.value'
     """
-    return f"({json.dumps(dict(NAMES))})[{field}] || {field}"
+    return f"({json.dumps(run.caption.names_of(run.trainings))})[{field}] || {field}"
 
 
 def muted(otherwise: str = "1") -> Spec:

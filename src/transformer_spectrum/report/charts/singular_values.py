@@ -23,7 +23,6 @@ from transformer_spectrum.report.figures import singular_values as figure_words
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import short
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name
 
 COLUMNS = ["optimizer", "step", "progress", "of", "family", "rank", "value", "reference"]
 
@@ -114,5 +113,7 @@ def numbers(run: Run) -> Table:
         (*row, *(short(value) for name in run.trainings for value in changes.get((name, family), (None, None))))
         for row, family in zip(table.rows, families, strict=True)
     )
-    titles = (title for name in run.trainings for title in (f"{display_name(name)}, change", "its shuffled entries"))
+    titles = (
+        title for name in run.trainings for title in (f"{run.caption.name_of(name)}, change", "its shuffled entries")
+    )
     return Table(caption, (*table.header, *titles), rows)

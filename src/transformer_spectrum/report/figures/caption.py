@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.vocabulary import DATA_SETS, LOSS_NAMES, LOSS_UNITS
+from transformer_spectrum.vocabulary import DATA_SETS, LOSS_NAMES, LOSS_UNITS, display_name
+
+FOLLOWS = "follows the residuals"
+"""Said of the loss's scale where `loss.scale` is residual: then its own setting says nothing."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Caption:
         loss_unit: unit of its values.
         seed: of the run.
         standin: the data are simulated in the place of real ones; said in red.
+        algorithms: optimizer -> the algorithm that its section chose, where it has a choice.
     """
 
     dataset: str
@@ -29,6 +34,7 @@ class Caption:
     loss_unit: str
     seed: int
     standin: bool
+    algorithms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def loss(self) -> str:
@@ -71,8 +77,28 @@ class Caption:
 
         >>> Caption("covid", "cases", "mae", "", "scaled units", 1, False).facts()
         ['data: covid', 'loss: mae', 'seed: 1']
+        >>> Caption("covid", "cases", "mae", "", "scaled units", 1, False, {"adam": "adam", "es": "cma"}).facts()[3:]
+        ['es: cma']
         """
-        return [f"data: {self.dataset}", f"loss: {self.loss}", f"seed: {self.seed}"]
+        chosen = [f"{name}: {algorithm}" for name, algorithm in self.algorithms.items() if algorithm != name]
+        return [f"data: {self.dataset}", f"loss: {self.loss}", f"seed: {self.seed}", *chosen]
+
+    def name_of(self, optimizer: str) -> str:
+        """The name of an optimizer for people, by the algorithm that its section chose.
+
+        >>> caption = Caption("covid", "cases", "mae", "", "scaled units", 1, False, {"adam": "muon", "es": "cma"})
+        >>> caption.name_of("adam"), caption.name_of("es"), caption.name_of("ga")
+        ('Muon', 'ES', 'GA')
+        """
+        return display_name(optimizer, self.algorithms.get(optimizer, ""))
+
+    def names_of(self, optimizers: Iterable[str]) -> dict[str, str]:
+        """Optimizer -> `name_of` it.
+
+        >>> Caption("covid", "cases", "mae", "", "scaled units", 1, False).names_of(["adam", "es"])
+        {'adam': 'Adam', 'es': 'ES'}
+        """
+        return {optimizer: self.name_of(optimizer) for optimizer in optimizers}
 
 
 def caption_of(params: Params, standin: bool) -> Caption:
@@ -86,8 +112,12 @@ def caption_of(params: Params, standin: bool) -> Caption:
     >>> caption_of(load_params(), standin=False).loss_unit
     'nats'
     """
-    loss = params.loss
-    settings = {"sgt": f"p = {loss.p:g}, q = {loss.q:g}, λ = {loss.lam:g}", "cauchy": f"γ = {loss.gamma:g}"}
+    loss, follows = params.loss, params.loss.scale == "residual"
+    shape = f"p = {loss.p:g}, q = {loss.q:g}, λ = {loss.lam:g}"
+    settings = {
+        "sgt": f"{shape}, σ {FOLLOWS}" if follows else shape,
+        "cauchy": f"γ {FOLLOWS}" if follows else f"γ = {loss.gamma:g}",
+    }
     return Caption(
         dataset=params.data.dataset,
         data_unit=DATA_SETS[params.data.dataset].unit.format_map(params.data.chosen.model_dump()),
@@ -96,4 +126,5 @@ def caption_of(params: Params, standin: bool) -> Caption:
         loss_unit=LOSS_UNITS[loss.type],
         seed=params.seed,
         standin=standin,
+        algorithms={"adam": params.adam.algorithm, "es": params.es.algorithm},
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from transformer_spectrum.config.schema import SpectraParams
-from transformer_spectrum.vocabulary import ALPHA_CAUTION, BAND_MEANING
+from transformer_spectrum.report.figures.loss import MAE
+from transformer_spectrum.vocabulary import ALPHA_CAUTION, AXIS_WORDS, BAND_MEANING
 
 TITLE = "How the spectra evolve"
 TEXT = (
@@ -30,10 +31,10 @@ class Across(NamedTuple):
 
 
 ACROSS: Mapping[str, Across] = {
-    "step": Across("steps", "step"),
-    "evaluations": Across("evaluations", "evaluations"),
-    "validation_mae": Across("validation MAE", "validation MAE (scaled units)", falling=True),
-    "distance": Across("relative distance", "relative distance |W - W0| / |W0|"),
+    "step": Across(AXIS_WORDS["step"], "step"),
+    "evaluations": Across(AXIS_WORDS["evaluations"], "evaluations"),
+    "validation_mae": Across(AXIS_WORDS["validation_mae"], MAE, falling=True),
+    "distance": Across(AXIS_WORDS["distance"], f"{AXIS_WORDS['distance']} |W - W0| / |W0|"),
 }
 """Column of the table -> the axis; see `analysis.of_training.plot_tables.spectra_evolution`."""
 

@@ -19,8 +19,9 @@ from transformer_spectrum.weights.anatomy.dissection import Skipped
 NAME_WIDTH = 24  # the name column shrinks to this on a narrow terminal, the family's column goes next
 ALPHA_WARNING = (
     "Alpha is a fit, not proof of a power law: read it beside D, the size of the tail and the null, the mean ± "
-    "standard deviation of the same fit to the same entries in random places; z is their difference in null "
-    "standard deviations. Alphas of different shapes cannot be compared and are not averaged."
+    "standard deviation of the same fit to the same entries in random places; diff is alpha - null. It is not counted "
+    "in standard deviations, because the null of alpha alone exceeds 5 of them more than once in 1,000. Alphas of "
+    "different shapes cannot be compared and are not averaged."
 )
 NO_NULL_WARNING = (
     "Alpha is a fit, not proof of a power law, and stands here without its null: an untrained matrix gets an alpha "
@@ -29,7 +30,7 @@ NO_NULL_WARNING = (
 
 
 # -- text ------------------------------------------------------------------------------------------------------
-NULL_COLUMNS = ("null", "± sd", "diff", "z")
+NULL_COLUMNS = ("null", "± sd", "diff")
 HEADER = (
     "matrix",
     "shape",
@@ -51,7 +52,7 @@ BOUND = "≥ and ≤: the search ended at its bound, which is no estimate."
 def header(examination: Examination) -> tuple[str, ...]:
     """Titles of the table's columns: none of a null where nothing was shuffled.
 
-    >>> header(examination)[:6], "z" in header(examination)  # nothing was shuffled
+    >>> header(examination)[:6], "diff" in header(examination)  # nothing was shuffled
     (('matrix', 'shape', 'family', 'stable', 'entropy', 'alpha'), False)
     """
     return tuple(title for title in HEADER if examination.has_null or title not in NULL_COLUMNS)
@@ -63,7 +64,7 @@ def meanings(examination: Examination) -> str:
     >>> meanings(examination).split(". ")[0]
     'stable: stable rank'
     """
-    null = " null ± sd, diff, z: shuffled entries." if examination.has_null else ""
+    null = " null ± sd, diff: shuffled entries." if examination.has_null else ""
     return (
         "stable: stable rank. entropy: of the energies, nats. alpha ± se: Clauset's, of the tail of n = tail "
         f"eigenvalues, D its KS distance.{null} spikes: eigenvalues above the Tracy-Widom edge. verdict: whether noise "
@@ -168,13 +169,8 @@ def cells(matrix: MeasuredMatrix, examination: Examination, footnotes: dict[str,
 
     null, tail = matrix.nulls["ks_alpha"], matrix.tail
     compared = [
-        f"{value:{digits}}" if np.isfinite(value) else missing(str(null.reason) or "no null draw has an alpha")
-        for value, digits in (
-            (null.null_mean, ".2f"),
-            (null.null_sd, ".2f"),
-            (null.difference, "+.2f"),
-            (null.z, "+.1f"),
-        )
+        f"{value:{digits}}" if np.isfinite(value) else missing(str(null.reason))
+        for value, digits in ((null.null_mean, ".2f"), (null.null_sd, ".2f"), (null.difference, "+.2f"))
         if examination.has_null
     ]
     return (
@@ -269,7 +265,7 @@ def _millions(count: int) -> str:
 
 # -- files -----------------------------------------------------------------------------------------------------
 IDENTITY = ("matrix", "family", "tensor", "rows", "columns", "taken", "same_entries_as", "null_draws")
-NULL_PARTS = ("null", "null_sd", "difference", "z")
+NULL_PARTS = ("null", "null_sd", "difference", "deviations")
 TAIL = ("tail_verdict", "tail_p", "tail_spikes", "tail_reason")
 
 
@@ -280,11 +276,12 @@ def csv_header(examination: Examination) -> tuple[str, ...]:
     (('matrix', 'family', 'tensor', 'rows', 'columns'), ('bounds', 'reasons'))
     """
     beside = [f"{metric}_{name}" for metric in METRICS for name in NULL_PARTS] if examination.has_null else []
-    return (*IDENTITY, *METRICS, *TAIL, *beside, "bounds", "reasons", *(["z_reasons"] if examination.has_null else []))
+    why = ["deviations_reasons"] if examination.has_null else []
+    return (*IDENTITY, *METRICS, *TAIL, *beside, "bounds", "reasons", *why)
 
 
 def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
-    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons" or "z_reasons".
+    """A row a matrix under `csv_header`; an empty cell has its reason in "reasons" or "deviations_reasons".
 
     "bounds" names the values that are the bound of their search: "ks_tail ≤ 8; mp_spikes ≥ 192".
 
@@ -293,7 +290,7 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
     """
     for matrix in examination.matrices:
         nulls = [matrix.nulls[metric] for metric in METRICS] if examination.has_null else []
-        z_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
+        deviations_reasons = grouped({metric: str(matrix.nulls[metric].reason) for metric in METRICS})
         yield (
             matrix.matrix.name,
             matrix.matrix.family.label,
@@ -309,7 +306,7 @@ def csv_rows(examination: Examination) -> Iterator[tuple[Any, ...]]:
             *(_cell(value) for null in nulls for value in null[:4]),
             "; ".join(f"{metric} {bound}" for metric, bound in matrix.bounds(examination.estimators).items()),
             grouped({metric: matrix.reasons[metric] for metric in METRICS}),
-            *([z_reasons] if nulls else []),
+            *([deviations_reasons] if nulls else []),
         )
 
 

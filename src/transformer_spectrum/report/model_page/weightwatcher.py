@@ -27,7 +27,7 @@ DIGITS = {
     "rank_loss": "d",
 }
 """Columns on the terminal; the file has all."""
-NULL_DIGITS = {"alpha_null": ".3f", "alpha_null_sd": ".2f", "alpha_z": "+.1f"}
+NULL_DIGITS = {"alpha_null": ".3f", "alpha_null_sd": ".2f", "alpha_difference": "+.3f"}
 MEANINGS = (
     "WeightWatcher 0.7.7's names and conventions: spectral_norm is the largest eigenvalue and norm their sum, D counts "
     "left limits alone, sigma is alpha's standard error, num_pl_spikes the size of the tail (2 and more; another "

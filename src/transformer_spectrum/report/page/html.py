@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from transformer_spectrum.vocabulary import SHADES, Shade, display_name
+from transformer_spectrum.vocabulary import SHADES, Shade
 
 FOLDER = Path(__file__).parents[1]
 PAPER: Mapping[str, Shade] = {
@@ -94,7 +94,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals.update(shades={**SHADES, **PAPER}, verbatim=verbatim)
-    environment.filters["name"] = display_name
     environment.policies["json.dumps_kwargs"] = {
         "ensure_ascii": False,
         "allow_nan": False,

@@ -16,7 +16,7 @@ from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.evolution import titled
 from transformer_spectrum.report.pictures.steps import step_bar, step_colours
 from transformer_spectrum.report.pictures.style import finish, house_style, legend_above, log_axes, new_figure
-from transformer_spectrum.vocabulary import NULL_AREA_COLOUR, NULL_COLOUR, START_LABEL, display_name
+from transformer_spectrum.vocabulary import NULL_AREA_COLOUR, NULL_COLOUR, START_LABEL
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -47,7 +47,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
                     else:
                         axes.yaxis.get_major_locator().set_params(nbins=4)
             for column, optimizer in enumerate(summaries):
-                grid[0, column].set_title(display_name(optimizer), fontweight="bold")
+                grid[0, column].set_title(caption.name_of(optimizer), fontweight="bold")
                 grid[-1, column].set_xlabel(figure_words.EIGENVALUES)
             for column, summary in enumerate(summaries.values()):
                 step_bar(half, list(grid[:, column]), summary, label="step", location="bottom", aspect=30, pad=0.01)
@@ -55,7 +55,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
             [], [], color=NULL_AREA_COLOUR, marker="s", markersize=9, markeredgecolor=NULL_COLOUR, linestyle=""
         )
         filled.set_label(START_LABEL)
-        legend_above(figure, [], filled)
+        legend_above(figure, {}, filled)
         note = (
             f"{figure_words.TEXT};\nthe last step is bold, colours run from each optimizer's first tracked step to its "
             "last. "

@@ -99,7 +99,7 @@ def draw(
         if figure_words.ACROSS[across].falling:
             grid[0, 0].invert_xaxis()
         figure.align_ylabels(grid[:, 0])
-        legend_above(figure, list(summaries), start_handle(), band_handle())
+        legend_above(figure, caption.names_of(summaries), start_handle(), band_handle())
         note = ALPHA_NOTE if "ks_alpha" in metrics else BAND_NOTE
         return finish(figure, figure_words.title(across), caption, note)
 

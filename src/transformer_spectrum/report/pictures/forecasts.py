@@ -59,10 +59,10 @@ def draw(forecast: Mapping[str, Any], caption: Caption, *, windows_at_most: int 
             axes.set_ylabel(caption.data_unit)
         extra = [Line2D([], [], color=CONTEXT_COLOUR, linewidth=1.1, label="context")]
         if truth is None:
-            legend_above(figure, list(forecast["forecast"]), *extra)
+            legend_above(figure, caption.names_of(forecast["forecast"]), *extra)
             return finish(figure, "Forecasts", caption, "Free-running forecasts by the best weights.")
         extra.append(Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth"))
-        legend_above(figure, list(forecast["forecast"]), *extra)
+        legend_above(figure, caption.names_of(forecast["forecast"]), *extra)
         return finish(figure, figure_words.TITLE, caption, figure_words.TEXT)
 
 

@@ -12,7 +12,7 @@ from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import heatmap as figure_words
 from transformer_spectrum.report.figures.caption import Caption
 from transformer_spectrum.report.pictures.style import finish, house_style, new_figure
-from transformer_spectrum.vocabulary import HEAT_METRICS, display_name, metric_words
+from transformer_spectrum.vocabulary import HEAT_METRICS, metric_words
 
 CHANGE_COLOURS = "RdBu_r"
 
@@ -54,7 +54,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
                 axes.set_facecolor("#bbbbbb")
                 axes.grid(False)
                 if row == 0:
-                    axes.set_title(display_name(optimizer), fontweight="bold")
+                    axes.set_title(caption.name_of(optimizer), fontweight="bold")
                 if row == len(HEAT_METRICS) - 1:
                     axes.set_xlabel("step")
             grid[row, 0].set_yticks(range(len(names)), names, fontsize=5)

@@ -57,7 +57,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
             Line2D([], [], color=grey, linewidth=1.9, label="validation"),
             Line2D([], [], color=grey, marker="o", linestyle="", label=figure_words.BEST.split(",")[0]),
         )
-        legend_above(figure, list(summaries), *extra)
+        legend_above(figure, caption.names_of(summaries), *extra)
         meaning = f"{figure_words.MAE_MEANING[:1].upper()}{figure_words.MAE_MEANING[1:]}."
         return finish(figure, figure_words.TITLE, caption, meaning)
 

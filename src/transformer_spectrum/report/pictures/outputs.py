@@ -69,4 +69,7 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
             write_table(path, table)
         write_json(headline_file, {"standin_data": int(caption.standin), **headline(summaries)})
         write_json(effects_file, {"standin_data": int(caption.standin), **effects(summaries)})
-        write_json(comparison_file, comparison(summaries, dataset=params.data.dataset, seed=params.seed))
+        write_json(
+            comparison_file,
+            comparison(summaries, dataset=params.data.dataset, seed=params.seed, names=caption.names_of(summaries)),
+        )

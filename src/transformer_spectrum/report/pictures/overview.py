@@ -48,7 +48,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         _reached(panels[0], summaries)
         _ranks(panels[1], summaries, family)
         _spectra(panels[2], summaries, family)
-        legend_above(figure, list(summaries), band_handle(figure_words.NULL))
+        legend_above(figure, caption.names_of(summaries), band_handle(figure_words.NULL))
         note = figure_words.TEXT.format(family=family_words(family))
         return finish(figure, figure_words.title(len(summaries)), caption, note)
 

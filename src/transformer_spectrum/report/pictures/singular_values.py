@@ -23,7 +23,6 @@ from transformer_spectrum.report.pictures.style import (
     new_figure,
     start_line,
 )
-from transformer_spectrum.vocabulary import display_name
 
 
 def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
@@ -45,7 +44,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
         for panels, (subject, optimizer) in zip(grid, rows, strict=True):
             summary = summaries[optimizer]
             ratio = textwrap.fill(figure_words.RATIOS[subject], 24)
-            panels[0].set_ylabel(f"{display_name(optimizer)}\n{ratio}", fontsize=8)
+            panels[0].set_ylabel(f"{caption.name_of(optimizer)}\n{ratio}", fontsize=8)
             for axes, family in zip(panels, families, strict=True):
                 _draw_ratios(axes, summary, family, subject)
             step_bar(figure, list(panels), summary, label="step", aspect=16, pad=0.01)
@@ -54,7 +53,7 @@ def draw(summaries: Mapping[str, Summary], caption: Caption) -> Figure:
             grid[-1, column].set_xlabel(figure_words.RANK)
             log_axes(grid[-1, column], "x")
         figure.align_ylabels(grid[:, 0])
-        legend_above(figure, [], Line2D([], [], label=figure_words.AT_ONE, **start_line()))
+        legend_above(figure, {}, Line2D([], [], label=figure_words.AT_ONE, **start_line()))
         note = (
             f"{figure_words.TEXT.replace(': of', ':' + chr(10) + 'of')}.\nColours run from each optimizer's first "
             "tracked step to its last."

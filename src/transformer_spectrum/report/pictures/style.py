@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from transformer_spectrum.vocabulary import (
     START_LABEL,
     WARNING_COLOUR,
     colour_of,
-    display_name,
 )
 
 ROUNDING = 1e-12
@@ -171,16 +170,21 @@ def band_handle(label: str = BAND_LABEL) -> Patch:
     return Patch(color=NULL_COLOUR, alpha=2 * BAND_ALPHA, linewidth=0, label=label)
 
 
-def legend_above(figure: Figure, optimizers: Sequence[str], *extra: Artist) -> None:
+def legend_above(figure: Figure, names: Mapping[str, str], *extra: Artist) -> None:
     """One legend for the whole figure, in the title's line.
 
+    Args:
+        figure: it is drawn on.
+        names: optimizer -> its name, see `Caption.names_of`.
+        extra: entries behind them.
+
     >>> figure = new_figure(6, 3)
-    >>> legend_above(figure, ["adam", "es"], start_handle())
+    >>> legend_above(figure, {"adam": "Muon", "es": "ES"}, start_handle())
     >>> [text.get_text() for text in figure.legends[0].get_texts()]
-    ['Adam', 'ES', 'initial weights']
+    ['Muon', 'ES', 'initial weights']
     """
     width, height = figure.get_size_inches()
-    handles = [Line2D([], [], label=display_name(name), linewidth=2.2, color=colour_of(name)) for name in optimizers]
+    handles = [Line2D([], [], label=name, linewidth=2.2, color=colour_of(key)) for key, name in names.items()]
     figure.legend(
         handles=[*handles, *extra],
         loc="upper right",

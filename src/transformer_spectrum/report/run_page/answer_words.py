@@ -13,7 +13,7 @@ from transformer_spectrum.report.figures.moved import INSIDE
 from transformer_spectrum.report.page.numbers import joined, number, signed
 from transformer_spectrum.report.run import Run
 from transformer_spectrum.report.run_page import axes
-from transformer_spectrum.vocabulary import STANDIN, display_name, family_words, metric_words
+from transformer_spectrum.vocabulary import STANDIN, family_words, metric_words
 
 QUESTION = "How do the loss and the optimizer shape the weight spectra?"
 WHAT_IF = (
@@ -37,8 +37,8 @@ def care(run: Run) -> str:
         "change with shuffled entries; of the change, the change with shuffled entries. The deviations are standard "
         f"deviations of that mean over {draws} draws of the null; up to {INSIDE:g} it is called within it. "
         f"{len(told)} effects with deviations were looked at, {outside} of them are beyond {INSIDE:g}; were there "
-        f"nothing "
-        f"to find, about {100 * expected:.0f} in 100 would be. Deviations say nothing of what another seed would give."
+        f"nothing to find, about {100 * expected:.0f} in 100 would be. Deviations say nothing of what another "
+        "seed would give."
     )
 
 
@@ -63,7 +63,11 @@ def headline(run: Run) -> str:
     whether all axes agree on Adam and ES and Adam and GA is not known. One seed.
     """
     best = _ranked(run)[0]
-    clauses = [f"{display_name(best)} reached the lowest validation MAE, {_mae(run, best)}"]
+    if run.params.training.select == "mae":
+        clauses = [f"{run.caption.name_of(best)} reached the lowest validation MAE, {_mae(run, best)}"]
+    else:
+        lowest = f"has the lowest validation MAE at its best step (by {run.selection}), {_mae(run, best)}"
+        clauses = [f"{run.caption.name_of(best)} {lowest}"]
     clauses += filter(None, [axes.reached(run), axes.agreement(run)])
     sentence = f"{'; '.join(clauses)}. One seed."
     return f"On simulated stand-in data, no real series: {sentence}" if run.caption.standin else sentence
@@ -103,12 +107,12 @@ def banner(run: Run) -> list[str]:
 
 
 def _ranked(run: Run) -> list[str]:
-    """Optimizers, the lowest validation MAE first."""
-    return sorted(run.trainings, key=lambda name: run.trainings[name].scores["best_validation_mae"])
+    """Optimizers, the lowest validation MAE at the best step first."""
+    return sorted(run.trainings, key=lambda name: run.trainings[name].best_mae)
 
 
 def _mae(run: Run, name: str) -> str:
-    return number(run.trainings[name].scores["best_validation_mae"])
+    return number(run.trainings[name].best_mae)
 
 
 def _errors(run: Run) -> str:
@@ -120,11 +124,10 @@ def _errors(run: Run) -> str:
         verb = " came to" if place == 0 else ""
         failed = "" if training.learned else " (no better than the start)"
         spent = f"{training.evaluations_at_best:,} evaluations"
-        reached.append(f"{display_name(name)}{verb} {_mae(run, name)} in {spent}{failed}")
+        reached.append(f"{run.caption.name_of(name)}{verb} {_mae(run, name)} in {spent}{failed}")
     return (
         f"Under the {run.caption.loss_name} and from the same initial weights{begun}, {joined(reached)}, each at its "
-        f"best "
-        "step."
+        f"best step by {run.selection}."
     )
 
 
@@ -134,11 +137,10 @@ def _effects(run: Run) -> Iterator[str]:
     for metric in (MAIN_METRIC, SECOND_METRIC):
         told = [shift for name in run.trainings if (shift := run.shift(name, family, metric))]
         if told:
-            places = joined([f"{_against_null(shift)} under {display_name(shift.optimizer)}" for shift in told])
+            places = joined([f"{_against_null(shift)} under {run.caption.name_of(shift.optimizer)}" for shift in told])
             yield (
                 f"Against its null the mean {metric_words(metric)} of the {family_words(family)} matrices is "
-                f"{places}, each "
-                "at its best step."
+                f"{places}, each at its best step."
             )
     elsewhere = [
         shift
@@ -146,9 +148,15 @@ def _effects(run: Run) -> Iterator[str]:
         if shift.metric == MAIN_METRIC and shift.family != family and shift.effect is not None
     ]
     if elsewhere:
-        largest = max(elsewhere, key=lambda shift: abs(shift.effect or 0.0))
-        where = f"{family_words(largest.family)} under {display_name(largest.optimizer)}"
-        yield f"Of the other families {where} has the largest effect on it: {_against_null(largest)}."
+        deviating = [shift for shift in elsewhere if shift.deviations is not None]
+        if deviating:
+            farthest = max(deviating, key=lambda shift: abs(shift.deviations or 0.0))
+            measure = "deviates most from its null"
+        else:
+            farthest = max(elsewhere, key=lambda shift: abs((shift.effect or 0.0) / (shift.value or math.inf)))
+            measure = "is farthest from its null for its size"
+        where = f"{family_words(farthest.family)} under {run.caption.name_of(farthest.optimizer)}"
+        yield f"Of the other families the {metric_words(MAIN_METRIC)} of {where} {measure}: {_against_null(farthest)}."
 
 
 def _against_null(shift: Shift) -> str:
@@ -165,10 +173,10 @@ def _against_null(shift: Shift) -> str:
 def _forecasts(run: Run) -> str:
     ranked = sorted(run.trainings, key=lambda name: run.trainings[name].scores["free_running"]["mae"])
     errors = {name: run.trainings[name].scores["free_running"]["mae"] for name in ranked}
-    listed = joined([f"{number(error)} ({display_name(name)})" for name, error in errors.items()])
+    listed = joined([f"{number(error)} ({run.caption.name_of(name)})" for name, error in errors.items()])
     baselines = {name: scores["mae"] for name, scores in run.data["baselines"].items()}
     simple = min(baselines, key=baselines.__getitem__)
-    better = [display_name(name) for name, error in errors.items() if error < baselines[simple]]
+    better = [run.caption.name_of(name) for name, error in errors.items() if error < baselines[simple]]
     if better:
         verdict = f"only {better[0]} does better than" if len(better) == 1 else f"{joined(better)} do better than"
     else:

@@ -12,16 +12,10 @@ from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, joined, number
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name, family_words, metric_words
+from transformer_spectrum.vocabulary import AXIS_WORDS, CROSSING_WORDS, family_words, metric_words
 
-AXES: Mapping[str, tuple[str, int]] = {
-    "validation_mae": ("validation MAE", 3),
-    "evaluations": ("evaluations", 0),
-    "distance": ("relative distance", 3),
-    "updates": ("updates", 0),
-}
-"""What is held equal -> its words, and the decimals of its values."""
-CROSSINGS = {"left_censored": "earlier than recorded", "right_censored": "never"}
+AXES: Mapping[str, int] = {"validation_mae": 3, "evaluations": 0, "distance": 3, "updates": 0}
+"""What is held equal -> the decimals of its values."""
 
 
 def tables(run: Run) -> list[Table]:
@@ -30,29 +24,30 @@ def tables(run: Run) -> list[Table]:
     >>> [row[0] for row in tables(run)[0].rows]
     ['validation MAE: 0.887', 'evaluations: 128', 'relative distance: 0.046']
     """
-    return [_table(run.comparison, metric) for metric in run.comparison.get("metrics", [])]
+    return [_table(run, metric) for metric in run.comparison.get("metrics", [])]
 
 
-def _table(comparison: Mapping[str, Any], metric: str) -> Table:
+def _table(run: Run, metric: str) -> Table:
+    comparison = run.comparison
     arms = list(comparison["axes"]["validation_mae"]["arms"])
     rows = []
-    for axis, (title, digits) in AXES.items():
+    for axis, digits in AXES.items():
         if axis in comparison["axes"]:
             held = comparison["axes"][axis]
             cells = (_cell(held["arms"].get(arm), metric) for arm in arms)
-            rows.append((f"{title}: {number(held['target'], digits)}", *cells))
+            rows.append((f"{AXIS_WORDS[axis]}: {number(held['target'], digits)}", *cells))
     caption = (
         f"Mean {metric_words(metric)} of the {family_words(comparison['family'])} matrices where all trainings have "
         "reached the same for the first time, between records by a straight line."
     )
-    return Table(caption, ("held equal", *map(display_name, arms)), tuple(rows))
+    return Table(caption, ("held equal", *map(run.caption.name_of, arms)), tuple(rows))
 
 
 def _cell(arm: Mapping[str, Any] | None, metric: str) -> str:
     if arm is None:
         return LACKING
     if arm[metric] is None:
-        return CROSSINGS.get(arm["crossing"], LACKING)
+        return CROSSING_WORDS[arm["crossing"]].cell if arm["crossing"] in CROSSING_WORDS else LACKING
     return f"{number(arm[metric], 2)} (at {number(arm['updates'], 0)})"
 
 
@@ -67,21 +62,23 @@ def reached(run: Run) -> str:
         return ""
     held = run.comparison["axes"]["validation_mae"]
     told = [
-        f"{number(arm[MAIN_METRIC], 2)} under {display_name(name)}"
+        f"{number(arm[MAIN_METRIC], 2)} under {run.caption.name_of(name)}"
         for name, arm in held["arms"].items()
         if arm[MAIN_METRIC] is not None
     ]
-    why = {"left_censored": "passed it before its first record", "right_censored": "never reaches it"}
     absent = [
-        f"{display_name(name)} {why.get(arm['crossing'], 'has no value there')}"
-        for name, arm in held["arms"].items()
-        if arm[MAIN_METRIC] is None
+        f"{run.caption.name_of(name)} {_clause(arm)}" for name, arm in held["arms"].items() if arm[MAIN_METRIC] is None
     ]
     family, words = family_words(run.comparison["family"]), metric_words(MAIN_METRIC)
     place = f"at equal validation MAE ({number(held['target'])})"
     if not told:
         return f"{place} no training has a {words} of the {family} matrices"
     return "; ".join(filter(None, [f"{place} the {words} of the {family} matrices is {joined(told)}", joined(absent)]))
+
+
+def _clause(arm: Mapping[str, Any]) -> str:
+    """Why it has no value where something is held equal."""
+    return CROSSING_WORDS[arm["crossing"]].clause if arm["crossing"] in CROSSING_WORDS else "has no value there"
 
 
 def verdicts(run: Run, metric: str) -> list[str]:
@@ -109,12 +106,12 @@ def agreement(run: Run) -> str:
     if all(verdict["agrees"] for verdict in told):
         return "the order is the same on every axis"
     turning = [
-        f"{display_name(verdict['first'])} and {display_name(verdict['second'])}"
+        f"{run.caption.name_of(verdict['first'])} and {run.caption.name_of(verdict['second'])}"
         for verdict in told
         if verdict["agrees"] is False
     ]
     unknown = [
-        f"{display_name(verdict['first'])} and {display_name(verdict['second'])}"
+        f"{run.caption.name_of(verdict['first'])} and {run.caption.name_of(verdict['second'])}"
         for verdict in told
         if verdict["agrees"] is None
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from transformer_spectrum.report.figures import esd, evolution, forecasts, heatmap, loss, singular_values
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.report.run_page import answer_words, axes, origin, tables
+from transformer_spectrum.report.run_page import answer_words, axes, directions, origin, tables
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 
 PICTURES: Mapping[str, str] = {
@@ -51,6 +51,9 @@ def markdown(run: Run, plots: str = "../plots") -> str:
         "<details><summary>Figures</summary>",
         *(f"**{words}**\n\n![{words}]({plots}/{name}.png)" for name, words in further),
         "</details>",
+        "<details><summary>Circuits, directions, spikes</summary>",
+        *(f"**{section.title}.** {_numbers(section)}" for section in directions.sections(run)),
+        "</details>",
         "<details><summary>Power laws, budget, provenance, versions</summary>",
         *(
             f"**{_plain(table.caption)}**\n\n{table.markdown()}"
@@ -65,6 +68,11 @@ def markdown(run: Run, plots: str = "../plots") -> str:
         "</details>",
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _numbers(section: directions.DirectionSection) -> str:
+    table = section.table
+    return section.lacking if table is None else f"{_plain(table.caption)}\n\n{table.markdown()}"
 
 
 def _plain(words: str) -> str:

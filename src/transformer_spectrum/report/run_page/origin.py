@@ -8,7 +8,6 @@ from typing import Any
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run, Training
-from transformer_spectrum.vocabulary import display_name
 
 SHORT = 10
 """Digits of a commit that are enough to find it."""
@@ -25,7 +24,7 @@ def sentences(run: Run) -> list[str]:
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, training in run.trainings.items():
-        groups.setdefault(_facts(training), []).append(display_name(name))
+        groups.setdefault(_facts(training), []).append(run.caption.name_of(name))
     lines = []
     for (day, commit, experiment, kind), names in groups.items():
         who = f"{joined(names)} trained" if len(groups) > 1 else "Trained"
@@ -80,7 +79,7 @@ def table(run: Run) -> Table:
     """
     rows = tuple(
         (
-            display_name(name),
+            run.caption.name_of(name),
             _commit(training.circumstances),
             training.circumstances.get("experiment") or ("none" if training.circumstances else f"unknown ({OLDER})"),
             training.circumstances.get("begun") or f"unknown ({OLDER})",

@@ -6,15 +6,14 @@ from transformer_spectrum.report.charts.gallery import charts, missing
 from transformer_spectrum.report.page.html import render
 from transformer_spectrum.report.page.vega import libraries
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.report.run_page import answer_words, axes, origin, tables
+from transformer_spectrum.report.run_page import answer_words, axes, directions, origin, tables
 from transformer_spectrum.report.run_page.warnings import NOTHING, warnings
 from transformer_spectrum.vocabulary import START_LABEL
 
 COLOPHON = (
     "Made by the stage report of transformer-spectrum from params.yaml, plots/*.csv, metrics/*.json, "
-    "metrics/*/scores.json, metrics/*/circumstances.json, metrics/spectra_tails.parquet, models/*/run.json and "
-    "data/processed/provenance.json. The same files give the same "
-    "page; dvc repro report makes it again."
+    "metrics/*/scores.json, metrics/*/circumstances.json, metrics/spectra_*.parquet, models/*/run.json and "
+    "data/processed/provenance.json. The same files give the same page; dvc repro report makes it again."
 )
 KEYS = {"null": START_LABEL, "context": "context", "truth": "truth"}
 """What a legend says of what is no optimizer."""
@@ -42,6 +41,7 @@ def page(run: Run) -> str:
         answer_tables=[tables.result(run), *axes.tables(run), *tables.shifts(run)],
         charts=drawings,
         keys=KEYS,
+        directions=directions.sections(run),
         tails=tables.tails(run),
         warnings=[*lines, *missing(drawings)],
         warning_count=len(lines),

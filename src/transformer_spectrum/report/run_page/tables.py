@@ -17,7 +17,6 @@ from transformer_spectrum.vocabulary import (
     OWN_LICENCE,
     STANDIN,
     STANDIN_MEANING,
-    display_name,
     family_words,
     metric_words,
 )
@@ -41,10 +40,10 @@ def result(run: Run) -> Table:
         forced, free = (training.scores[way]["mae"] for way in ("teacher_forced", "free_running"))
         rows.append(
             (
-                display_name(name),
+                run.caption.name_of(name),
                 f"{training.scores['best_step']:,}",
                 f"{training.evaluations_at_best:,}",
-                number(training.scores["best_validation_mae"]),
+                number(training.best_mae),
                 number(forced),
                 number(free),
                 _against(free, persistence),
@@ -56,8 +55,8 @@ def result(run: Run) -> Table:
         against = _against(scores["mae"], persistence)
         rows.append((name.replace("_", " "), "", "", "", "", number(scores["mae"]), against, "", "", ""))
     return Table(
-        "What was reached. All of it, scores and spectra, of the weights of the best step by validation; MAE in scaled "
-        "units.",
+        f"What was reached. All of it, scores and spectra, of the weights of the best step by {run.selection}; MAE in "
+        "scaled units.",
         (
             "training or baseline",
             "best step",
@@ -100,7 +99,7 @@ def _shifts_of(run: Run, metric: str) -> Table:
         if present:
             start = (number(present[0].initial, 2),) if begins else ()
             rows.append((family_words(family), *start, *(cell for shift in by_optimizer for cell in _effect(shift))))
-    titles = (f"{display_name(name)}{end}" for name in run.trainings for end in ("", ", effect", ", deviations"))
+    titles = (f"{run.caption.name_of(name)}{end}" for name in run.trainings for end in ("", ", effect", ", deviations"))
     return Table(
         f"Mean {metric_words(metric)} of each family of matrices at the best steps, its difference from its null, and "
         "that in standard deviations of the null's draws.",
@@ -128,7 +127,7 @@ def tails(run: Run) -> Table:
         (
             family_words(kind[0]),
             f"{kind[1]}×{kind[2]}",
-            display_name(optimizer),
+            run.caption.name_of(optimizer),
             str(fit.matrices),
             *(number(mean, 2) for mean in (fit.ks_alpha, fit.null_alpha, fit.ks_distance)),
             number(fit.ks_tail, 0),
@@ -147,7 +146,7 @@ def tails(run: Run) -> Table:
             "optimizer",
             "matrices",
             metric_words("ks_alpha"),
-            "of shuffles",
+            "of its null",
             "D",
             "tail n",
             f"p ≥ {PLAUSIBLE:g}",
@@ -162,10 +161,10 @@ def trainings(run: Run) -> Table:
     """How every training went, and what it cost.
 
     >>> trainings(run).rows[0]
-    ('Adam', '3', '3', '198', '12', 'cpu', '1', 'never', 'all steps done')
+    ('Adam', '3', '3', '198', '12', 'cpu', '1', 'off', 'never', 'all steps done')
     """
     seconds = sum(training.seconds for training in run.trainings.values())
-    rows = tuple(_spent(name, training) for name, training in run.trainings.items())
+    rows = tuple(_spent(run.caption.name_of(name), training) for name, training in run.trainings.items())
     return Table(
         f"What the trainings spent: {number(seconds, 0)} seconds of wall time together.",
         (
@@ -176,23 +175,25 @@ def trainings(run: Run) -> Table:
             "wall time (s)",
             "device",
             "threads",
+            "clipped updates",
             "resumed at step",
             "ended by",
         ),
         rows,
-        left=(0, 5, 8),
+        left=(0, 5, 9),
     )
 
 
-def _spent(name: str, training: Training) -> tuple[str, ...]:
+def _spent(title: str, training: Training) -> tuple[str, ...]:
     return (
-        display_name(name),
+        title,
         f"{training.last_step:,}",
         f"{training.scores['best_step']:,}",
         f"{training.evaluations:,}",
         number(training.seconds, 0),
         str(training.settings["device"]),
         str(training.settings["threads"]),
+        "off" if training.clipped_share is None else f"{number(100 * training.clipped_share, 0)} %",
         ", ".join(map(str, training.scores.get("resumed_at", []))) or "never",
         str(training.scores["stop_reason"]),
     )
@@ -292,7 +293,7 @@ def versions(run: Run) -> Table:
     packages = list(dict.fromkeys(package for versions in versions_of.values() for package in versions))
     same = len({tuple(sorted(versions.items())) for versions in versions_of.values()}) == 1
     columns = dict([next(iter(versions_of.items()))]) if same else versions_of
-    titles = ("version",) if same else tuple(map(display_name, columns))
+    titles = ("version",) if same else tuple(map(run.caption.name_of, columns))
     rows = tuple(
         (package, *(str(versions.get(package, LACKING)) for versions in columns.values())) for package in packages
     )

@@ -10,7 +10,8 @@ from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, reject
 from transformer_spectrum.analysis.comparison.trajectory import ALIKE
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.vocabulary import display_name, family_words, metric_words
+from transformer_spectrum.spectra.effects import HEAVY_TAILED
+from transformer_spectrum.vocabulary import family_words, metric_words
 
 LISTED = 4
 """Matrices that are named before they are counted."""
@@ -41,7 +42,7 @@ def _influence(run: Run) -> Iterator[str]:
     alike = {name: training.influence_cosine for name, training in run.trainings.items()}
     alike = {name: cosine for name, cosine in alike.items() if cosine > ALIKE}
     if alike:
-        cosines = joined([f"{cosine:.4f} under {display_name(name)}" for name, cosine in alike.items()])
+        cosines = joined([f"{cosine:.4f} under {run.caption.name_of(name)}" for name, cosine in alike.items()])
         yield (
             f"The {run.caption.loss_name} pulls on the validation residuals of the best steps as MSE does (cosine "
             f"{cosines}; "
@@ -51,9 +52,9 @@ def _influence(run: Run) -> Iterator[str]:
 
 def _trainings(run: Run) -> Iterator[str]:
     for name, training in run.trainings.items():
-        title, seed = display_name(name), training.settings["seed"]
+        title, seed = run.caption.name_of(name), training.settings["seed"]
         if not training.learned:
-            yield f"{title}: no step is better by validation than the initial weights."
+            yield f"{title}: no step is better by {run.selection} than the initial weights."
         if resumed := training.scores.get("resumed_at"):
             steps = joined([str(step) for step in resumed])
             yield f"{title}: stopped and resumed at step {steps}. The result is the same; its wall time may not be."
@@ -66,7 +67,7 @@ def _scores(run: Run) -> Iterator[str]:
     shared: dict[str, dict[str, list[str]]] = {}
     for name, training in run.trainings.items():
         for score, reason in training.scores["missing"].items():
-            shared.setdefault(str(reason), {}).setdefault(_score(score), []).append(display_name(name))
+            shared.setdefault(str(reason), {}).setdefault(_score(score), []).append(run.caption.name_of(name))
     for score, reason in run.data["reasons"].items():
         kind, _, rest = score.partition(".")
         if kind == "baselines":
@@ -105,7 +106,9 @@ def _metrics(run: Run) -> Iterator[str]:
         lacking, _, matrices = count.partition(" of ")
         extent = "" if lacking == matrices else f", {count} matrices"
         names = ", ".join(map(metric_words, metrics.split(", ")))
-        shared.setdefault((why, names), {}).setdefault(family_words(family) + extent, []).append(display_name(when))
+        shared.setdefault((why, names), {}).setdefault(family_words(family) + extent, []).append(
+            run.caption.name_of(when)
+        )
     everywhere = 1 + len(run.trainings)  # with the initial weights
     for (why, names), families in shared.items():
         places = (name if len(whens) == everywhere else f"{name} ({joined(whens)})" for name, whens in families.items())
@@ -122,9 +125,14 @@ def _rejected(run: Run) -> Iterator[str]:
         )
 
 
+def _of_the_fit(reasons: list[str]) -> list[str]:
+    """Those that are of the matrix; that a null has no usable spread is of the metric, and so of every matrix."""
+    return [reason for reason in reasons if reason != HEAVY_TAILED] or [""]
+
+
 def _tails(run: Run) -> Iterator[str]:
     """A line for each reason why part of a power-law fit has no value, with the matrices that it concerns."""
-    reasons = run.tails["missing"].astype(str).str.split("; ")
+    reasons = run.tails["missing"].astype(str).str.split("; ").map(_of_the_fit)
     lines = pd.DataFrame({"matrix": run.tails["matrix"].astype(str), "missing": reasons}).explode("missing")
     for reason, matrices in lines[lines["missing"] != ""].groupby("missing", sort=False)["matrix"]:
         names = list(matrices.unique())

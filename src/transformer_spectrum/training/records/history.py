@@ -51,7 +51,8 @@ class History:
         steps: (S,) updates done, ascending from 0, the initial weights; of a population method generations.
         rounds: (S,) whole epochs or generations done; 0 for the records inside the first epoch as well.
         evaluations: (S,) forward passes over a batch spent so far (the budget axis).
-        loss: (S,) training loss as the searcher states it: on the step's batch, or Adam's mean over the epoch.
+        loss: (S,) training loss as the searcher states it: on the step's batch, or, of a gradient method, the mean
+            over the batches since the record before.
         validation_loss: (S,) teacher-forced loss on the validation split.
         validation_mae: (S,) teacher-forced mean absolute error there, scaled units: the same under every loss.
         residual_mad: (S,) median absolute residual there, scaled units.
