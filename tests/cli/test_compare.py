@@ -12,7 +12,7 @@ from transformer_spectrum.cli.main import main
 METRICS = [
     f"metrics/{optimizer}/metrics.json:{metric}"
     for optimizer in ("adam", "es", "ga")
-    for metric in ("validation_mae", "change_stable_rank")
+    for metric in ("validation_mae", "test_mae")
 ]
 HEADER = ["Experiment", "rev", "typ", "Created", "State", *METRICS, "loss.q", "data.dataset"]
 ROWS = [
@@ -40,14 +40,72 @@ def test_all_is_there_in_words_that_fit_120_columns(monkeypatch, capsys):
     assert max(map(len, lines)) <= 120
     upper, lower = next((a.split(), b.split()) for a, b in itertools.pairwise(lines) if "experiment" in b)
     assert upper == ["adam", "adam", "es", "es", "ga", "ga", "loss.", "data."]
-    assert lower == ["experiment", "MAE", "rank", "MAE", "rank", "MAE", "rank", "q", "dataset"]
-    cells = [line.split() for line in lines if len(line.split()) == 9][1:]
+    assert lower == ["experiment", "MAE", "test", "MAE", "test", "MAE", "test", "q", "dataset"]
+    cells = [line.split() for line in lines if line.rstrip().endswith(("synthetic", "covid", "rvr_flu"))]
     assert cells == [
         ["workspace", *["0.1235"] * 6, "5", "synthetic"],
         ["main", *["16.99"] * 6, "5", "synthetic"],
-        ["├╴sgt-heavy", *["1.235e+06"] * 6, "inf", "covid"],
-        ["└╴c0ffee2", "nan", "-", "!", "0.5", "1", "-2.5", "1e-05", "rvr_flu"],
+        ["├╴sgt-heavy", "*", *["1.235e+06"] * 6, "inf", "covid"],
+        ["└╴c0ffee2", "*", "nan", "-", "!", "0.5", "1", "-2.5", "1e-05", "rvr_flu"],
     ]
+
+
+def test_rows_of_other_data_sets_are_marked_and_a_line_says_why(monkeypatch, capsys):
+    lines = printed(monkeypatch, capsys)
+    assert [line.split()[0] for line in lines if " * " in line] == ["├╴sgt-heavy", "└╴c0ffee2"]
+    assert lines[-1].startswith("*: another data set (data.dataset) than the first row's")
+    assert not any("*" in line for line in printed(monkeypatch, capsys, rows=ROWS[:2]))
+
+
+def table_of(monkeypatch, capsys, numbers):
+    """Header and cells of a table of one row with these numbers."""
+    header = ["Experiment", "rev", "typ", METRICS[0], *numbers, "loss.q"]
+    rows = [["", name, "baseline", "0.1235", *values, q] for name, values, q in numbers_by_row(numbers)]
+    lines = printed(monkeypatch, capsys, header, rows)
+    upper, lower = next((a.split(), b.split()) for a, b in itertools.pairwise(lines) if "experiment" in b)
+    return list(zip(upper, lower[1:], strict=True)), [line.split() for line in lines if line[:4] in ("work", "main")]
+
+
+def numbers_by_row(numbers):
+    return [(name, [values[i] for values in numbers.values()], q) for i, (name, q) in enumerate(ROW_NAMES)]
+
+
+ROW_NAMES = (("workspace", "3.0"), ("main", "5.0"))
+
+
+@pytest.mark.parametrize("prefix", ["", "metrics/effects.json:"])
+def test_the_change_is_that_of_the_best_step_beside_its_effect_and_no_number_is_taken_for_a_parameter(
+    prefix, monkeypatch, capsys
+):
+    """DVC names a metric without its file unless two files have it."""
+    numbers = {
+        f"{prefix}{name}": values
+        for name, values in {
+            "standin_data": ["0", "1"],
+            "adam.step": ["17", "18"],
+            "adam.validation_mae": ["0.5", "0.6"],
+            "adam.feed_forward.distance": ["0.7", "0.8"],
+            "adam.feed_forward.change_stable_rank": ["4.4044", "5.0"],
+            "adam.feed_forward.change_stable_rank_effect": ["-16.1067", "-15"],
+            "adam.feed_forward.change_stable_rank_deviations": ["-32.6", "-30"],
+            "adam.feed_forward.stable_rank": ["20.1", "20.2"],
+        }.items()
+    }
+    header, rows = table_of(monkeypatch, capsys, numbers)
+    assert header == [("adam", "MAE"), ("adam", "rank"), ("adam", "effect"), ("loss.", "q")]
+    assert rows == [["workspace", "0.1235", "4.404", "-16.11", "3"], ["main", "0.1235", "5", "-15", "5"]]
+
+
+def test_rows_of_two_models_show_the_family_that_moves_in_each(monkeypatch, capsys):
+    numbers = {
+        "es.decoder_gates.change_stable_rank": ["", "9"],
+        "es.encoder_gates.change_stable_rank": ["", "8"],
+        "es.feed_forward.change_stable_rank": ["7", ""],
+        "ga.feed_forward.change_stable_rank": ["", ""],
+    }
+    header, rows = table_of(monkeypatch, capsys, numbers)
+    assert header[1:3] == [("es", "rank"), ("ga", "rank")]
+    assert [row[2:4] for row in rows] == [["7", "-"], ["8", "-"]]
 
 
 LONG = "an-experiment-with-a-name-that-nobody-would-call-short"

@@ -203,6 +203,17 @@ def test_a_training_that_cannot_start_leaves_no_folder(command, options, words, 
     assert not list(Path("runs").rglob("*"))
 
 
+def test_the_list_of_runs_has_the_change_of_the_best_step_as_effects_json_has_it(trained, capsys):
+    effects = json.loads((trained / "spectra/effects.json").read_text())["adam"]["feed_forward"]
+    main(["runs", "--runs", str(trained.parents[1]), "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    for name in ("change_stable_rank", "change_stable_rank_effect"):
+        assert row[name] == effects[name]
+    main(["runs", "--runs", str(trained.parents[1])])
+    header = capsys.readouterr().out.splitlines()[0]
+    assert "stable rank of the change  its effect" in header
+
+
 def test_a_stand_in_stays_one_up_to_the_caption_and_other_bytes_do_not_pass(folder, without_figures, capsys):
     beside = Path("data.npy.provenance.json")
     about = {"source": "standin", "standin": True, "location": "x", "sha256": sha256("data.npy"), "notes": []}

@@ -262,12 +262,15 @@ def test_a_history_of_one_point_shows_it(name, spectra):
         assert low <= dot.get_xdata()[0] <= high
 
 
-def test_a_training_without_a_record_behind_its_start_is_not_compared_and_the_page_says_so(spectra, tmp_path):
+def test_a_training_without_a_record_behind_its_start_arrives_nowhere_and_the_page_says_so(spectra, tmp_path):
     trainings = one_step(1)  # of Adam: it diverged at once
     trainings["ga"] = training("ga", 2, SHAPES["as usual"])
     summaries = summarized_as(trainings, spectra)
     html, text = pages_of(summaries, forecast_of(trainings), tmp_path)
-    sentence = "Adam has no record behind its initial weights and is not compared."
+    sentence = "no value has Adam, which never arrives (right-censored)."
     assert sentence in html
     assert sentence in text
-    assert comparison({"adam": summaries["adam"], "es": summaries["es"]}, dataset="synthetic", seed=0) == {}
+    pair = comparison({"adam": summaries["adam"], "es": summaries["es"]}, dataset="synthetic", seed=0)
+    assert {axis["target"] for axis in pair["axes"].values()} == {None}
+    assert {verdict["agrees"] for verdict in pair["verdicts"]} == {None}
+    assert comparison({"adam": summaries["adam"]}, dataset="synthetic", seed=0) == {}

@@ -99,12 +99,13 @@ def test_a_study_leaves_a_table_of_cells_a_table_of_spectra_and_figures(study):
     assert Path("out/figures/stable_rank.png").read_bytes().startswith(b"\x89PNG")
     table = rows_of("out/table.csv")
     history = History.load("out/trainings/narrow/mse/adam/seed_1/history.npz")
-    assert len(table) == 4 * len(history.steps) * len(history.names) * len(METRICS)  # every step is tracked here
+    rows = len(history.steps) * len(history.names) * 2 * len(METRICS)  # every step is tracked; matrices and changes
+    assert len(table) == 4 * rows
     assert {row["seed"] for row in table} == {"1", "2"}
 
 
 def test_the_table_has_what_the_histories_say(study):
-    """Against plain formulas on the singular values, and for the null on the initial ones."""
+    """Against plain formulas on the singular values, those of the initial matrices beside them."""
     formulas = {
         "stable_rank": lambda s: (s**2).sum() / s[0] ** 2,
         "spectral_norm": lambda s: s[0],
@@ -122,7 +123,7 @@ def test_the_table_has_what_the_histories_say(study):
         matrix = history.names.tolist().index(row["matrix"])
         assert int(row["evaluations"]) == history.evaluations[at]
         assert row["family"] == history.families[matrix]
-        for column, position in (("value", at), ("null", 0)):
+        for column, position in (("value", at), ("initial", 0)):
             expected = formulas[row["metric"]](history.spectrum(position, matrix).astype(float))
             assert float(row[column]) == pytest.approx(expected, rel=2e-5)
     assert len(histories) == 4
@@ -158,14 +159,16 @@ def test_the_table_of_cells_holds_what_came_of_each_training(study):
         assert float(cell["seconds"]) == pytest.approx(history.seconds[-1], abs=1e-3)
         assert float(cell["initial_validation_loss"]) == pytest.approx(history.validation_loss[0])
         assert float(cell["best_validation_loss"]) == pytest.approx(history.validation_loss[best])
+        assert float(cell["influence_cosine"]) == pytest.approx(history.influence_cosine[best])
+        assert float(cell["residual_mad"]) == pytest.approx(history.residual_mad[best])
         assert float(cell["teacher_forced_mae"]) == pytest.approx(scores["teacher_forced"]["mae"])
         assert float(cell["free_running_mae"]) == pytest.approx(scores["free_running"]["mae"])
 
 
 def test_a_value_is_missing_exactly_where_a_reason_is_given(study):
     table = rows_of("out/table.csv")
-    assert all((row["value"] == "") == (row["reason"] != "") for row in table)
-    assert any(row["reason"] for row in table)
+    assert all((row["value"] == "") == (row["missing"] != "") for row in table)
+    assert any(row["missing"] for row in table)
 
 
 def test_the_next_call_runs_nothing_again(study):
@@ -305,6 +308,16 @@ def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
     before = trained()
     call("--optimizers", "es", code=1)  # the same bits diverge again, so it is not tried
     assert trained() == before
+
+
+def test_losses_that_are_one_on_the_residuals_are_said_to_be(repository, capsys):
+    text = Path("studies/tiny.yaml").read_text()
+    Path("studies/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
+    call()
+    said = capsys.readouterr().err
+    cells = {cell["loss"]: float(cell["influence_cosine"]) for cell in rows_of("out/cells.csv")}
+    assert min(cells.values()) > 0.99
+    assert "sweep tiny: narrow, Adam: mse (1.0000), sgt_q5 (" in said
 
 
 def test_losses_of_one_seed_share_windows_initial_weights_and_batches(study, base, smoke):

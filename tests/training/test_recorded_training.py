@@ -15,6 +15,9 @@ from transformer_spectrum.training import resume as module
 from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup
+from transformer_spectrum.training.train import positions_watched
+from transformer_spectrum.weights.matrices.families import of_forecaster
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 EPOCHS, BATCHES = 5, 10
 RECORDED = [0, 1, 2, 4, 8, 10, 20, 40, 50]
@@ -185,3 +188,20 @@ def test_generations_are_rounds_and_the_scale_follows_once_an_epoch_s_number_of_
     scales = {record.step: record.scalars["loss_mad"] for record in records}
     assert len({scales[step] for step in (0, 1, 2, 4, 6, 8, 10)}) == 1
     assert scales[10] != scales[12] == scales[20] != scales[22]
+
+
+def test_what_is_watched_is_the_family_that_is_compared():
+    """All feed-forward matrices of a transformer; of an LSTM the gates of one side and shape."""
+    names = ["encoder.0.input.forget_gate", "encoder.0.state.cell_gate", "decoder.0.state.cell_gate", "readout"]
+    shapes = [(8, 3), (8, 8), (8, 8), (3, 8)]
+    gates = [Matrix(name, of_forecaster(name), name, shape) for name, shape in zip(names, shapes, strict=True)]
+    assert positions_watched(gates) == [1]
+    names = [
+        "readout",
+        "encoder.0.feed_forward.expand",
+        "decoder.1.self_attention.key",
+        "decoder.1.feed_forward.contract",
+    ]
+    shapes = [(3, 8), (32, 8), (8, 8), (8, 32)]
+    transformer = [Matrix(name, of_forecaster(name), name, shape) for name, shape in zip(names, shapes, strict=True)]
+    assert positions_watched(transformer) == [1, 3]

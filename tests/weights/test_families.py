@@ -8,7 +8,7 @@ import transformer_spectrum as ts
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
 from transformer_spectrum.weights.anatomy.dissection import dissect
-from transformer_spectrum.weights.matrices.families import BLOCKS, Family
+from transformer_spectrum.weights.matrices.families import BLOCKS, Family, moving_families, moving_family
 from transformer_spectrum.weights.matrices.heads import heads
 from transformer_spectrum.weights.matrices.shapes import shape_classes
 
@@ -95,3 +95,15 @@ def test_families_are_split_by_shape_but_not_by_transposition():
         "other": [5],
     }
     assert list(classes) == ["feed_forward", "embedding_64x12", "embedding_64x1", "readout", "other"]
+
+
+def test_the_family_that_moves_is_one_wherever_it_is_asked_for():
+    """A transformer's feed-forward matrices; of an LSTM the gates that come first; else the first of all."""
+    transformer = ["encoder_self_attention", "feed_forward", "embedding", "readout"]
+    assert (moving_families(transformer), moving_family(transformer)) == (["feed_forward"], "feed_forward")
+    lstm = list(shape_classes(["readout", "decoder_gates", *["encoder_gates"] * 3], [(1, 9), *[(9, 9)] * 3, (9, 4)]))
+    assert moving_families(lstm) == ["encoder_gates_9x9", "encoder_gates_9x4", "decoder_gates"]
+    assert moving_family(lstm) == "encoder_gates_9x9"
+    assert moving_families(["readout", "query"]) == ["readout", "query"]
+    with pytest.raises(ValueError, match="no families"):
+        moving_family([])

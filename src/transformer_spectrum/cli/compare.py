@@ -11,6 +11,7 @@ import csv
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,12 +22,27 @@ if TYPE_CHECKING:
 
 WIDTH = 120  # where there is no terminal and no COLUMNS; characters
 GAP = 2
-METRICS = {"validation_mae": "MAE", "change_stable_rank": "rank", "test_mae": "test"}
+NARROWEST = 40
+"""Of the notes below a table; characters."""
+METRICS = {"validation_mae": "MAE", "test_mae": "test"}
 METRIC = re.compile(rf"metrics/(\w+)/metrics\.json:({'|'.join(METRICS)})")
+EFFECTS = {"change_stable_rank": "rank", "change_stable_rank_effect": "effect"}
+EFFECT = re.compile(
+    r"(?:metrics/effects\.json:)?(?P<optimizer>\w+)\."
+    r"(?:step|validation_mae|(?P<family>\w+)\.(?P<metric>distance|(?:change_)?stable_rank(?:_effect|_deviations)?))"
+)
+"""A number of metrics/effects.json; DVC writes the file before it where another file has one of the same name."""
+DATA_SET, FOREIGN = "data.dataset", " *"
 BRANCHES = {"branch_commit": "├╴", "branch_base": "└╴"}
 NOTE = (
-    "MAE: best validation MAE, teacher-forced; rank: mean stable rank of the feed-forward change at the last step; "
-    "test: free-running MAE of the test windows. Losses of different loss functions cannot be compared: left out"
+    "MAE: best validation MAE, teacher-forced; test: free-running MAE of the test windows; rank: mean stable rank of "
+    "the "
+    "change of the family that moves (feed-forward, of an LSTM its first gates) at the best step; effect: rank minus "
+    "that "
+    "of the same changes with shuffled entries. Losses of different loss functions cannot be compared: left out"
+)
+FOREIGN_NOTE = (
+    "*: another data set (data.dataset) than the first row's: MAE and test are in other units, never compare them"
 )
 NONE_YET = "no experiment yet: dvc exp run -S loss.q=3 makes one, and this then shows them side by side"
 ABOUT_ROWS = ("Experiment", "rev", "typ", "parent", "Created", "Executor", "State")
@@ -78,13 +94,29 @@ def read(lines: Sequence[str]) -> list[dict[str, str]]:
     return [{column: text or "" for column, text in row.items() if column is not None} for row in table]
 
 
-def name(row: Mapping[str, str]) -> str:
+def name(row: Mapping[str, str], dataset: str = "") -> str:
     """An experiment below the commit that it began from; its revision where it has no name.
+
+    Args:
+        row: of DVC's table.
+        dataset: of the rows whose errors are comparable; others are marked. Empty = none is.
 
     >>> name({"rev": "1a2b3c4", "typ": "branch_base", "Experiment": "odd-name"})
     '└╴odd-name'
+    >>> name({"rev": "1a2b3c4", "data.dataset": "covid"}, "synthetic")
+    '1a2b3c4 *'
     """
-    return BRANCHES.get(row.get("typ", ""), "") + (row.get("Experiment") or row["rev"])
+    title = BRANCHES.get(row.get("typ", ""), "") + (row.get("Experiment") or row["rev"])
+    return title + (FOREIGN if is_foreign(row, dataset) else "")
+
+
+def is_foreign(row: Mapping[str, str], dataset: str) -> bool:
+    """Whether a row says that it is of another data set; empty = of any.
+
+    >>> is_foreign({"data.dataset": "covid"}, "synthetic"), is_foreign({"data.dataset": ""}, "synthetic")
+    (True, False)
+    """
+    return bool(dataset and row.get(DATA_SET)) and row[DATA_SET] != dataset
 
 
 def _metric(text: str) -> str:
@@ -102,7 +134,9 @@ def _parameter(text: str) -> str:
 
 def _is_parameter(column: str) -> bool:
     """Not a metric nor a file or folder that a stage depends on, which DVC lists among the columns too."""
-    return not re.search(r"[/:]", column) and column not in (*ABOUT_ROWS, "models", "plots", "report")
+    if re.search(r"[/:]", column) or EFFECT.fullmatch(column):
+        return False
+    return column not in (*ABOUT_ROWS, "models", "plots", "report", "standin_data")
 
 
 def metrics(rows: Sequence[Mapping[str, str]]) -> list[Column]:
@@ -117,6 +151,29 @@ def metrics(rows: Sequence[Mapping[str, str]]) -> list[Column]:
         if match := METRIC.fullmatch(column):
             title = f"{match[1]}\n{METRICS[match[2]]}"
             columns.append(Column(title, [_metric(row[column]) for row in rows], True))
+    return columns + effects(rows)
+
+
+def effects(rows: Sequence[Mapping[str, str]]) -> list[Column]:
+    """The change's stable rank and its effect at the best step, of the family that moves in each row.
+
+    >>> columns = effects([{"metrics/effects.json:es.feed_forward.change_stable_rank": "22.7003"}])
+    >>> [(column.title.split(), column.cells) for column in columns]
+    [(['es', 'rank'], ['22.7'])]
+    """
+    from transformer_spectrum.weights.matrices.families import moving_family
+
+    sources: dict[tuple[str, str], dict[str, str]] = {}
+    for column in rows[0]:
+        if (match := EFFECT.fullmatch(column)) and match["metric"] in EFFECTS:
+            sources.setdefault((match["optimizer"], match["metric"]), {})[match["family"]] = column
+    columns = []
+    for (optimizer, metric), of_families in sources.items():
+        cells = []
+        for row in rows:
+            measured = [family for family, column in of_families.items() if row[column]]
+            cells.append(_metric(row[of_families[moving_family(measured)]] if measured else ""))
+        columns.append(Column(f"{optimizer}\n{EFFECTS[metric]}", cells, True))
     return columns
 
 
@@ -187,7 +244,7 @@ def tables(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[Table]:
     >>> [column.header for column in table.columns]
     ['experiment', 'loss.\\nq']
     """
-    names = [name(row) for row in rows]
+    names = [name(row, rows[0].get(DATA_SET, "")) for row in rows]
     bold = [row.get("typ", "baseline") == "baseline" for row in rows]
     free = width - Column("experiment", names, False).width
     measured, differing = metrics(rows), parameters(rows)
@@ -200,6 +257,10 @@ def tables(rows: Sequence[Mapping[str, str]], width: int) -> Iterator[Table]:
     titles = [column.title for column in differing]
     for group in panels(turned(differing, names), width - Column("parameter", titles, False).width):
         yield _table("parameter", titles, group, [False] * len(titles))
+
+
+def _filled(note: str, width: int) -> str:
+    return textwrap.fill(note, max(width, NARROWEST), break_long_words=False, break_on_hyphens=False)
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -222,6 +283,8 @@ def run(chosen: argparse.Namespace) -> None:
         console = Console(width=max(width, needed), highlight=False, soft_wrap=True)
         console.print(table)
         console.print()
-    print(NOTE)
+    print(_filled(NOTE, width))
+    if any(is_foreign(row, rows[0].get(DATA_SET, "")) for row in rows):
+        print(_filled(FOREIGN_NOTE, width))
     if not any(row.get("typ", "baseline") != "baseline" for row in rows):
         print(NONE_YET, file=sys.stderr)

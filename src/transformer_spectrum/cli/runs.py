@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ COLUMNS = {
     "validation_mae": "validation MAE",
     "test_mae": "test MAE",
     "change_stable_rank": "stable rank of the change",
+    "change_stable_rank_effect": "its effect",
     "stop_reason": "ended",
 }
 
@@ -36,8 +38,9 @@ def add(command: argparse.ArgumentParser) -> None:
     """
     command.description = (
         "Lists the runs under runs/, the oldest of each name first: validation MAE of the best step and free-running "
-        "test MAE in scaled units, the mean stable rank of the feed-forward matrices' change until the last step, and "
-        "why the training ended. What is not there yet is blank."
+        "test MAE in scaled units, the mean stable rank of the change at the best step of the family that moves "
+        "(feed-forward, of an LSTM its first gates) and its effect, the difference from that of the same changes with "
+        "shuffled entries, and why the training ended. What is not there yet is blank."
     )
     command.add_argument(
         "--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where they are; %(default)s"
@@ -52,11 +55,20 @@ def _json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def _change(effects: Mapping[str, Any]) -> dict[str, float | None]:
+    """Of the family that moves, at the best step; from what effects.json has of an optimizer."""
+    from transformer_spectrum.weights.matrices.families import moving_family
+
+    families = [label for label, numbers in effects.items() if isinstance(numbers, dict)]
+    numbers = effects[moving_family(families)] if families else {}
+    return {name: numbers.get(name) for name in ("change_stable_rank", "change_stable_rank_effect")}
+
+
 def _row(folder: RunFolder, record: dict[str, Any], root: Path) -> dict[str, Any]:
     from transformer_spectrum.config.load import load_params
 
     params = load_params(folder.params)
-    metrics, scores = _json(folder.metrics / "metrics.json"), _json(folder.metrics / "scores.json")
+    scores, effects = _json(folder.metrics / "scores.json"), _json(folder.spectra / "effects.json")
     standin = " (STAND-IN)" if _json(folder.data / "provenance.json").get("standin") else ""
     return {
         "run": str(folder.path.relative_to(root)),
@@ -70,7 +82,7 @@ def _row(folder: RunFolder, record: dict[str, Any], root: Path) -> dict[str, Any
         "evaluations": scores.get("evaluations"),
         "validation_mae": scores.get("best_validation_mae"),
         "test_mae": scores.get("free_running", {}).get("mae"),
-        "change_stable_rank": metrics.get("change_stable_rank"),
+        **_change(effects.get(record["optimizer"], {})),
         "stop_reason": scores.get("stop_reason"),
     }
 

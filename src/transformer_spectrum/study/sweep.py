@@ -15,7 +15,7 @@ from transformer_spectrum.study.grid import Cell, Grid
 from transformer_spectrum.study.processes import Task
 from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
-from transformer_spectrum.study.table import write_cells, write_table
+from transformer_spectrum.study.table import alike_losses, write_cells, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -191,6 +191,8 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
     logger.info(
         f"sweep {grid.name}: {counts['done']} of {len(cells)} cells done{', ' + bad if bad else ''}; see {store.root}"
     )
+    for line in alike_losses(usable, store):
+        logger.warning(f"sweep {grid.name}: {line}")
     _say_standins(
         grid.name, {cell.dataset for cell in usable if read_record(store.training(cell))["outcome"]["standin"]}
     )

@@ -219,6 +219,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         "best_validation_loss": float(history.validation_loss[best]),
         "initial_validation_mae": float(history.validation_mae[start]),
         "best_validation_mae": float(history.validation_mae[best]),
+        "influence_cosine": _finite(history.influence_cosine[best]),
+        "residual_mad": _finite(history.residual_mad[best]),
         "teacher_forced_mae": scores["teacher_forced"].get("mae"),
         "free_running_mae": scores["free_running"].get("mae"),
         "standin": bool(scores["standin_data"]),
@@ -226,3 +228,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "stop_reason": scores["stop_reason"],
         "diverged": scores["stop_cause"] == StopCause.DIVERGED,
     }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
