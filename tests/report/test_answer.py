@@ -20,7 +20,7 @@ from transformer_spectrum.report.run_page import origin as page_origin
 from transformer_spectrum.report.run_page import tables as page_tables
 from transformer_spectrum.report.run_page.markdown import PICTURES, markdown
 from transformer_spectrum.report.run_page.page import page
-from transformer_spectrum.report.run_page.warnings import warnings
+from transformer_spectrum.report.run_page.warnings import OF_THE_METRIC, warnings
 from transformer_spectrum.spectra.effects import HEAVY_TAILED
 from transformer_spectrum.vocabulary import display_name, family_words, metric_words
 
@@ -335,6 +335,14 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
     lines = warnings(dataclasses.replace(run, spectra=spectra))
     assert "Spectra, too short: no Hill alpha for readout." in lines
     assert "Spectra, no tail: none: no KS alpha, KS tail for gates 16×4, 1 of 4 matrices (Adam)." in lines
+
+
+def test_what_no_null_of_a_metric_can_say_is_told_of_no_matrix(run):
+    assert OF_THE_METRIC == HEAVY_TAILED
+    tails = run.tails.assign(missing=f"{HEAVY_TAILED}; farms_alpha: no room")
+    lines = [line for line in warnings(dataclasses.replace(run, tails=tails)) if line.startswith("Tails, ")]
+    assert any("farms_alpha: no room" in line for line in lines)
+    assert not any(HEAVY_TAILED in line for line in lines)
 
 
 def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(run):

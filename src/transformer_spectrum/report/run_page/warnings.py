@@ -9,13 +9,14 @@ import pandas as pd
 from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, rejected
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.spectra.effects import HEAVY_TAILED
 from transformer_spectrum.vocabulary import family_words, metric_words
 
 LISTED = 4
 """Matrices that are named before they are counted."""
 ALIKE = 0.99
 """Cosine of two losses' influence above which they are called the same on these residuals."""
+OF_THE_METRIC = "the metric has no usable spread: its null alone exceeds 5 standard deviations more than once in 1,000"
+"""`spectra.effects.HEAVY_TAILED`, which loads torch: a reason that is of no matrix, and so not told of each."""
 NOTHING = "Every score and every fit has a value."
 
 
@@ -128,7 +129,7 @@ def _rejected(run: Run) -> Iterator[str]:
 
 def _of_the_fit(reasons: list[str]) -> list[str]:
     """Those that are of the matrix; that a null has no usable spread is of the metric, and so of every matrix."""
-    return [reason for reason in reasons if reason != HEAVY_TAILED] or [""]
+    return [reason for reason in reasons if reason != OF_THE_METRIC] or [""]
 
 
 def _tails(run: Run) -> Iterator[str]:
