@@ -112,7 +112,7 @@ def write_run(root, summaries, forecast):
     for name, table in plot_tables.plot_tables(summaries, forecast).items():
         write_csv(root / f"plots/{name}.csv", table.columns, cells(table))
     for name in LONG_TABLES:
-        write_table(root / f"metrics/spectra_{name}.parquet", getattr(long_tables, f"spectra_{name}")(summaries))
+        write_table(root / f"metrics/{name}.parquet", getattr(long_tables, name)(summaries))
     write_json(root / "metrics/spectra.json", {"standin_data": 0, **headline(summaries)})
     write_json(root / "metrics/effects.json", {"standin_data": 0, **effects(summaries)})
     write_json(root / "metrics/comparison.json", comparison(summaries, dataset="synthetic", seed=1))

@@ -207,7 +207,7 @@ def test_the_caption_is_made_of_the_parameters(pytestconfig):
     chosen = params.loss.model_copy(update={"type": "sgt", "p": 2.0, "q": 3.0, "lam": 0.1})
     data = params.data.model_copy(update={"dataset": "covid"})
     made = caption.caption_of(params.model_copy(update={"loss": chosen, "data": data, "seed": 7}), standin=True)
-    assert made.line() == "data: covid   ·   loss: sgt (p = 2, q = 3, λ = 0.1)   ·   seed: 7"
+    assert made.line() == "data: covid   ·   loss: sgt (p = 2, q = 3, λ = 0.1)   ·   seed: 7   ·   es: openai"
     assert made.loss_unit == "nats"
     assert made.data_unit.startswith("new cases a day")
     assert made.standin

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.analysis.comparison.recorded import METHODS
 from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import OPTIMIZERS
@@ -38,8 +37,8 @@ TEXT = (
 )
 """Columns of words; those of all other names hold numbers, NaN where a cell is empty."""
 
-LONG_TABLES = ("tails", "circuits", "vectors", "spikes")
-"""Of metrics/spectra_<name>.parquet, those that the report reads."""
+LONG_TABLES = ("spectra_tails", "spectra_circuits", "spectra_vectors", "spectra_spikes")
+"""Of metrics/*.parquet, those that the report reads."""
 CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_mae", "stop_reason", "teacher_forced", "free_running", "missing")
 
@@ -156,7 +155,7 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
     if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
         raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
-    clipping = {name for name, method in METHODS.items() if method == "gradient" and params.adam.gradient_clip}
+    clipping = {"adam"} if params.adam.gradient_clip else set()
     trainings = {name: _training(root, name, curves["validation"], clips=name in clipping) for name in OPTIMIZERS}
     best_steps = {name: int(training.scores["best_step"]) for name, training in trainings.items()}
     return Run(
@@ -166,7 +165,7 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         shifts=shifts(curves["spectra_evolution"], best_steps),
         comparison=read_json(root / "metrics/comparison.json"),
         curves=curves,
-        **{name: read_parquet(root / f"metrics/spectra_{name}.parquet") for name in LONG_TABLES},
+        **{name.removeprefix("spectra_"): read_parquet(root / f"metrics/{name}.parquet") for name in LONG_TABLES},
         spectra=read_json(root / "metrics/spectra.json"),
         data=read_json(root / "metrics/data.json"),
         provenance=provenance,

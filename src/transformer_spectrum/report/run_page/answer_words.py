@@ -46,7 +46,7 @@ def run_line(run: Run) -> str:
     """The run in a line: data, loss, seed, model.
 
     >>> run_line(run)
-    'data: synthetic · loss: sgt (p = 2, q = 5, λ = 0) · seed: 1 · model: transformer'
+    'data: synthetic · loss: sgt (p = 2, q = 5, λ = 0) · seed: 1 · es: openai · model: transformer'
     """
     return " · ".join([*run.caption.facts(), f"model: {run.params.model.type}"])
 

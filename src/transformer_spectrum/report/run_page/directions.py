@@ -15,7 +15,7 @@ from transformer_spectrum.vocabulary import circuit_words, family_words, metric_
 CIRCUIT_METRIC = "stable_rank"
 SPIKES: Mapping[str, str] = {"weights": "mp_spikes", "change": "change_mp_spikes"}
 """What spikes are of -> the metric that counts them."""
-NO_CIRCUITS = "An LSTM has no attention, and so no circuits."
+NO_CIRCUITS = "A model without attention, such as an LSTM, has no circuits."
 NO_CHANGE = "No training has a best step behind the initial weights, so there is no change to compare."
 
 
@@ -38,8 +38,8 @@ class DirectionSection(NamedTuple):
 def circuits(run: Run) -> Table | None:
     """The heads' circuits at the best steps, as they are and with the norms' gains; None of a model without attention.
 
-    >>> circuits(run).header[:5]
-    ('circuits', 'optimizer', 'heads', 'stable rank', 'its null')
+    >>> circuits(run) is None  # it has none
+    True
     """
     if run.circuits.empty:
         return None
@@ -138,7 +138,7 @@ def sections(run: Run) -> list[DirectionSection]:
     return [
         DirectionSection("circuits", "Circuits", circuits(run), NO_CIRCUITS),
         DirectionSection("directions", "Directions", overlaps(run), NO_CHANGE),
-        DirectionSection("spikes", "Spikes", spikes(run), ""),
+        DirectionSection("births", "Spikes", spikes(run), ""),
     ]
 
 

@@ -10,7 +10,6 @@ from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, reject
 from transformer_spectrum.analysis.comparison.trajectory import ALIKE
 from transformer_spectrum.report.page.numbers import joined
 from transformer_spectrum.report.run import Run
-from transformer_spectrum.spectra.effects import HEAVY_TAILED
 from transformer_spectrum.vocabulary import family_words, metric_words
 
 LISTED = 4
@@ -125,14 +124,9 @@ def _rejected(run: Run) -> Iterator[str]:
         )
 
 
-def _of_the_fit(reasons: list[str]) -> list[str]:
-    """Those that are of the matrix; that a null has no usable spread is of the metric, and so of every matrix."""
-    return [reason for reason in reasons if reason != HEAVY_TAILED] or [""]
-
-
 def _tails(run: Run) -> Iterator[str]:
     """A line for each reason why part of a power-law fit has no value, with the matrices that it concerns."""
-    reasons = run.tails["missing"].astype(str).str.split("; ").map(_of_the_fit)
+    reasons = run.tails["missing"].astype(str).str.split("; ")
     lines = pd.DataFrame({"matrix": run.tails["matrix"].astype(str), "missing": reasons}).explode("missing")
     for reason, matrices in lines[lines["missing"] != ""].groupby("missing", sort=False)["matrix"]:
         names = list(matrices.unique())
