@@ -108,6 +108,18 @@ class Recomputed:
         """Over the family's matrices."""
         return np.mean([self.value(optimizer, position, m, metric) for m in self.families[family]])
 
+    def observed(self, optimizer, step, family, metric):
+        """`mean` from the weights of a tracked step in float64, as the null's draws are, not from the history."""
+        if metric.startswith("change_"):
+            return self.mean(optimizer, step, family, metric)
+        members = self.families[family]
+        spectra = [np.linalg.svd(self.matrix(optimizer, step, m), compute_uv=False) for m in members]
+        if metric in PLAIN:
+            return np.mean([plain_metrics(values)[metric] for values in spectra])
+        return np.mean(
+            [every_metric(values, self.shapes[m])[metric] for m, values in zip(members, spectra, strict=True)]
+        )
+
     def distance(self, optimizer, position, family):
         """|W_t - W_0| / |W_0| of all entries of the family together."""
         moved, start = (
@@ -164,7 +176,7 @@ class Recomputed:
     def effect(self, optimizer, step, family, metric):
         """Difference of the family's mean from its main null, and the same in standard deviations of the draws."""
         middle, sd = self.null(optimizer, step, self.families[family], metric)
-        difference = self.mean(optimizer, step, family, metric) - middle
+        difference = self.observed(optimizer, step, family, metric) - middle
         return difference, difference / sd if sd > 1e-9 * abs(middle) else np.nan
 
     def pooled(self, optimizer, position, family):

@@ -1,6 +1,7 @@
 """The long tables: every matrix, every step, and no gap without its reason."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from transformer_spectrum.runtime.files import read_table, write_table
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.effects import UNUSABLE
 from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,22 @@ def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(summaries)
         row["deviations"] for row in mine if (row["step"], row["metric"], row["null"]) == (0, "stable_rank", "shuffled")
     ]
     assert np.median(np.abs(start)) < 2
+
+
+def test_the_code_of_the_documentation_reads_them(summaries, tmp_path, monkeypatch):
+    section = (ROOT / "docs/spectra.md").read_text(encoding="utf-8").split("## The long tables")[1].split("\n## ")[0]
+    code = [line.strip() for line in section.splitlines() if line.startswith("    ")]
+    (tmp_path / "metrics").mkdir()
+    for name, table in long_tables.long_tables({"es": summaries["es"]}).items():
+        table.to_parquet(tmp_path / "metrics" / f"{name}.parquet")
+        assert name in section
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for line in code:
+        exec(line, names)
+        if line.startswith("nulls.query"):
+            assert len(eval(line, names)) == len(summaries["es"].evidence.steps) * len(summaries["es"].evidence.specs)
+    assert (tmp_path / "tails.csv").exists()
 
 
 def test_heads_follow_the_matrices_when_asked_for(summaries, few_histories, summarized):

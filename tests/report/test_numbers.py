@@ -180,7 +180,7 @@ def test_the_evolution_holds_family_means_beside_their_null(truth, summaries):
             middle, sd = truth.null(optimizer, step, truth.families[family], metric)
             for name, side in (("null_low", -2), ("null_high", 2)):
                 assert row[name] == pytest.approx(middle + side * sd, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
-            difference = row["value"] - middle
+            difference = truth.observed(optimizer, step, family, metric) - middle
             assert row["effect"] == pytest.approx(difference, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
             if row["deviations"] != "":
                 assert row["deviations"] == near(difference / sd, rel=1e-4)
@@ -562,9 +562,10 @@ def test_the_families_of_a_study_stand_beside_their_main_null(truth, few_histori
             assert row["initial"] == near(truth.mean("adam", 0, row["family"], metric), rel=2e-4)
         assert row["null"] == near(middle)
         assert row["null_sd"] == pytest.approx(sd, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
-        assert row["effect"] == pytest.approx(row["value"] - middle, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
+        difference = truth.observed("adam", step, row["family"], metric) - middle
+        assert row["effect"] == pytest.approx(difference, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
         if row["deviations"] != "":
-            assert row["deviations"] == near((row["value"] - middle) / sd, rel=1e-4)
+            assert row["deviations"] == near(difference / sd, rel=1e-4)
     # And by matrix each column is the one that it is named after, beside the main null.
     long = [
         row

@@ -99,17 +99,17 @@ def test_the_table_of_tails_holds_means_of_the_last_step(run, truth):
     names = {display_name(name): name for name in TRACKED}
     table = page_tables.tails(run)
     assert len(table.rows) == 3 * len(truth.families)
-    for family, _, title, count, alpha, of_shuffles, distance, tail, plausible, *_ in table.rows:
+    for family, _, title, count, alpha, of_null, distance, tail, plausible, *_ in table.rows:
         optimizer, members = names[title], truth.families[family_of(family, truth)]
         position = TRACKED[optimizer][-1]
         expected = {
             metric: np.mean([truth.of_history[optimizer][position][m][metric] for m in members])
             for metric in ("ks_alpha", "ks_distance", "ks_tail")
         }
-        null = np.mean([truth.null(optimizer, position, [m], "ks_alpha", "shuffled")[0] for m in members])
+        null = np.mean([truth.null(optimizer, position, [m], "ks_alpha", "path")[0] for m in members])
         assert (count, alpha) == (str(len(members)), number(expected["ks_alpha"], 2))
         assert (distance, tail) == (number(expected["ks_distance"], 2), number(expected["ks_tail"], 0))
-        assert of_shuffles == number(null, 2)
+        assert of_null == number(null, 2)
         p_values = [
             row["goodness_p"]
             for row in run.tails.to_dict("records")
