@@ -14,6 +14,7 @@ from mkdocs.config import load_config
 from transformer_spectrum.cli.main import COMMANDS, parser
 from transformer_spectrum.cli.parameters import parameter_table
 from transformer_spectrum.config.load import PARAMETERS
+from transformer_spectrum.study.spectra_rows import COLUMNS, FAMILY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -143,6 +144,25 @@ def test_every_file_that_a_run_is_said_to_write_is_an_output_of_a_stage():
     for path in outputs:
         if path.startswith("metrics/spectra"):
             assert path in files
+
+
+def test_every_parameter_that_a_page_sets_is_one():
+    text = "\n".join([*PAGES.values(), (ROOT / "README.md").read_text()])
+    names = re.findall(r"(?:-S|--set) '?([a-z_.\d]+)=", text)
+    assert len(names) > 15
+    assert set(names) <= set(PARAMETERS)
+
+
+def test_the_first_run_says_how_long_the_committed_trainings_are():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    lengths = "Adam {adam[epochs]} epochs, ES {es[generations]} generations of {es[popsize]}, "
+    lengths += "GA {ga[generations]} of {ga[popsize]}"
+    assert lengths.format(**params) in PAGES["tutorials/first_run.md"]
+
+
+def test_the_page_of_sweeps_has_every_column_of_its_tables():
+    text = PAGES["howto/sweep.md"].split("## Columns")[1].split("\n## ")[0]
+    assert set(first_cells(text)) == {*COLUMNS, *FAMILY_COLUMNS}
 
 
 def test_every_stage_is_in_the_graph():
