@@ -52,7 +52,8 @@ def test_a_run_leaves_config_provenance_history_weights_metrics_spectra_and_figu
     assert provenance["sha256"] == sha256(trained.parents[2] / "data.npy")
     assert (provenance["source"], provenance["standin"]) == ("file", False)
     run = load_run(trained / "model", trained / "metrics")
-    assert run.history.steps.tolist() == [0, 1, 2]
+    assert run.history.rounds.tolist() == [0, 0, 1, 2]
+    assert run.history.steps.tolist() == [0, 1, 2, 4]  # updates: one inside the first epoch of two, and two epochs
     assert run.params == params
     assert load(trained / "model").params.model.embed_dim == 8
     assert {path.stem for path in (trained / "figures").glob("*.png")} >= {
@@ -130,7 +131,7 @@ def test_an_lstm_trains_from_a_config_each_of_whose_keys_reaches_the_run(folder,
         assert windows["train_target"].shape[1:] == (4, 1)
     history = load_run(run / "model").history
     assert {tuple(sorted(shape)) for shape in history.shapes.tolist()} >= {(6, 6)}
-    assert history.steps[-1] <= 3
+    assert history.rounds[-1] <= 3
     rates = np.loadtxt(run / "metrics/plots/metrics/learning_rate.tsv", skiprows=1)
     assert rates[-1, 1] == pytest.approx(0.02)
 
@@ -287,11 +288,11 @@ def test_runs_lists_what_there_is_with_its_metrics(trained, capsys):
     scores = json.loads((trained / "metrics/scores.json").read_text())
     assert row["run"] == f"first/{trained.name}"
     assert (row["state"], row["optimizer"], row["data"], row["model"]) == ("done", "adam", "data.npy", "transformer")
-    assert row["validation_loss"] == scores["best_validation_loss"]
+    assert row["validation_mae"] == scores["best_validation_mae"]
     assert row["test_mae"] == scores["free_running"]["mae"]
     main(["runs", "--runs", str(trained.parents[1])])
     printed = capsys.readouterr().out
-    assert f"{scores['best_validation_loss']:.4g}" in printed
+    assert f"{scores['best_validation_mae']:.4g}" in printed
     assert len(printed.splitlines()) == 2
     main(["runs", "--runs", str(trained / "nothing")])
     assert "no runs" in capsys.readouterr().out

@@ -153,8 +153,9 @@ def test_the_table_of_cells_holds_what_came_of_each_training(study):
         folder = Path(f"out/trainings/narrow/{cell['loss']}/adam/seed_{cell['seed']}")
         history = History.load(folder / "history.npz", folder / "seconds.tsv")
         scores = json.loads((folder / "scores.json").read_text())
-        best = int(np.nanargmin(history.validation_loss))
-        assert (int(cell["steps"]), int(cell["best_step"])) == (len(history.steps) - 1, history.steps[best])
+        best = int(np.nanargmin(history.validation_mae))
+        assert (int(cell["steps"]), int(cell["best_step"])) == (history.steps[-1], history.steps[best])
+        assert float(cell["best_validation_mae"]) == pytest.approx(history.validation_mae[best])
         assert int(cell["evaluations"]) == history.evaluations[-1]
         assert float(cell["seconds"]) == pytest.approx(history.seconds[-1], abs=1e-3)
         assert float(cell["initial_validation_loss"]) == pytest.approx(history.validation_loss[0])

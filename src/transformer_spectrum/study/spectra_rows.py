@@ -110,7 +110,7 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
         sides = sorted(history.shapes[members[0]].tolist(), reverse=True)
         distance = summary.distance(label)
         for metric in evidence.observed.values:
-            mean = summary.mean(metric, label)
+            mean = [summary.observed(metric, label, position) for position in range(len(evidence.steps))]
             for position, at in enumerate(summary.tracked):
                 step, null = int(history.steps[at]), summary.null(metric, label, position)
                 against = summary.effect(metric, label, position)
@@ -120,7 +120,7 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
                 yield (
                     *keys,
                     *(step, *axes, *flags, label, len(members), *sides, metric),
-                    *(_cell(mean[at]), summary.analysis.class_reason(metric, at, members), _cell(mean[0])),
+                    *(_cell(mean[position]), evidence.observed.class_reason(metric, position, members), _cell(mean[0])),
                     *map(_cell, numbers),
                     str(against.reason),
                 )
