@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer_spectrum.analysis.comparison.arrival import Crossing, arrive, first_crossing, reached_by_all
+from transformer_spectrum.analysis.comparison.endpoints import METRICS_COMPARED
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
-from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED, trajectory_of_history
+from transformer_spectrum.analysis.comparison.recorded import METHODS, trajectory_of_history
 from transformer_spectrum.analysis.comparison.trainings import compare, dataset_identity, trajectory
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory, curves
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference, PairVerdict

@@ -563,7 +563,8 @@ def test_the_families_of_a_study_stand_beside_their_main_null(truth, few_histori
         assert row["null"] == near(middle)
         assert row["null_sd"] == pytest.approx(sd, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
         difference = truth.observed("adam", step, row["family"], metric) - middle
-        assert row["effect"] == pytest.approx(difference, rel=1e-5, abs=1e-8 * max(1, abs(middle)))
+        loose = 1e-4 if metric.startswith("change_") else 1e-5  # Adam's changes of rank 3 carry the rounding of W
+        assert row["effect"] == pytest.approx(difference, rel=loose, abs=1e-8 * max(1, abs(middle)))
         if row["deviations"] != "":
             assert row["deviations"] == near(difference / sd, rel=1e-4)
     # And by matrix each column is the one that it is named after, beside the main null.

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.pictures.style import house_style, new_figure, save, start_line
 from transformer_spectrum.runtime import deciding_code

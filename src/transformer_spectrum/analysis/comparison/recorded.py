@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE, LOGARITHM
 from transformer_spectrum.analysis.comparison.family_distance import relative_distance
 from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
 from transformer_spectrum.runtime.errors import InputError
@@ -16,11 +17,6 @@ from transformer_spectrum.weights.matrices.shapes import shape_classes
 
 METHODS: Mapping[str, Method] = {"adam": "gradient", "es": "population", "ga": "population"}
 """Each of `config.schema.OPTIMIZERS` -> what its updates are."""
-CHANGE, LOGARITHM = "change_", "log_"
-"""Before the name of a metric: of W_t - W_0 instead of W_t; its natural logarithm."""
-MAIN_METRIC, SECOND_METRIC = f"{CHANGE}stable_rank", "stable_rank"
-"""The metrics of the answer: in how many directions a change acts, and the matrices after it."""
-METRICS_COMPARED = (MAIN_METRIC, SECOND_METRIC)
 
 
 def trajectory_of_history(

@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from transformer_spectrum.analysis.comparison.endpoints import METRICS_COMPARED
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
 from transformer_spectrum.analysis.comparison.outcome import Comparison
-from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED, trajectory_of_history
+from transformer_spectrum.analysis.comparison.recorded import METHODS, trajectory_of_history
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
 from transformer_spectrum.analysis.loading import TrainingRun, load_run
 from transformer_spectrum.config.resolve import idle_of_loss

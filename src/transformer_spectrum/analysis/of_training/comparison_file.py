@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transformer_spectrum.analysis.comparison.endpoints import METRICS_COMPARED
 from transformer_spectrum.analysis.comparison.named_axes import compare_trajectories
 from transformer_spectrum.analysis.comparison.outcome import Comparison
-from transformer_spectrum.analysis.comparison.recorded import METHODS, METRICS_COMPARED
+from transformer_spectrum.analysis.comparison.recorded import METHODS
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
 from transformer_spectrum.analysis.of_training.metrics_file import rounded
 from transformer_spectrum.analysis.of_training.summary import Summary

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.spectra.births import spike_births

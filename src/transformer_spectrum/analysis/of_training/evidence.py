@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.of_training.circuits import CircuitEvidence, circuits_at
 from transformer_spectrum.analysis.of_training.nulls import NullDraws, joined, padded, prefixed
 from transformer_spectrum.analysis.of_training.tails import TailTests, tail_of

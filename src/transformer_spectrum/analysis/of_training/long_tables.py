@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.of_training.direction_tables import spectra_circuits, spectra_spikes, spectra_vectors
 from transformer_spectrum.analysis.of_training.nulls import STEP, null_of_alpha, nulls_of
 from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer_spectrum.analysis.comparison.recorded import METRICS_COMPARED
+from transformer_spectrum.analysis.comparison.endpoints import METRICS_COMPARED
 from transformer_spectrum.analysis.of_training.nulls import null_of_alpha
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.weights.matrices.families import moving_families

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.spectra import nulls
 from transformer_spectrum.spectra.analysis import NOT_RECORDED, REASONS, Analysis, Estimators, analyze
 from transformer_spectrum.weights.matrices.shapes import by_shape

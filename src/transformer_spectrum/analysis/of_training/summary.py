@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.comparison.family_distance import relative_distance
-from transformer_spectrum.analysis.comparison.recorded import CHANGE
 from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
 from transformer_spectrum.analysis.of_training.nulls import STEP, joined, main_null, prefixed, spread
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
@@ -157,8 +157,9 @@ def analyzed(history: History, estimators: Estimators) -> Analysis:
     ('zero matrix', '')
     """
     weights = history.singular_values
+    analyses = [analyze(weights, history.shapes, estimators)]
     change = analyze(history.change_singular_values, history.shapes, estimators, stored=weights)
-    analyses = [analyze(weights, history.shapes, estimators), prefixed(change, CHANGE)]
+    analyses.append(prefixed(change, CHANGE))
     if history.step_singular_values is not None:
         recorded = np.isfinite(history.step_singular_values[:, :, 0]).all(axis=1)
         steps = history.step_singular_values[recorded]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
+from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC
 from transformer_spectrum.report.charts.parts import (
     DASH,
     NULL,

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
+from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC
 from transformer_spectrum.analysis.of_training.budget import budget_of
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.report.figures import loss as loss_words

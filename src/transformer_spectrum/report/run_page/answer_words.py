@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from scipy import stats
 
-from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC, SECOND_METRIC
+from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC, SECOND_METRIC
 from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.report.figures.moved import INSIDE
 from transformer_spectrum.report.page.numbers import joined, number, signed

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC
+from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, joined, number
 from transformer_spectrum.report.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformer_spectrum.analysis.comparison.recorded import MAIN_METRIC, SECOND_METRIC
+from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC, SECOND_METRIC
 from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
 from transformer_spectrum.config.tree import flatten
