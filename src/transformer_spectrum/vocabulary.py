@@ -1,6 +1,7 @@
 """Names, words, units and colours of optimizers, metrics, families, losses and data sets: each once.
 
-Pictures, pages, `dvc plots`, tables and trackers take them from here, so that none can disagree with another.
+Pictures, pages, `dvc plots`, tables and trackers take them from here, so that none can disagree with another. One
+concept, and therefore one long module.
 """
 
 from __future__ import annotations

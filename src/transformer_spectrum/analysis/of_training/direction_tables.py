@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.endpoints import CHANGE
-from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
+from transformer_spectrum.analysis.of_training.rows import effect_columns, finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.spectra.births import spike_births
 from transformer_spectrum.spectra.effects import effect
-from transformer_spectrum.spectra.nulls import null_of
 from transformer_spectrum.spectra.overlap import random_overlap
 
 SPECTRA_CIRCUITS = (
@@ -95,7 +94,7 @@ def _circuits_at(optimizer: str, summary: Summary, position: int) -> Iterator[di
     for folded, observed in evidence.observed.items():
         for metric, values in observed.values.items():
             draws = evidence.null[folded].values[metric]
-            null, against = null_of(draws), effect(metric, values, draws)
+            against = effect(metric, values, draws)
             yield {
                 "optimizer": optimizer,
                 **_time(summary, position),
@@ -107,11 +106,7 @@ def _circuits_at(optimizer: str, summary: Summary, position: int) -> Iterator[di
                 "value": finite(values),
                 "missing": observed.reason,
                 "initial": finite(start.observed[folded].values[metric]),
-                "null_mean": finite(null.mean),
-                "null_sd": finite(null.standard_deviation),
-                "difference": finite(against.difference),
-                "deviations": finite(against.deviations),
-                "reason": against.reason,
+                **effect_columns(against),
             }
 
 

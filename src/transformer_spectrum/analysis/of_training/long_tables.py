@@ -14,7 +14,7 @@ import pandas as pd
 from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.of_training.direction_tables import spectra_circuits, spectra_spikes, spectra_vectors
 from transformer_spectrum.analysis.of_training.nulls import STEP, null_of_alpha, nulls_of
-from transformer_spectrum.analysis.of_training.rows import finite, stacked, with_categories
+from transformer_spectrum.analysis.of_training.rows import effect_columns, finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests
 from transformer_spectrum.spectra.analysis import METRICS, Analysis
@@ -175,11 +175,7 @@ def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[
                 "missing": missing,
                 "initial": finite(observed[0]),
                 "null": name,
-                "null_mean": finite(against.null_mean),
-                "null_sd": finite(against.null_sd),
-                "difference": finite(against.difference),
-                "deviations": finite(against.deviations),
-                "reason": against.reason,
+                **effect_columns(against),
             }
 
 

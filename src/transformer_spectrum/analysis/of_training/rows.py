@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from transformer_spectrum.spectra.effects import Effect
+
 TEXT, NUMBER = object, np.float64
 CATEGORIES = (
     "optimizer",
@@ -84,3 +86,14 @@ def finite(values: np.ndarray | float) -> np.ndarray:
     array([ 1., nan])
     """
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def effect_columns(against: Effect) -> dict[str, np.ndarray]:
+    """Columns of an effect beside its null, as every table of them has them.
+
+    >>> from transformer_spectrum.spectra.effects import effect
+    >>> effect_columns(effect("stable_rank", np.array([5.0]), np.array([[1.0], [2.0], [3.0]])))["deviations"]
+    array([3.])
+    """
+    names = ("null_mean", "null_sd", "difference", "deviations")
+    return {**{name: finite(getattr(against, name)) for name in names}, "reason": against.reason}
