@@ -1,12 +1,18 @@
-"""The contract between a search method and the rest: an objective in, steps out.
+"""The contract between a search method and the rest: requests and steps out, answers in.
 
 Everything minimises. A batch is opaque to a searcher: it asks for one and hands it back, and gives the same one to
 all candidates of a generation.
+
+A searcher computes no loss itself. Its `search` is a coroutine that yields steps, and between them requests: that a
+population be scored, or that weights be led through a stretch of updates. Whoever drives it sends the answers. So many
+searches can run side by side, each as if alone, while their requests are answered together, in one batched
+computation. `Searcher.steps` drives a single one by an objective.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -82,16 +88,21 @@ class Population(Protocol):
 
 
 @runtime_checkable
-class Objective(Protocol):
-    """A loss over weight vectors of length `size`, estimated on batches."""
-
-    size: int
+class Batches(Protocol):
+    """The training data of an objective, as a searcher sees them."""
 
     def batch(self, generator: torch.Generator) -> Any:
         """One random batch."""
 
     def epoch(self, generator: torch.Generator) -> Iterator[Any]:
         """All training data once, in random order, batch by batch."""
+
+
+@runtime_checkable
+class Objective(Batches, Protocol):
+    """A loss over weight vectors of length `size`, estimated on batches."""
+
+    size: int
 
     def losses(self, population: Float[Tensor, "popsize size"] | Population, batch: Any) -> Float[Tensor, " popsize"]:
         """The mean loss of each on one batch."""
@@ -100,9 +111,50 @@ class Objective(Protocol):
         """Mean loss on one batch and its gradient."""
 
 
-@runtime_checkable
-class Searcher(Protocol):
+class Request(ABC):
+    """What a search asks for between two steps."""
+
+    @abstractmethod
+    def answered_by(self, objective: Objective) -> Any:
+        """The answer, computed for this request alone."""
+
+
+@dataclass(frozen=True)
+class Scoring(Request):
+    """Asks for the mean loss of each member of a population on one batch; answered by (popsize,).
+
+    Attributes:
+        population: M weight vectors.
+        batch: the same for all of them.
+    """
+
+    population: Tensor | Population
+    batch: Any
+
+    def answered_by(self, objective: Objective) -> Float[Tensor, " popsize"]:
+        return objective.losses(self.population, self.batch)
+
+
+Search = Generator[Request | Step, Any, None]
+"""Steps, and requests whose answers are sent."""
+
+
+class Searcher(ABC):
     """A search method; its settings are its fields."""
+
+    @abstractmethod
+    def search(
+        self,
+        batches: Batches,
+        weights: Float[Tensor, " size"],
+        generator: torch.Generator,
+        state: State | None = None,
+    ) -> Search:
+        """Searches from `weights`; index 0 is yielded before any of them has changed.
+
+        With the `state` of a step, and the generator as it was then, goes on behind that step as if never stopped,
+        bit for bit.
+        """
 
     def steps(
         self,
@@ -111,24 +163,37 @@ class Searcher(Protocol):
         generator: torch.Generator,
         state: State | None = None,
     ) -> Iterator[Step]:
-        """Searches from `weights`; index 0 is yielded before any of them has changed.
+        """The steps of a search whose requests an objective answers, one by one."""
+        search = self.search(objective, weights, generator, state)
+        answer = None
+        while (asked := _next(search, answer)) is not None:
+            if isinstance(asked, Step):
+                yield asked
+                answer = None
+            else:
+                answer = asked.answered_by(objective)
 
-        With the `state` of a step, and the generator as it was then, goes on behind that step as if never stopped,
-        bit for bit.
-        """
+
+def _next(search: Search, answer: Any) -> Request | Step | None:
+    """What the search yields next; None at its end."""
+    try:
+        return search.send(answer)
+    except StopIteration:
+        return None
 
 
-def first_step(objective: Objective, weights: Float[Tensor, " size"], batch: Any) -> Step:
+def first_step(weights: Float[Tensor, " size"], batch: Any) -> Generator[Request, Any, Step]:
     """Index 0: the initial weights, scored once on a batch; one evaluation.
 
-    >>> class Squares:
-    ...     size = 2
-    ...     def losses(self, population, batch):
-    ...         return population.square().mean(dim=1)
-    ...     batch = epoch = gradient = losses  # not asked for here
-    >>> step = first_step(Squares(), torch.tensor([1.0, 3.0]), batch=None)
+    >>> scored = first_step(torch.tensor([1.0, 3.0]), batch=None)
+    >>> next(scored).population
+    tensor([[1., 3.]])
+    >>> try:
+    ...     _ = scored.send(torch.tensor([5.0]))
+    ... except StopIteration as end:
+    ...     step = end.value
     >>> step.index, step.evaluations, step.loss
     (0, 1, 5.0)
     """
-    loss = float(objective.losses(weights.unsqueeze(0), batch)[0])
-    return Step(0, 1, loss, weights.clone())
+    losses = yield Scoring(weights.unsqueeze(0), batch)
+    return Step(0, 1, float(losses[0]), weights.clone())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,16 @@ import torch
 from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, State, Step, StopCause, first_step
+from transformer_spectrum.optimizers.contract import (
+    Batches,
+    Scoring,
+    Search,
+    Searcher,
+    State,
+    Step,
+    StopCause,
+    first_step,
+)
 from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverged, flat, ranked
 
 BLOCK = 2**18  # numbers bred at a time: 1 MiB
@@ -124,7 +132,7 @@ def diversity(population: Float[Tensor, "members size"]) -> float:
 
 
 @dataclass(frozen=True)
-class GA:
+class GA(Searcher):
     """A step is a generation of `popsize` members, all scored on one batch, and costs popsize evaluations.
 
     The step's weights are the best member on that batch, or the mean of all; the mean is scored on the batch as well,
@@ -166,13 +174,13 @@ class GA:
         if self.popsize % 2:
             raise ValueError(f"popsize = {self.popsize}: must be even (couples have two children)")
 
-    def steps(
+    def search(
         self,
-        objective: Objective,
+        batches: Batches,
         weights: Float[Tensor, " size"],
         generator: torch.Generator,
         state: State | None = None,
-    ) -> Iterator[Step]:
+    ) -> Search:
         generation, evaluations, still = 0, 1, 0
         population: Tensor | None = None
         losses = weights.new_empty(0)  # of the population, as soon as there is one
@@ -185,7 +193,8 @@ class GA:
             return {**members, **{name: torch.tensor(count) for name, count in counts.items()}}
 
         if state is None:
-            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=current_state)
+            first = yield from first_step(weights, batches.batch(generator))
+            yield dataclasses.replace(first, state=current_state)
         else:
             generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
             if generation:
@@ -197,8 +206,8 @@ class GA:
             else:
                 stdev = self.mutation_stdev * self.mutation_decay ** (generation - 2)
                 self._breed(population, losses, stdev, generator)
-            batch = objective.batch(generator)
-            losses = ranked(objective.losses(population, batch))
+            batch = batches.batch(generator)
+            losses = ranked((yield Scoring(population, batch)))
             evaluations += self.popsize
             best = int(losses.argmin())
             if not math.isfinite(losses[best]):
@@ -218,7 +227,7 @@ class GA:
             yield Step(
                 generation,
                 evaluations,
-                float(objective.losses(mean.unsqueeze(0), batch)[0]) if averaged else loss,
+                float((yield Scoring(mean.unsqueeze(0), batch))[0]) if averaged else loss,
                 mean,
                 scalars,
                 member if averaged else None,

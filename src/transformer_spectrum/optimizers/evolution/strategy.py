@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,17 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, Population, State, Step, StopCause, first_step
+from transformer_spectrum.optimizers.contract import (
+    Batches,
+    Population,
+    Scoring,
+    Search,
+    Searcher,
+    State,
+    Step,
+    StopCause,
+    first_step,
+)
 from transformer_spectrum.optimizers.populations import FLAT_GENERATIONS, diverged, flat, ranked
 
 
@@ -85,7 +95,7 @@ def precise(weights: Float[Tensor, " size"]) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class EvolutionStrategy(abc.ABC):
+class EvolutionStrategy(Searcher):
     """A step is a generation of `popsize` candidates on one batch, and costs popsize + 1 evaluations.
 
     Its loss is that of the mean on the generation's batch. The search ends of its own accord when no candidate has
@@ -108,13 +118,13 @@ class EvolutionStrategy(abc.ABC):
     ) -> Distribution:
         """The first search distribution, or the one whose `state` is given."""
 
-    def steps(
+    def search(
         self,
-        objective: Objective,
+        batches: Batches,
         weights: Float[Tensor, " size"],
         generator: torch.Generator,
         state: State | None = None,
-    ) -> Iterator[Step]:
+    ) -> Search:
         search = self.distribution(weights, generator, state)
 
         def current_state() -> State:
@@ -123,14 +133,15 @@ class EvolutionStrategy(abc.ABC):
 
         if state is None:
             generation, evaluations, still = 0, 1, 0
-            yield dataclasses.replace(first_step(objective, weights, objective.batch(generator)), state=current_state)
+            first = yield from first_step(weights, batches.batch(generator))
+            yield dataclasses.replace(first, state=current_state)
         else:
             generation, evaluations, still = (int(state[name]) for name in ("generation", "evaluations", "flat"))
         while generation < self.generations:
             generation += 1
-            batch = objective.batch(generator)
+            batch = batches.batch(generator)
             population = search.ask(generator)
-            losses = ranked(objective.losses(population, batch))
+            losses = ranked((yield Scoring(population, batch)))
             evaluations += len(losses)
             best = int(losses.argmin())
             if not math.isfinite(losses[best]):
@@ -142,7 +153,7 @@ class EvolutionStrategy(abc.ABC):
             del population  # so that two generations never exist at once
             search.tell(losses)
             mean = search.mean()
-            loss = float(objective.losses(mean.unsqueeze(0), batch)[0])
+            loss = float((yield Scoring(mean.unsqueeze(0), batch))[0])
             evaluations += 1
             reason = _ended(search, mean, still)
             scalars = {"sigma": search.sigma, "best_candidate_loss": float(losses[best])}

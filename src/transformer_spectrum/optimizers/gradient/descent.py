@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import BACKWARD_COST, Objective, State, Step, first_step
+from transformer_spectrum.optimizers.contract import BACKWARD_COST, Batches, Search, Searcher, State, Step, first_step
 from transformer_spectrum.optimizers.gradient.rule import Rule
 from transformer_spectrum.optimizers.gradient.schedule import schedule_factor
+from transformer_spectrum.optimizers.gradient.stretch import Stretch, Walked
 
 OF_RULE = "rule."
 """Before the names of the rule's own tensors in the state."""
@@ -50,34 +50,19 @@ class Position:
         counts = {name: int(state[name]) for name in ("epochs", "batches", "updates", "evaluations")}
         return cls(**counts, epoch_generator=state.get("epoch_generator"))
 
-    def state(self) -> dict[str, Tensor]:
-        """Plain tensors.
+    def state(self, ended: bool = False) -> dict[str, Tensor]:
+        """Plain tensors; where the epoch has ended, those of the beginning of the next.
 
         >>> sorted(Position().state())
         ['batches', 'epochs', 'evaluations', 'updates']
         """
-        counts = {"epochs": self.epochs, "batches": self.batches, "updates": self.updates}
+        counts = {"epochs": self.epochs, "batches": 0 if ended else self.batches, "updates": self.updates}
         tensors = {name: torch.tensor(count) for name, count in (counts | {"evaluations": self.evaluations}).items()}
         return tensors if self.epoch_generator is None else {**tensors, "epoch_generator": self.epoch_generator}
 
 
-@dataclass
-class Interval:
-    """Sums over the updates since the last record."""
-
-    updates: int = 0
-    loss: float = 0.0
-    norm: float = 0.0
-    clipped: int = 0
-
-    def add(self, loss: float, norm: float, clipped: bool) -> None:
-        """One more update."""
-        self.updates += 1
-        self.loss, self.norm, self.clipped = self.loss + loss, self.norm + norm, self.clipped + clipped
-
-
 @dataclass(frozen=True)
-class Descent:
+class Descent(Searcher):
     """A step is a record: after updates 1, 2, 4, 8, ... inside the first epoch, and at the end of every epoch.
 
     Its index counts updates; its loss is the mean over the batches since the record before, each before its own
@@ -101,71 +86,77 @@ class Descent:
     warmup_epochs: int = field(default=0, kw_only=True)
     schedule: str = field(default="constant", kw_only=True)
 
-    def steps(
+    def search(
         self,
-        objective: Objective,
+        batches: Batches,
         weights: Float[Tensor, " size"],
         generator: torch.Generator,
         state: State | None = None,
-    ) -> Iterator[Step]:
+    ) -> Search:
         current, memory = weights.clone(), self.rule.initial(weights)
         position = Position()
         if state is None:
-            step = first_step(objective, weights, objective.batch(generator))
+            step = yield from first_step(weights, batches.batch(generator))
             yield dataclasses.replace(step, state=functools.partial(_state, current, memory, position.state()))
         else:
             position, current = Position.of(state), state["weights"].to(weights)
             memory = {name.removeprefix(OF_RULE): state[name] for name in state if name.startswith(OF_RULE)}
         while position.epochs < self.epochs:
-            batches = _epoch(objective, generator, position)
-            interval = Interval()
-            for batch in batches[position.batches :]:
-                loss, gradient = objective.gradient(current, batch)
-                gradient = self._clipped(loss, gradient, interval)
-                rate = self.learning_rate * self._factor(position.updates, len(batches))
-                current, memory = self.rule.update(current, gradient, memory, rate)
-                position.batches += 1
-                position.updates += 1
-                position.evaluations += 1 + BACKWARD_COST
-                ends = position.batches == len(batches)
+            epoch = _epoch(batches, generator, position)
+            while position.batches < len(epoch):
+                until = self._next_record(position, len(epoch))
+                updates = range(position.updates, position.updates + until - position.batches)
+                rates = [self.learning_rate * self._factor(update, len(epoch)) for update in updates]
+                walked: Walked = yield Stretch(
+                    self.rule,
+                    current,
+                    memory,
+                    epoch[position.batches : until],
+                    rates,
+                    self.gradient_clip,
+                    position.updates,
+                )
+                current, memory = walked.weights, walked.memory
+                position.batches = until
+                position.updates += len(updates)
+                position.evaluations += len(updates) * (1 + BACKWARD_COST)
+                ends = until == len(epoch)
                 if ends:
-                    position.epochs, position.batches, position.epoch_generator = position.epochs + 1, 0, None
-                if ends or (not position.epochs and position.batches.bit_count() == 1):
-                    yield Step(
-                        position.updates,
-                        position.evaluations,
-                        interval.loss / interval.updates,
-                        current,
-                        self._scalars(interval, rate),
-                        ends_round=ends,
-                        state=functools.partial(_state, current, memory, position.state()),
-                    )
-                    interval = Interval()
+                    position.epochs, position.epoch_generator = position.epochs + 1, None
+                yield Step(
+                    position.updates,
+                    position.evaluations,
+                    walked.loss / len(updates),
+                    current,
+                    self._scalars(walked, len(updates), rates[-1]),
+                    ends_round=ends,
+                    state=functools.partial(_state, current, memory, position.state(ended=ends)),
+                )
+            position.batches = 0
+
+    def _next_record(self, position: Position, batches: int) -> int:
+        """The batch of an epoch of so many behind which the next record is: 1, 2, 4, 8, ... of the first, the last."""
+        if position.epochs:
+            return batches
+        return min(batches, 1 << position.batches.bit_length())
 
     def _factor(self, update: int, updates: int) -> float:
         """Of the learning rate of an update, in a training whose epochs have so many."""
         return schedule_factor(update, self.warmup_epochs * updates, self.epochs * updates, self.schedule)
 
-    def _clipped(self, loss: float, gradient: Tensor, interval: Interval) -> Tensor:
-        """The gradient, shortened where it is longer than the clip; noted in the interval."""
-        norm = float(torch.linalg.vector_norm(gradient))
-        clipped = bool(self.gradient_clip) and norm > self.gradient_clip
-        interval.add(loss, norm, clipped)
-        return gradient * (self.gradient_clip / norm) if clipped else gradient
-
-    def _scalars(self, interval: Interval, rate: float) -> dict[str, float]:
-        scalars = {"gradient_norm": interval.norm / interval.updates, "learning_rate": rate}
-        return scalars | ({"clipped_share": interval.clipped / interval.updates} if self.gradient_clip else {})
+    def _scalars(self, walked: Walked, updates: int, rate: float) -> dict[str, float]:
+        scalars = {"gradient_norm": walked.norm / updates, "learning_rate": rate}
+        return scalars | ({"clipped_share": walked.clipped / updates} if self.gradient_clip else {})
 
 
-def _epoch(objective: Objective, generator: torch.Generator, position: Position) -> list[object]:
+def _epoch(source: Batches, generator: torch.Generator, position: Position) -> list[object]:
     """The batches of an epoch: of a new one, or of the one that has begun, drawn as it was then."""
     if position.epoch_generator is None:
         position.epoch_generator = generator.get_state()
-        return list(objective.epoch(generator))
+        return list(source.epoch(generator))
     again = torch.Generator(generator.device)
     again.set_state(position.epoch_generator)
-    return list(objective.epoch(again))
+    return list(source.epoch(again))
 
 
 def _state(weights: Tensor, memory: State, position: State) -> dict[str, Tensor]:
