@@ -19,6 +19,7 @@ from transformer_spectrum.config.load import Params, load_params
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.study.tune import with_values
 from transformer_spectrum.training import build
+from transformer_spectrum.training.loop import Fit, fit
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 
@@ -47,7 +48,10 @@ def train(
     setup = Setup.of(params, splits)
     search = build.searcher(params, optimizer, setup.layout)
     recording = Recording(rounds=search.rounds, every=RECORDED_EVERY[optimizer], snapshot_every=10**6)
-    result = setup.fit(optimizer, search, recording=recording, budget=Budget(evaluations), observe=lambda record: None)
+    budget = Budget(evaluations)
+    member = setup.member(optimizer, search, recording=recording, budget=budget, observe=lambda record: None)
+    (result,) = fit([member])
+    assert isinstance(result, Fit)
     return result.history.evaluations, result.history.validation_mae
 
 

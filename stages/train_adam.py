@@ -7,20 +7,22 @@ from transformer_spectrum.runtime import run_cache
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.tracking.recorder import carry_over_of_others
-from transformer_spectrum.training.train import train
+from transformer_spectrum.training.train import Job, train
 
 
 def main() -> None:
     params = load_params()
     run_cache.once(
         lambda: train(
-            params,
-            "adam",
-            data=Path("data/processed/windows.npz"),
-            models=Path("models/adam"),
-            metrics=Path("metrics/adam"),
-            provenance=Path("data/processed/provenance.json"),
-            resume=Path(".resume/adam"),
+            Job(
+                params,
+                "adam",
+                data=Path("data/processed/windows.npz"),
+                models=Path("models/adam"),
+                metrics=Path("metrics/adam"),
+                provenance=Path("data/processed/provenance.json"),
+                resume=Path(".resume/adam"),
+            )
         ),
         carry_over_of_others,
     )

@@ -29,6 +29,8 @@ from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Number = float | Tensor
+"""A parameter of a loss: one for all errors, or a tensor that fits them."""
 
 
 def _error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ def _error(prediction: Tensor, target: Tensor) -> Tensor:
     return error if error.dtype == torch.float64 else error.float()
 
 
-def _log_power(size: Tensor, p: float, log_scale: Tensor | float) -> tuple[Tensor, Tensor]:
+def _log_power(size: Tensor, p: Number, log_scale: Number) -> tuple[Tensor, Tensor]:
     """log of (size / scale)^p, and where size is 0 (subnormal included), which the caller has to mask.
 
     Masked elements hold the log of a 1 that no gradient reaches: the derivative of the log at 0 would be a NaN.
@@ -102,7 +104,12 @@ def cauchy(prediction: Float[Tensor, ...], target: Float[Tensor, ...], gamma: fl
     >>> round(float(cauchy(torch.tensor(0.0), torch.tensor(2.0), gamma=2.0)), 4)  # ln 2
     0.6931
     """
-    log_power, zero = _log_power(_error(prediction, target).abs(), 2.0, math.log(gamma))
+    return cauchy_at(prediction, target, math.log(gamma))
+
+
+def cauchy_at(prediction: Tensor, target: Tensor, log_gamma: Number) -> Tensor:
+    """`cauchy` by the logarithm of its scale, which may be a tensor that fits the errors."""
+    log_power, zero = _log_power(_error(prediction, target).abs(), 2.0, log_gamma)
     return torch.where(zero, 0.0, _log1p_exp(log_power))
 
 
@@ -125,15 +132,46 @@ def sgt(prediction: Float[Tensor, ...], target: Float[Tensor, ...], distribution
     >>> round(float(sgt(torch.zeros(1), torch.ones(1), normal)), 4)  # log(2 pi) / 2 + 1 / 2
     1.4189
     """
+    return sgt_at(prediction, target, distribution.exponential, *sgt_numbers(distribution))
+
+
+def sgt_numbers(distribution: SGT) -> tuple[float, ...]:
+    """The numbers that `sgt_at` needs of a distribution, in their order."""
     p, q, lam = distribution.p, distribution.q, distribution.lam
-    z = _error(prediction, target) - distribution.mode
     above, below = math.log1p(lam), math.log1p(-lam)
-    log_scale = distribution.log_scale + above + (z < 0).to(z.dtype) * (below - above)
-    log_power, zero = _log_power(z.abs(), p, log_scale)
-    if distribution.exponential:
-        return torch.where(zero, 0.0, _bounded_exp(log_power)) - distribution.log_normaliser
-    fall = (1 / p + q) * _log1p_exp(log_power - math.log(q))
-    return torch.where(zero, 0.0, fall) - distribution.log_normaliser
+    fall = (0.0, 0.0) if distribution.exponential else (1 / p + q, math.log(q))
+    log_scale = distribution.log_scale + above
+    return distribution.mode, log_scale, below - above, p, *fall, distribution.log_normaliser
+
+
+def sgt_at(
+    prediction: Tensor,
+    target: Tensor,
+    exponential: bool,
+    mode: Number,
+    log_scale: Number,
+    log_skew: Number,
+    p: Number,
+    exponent: Number,
+    log_q: Number,
+    log_normaliser: Number,
+) -> Tensor:
+    """`sgt` by the numbers of its distribution, which may be tensors that fit the errors.
+
+    Args:
+        exponential: whether q is infinite.
+        mode: of the error; scaled units.
+        log_scale: ln s (1 + lam).
+        log_skew: ln (1 - lam) / (1 + lam), added to it below the mode.
+        p: of the distribution.
+        exponent: 1 / p + q; without meaning where q is infinite.
+        log_q: ln q; likewise.
+        log_normaliser: log f(mode).
+    """
+    z = _error(prediction, target) - mode
+    log_power, zero = _log_power(z.abs(), p, log_scale + (z < 0).to(z.dtype) * log_skew)
+    rise = _bounded_exp(log_power) if exponential else exponent * _log1p_exp(log_power - log_q)
+    return torch.where(zero, 0.0, rise) - log_normaliser
 
 
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {"mse": mse, "mae": mae, "cauchy": cauchy, "sgt": sgt}

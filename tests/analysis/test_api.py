@@ -25,7 +25,7 @@ from transformer_spectrum.spectra import metrics
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.training.artifacts import forecasts
 from transformer_spectrum.training.records.run_folder import RunFolder
-from transformer_spectrum.training.train import train
+from transformer_spectrum.training.train import Job, train
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -66,7 +66,7 @@ def trained(request, tmp_path_factory) -> Path:
     write_json(folder / "provenance.json", {"source": "standin", "standin": True, "sha256": "abc"})
     inputs = {"data": folder / "windows.npz", "provenance": folder / "provenance.json", "resume": folder / "resume"}
     outputs = {"models": folder / "models/es", "metrics": folder / "metrics/es"}
-    train(small_params(type=request.param), "es", **inputs, **outputs)
+    train(Job(small_params(type=request.param), "es", **inputs, **outputs))
     return folder
 
 
@@ -77,7 +77,7 @@ def test_an_evolution_that_scored_no_candidate_leaves_a_file_that_says_so(tmp_pa
     inputs = {"data": tmp_path / "windows.npz", "provenance": tmp_path / "provenance.json", "resume": tmp_path / "r"}
     params = small_params()
     params = params.model_copy(update={"budget": params.budget.model_copy(update={"evaluations": 1})})
-    train(params, "es", **inputs, models=tmp_path / "es", metrics=tmp_path / "m")
+    train(Job(params, "es", **inputs, models=tmp_path / "es", metrics=tmp_path / "m"))
     assert ts.load(tmp_path / "es").provenance["best_step"] == 0
     with pytest.raises(
         InputError, match=r"best_candidate\.safetensors: holds no weights: no candidate of a finite loss"

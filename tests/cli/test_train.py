@@ -79,13 +79,13 @@ def test_analyze_takes_a_run_by_its_folder_or_its_name_and_measures_its_best_wei
 def test_the_run_is_the_training_that_the_pipeline_would_do(trained, tmp_path):
     """The stages' own functions on the same windows and parameters give the same bits."""
     from transformer_spectrum.data.prepare import prepare
-    from transformer_spectrum.training.train import train
+    from transformer_spectrum.training.train import Job, train
 
     params = load_params(trained / "params.yaml")
     prepare(params, trained.parents[2] / "data.npy", tmp_path / "data", tmp_path / "data.json")
     folders = {name: tmp_path / name for name in ("models", "metrics", "resume")}
     inputs = {"data": tmp_path / "data/windows.npz", "provenance": tmp_path / "data/provenance.json"}
-    train(params, "adam", **inputs, **folders)
+    train(Job(params, "adam", **inputs, **folders))
     for name in ("best.safetensors", "history.npz", "snapshots.safetensors"):
         assert (tmp_path / "models" / name).read_bytes() == (trained / "model" / name).read_bytes()
 

@@ -28,7 +28,7 @@ from transformer_spectrum.study.tune import (
     with_values,
 )
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.training.train import train
+from transformer_spectrum.training.train import Job, train
 
 SMALL = {
     "device": "cpu",
@@ -110,13 +110,15 @@ def test_the_committed_values_are_tried_first_and_to_the_end(found):
 def test_the_trial_of_the_committed_values_is_the_training_of_the_pipeline(folder, tmp_path):
     write_json(tmp_path / "provenance.json", {"standin": False})
     train(
-        with_values(PARAMS, {"model.dropout": 0.1}),
-        "adam",
-        data=folder / WINDOWS,
-        models=tmp_path / "models",
-        metrics=tmp_path / "metrics",
-        provenance=tmp_path / "provenance.json",
-        resume=tmp_path / "resume",
+        Job(
+            with_values(PARAMS, {"model.dropout": 0.1}),
+            "adam",
+            data=folder / WINDOWS,
+            models=tmp_path / "models",
+            metrics=tmp_path / "metrics",
+            provenance=tmp_path / "provenance.json",
+            resume=tmp_path / "resume",
+        )
     )
     history = History.load(tmp_path / "models" / "history.npz")
     params = with_values(PARAMS, {"model.dropout": 0.1})

@@ -144,19 +144,21 @@ def outputs_of_spectra(root):
 
 def run_training(tree, address, folder_name, name=None):
     """Trains by Adam into a folder of that name."""
-    from transformer_spectrum.training.train import train
+    from transformer_spectrum.training.train import Job, train
 
     params = parse_params({**tree, "tracking": {"mlflow": address}})
     data, folder = Path("data"), Path(folder_name)
     train(
-        params,
-        "adam",
-        data=data / "windows.npz",
-        models=folder / "models/adam",
-        metrics=folder / "metrics/adam",
-        provenance=data / "provenance.json",
-        resume=folder / "resume/adam",
-        name=name,
+        Job(
+            params,
+            "adam",
+            data=data / "windows.npz",
+            models=folder / "models/adam",
+            metrics=folder / "metrics/adam",
+            provenance=data / "provenance.json",
+            resume=folder / "resume/adam",
+            name=name,
+        )
     )
     return folder, params
 

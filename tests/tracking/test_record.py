@@ -257,7 +257,7 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
     from transformer_spectrum.config.load import parse_params
     from transformer_spectrum.data.prepare import prepare
     from transformer_spectrum.data.synthesis.drawing import draw_synthetic
-    from transformer_spectrum.training.train import train
+    from transformer_spectrum.training.train import Job, train
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dvclive_folder, "SECONDS_BETWEEN_SUMMARIES", 0.0)
@@ -280,13 +280,15 @@ def test_whoever_polls_a_training_sees_whole_metrics_and_longer_curves(tmp_path,
     poller.start()
     try:
         train(
-            params,
-            "adam",
-            data=Path("data/windows.npz"),
-            models=Path("models/adam"),
-            metrics=Path("metrics/adam"),
-            provenance=Path("data/provenance.json"),
-            resume=Path(".resume/adam"),
+            Job(
+                params,
+                "adam",
+                data=Path("data/windows.npz"),
+                models=Path("models/adam"),
+                metrics=Path("metrics/adam"),
+                provenance=Path("data/provenance.json"),
+                resume=Path(".resume/adam"),
+            )
         )
     finally:
         ended.set()

@@ -8,10 +8,11 @@ import torch
 
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.models.transformer import Transformer
-from transformer_spectrum.optimizers.contract import Step, StopCause
+from transformer_spectrum.optimizers.contract import Searcher, Step, StopCause
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.training.loop import fit
-from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.evaluation import Validation
+from transformer_spectrum.training.loop import Member, fit
+from transformer_spectrum.training.measuring import Start
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.records.history import History
 
@@ -20,16 +21,30 @@ LAYOUT = Layout(MODEL)
 WEIGHTS = LAYOUT.flatten(MODEL)
 
 
-class Scripted:
+class Scripted(Searcher):
     """Moves all weights by `index` and claims the given losses, and what else is given by step."""
 
     def __init__(self, losses, extra):
         self.losses, self.extra = losses, extra
 
-    def steps(self, objective, weights, generator, state=None):
+    def search(self, batches, weights, generator, state=None):
         for index, loss in enumerate(self.losses):
             extra = self.extra.get(index, {})
             yield Step(index, 10 * index, loss, weights + float(index), {"sigma": 0.5}, **extra)
+
+
+class Told:
+    """A validation that answers by a function of the weights."""
+
+    def __init__(self, answer):
+        self.validation = answer
+
+
+def alone(*parts, interruption=None, **settings):
+    (result,) = fit([Member(*parts, **settings)], interruption)
+    if isinstance(result, InputError):
+        raise result
+    return result
 
 
 def validated(loss, mae=None):
@@ -39,14 +54,12 @@ def validated(loss, mae=None):
 def run(losses, validation, extra=None, recording=None, **changes):
     asked = iter(validation)
     settings = {"generator": torch.Generator(), **changes}
-    return fit(
+    return alone(
         Scripted(losses, extra or {}),
         None,
-        WEIGHTS,
-        layout=LAYOUT,
-        matrices=MODEL.matrices(),
-        validate=lambda weights: validated(*np.atleast_1d(next(asked)).tolist()),
-        recording=Recording(**{"patience": 3, "snapshot_every": 4, **(recording or {})}),
+        Told(lambda weights: validated(*np.atleast_1d(next(asked)).tolist())),
+        Start(WEIGHTS, LAYOUT, MODEL.matrices()),
+        Recording(**{"patience": 3, "snapshot_every": 4, **(recording or {})}),
         **settings,
     )
 
@@ -182,15 +195,13 @@ def test_a_matrix_that_starts_as_zero_has_no_relative_distance():
     spec = MODEL.matrices()[0]
     start = WEIGHTS.clone()
     spec.of(LAYOUT.views(start)).zero_()
-    distances = fit(
+    distances = alone(
         Scripted([3, 2], {}),
         None,
-        start,
-        layout=LAYOUT,
-        matrices=MODEL.matrices(),
-        validate=lambda weights: validated(1.0),
-        recording=Recording(),
-        generator=torch.Generator(),
+        Told(lambda weights: validated(1.0)),
+        Start(start, LAYOUT, MODEL.matrices()),
+        Recording(),
+        torch.Generator(),
     ).history.distances
     assert np.isnan(distances[:, 0]).all()
     assert np.isfinite(distances[:, 1:]).all()

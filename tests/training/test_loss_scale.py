@@ -30,6 +30,16 @@ def setup_of(**loss):
     return params, Setup.of(params, {"train": windows(10), "validation": windows(6)})
 
 
+def answered(setup, reading):
+    """Lets a scale read residuals, and gives it what it asks for."""
+    answer = None
+    while True:
+        try:
+            answer = reading.send(answer).answered_by(setup.objective)
+        except StopIteration:
+            return
+
+
 def sigma_of(objective):
     return objective.loss.keywords["distribution"].sigma
 
@@ -46,7 +56,7 @@ def residuals_of(setup):
 def test_the_scale_begins_where_the_residuals_of_the_initial_weights_are(mu):
     params, setup = setup_of(type="sgt", mu=mu, q=1.05)
     assert sigma_of(setup.objective) == params.loss.sigma
-    setup.loss_scale.begin(setup.weights, None)
+    answered(setup, setup.loss_scale.begin(setup.weights, None))
     mad = np.median(np.abs(residuals_of(setup) - mu))
     assert setup.loss_scale.mad == pytest.approx(mad, rel=1e-5)
     expected = losses.scale_at(mad, build.sgt(params.loss))
@@ -59,7 +69,7 @@ def test_the_scale_begins_where_the_residuals_of_the_initial_weights_are(mu):
 
 def test_gamma_is_the_mad_itself_about_zero_whatever_mu_is():
     _, setup = setup_of(type="cauchy", mu=0.8)
-    setup.loss_scale.begin(setup.weights, None)
+    answered(setup, setup.loss_scale.begin(setup.weights, None))
     mad = np.median(np.abs(residuals_of(setup)))
     assert setup.objective.loss.keywords["gamma"] == pytest.approx(mad, rel=1e-5)
 
@@ -76,12 +86,12 @@ def test_the_scale_is_read_once_an_epoch_and_kept_where_residuals_have_none(monk
     readings = iter([1.0, 2.0, 0.0, math.nan, 3.0])
     monkeypatch.setattr(setup.objective, "residual_mad", lambda weights, centre: next(readings))
     scale = setup.loss_scale
-    scale.begin(setup.weights, None)
+    answered(setup, scale.begin(setup.weights, None))
     followed = [scale.mad]
     epoch = setup.objective.batches_per_epoch
     assert epoch == 3
     for update in range(1, 4 * epoch + 1):
-        scale.follow(update, setup.weights)
+        answered(setup, scale.follow(update, setup.weights))
         followed.append(scale.mad)
     assert followed == [1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3]
     assert setup.validation.loss.keywords["gamma"] == 3
@@ -89,7 +99,7 @@ def test_the_scale_is_read_once_an_epoch_and_kept_where_residuals_have_none(monk
 
 def test_a_training_that_goes_on_has_the_scale_that_it_had():
     _, setup = setup_of(type="cauchy")
-    setup.loss_scale.begin(setup.weights, 0.125)
+    answered(setup, setup.loss_scale.begin(setup.weights, 0.125))
     assert setup.objective.loss.keywords["gamma"] == setup.validation.loss.keywords["gamma"] == 0.125
 
 
@@ -97,7 +107,7 @@ def test_residuals_without_a_size_leave_the_scale_as_it_is_and_that_is_said_once
     params, setup = setup_of(type="cauchy", gamma=0.5)
     monkeypatch.setattr(type(setup.objective), "residual_mad", lambda *arguments: 0.0)
     for _ in range(2):
-        setup.loss_scale.begin(setup.weights, None)
+        answered(setup, setup.loss_scale.begin(setup.weights, None))
     assert setup.objective.loss.keywords["gamma"] == params.loss.gamma
     assert math.isnan(setup.loss_scale.mad)
     assert [record.getMessage() for record in caplog.records] == [

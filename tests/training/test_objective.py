@@ -61,7 +61,7 @@ BATCH = torch.tensor([7, 2, 5, 0])
 @pytest.mark.parametrize("members", [1, 2, 8])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_member_gets_the_loss_that_the_plain_model_gives_it(kind, loss, members, workers, monkeypatch):
-    monkeypatch.setattr("transformer_spectrum.training.objective.CHUNKS", 1)
+    monkeypatch.setattr("transformer_spectrum.training.evaluation.CHUNKS", 1)
     monkeypatch.setattr("transformer_spectrum.models.attention.MANY", 4)  # populations only
     model, layout, objective = make(kind, loss, workers=workers)
     objective.members = members
@@ -91,7 +91,7 @@ def test_losses_are_the_same_bits_for_any_number_of_workers_and_however_the_popu
 @pytest.mark.parametrize("count", [1, 2, 19, 64])
 def test_a_lazy_population_is_asked_for_each_member_once_and_for_few_at_a_time(workers, count):
     model, layout, objective = make(workers=workers)
-    objective.members = 2
+    objective.evaluation.members = 2
     lazy = Lazy(population_of(model, layout, count))
     objective.losses(lazy, BATCH)
     asked = sorted(lazy.asked)
@@ -101,7 +101,7 @@ def test_a_lazy_population_is_asked_for_each_member_once_and_for_few_at_a_time(w
 
 
 def test_a_smaller_bound_computes_fewer_members_at_once_and_one_always():
-    sizes = [make(memory_mib=mib)[2].members for mib in (1e-6, 0.01, 0.02, 0.04, 1.0)]
+    sizes = [make(memory_mib=mib)[2].evaluation.members for mib in (1e-6, 0.01, 0.02, 0.04, 1.0)]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)
     assert all(size & (size - 1) == 0 for size in sizes)  # mirrored pairs stay together
@@ -112,7 +112,7 @@ def test_a_population_is_cut_into_enough_chunks_for_workers_to_share():
     model, layout, objective = make()
     lazy = Lazy(population_of(model, layout, 32))
     objective.losses(lazy, BATCH)
-    assert objective.members > 4
+    assert objective.evaluation.members > 4
     assert len(lazy.asked) == 8
 
 
@@ -158,7 +158,7 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
     model, layout, whole = make(kind)
     flat, batch = layout.flatten(model), torch.arange(7)
     loss, gradient = whole.gradient(flat, batch)
-    assert whole.pieces == 1
+    assert whole.evaluation.pieces == 1
     results = []
     for workers in (1, 2, 3):
         objective = make(kind, workers=workers)[2]
@@ -171,7 +171,7 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
 
 def test_large_batches_are_cut_into_pieces_unless_dropout_draws_from_torchs_one_generator():
     sizes = {"windows": 3000, "batch_size": 3000}
-    assert make(**sizes)[2].pieces == 4
+    assert make(**sizes)[2].evaluation.pieces == 4
     assert make(**sizes, dropout=0.1)[2].pieces == 1
 
 
@@ -201,10 +201,8 @@ def test_dropout_touches_the_gradient_but_never_a_comparison():
     model, layout, objective = make(dropout=0.5)
     flat = layout.flatten(model)
     assert objective.losses(flat[None], BATCH).item() == objective.losses(flat[None], BATCH).item()
-    torch.manual_seed(0)
     first = objective.gradient(flat, BATCH)
-    assert objective.gradient(flat, BATCH)[0] != first[0]
-    torch.manual_seed(0)
+    assert objective.gradient(flat, BATCH, update=1)[0] != first[0]
     assert torch.equal(objective.gradient(flat, BATCH)[1], first[1])
 
 

@@ -12,6 +12,7 @@ from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.training import build
 from transformer_spectrum.training import resume as module
+from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup
@@ -56,7 +57,7 @@ def trained(folder=None, *, optimizer="adam", killed_at=None, **training):
         if record.step == killed_at and len(records) == 1 + RECORDED.index(killed_at):
             raise Killed
 
-    result = setup.fit(
+    member = setup.member(
         optimizer,
         search,
         recording=build.recording(params, search),
@@ -64,6 +65,7 @@ def trained(folder=None, *, optimizer="adam", killed_at=None, **training):
         observe=observe,
         resume_files=None if folder is None else ResumeFiles(folder, {}),
     )
+    (result,) = fit([member])
     return setup, result, records
 
 

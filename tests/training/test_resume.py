@@ -16,15 +16,16 @@ import yaml
 
 from transformer_spectrum.config.load import load_params, parse_params
 from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.optimizers.contract import Step
+from transformer_spectrum.optimizers.contract import Searcher, Step
 from transformer_spectrum.runtime import replacement
 from transformer_spectrum.runtime.deciding_code import PACKAGE
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.training import resume as module
+from transformer_spectrum.training.evaluation import Validation
 from transformer_spectrum.training.fingerprint import fingerprint
-from transformer_spectrum.training.loop import fit
-from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.loop import Member, fit
+from transformer_spectrum.training.measuring import Start
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.resume import ResumeFiles, difference
 from transformer_spectrum.training.state import StepRecord, TrainingState
@@ -44,13 +45,13 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
-class Wanderer:
-    """A random walk with momentum; it draws from its generator and, as dropout does, from torch's global one."""
+class Wanderer(Searcher):
+    """A random walk with momentum; it draws from its generator."""
 
     def __init__(self, killed_at=None, steps=STEPS, interrupts=None):
         self.killed_at, self.last, self.interrupts = killed_at, steps, interrupts
 
-    def steps(self, objective, weights, generator, state=None):
+    def search(self, batches, weights, generator, state=None):
         if state is None:
             index, position, speed = 0, weights.clone(), torch.zeros_like(weights)
             yield self.step(index, position, speed, None)
@@ -62,7 +63,9 @@ class Wanderer:
                 raise Killed
             if index == self.interrupts:
                 signal.raise_signal(signal.SIGTERM)
-            speed = 0.9 * speed + 0.01 * torch.randn(len(weights), generator=generator) * torch.rand(len(weights))
+            speed = 0.9 * speed + 0.01 * torch.randn(len(weights), generator=generator) * torch.rand(
+                len(weights), generator=generator
+            )
             position = position + speed
             yield self.step(index, position, speed, position.flip(0))
 
@@ -74,23 +77,29 @@ class Wanderer:
         return Step(index, 2 * index, loss, position, scalars, state=lambda: state, **offered)
 
 
-def run(folder=None, said=None, fingerprint=None, searcher=None, patience=None, **changes):
-    torch.manual_seed(5)
+def run(folder=None, said=None, fingerprint=None, searcher=None, patience=None, interruption=None, **changes):
     resume_files = folder and ResumeFiles(
         folder, fingerprint or {"loss": {"q": 5.0}}, [].append if said is None else said.append
     )
-    return fit(
+    member = Member(
         searcher or Wanderer(),
         None,
-        WEIGHTS,
-        layout=LAYOUT,
-        matrices=MATRICES,
-        validate=lambda weights: Validation(*[float(torch.sin(9 * weights).sum())] * 2, 0.5, math.nan),
-        recording=Recording(snapshot_every=3, step_spectra=True, patience=patience),
-        generator=torch.Generator().manual_seed(3),
+        Wavy(),
+        Start(WEIGHTS, LAYOUT, MATRICES),
+        Recording(snapshot_every=3, step_spectra=True, patience=patience),
+        torch.Generator().manual_seed(3),
         resume_files=resume_files,
         **changes,
     )
+    (result,) = fit([member], interruption)
+    return result
+
+
+class Wavy:
+    """A validation that goes up and down."""
+
+    def validation(self, weights):
+        return Validation(*[float(torch.sin(9 * weights).sum())] * 2, 0.5, math.nan)
 
 
 def assert_same(one, other):
@@ -176,8 +185,8 @@ def test_a_folder_that_vanishes_is_written_anew_in_full_and_says_so(tmp_path, wh
     said, folder = [], tmp_path / "resume"
 
     class Vanishing(Wanderer):
-        def steps(self, *given):
-            for step in super().steps(*given):
+        def search(self, *given):
+            for step in super().search(*given):
                 if step.index in (4, 6):
                     shutil.rmtree(folder)
                 yield step

@@ -3,7 +3,7 @@
 torch's kernel on the CPU takes each sequence and head by itself, and for a short one most of its time is not
 arithmetic. Here the scores of all sequences come from one batched product a head, and the softmax needs no shift: e^s
 can neither overflow nor vanish while |s| is small, which a look at the extremes tells. Where it is not, torch's kernel
-is used.
+is used. Which one a member of a population gets depends on nobody else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 SHORT, MANY = 64, 64
-"""At most so many keys and at least so many sequences: there it was faster when measured (benchmarks/search.py)."""
+"""At most so many keys, and at least so many sequences or an axis of members: there it was faster when measured
+(benchmarks/search.py)."""
 STEEP = 64.0
 """Largest |s| in base 2 without a shift: 2^64 added up over a row and divided is far inside float32."""
 
@@ -37,10 +38,18 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
     [2.0, 3.0]
     """
     on_cpu = query.device.type == "cpu" and query.dtype == torch.float32
-    if on_cpu and key.shape[-2] <= SHORT and query.shape[:-2].numel() >= MANY and not torch.is_grad_enabled():
-        short = _short(query.flatten(0, -3), key.flatten(0, -3), value.flatten(0, -3), heads, causal)
-        if short is not None:
-            return short.view(query.shape)
+    many = query.ndim > 3 or query.shape[:-2].numel() >= MANY
+    if not (on_cpu and key.shape[-2] <= SHORT and many) or torch.is_grad_enabled():
+        return _kernel(query, key, value, heads, causal)
+    members = 1 if query.ndim == 3 else len(query)
+    short, steep = _short(query.flatten(0, -3), key.flatten(0, -3), value.flatten(0, -3), heads, causal, members)
+    mixed = short.view(query.shape)
+    if len(steep) and query.ndim > 3:
+        mixed[steep] = _kernel(query[steep], key[steep], value[steep], heads, causal)
+    return _kernel(query, key, value, heads, causal) if len(steep) and query.ndim == 3 else mixed
+
+
+def _kernel(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool) -> Tensor:
     q, k, v = (x.reshape(-1, x.shape[-2], heads, x.shape[-1] // heads).transpose(1, 2) for x in (query, key, value))
     mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
     mixed = mixed.transpose(1, 2).reshape(query.shape)
@@ -48,16 +57,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: boo
     return mixed.add(query.detach() + key.detach().sum(-2, keepdim=True), alpha=0)
 
 
-def _short(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool) -> Tensor | None:
-    """(n, T, d), or None where a score is steep."""
+def _short(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, members: int) -> tuple[Tensor, Tensor]:
+    """(n, T, d), and which of so many members it is wrong for, because a score of theirs is steep or no number."""
     width = query.shape[-1] // heads
     nothing = query.new_zeros(1)
-    mixed = []
+    mixed, gentle = [], torch.ones(members, dtype=torch.bool)
     for q, k, v in zip(*(x.split(width, -1) for x in (query, key, value)), strict=True):
         scores = torch.baddbmm(nothing, q, k.mT, beta=0, alpha=math.log2(math.e) / math.sqrt(width))
-        low, high = (bound.item() for bound in torch.aminmax(scores))
-        if not -STEEP <= low <= high <= STEEP:  # nor where a score is no number
-            return None
+        low, high = torch.aminmax(scores.view(members, -1), dim=1)
+        gentle &= (low >= -STEEP) & (high <= STEEP)
         shares = scores.exp2_().tril_() if causal else scores.exp2_()
         mixed.append((shares @ v).div_(shares.sum(-1, keepdim=True)))
-    return torch.cat(mixed, -1)
+    return torch.cat(mixed, -1), (~gentle).nonzero()[:, 0]

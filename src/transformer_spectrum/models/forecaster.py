@@ -15,11 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from transformer_spectrum.models.dropout import Dropout
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
 Weights = Mapping[str, Tensor]
-Context = Float[Tensor, "windows context features"]
-Target = Float[Tensor, "windows horizon features"]
+Context = Float[Tensor, "*batches windows context features"]
+Target = Float[Tensor, "*batches windows horizon features"]
+"""Windows of one batch, or of one a member; in scaled units."""
 Forecast = Float[Tensor, "*members windows horizon features"]
 """In scaled units; the members are those of a population of weights, where there is one."""
 
@@ -77,7 +79,7 @@ class Forecaster(nn.Module, ABC):
     widths 16 to 128 and 5 to 300 tokens (benchmarks/search.py). It decides rounding, so no machine may change it."""
 
     dropout: float
-    """Acts in training mode only."""
+    """Share of the numbers that training sets to 0; see `Dropout`."""
 
     def __init__(self, features: int, patch_length: int) -> None:
         super().__init__()
@@ -85,13 +87,14 @@ class Forecaster(nn.Module, ABC):
 
     # -- for subclasses ------------------------------------------------------------------------------------
     @abstractmethod
-    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
+    def predict(self, weights: Weights, context: Context, target: Target, drop: Dropout | None = None) -> Forecast:
         """Teacher-forced forecast: output t sees the context and targets < t (of earlier tokens) only.
 
         Args:
             weights: parameters by name, each of its own shape or with a leading axis of M members.
-            context: (B, C, F) scaled units.
-            target: (B, H, F) scaled units; its last token is never read.
+            context: (B, C, F), which all members read, or (M, B, C, F), one batch a member; scaled units.
+            target: (B, H, F) or (M, B, H, F), likewise; its last token is never read.
+            drop: drops numbers, as trainings do; None = nothing is dropped.
         Returns:
             (B, H, F), or (M, B, H, F) for a population.
         """
@@ -110,29 +113,30 @@ class Forecaster(nn.Module, ABC):
 
     # -- for users -----------------------------------------------------------------------------------------
     def forward(self, context: Context, target: Target) -> Forecast:
-        """`predict` with the module's own weights."""
-        return self.predict(dict(self.named_parameters()), context, target)
+        """`predict` with the module's own weights; in training mode with dropout, of torch's global generator."""
+        drop = None
+        if self.training and self.dropout:
+            key = torch.randint(-(2**31), 2**31, (1,), dtype=torch.int32)
+            drop = Dropout(self.dropout, key.to(context.device))
+        return self.predict(dict(self.named_parameters()), context, target, drop)
 
     @torch.inference_mode()
     def forecast(self, context: Context, horizon: int) -> Forecast:
         """`roll_out` with the module's own weights, without dropout."""
-        training = self.training
-        self.eval()
-        try:
-            return self.roll_out(dict(self.named_parameters()), context, horizon)
-        finally:
-            self.train(training)
+        return self.roll_out(dict(self.named_parameters()), context, horizon)
 
-    def tokens(self, series: Float[Tensor, "windows steps features"]) -> Float[Tensor, "windows tokens width"]:
-        """(B, T, F) -> (B, T/P, P*F).
+    def tokens(
+        self, series: Float[Tensor, "*batches windows steps features"]
+    ) -> Float[Tensor, "*batches windows tokens width"]:
+        """(..., T, F) -> (..., T/P, P*F).
 
         Raises:
             ValueError: P does not divide T.
         """
-        batch, steps, features = series.shape
+        steps, features = series.shape[-2:]
         if steps % self.patch_length:
             raise ValueError(f"model.patch_length = {self.patch_length} with {steps} steps: must divide them")
-        return series.reshape(batch, steps // self.patch_length, self.patch_length * features)
+        return series.reshape(*series.shape[:-2], steps // self.patch_length, self.patch_length * features)
 
     def steps(self, tokens: Float[Tensor, "*members windows tokens width"]) -> Forecast:
         """(..., N, P*F) -> (..., N*P, F), the inverse of `tokens`."""
@@ -140,7 +144,7 @@ class Forecaster(nn.Module, ABC):
 
     def shifted(self, context: Context, target: Target) -> Target:
         """What the decoder reads: the context's last token, then all target tokens but the last."""
-        return torch.cat([context[:, -1:], target[:, :-1]], dim=1)
+        return torch.cat([context[..., -1:, :], target[..., :-1, :]], dim=-2)
 
 
 class Layout:

@@ -12,11 +12,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from transformer_spectrum.models.dropout import Dropout
 from transformer_spectrum.models.forecaster import Context, Forecast, Forecaster, Target, Weights, affine, linear
 from transformer_spectrum.weights.matrices.families import GATES, of_forecaster
 from transformer_spectrum.weights.matrices.matrix import Cut, Matrix
 
 State = tuple[Tensor, Tensor]
+
+
+def _each(weights: Weights, tokens: Tensor) -> Tensor:
+    """Tokens of one batch for every member, where they are not each member's own."""
+    weight = weights["readout.weight"]
+    return tokens.expand(weight.shape[0], *tokens.shape) if weight.ndim == 3 and tokens.ndim == 3 else tokens
 
 
 class LSTM(Forecaster):
@@ -26,7 +33,7 @@ class LSTM(Forecaster):
         features: F, channels of the series.
         hidden: width of the state.
         layers: encoder layers, and as many decoder layers.
-        dropout: between layers, in training mode only.
+        dropout: between layers.
         patch_length: P, time steps in one token.
         generator: draws the initial weights on the CPU, uniform in +-1/sqrt(hidden) as torch.nn.LSTM does.
     """
@@ -70,26 +77,25 @@ class LSTM(Forecaster):
             outputs.append(hidden)
         return torch.stack(outputs, dim=-2), (hidden, cell)
 
-    def _stack(self, weights: Weights, side: str, x: Tensor, states: list[State] | None) -> tuple[Tensor, list[State]]:
+    def _stack(
+        self, weights: Weights, side: str, x: Tensor, states: list[State] | None, drop: Dropout | None = None
+    ) -> tuple[Tensor, list[State]]:
         last = []
         for i in range(self.layers):
-            if i and self.training and self.dropout:
-                x = nn.functional.dropout(x, self.dropout)
+            if i and drop is not None:
+                x = drop(x)
             x, state = self._layer(weights, f"{side}.{i}", x, states[i] if states else None)
             last.append(state)
         return x, last
 
     def _context_tokens(self, weights: Weights, context: Tensor) -> Tensor:
         tokens = self.tokens(context)
-        weight = weights["readout.weight"]
-        return tokens if weight.ndim == 2 else tokens.expand(weight.shape[0], *tokens.shape)
+        return _each(weights, tokens)
 
-    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
-        _, states = self._stack(weights, "encoder", self._context_tokens(weights, context), None)
-        shifted = self.shifted(self.tokens(context), self.tokens(target))
-        if weights["readout.weight"].ndim == 3:
-            shifted = shifted.expand(weights["readout.weight"].shape[0], *shifted.shape)
-        x, _ = self._stack(weights, "decoder", shifted, states)
+    def predict(self, weights: Weights, context: Context, target: Target, drop: Dropout | None = None) -> Forecast:
+        _, states = self._stack(weights, "encoder", self._context_tokens(weights, context), None, drop)
+        shifted = _each(weights, self.shifted(self.tokens(context), self.tokens(target)))
+        x, _ = self._stack(weights, "decoder", shifted, states, drop)
         return self.steps(linear(weights, "readout", x))
 
     def roll_out(self, weights: Weights, context: Context, horizon: int) -> Forecast:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transformer_spectrum.models.attention import attention
+from transformer_spectrum.models.dropout import Dropout
 from transformer_spectrum.models.forecaster import Context, Forecast, Forecaster, Target, Weights, add_linear, linear
 from transformer_spectrum.weights.matrices.families import of_forecaster
 from transformer_spectrum.weights.matrices.matrix import Matrix
@@ -61,7 +62,7 @@ class Transformer(Forecaster):
         heads: attention heads.
         layers: encoder layers, and as many decoder layers.
         feedforward_dim: width inside the feed-forward blocks.
-        dropout: on every residual branch and the embeddings, in training mode only.
+        dropout: on every residual branch and the embeddings.
         patch_length: P, time steps in one token.
         generator: draws the initial weights on the CPU: matrices Xavier-uniform, biases 0, norms 1.
     Raises:
@@ -122,7 +123,9 @@ class Transformer(Forecaster):
         self._positions: Tensor = sinusoidal_positions(512, embed_dim)
 
     # -- layers --------------------------------------------------------------------------------------------
-    def _embed(self, weights: Weights, name: str, tokens: Tensor, first: int = 0) -> Tensor:
+    def _embed(
+        self, weights: Weights, name: str, tokens: Tensor, first: int = 0, drop: Dropout | None = None
+    ) -> Tensor:
         last = first + tokens.shape[-2]
         table = self._positions  # a local name, because threads share the model
         if last > len(table) or table.device != tokens.device:
@@ -131,10 +134,8 @@ class Transformer(Forecaster):
         weight = weights[f"{name}.weight"]
         if weight.ndim == 3 and tokens.ndim == 3:
             tokens = tokens.expand(weight.shape[0], *tokens.shape)  # every member reads the same batch
-        return self._drop(linear(weights, name, tokens) + table[first:last].to(tokens.dtype))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout) if self.training and self.dropout else x
+        embedded = linear(weights, name, tokens) + table[first:last].to(tokens.dtype)
+        return embedded if drop is None else drop(embedded)
 
     def _norm(self, weights: Weights, name: str, x: Tensor) -> Tensor:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
@@ -144,35 +145,43 @@ class Transformer(Forecaster):
         out = None if torch.is_grad_enabled() else normal
         return torch.addcmul(bias[:, None, None], normal, weight[:, None, None], out=out)
 
-    def _residual(self, weights: Weights, name: str, x: Tensor, inner: Tensor) -> Tensor:
+    def _residual(self, weights: Weights, name: str, x: Tensor, inner: Tensor, drop: Dropout | None) -> Tensor:
         """x + inner W^T + b; where nobody needs x any more, in its memory."""
-        if self.training or torch.is_grad_enabled():
-            return x + self._drop(linear(weights, name, inner))
+        if drop is not None:
+            return x + drop(linear(weights, name, inner))
+        if torch.is_grad_enabled():
+            return x + linear(weights, name, inner)
         return add_linear(x, weights, name, inner)
 
     def _attend(
-        self, weights: Weights, name: str, x: Tensor, key: Tensor, value: Tensor, causal: bool = False
+        self,
+        weights: Weights,
+        name: str,
+        x: Tensor,
+        keys_values: tuple[Tensor, Tensor],
+        drop: Dropout | None,
+        causal: bool = False,
     ) -> Tensor:
-        mixed = attention(linear(weights, f"{name}.query", x), key, value, self.heads, causal)
-        return self._residual(weights, f"{name}.output", x, mixed)
+        mixed = attention(linear(weights, f"{name}.query", x), *keys_values, self.heads, causal)
+        return self._residual(weights, f"{name}.output", x, mixed, drop)
 
     def _keys_values(self, weights: Weights, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         return linear(weights, f"{name}.key", x), linear(weights, f"{name}.value", x)
 
-    def _feed(self, weights: Weights, name: str, x: Tensor) -> Tensor:
+    def _feed(self, weights: Weights, name: str, x: Tensor, drop: Dropout | None) -> Tensor:
         expanded = linear(weights, f"{name}.feed_forward.expand", x)
         inner = functional.relu(expanded, inplace=not torch.is_grad_enabled())
-        x = self._residual(weights, f"{name}.feed_forward.contract", x, inner)
+        x = self._residual(weights, f"{name}.feed_forward.contract", x, inner, drop)
         return self._norm(weights, f"{name}.feed_norm", x)
 
-    def _encode(self, weights: Weights, tokens: Tensor) -> Tensor:
-        x = self._embed(weights, "context_embedding", tokens)
+    def _encode(self, weights: Weights, tokens: Tensor, drop: Dropout | None = None) -> Tensor:
+        x = self._embed(weights, "context_embedding", tokens, drop=drop)
         for i in range(self.layers):
             name = f"encoder.{i}"
-            key, value = self._keys_values(weights, f"{name}.self_attention", x)
-            x = self._attend(weights, f"{name}.self_attention", x, key, value)
+            own = self._keys_values(weights, f"{name}.self_attention", x)
+            x = self._attend(weights, f"{name}.self_attention", x, own, drop)
             x = self._norm(weights, f"{name}.self_norm", x)
-            x = self._feed(weights, name, x)
+            x = self._feed(weights, name, x, drop)
         return self._norm(weights, "encoder_norm", x)
 
     def _decoder_layer(
@@ -183,23 +192,24 @@ class Transformer(Forecaster):
         own: tuple[Tensor, Tensor],
         cross: tuple[Tensor, Tensor],
         causal: bool,
+        drop: Dropout | None = None,
     ) -> Tensor:
         name = f"decoder.{i}"
-        x = self._attend(weights, f"{name}.self_attention", x, *own, causal=causal)
+        x = self._attend(weights, f"{name}.self_attention", x, own, drop, causal)
         x = self._norm(weights, f"{name}.self_norm", x)
-        x = self._attend(weights, f"{name}.cross_attention", x, *cross)
+        x = self._attend(weights, f"{name}.cross_attention", x, cross, drop)
         x = self._norm(weights, f"{name}.cross_norm", x)
-        return self._feed(weights, name, x)
+        return self._feed(weights, name, x, drop)
 
     # -- Forecaster ----------------------------------------------------------------------------------------
-    def predict(self, weights: Weights, context: Context, target: Target) -> Forecast:
+    def predict(self, weights: Weights, context: Context, target: Target, drop: Dropout | None = None) -> Forecast:
         tokens = self.tokens(context)
-        memory = self._encode(weights, tokens)
-        x = self._embed(weights, "target_embedding", self.shifted(tokens, self.tokens(target)))
+        memory = self._encode(weights, tokens, drop)
+        x = self._embed(weights, "target_embedding", self.shifted(tokens, self.tokens(target)), drop=drop)
         for i in range(self.layers):
             own = self._keys_values(weights, f"decoder.{i}.self_attention", x)
             cross = self._keys_values(weights, f"decoder.{i}.cross_attention", memory)
-            x = self._decoder_layer(weights, i, x, own, cross, causal=True)
+            x = self._decoder_layer(weights, i, x, own, cross, causal=True, drop=drop)
         return self.steps(linear(weights, "readout", self._norm(weights, "decoder_norm", x)))
 
     def roll_out(self, weights: Weights, context: Context, horizon: int) -> Forecast:

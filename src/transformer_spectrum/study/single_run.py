@@ -26,7 +26,7 @@ from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.run_folder import RunFolder, new_run
 from transformer_spectrum.training.setup import read_windows
-from transformer_spectrum.training.train import train
+from transformer_spectrum.training.train import Job, train
 from transformer_spectrum.vocabulary import command_of
 
 logger = logging.getLogger(__name__)
@@ -155,14 +155,16 @@ def _train(folder: RunFolder, record: Mapping[str, Any]) -> bool:
         shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
         return False
     train(
-        load_params(folder.params),
-        record["optimizer"],
-        data=folder.data / "windows.npz",
-        models=folder.model,
-        metrics=folder.metrics,
-        provenance=folder.data / "provenance.json",
-        resume=folder.resume,
-        name=record["name"],
+        Job(
+            load_params(folder.params),
+            record["optimizer"],
+            data=folder.data / "windows.npz",
+            models=folder.model,
+            metrics=folder.metrics,
+            provenance=folder.data / "provenance.json",
+            resume=folder.resume,
+            name=record["name"],
+        )
     )
     return True
 

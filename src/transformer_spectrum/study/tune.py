@@ -25,6 +25,7 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.training import build
+from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows
 from transformer_spectrum.training.state import StepRecord
@@ -212,7 +213,10 @@ def _trainer(
         # The pipeline's own set-up and seeds: trial 0 is the training of the pipeline, cut short.
         search = build.searcher(with_values(params, values), optimizer, setup.layout)
         recording = Recording(rounds=search.rounds, snapshot_every=search.rounds + 1, patience=search.patience)
-        result = setup.fit(optimizer, search, recording=recording, budget=Budget(evaluations), observe=observe)
+        member = setup.member(optimizer, search, recording=recording, budget=Budget(evaluations), observe=observe)
+        (result,) = fit([member])
+        if isinstance(result, InputError):
+            raise result
         return result.stop_reason
 
     return train

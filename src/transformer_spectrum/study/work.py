@@ -29,7 +29,7 @@ from transformer_spectrum.study.spectra_rows import (
 from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
 from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.training.train import train
+from transformer_spectrum.training.train import Job, train
 
 RAW, WINDOWS, MATRICES, FAMILIES = "raw", "windows", "matrices.csv", "families.csv"
 WINDOWS_FILES = ("windows/windows.npz", "windows/provenance.json")
@@ -173,14 +173,16 @@ def _train(store: Store, cell: Cell, request: Request) -> None:
     with atomic_folder(store.training(cell), own_names(store.training(cell))) as folder:
         models, live = folder / "models", folder / "metrics"
         train(
-            cell.params,
-            cell.optimizer,
-            data=windows / "windows.npz",
-            models=models,
-            metrics=live,
-            provenance=windows / "provenance.json",
-            resume=store.resume(cell),
-            name=cell.name,
+            Job(
+                cell.params,
+                cell.optimizer,
+                data=windows / "windows.npz",
+                models=models,
+                metrics=live,
+                provenance=windows / "provenance.json",
+                resume=store.resume(cell),
+                name=cell.name,
+            )
         )
         keep(cell, models, live, folder)
         for scratch in (models, live):

@@ -16,6 +16,7 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import SGTParams
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.losses import Loss
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.models.lstm import LSTM
 from transformer_spectrum.models.transformer import Transformer
@@ -25,7 +26,7 @@ from transformer_spectrum.optimizers.ga import GA
 from transformer_spectrum.optimizers.gradient.algorithms import descent
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.seeds import torch_generator
-from transformer_spectrum.training.objective import Loss, WindowObjective
+from transformer_spectrum.training.objective import WindowObjective
 from transformer_spectrum.training.recording import Recording
 
 logger = logging.getLogger(__name__)
@@ -193,6 +194,7 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
         context,
         target,
         training.batch_size,
+        seed=torch_generator(params.seed, "dropout").initial_seed(),
         workers=training.workers,
         memory_mib=training.memory_mib,
         precision=training.precision,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from transformer_spectrum.training.objective import Loss, WindowObjective
+from transformer_spectrum.losses import Loss
+from transformer_spectrum.training.objective import WindowObjective
+from transformer_spectrum.training.requests import Reading, Residuals
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +40,23 @@ class LossScale:
         self.mad = math.nan
         """Of the residuals that the loss follows now; scaled units, NaN before the first reading."""
 
-    def begin(self, weights: Tensor, mad: float | None) -> None:
+    def begin(self, weights: Tensor, mad: float | None) -> Reading:
         """Sets the scale as it was when a training was stopped, or to the residuals of its initial weights."""
         if mad is None:
-            self._read(weights)
+            yield from self._read(weights)
         elif math.isfinite(mad):
             self._put(mad)
 
-    def follow(self, step: int, weights: Tensor) -> None:
+    def follow(self, step: int, weights: Tensor) -> Reading:
         """Reads the residuals of the weights behind so many updates, when an epoch's number of batches is full.
 
         An epoch of a gradient method has as many updates; a population method takes a batch a generation.
         """
         if step > 0 and step % self._training.batches_per_epoch == 0:
-            self._read(weights)
+            yield from self._read(weights)
 
-    def _read(self, weights: Tensor) -> None:
-        mad = self._training.residual_mad(weights, self._centre)
+    def _read(self, weights: Tensor) -> Reading:
+        mad = yield Residuals(self._training, weights, self._centre)
         if math.isfinite(mad) and mad > 0:
             self._put(mad)
         elif not self._said:

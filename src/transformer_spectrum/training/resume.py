@@ -2,7 +2,7 @@
 
 A folder holds three files:
 
-    state.safetensors   the searcher's state, the random generators', the last and best weights, the best candidate;
+    state.safetensors   the searcher's state, the random generator's, the last and best weights, the best candidate;
                         its metadata has the rest, and says how much of the other two files counts
     rows.jsonl          a line a step, appended
     snapshots.bin       the snapshots' weights, one behind the other, appended
@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import State, StopCause
 from transformer_spectrum.runtime.files import atomic_path
-from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.evaluation import Validation
 from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
 SHARE = 0.05
@@ -87,7 +86,7 @@ class ResumeFiles:
         self._failed = False
 
     def load(self, weights: Tensor, generator: torch.Generator) -> tuple[TrainingState, State] | None:
-        """What was saved last, with all random generators set back to it; None where there is nothing to go on from.
+        """What was saved last, with the random generator set back to it; None where there is nothing to go on from.
 
         Args:
             weights: (n,) the initial ones, on the device that computes.
@@ -116,7 +115,7 @@ class ResumeFiles:
         self._counts, self.saved = progress["counts"], training.rows[-1].step
         training.resumed_at.append(self.saved)
         self.say(f"going on behind step {self.saved}")
-        _set_generators({name: tensors[name] for name in tensors if name.startswith("random.")}, generator, weights)
+        generator.set_state(tensors["random"])
         return training, {name: tensors[f"state.{name}"].to(device) for name, device in progress["devices"].items()}
 
     def _training(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> TrainingState:
@@ -189,7 +188,7 @@ class ResumeFiles:
             counts["snapshots"] = len(snapshots)
 
         tensors = {f"state.{name}": value for name, value in state.items()}
-        tensors |= {**_generators(generator, training.last), "last": training.last}
+        tensors |= {"random": generator.get_state(), "last": training.last}
         if training.best_step != training.rows[-1].step:
             tensors["best"] = training.best
         candidate = training.candidate
@@ -279,21 +278,3 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         apart[name] = plain.clone() if pointer in seen else plain
         seen.add(pointer)
     return apart
-
-
-def _device_module(weights: Tensor) -> ModuleType | None:
-    return None if weights.device.type == "cpu" else torch.get_device_module(weights.device)
-
-
-def _generators(generator: torch.Generator, weights: Tensor) -> dict[str, Tensor]:
-    states = {"random.search": generator.get_state(), "random.torch": torch.get_rng_state()}
-    module = _device_module(weights)
-    return states if module is None else {**states, "random.device": module.get_rng_state()}
-
-
-def _set_generators(states: Mapping[str, Tensor], generator: torch.Generator, weights: Tensor) -> None:
-    generator.set_state(states["random.search"])
-    torch.set_rng_state(states["random.torch"])
-    module = _device_module(weights)
-    if module is not None:
-        module.set_rng_state(states["random.device"])

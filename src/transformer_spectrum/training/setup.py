@@ -16,11 +16,11 @@ from transformer_spectrum.config.load import Params
 from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.runtime.files import read_arrays
-from transformer_spectrum.runtime.interruption import Interruption
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training import build
-from transformer_spectrum.training.loop import Fit, fit
+from transformer_spectrum.training.loop import Member
 from transformer_spectrum.training.loss_scale import LossScale
+from transformer_spectrum.training.measuring import Start
 from transformer_spectrum.training.objective import WindowObjective
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.resume import ResumeFiles
@@ -119,7 +119,7 @@ class Setup:
             loss_scale=LossScale(make, objective, [validation], centre) if follows else None,
         )
 
-    def fit(
+    def member(
         self,
         optimizer: str,
         search: build.Search,
@@ -128,9 +128,8 @@ class Setup:
         budget: Budget,
         observe: Callable[[StepRecord], None],
         resume_files: ResumeFiles | None = None,
-        interruption: Interruption | None = None,
-    ) -> Fit:
-        """One training by this optimizer from the initial weights; see `loop.fit`.
+    ) -> Member:
+        """The training by this optimizer from the initial weights, for `loop.fit`.
 
         Args:
             optimizer: its name, for its own random numbers.
@@ -139,36 +138,30 @@ class Setup:
             budget: limits that are none of the searcher's.
             observe: called after every recorded step.
             resume_files: where the training is kept, and gone on from.
-            interruption: heeded after every recorded step.
-        Raises:
-            InputError: the loss of the initial weights is not finite.
-            Interrupted: see `interruption`.
 
         >>> import numpy as np
         >>> from transformer_spectrum.config.load import load_params
         >>> from transformer_spectrum.config.packaged import packaged
+        >>> from transformer_spectrum.training.loop import fit
         >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
         >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
         >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
         >>> setup = Setup.of(params, {"train": windows, "validation": windows})
         >>> search, records = build.searcher(params, "ga", setup.layout), []
-        >>> result = setup.fit("ga", search, recording=Recording(), budget=Budget(1), observe=records.append)
+        >>> member = setup.member("ga", search, recording=Recording(), budget=Budget(1), observe=records.append)
+        >>> (result,) = fit([member])
         >>> result.stop_reason, [record.step for record in records] == result.history.steps.tolist()
         ('budget.evaluations = 1 spent', True)
         """
-        torch.manual_seed(torch_generator(self.seed, f"{optimizer} dropout").initial_seed())
-        return fit(
-            search.searcher,
-            self.objective,
-            self.weights,
-            layout=self.layout,
-            matrices=self.matrices,
-            validate=self.validation.validation,
+        return Member(
+            searcher=search.searcher,
+            objective=self.objective,
+            validation=self.validation,
+            start=Start(self.weights, self.layout, self.matrices),
             recording=recording,
             generator=torch_generator(self.seed, f"{optimizer} search"),
             budget=budget,
             loss_scale=self.loss_scale,
             observe=observe,
             resume_files=resume_files,
-            interruption=interruption,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import StopCause
-from transformer_spectrum.training.objective import Validation
+from transformer_spectrum.training.evaluation import Validation
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.weights.matrices.matrix import Matrix
 

@@ -93,7 +93,8 @@ class Descent(Searcher):
         generator: torch.Generator,
         state: State | None = None,
     ) -> Search:
-        current, memory = weights.clone(), self.rule.initial(weights)
+        current = weights.clone()
+        memory: State = self.rule.initial(weights)
         position = Position()
         if state is None:
             step = yield from first_step(weights, batches.batch(generator))

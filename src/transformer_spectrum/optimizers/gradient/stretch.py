@@ -126,10 +126,9 @@ class _Walking:
 
     def __init__(self, stretch: Stretch) -> None:
         self.weights, self.memory = stretch.weights, dict(stretch.memory)
-        like = {"dtype": torch.float64, "device": stretch.weights.device}
-        if stretch.weights.device.type == "mps":  # which has no float64
-            like["dtype"] = torch.float32
-        self.sums = torch.zeros(3, **like)
+        device = stretch.weights.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self.sums = torch.zeros(3, dtype=dtype, device=device)
 
     def counts(self) -> tuple[float, ...]:
         """The numbers in the rule's state, which those that are updated together share."""
@@ -176,7 +175,8 @@ def _walk_together(
             first += len(group)
         weights = moved[0] if len(moved) == 1 else torch.cat(moved)
     for row, member in enumerate(order):
-        walking[member].weights, walking[member].sums = weights[row], sums[row]
+        # A copy: a row of the stack would keep the weights of all members alive as long as it is kept.
+        walking[member].weights, walking[member].sums = weights[row].clone(), sums[row]
     for group, memory in zip(groups, memories, strict=True):
         for row, member in enumerate(group):
             walking[member].memory = {name: tensor[row] if tensor.ndim else tensor for name, tensor in memory.items()}

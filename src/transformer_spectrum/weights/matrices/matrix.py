@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,17 @@ class Cut(NamedTuple):
     blocks: int
     first: int
     last: int
+
+
+AS_STORED: dict[str, Any] = {
+    "index": (),
+    "rows": (0,),
+    "groups": 1,
+    "transposed": False,
+    "cut": None,
+    "head": None,
+}
+"""What the fields of a `Matrix` are that is all of its tensor."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,18 @@ class Matrix:
             )
         return whole if self.head is None else whole[self.head[0] : self.head[1]]
 
+    def of_all(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """(networks, rows, columns): the matrix among the weights of each of some networks.
+
+        >>> fc = Matrix("fc", Family("other"), "fc.weight", (1, 2))
+        >>> fc.of_all({"fc.weight": torch.zeros(5, 1, 2)}).shape
+        torch.Size([5, 1, 2])
+        """
+        tensor = weights[self.tensor]
+        if self == replace(self, **AS_STORED) and tensor.ndim == 3:
+            return tensor
+        return torch.stack([self.within(part) for part in tensor])
+
     def _unfolded(self, tensor: Array) -> Array:
         """The axes of `rows` as one, and all others as the other."""
         if tensor.ndim == 2 and self.groups == 1 and self.rows == (0,):
@@ -144,29 +167,35 @@ def spectrum(matrices: Num[np.ndarray, "batch rows columns"]) -> Float64[np.ndar
     return (values * scale[:, :, 0]).numpy()
 
 
-def singular_values(weights: Mapping[str, Tensor], matrices: Sequence[Matrix]) -> Float32[np.ndarray, "matrices rank"]:
-    """Singular values of all matrices.
+def singular_values(
+    weights: Mapping[str, Tensor], matrices: Sequence[Matrix]
+) -> Float32[np.ndarray, "networks matrices rank"]:
+    """Singular values of all matrices of some networks.
 
     Args:
-        weights: parameters by name.
+        weights: parameters by name, with a leading axis of networks.
         matrices: which of them, and where they lie.
     Returns:
-        Descending, to the largest rank; NaN behind min(rows, columns) of smaller matrices. See `spectrum`.
+        Descending, to the largest rank; NaN behind min(rows, columns) of smaller matrices. See `spectrum`. Those of a
+        network do not depend on the others.
     Raises:
         ValueError: a weight is not finite; the matrix is named.
 
     >>> both = [Matrix("up", Family("other"), "up", (2, 3)), Matrix("down", Family("other"), "down", (2, 1))]
-    >>> singular_values({"up": torch.tensor([[3.0, 0, 0], [0, 2, 0]]), "down": torch.ones(2, 1)}, both).round(3)
-    array([[3.   , 2.   ],
-           [1.414,   nan]], dtype=float32)
+    >>> singular_values({"up": torch.tensor([[[3.0, 0, 0], [0, 2, 0]]]), "down": torch.ones(1, 2, 1)}, both).round(3)
+    array([[[3.   , 2.   ],
+            [1.414,   nan]]], dtype=float32)
     """
-    values = np.full((len(matrices), max(min(matrix.shape) for matrix in matrices)), np.nan, dtype=np.float32)
+    networks, rank = len(weights[matrices[0].tensor]), max(min(matrix.shape) for matrix in matrices)
+    values = np.full((networks, len(matrices), rank), np.nan, dtype=np.float32)
     for (larger, smaller), members in by_shape(matrix.shape for matrix in matrices).items():
-        entries = [matrices[i].of(weights).detach() for i in members]
+        stacks = [matrices[i].of_all(weights).detach() for i in members]
         # Decomposed on the CPU: small symmetric problems are no work for a GPU.
-        stack = torch.stack([matrix if matrix.shape == (smaller, larger) else matrix.mT for matrix in entries]).cpu()
-        finite = torch.isfinite(stack).flatten(1).all(1)
+        upright = [stack if stack.shape[1:] == (smaller, larger) else stack.mT for stack in stacks]
+        stack = torch.stack(upright, dim=1).cpu()
+        finite = torch.isfinite(stack).flatten(2).all(2).all(0)
         if not finite.all():
             raise ValueError(f"{matrices[members[int((~finite).nonzero()[0])]].name}: weights are not finite")
-        values[members, :smaller] = spectrum(stack.double().numpy())
+        flat = spectrum(stack.flatten(0, 1).double().numpy())
+        values[:, members, :smaller] = flat.reshape(networks, len(members), smaller)
     return values

@@ -1,0 +1,119 @@
+"""What trainings ask for besides their searches' requests, and the one place that answers all of them together.
+
+Requests of one kind are answered in one batched computation, whichever trainings they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer_spectrum.optimizers.contract import Objective, Request, Scoring
+from transformer_spectrum.optimizers.gradient.stretch import Stretch, walk
+from transformer_spectrum.training.evaluation import Evaluation, Scored, Validation
+from transformer_spectrum.training.measuring import Measured, Start, measured
+from transformer_spectrum.training.objective import WindowObjective
+
+
+@dataclass(frozen=True)
+class Validating(Request):
+    """Asks how weights (n,) do on the windows of an objective; answered by `Validation`."""
+
+    validation: WindowObjective
+    weights: Tensor
+
+    def answered_by(self, objective: Objective) -> Validation:
+        return self.validation.validation(self.weights)
+
+
+@dataclass(frozen=True)
+class Residuals(Request):
+    """Asks for the median |residual - centre| of weights (n,) on the training sample; answered by a float."""
+
+    training: WindowObjective
+    weights: Tensor
+    centre: float
+
+    def answered_by(self, objective: Objective) -> float:
+        return self.training.residual_mad(self.weights, self.centre)
+
+
+@dataclass(frozen=True)
+class Measuring(Request):
+    """Asks for distances and spectra of weights (n,); answered by `Measured`.
+
+    Attributes:
+        start: where the training began.
+        weights: that are recorded.
+        before: those of the record before, where the spectra of the step between are asked for.
+    """
+
+    start: Start
+    weights: Tensor
+    before: Tensor | None = None
+
+    def answered_by(self, objective: Objective) -> Measured:
+        return measured([(self.start, self.weights, self.before)])[0]
+
+
+Reading = Generator[Request, Any, None]
+"""Requests whose answers are sent."""
+
+
+class Answers:
+    """Answers the requests of trainings of one architecture, those of each kind together.
+
+    Args:
+        objectives: of the trainings; those that are not all `WindowObjective`s are asked one by one.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = objectives
+        together = bool(objectives) and all(isinstance(objective, WindowObjective) for objective in objectives)
+        self.evaluation: Evaluation | None = objectives[0].evaluation if together else None  # type: ignore[attr-defined]
+
+    def __call__(self, requests: Sequence[tuple[int, Request]]) -> list[Any]:
+        """The answers, in the order of the requests, each with the number of the training that it comes from."""
+        if self.evaluation is None:
+            return [request.answered_by(self.objectives[member]) for member, request in requests]
+        answers: dict[int, Any] = {}
+        for kind in dict.fromkeys(type(request) for _, request in requests):
+            places = [place for place, (_, request) in enumerate(requests) if type(request) is kind]
+            members = [requests[place][0] for place in places]
+            of_kind = self._of_kind(self.evaluation, kind, members, [requests[place][1] for place in places])
+            answers |= dict(zip(places, of_kind, strict=True))
+        return [answers[place] for place in range(len(requests))]
+
+    def _of_kind(
+        self, evaluation: Evaluation, kind: type[Request], members: Sequence[int], requests: Sequence[Any]
+    ) -> list[Any]:
+        objectives: list[Any] = [self.objectives[member] for member in members]
+        if kind is Stretch:
+
+            def gradients(
+                members: Sequence[int], weights: Tensor, batches: Sequence[Any], updates: Sequence[int]
+            ) -> tuple[Tensor, Tensor]:
+                return evaluation.gradients([objectives[row] for row in members], weights, batches, updates)
+
+            return walk(requests, gradients)
+        if kind is Scoring:
+            return evaluation.scores(
+                [
+                    Scored(objective, request.population, request.batch)
+                    for objective, request in zip(objectives, requests, strict=True)
+                ]
+            )
+        if kind is Validating:
+            weights = torch.stack([request.weights for request in requests])
+            return evaluation.validations([request.validation for request in requests], weights)
+        if kind is Residuals:
+            weights = torch.stack([request.weights for request in requests])
+            return evaluation.residual_mads(objectives, weights, [request.centre for request in requests])
+        if kind is Measuring:
+            asked = [(request.start, request.weights, request.before) for request in requests]
+            return measured(asked, evaluation.cores)
+        return [request.answered_by(objective) for objective, request in zip(objectives, requests, strict=True)]
