@@ -162,17 +162,17 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
     results = []
     for workers in (1, 2, 3):
         objective = make(kind, workers=workers)[2]
-        objective.pieces = 3  # of three, three and one window
+        objective.evaluation.pieces = 3  # of three, three and one window
         results.append(objective.gradient(flat, batch))
         assert results[-1][0] == pytest.approx(loss, rel=1e-6)
         torch.testing.assert_close(results[-1][1], gradient)
     assert all(one[0] == results[0][0] and torch.equal(one[1], results[0][1]) for one in results)
 
 
-def test_large_batches_are_cut_into_pieces_unless_dropout_draws_from_torchs_one_generator():
+def test_large_batches_are_cut_into_pieces_with_and_without_dropout():
     sizes = {"windows": 3000, "batch_size": 3000}
     assert make(**sizes)[2].evaluation.pieces == 4
-    assert make(**sizes, dropout=0.1)[2].pieces == 1
+    assert make(**sizes, dropout=0.1)[2].evaluation.pieces == 4
 
 
 def test_an_epoch_visits_every_window_once_in_random_order():

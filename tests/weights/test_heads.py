@@ -99,8 +99,8 @@ def test_heads_are_named_after_their_projection_and_tile_it():
 
 def test_spectra_of_heads_carry_the_energy_of_the_projection():
     forecaster = model()
-    weights = dict(forecaster.named_parameters())
-    energy = (singular_values(weights, heads(forecaster.matrices(), HEADS)).astype(float) ** 2).sum(axis=1)
+    weights = {name: tensor.unsqueeze(0) for name, tensor in forecaster.named_parameters()}
+    energy = (singular_values(weights, heads(forecaster.matrices(), HEADS))[0].astype(float) ** 2).sum(axis=1)
     for spec, energies in zip(
         [spec for spec in forecaster.matrices() if spec.name.rpartition(".")[2] in PROJECTIONS],
         energy.reshape(-1, HEADS),

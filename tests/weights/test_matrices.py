@@ -27,9 +27,20 @@ def weights() -> dict[str, torch.Tensor]:
     return {name: torch.randn(6, 4 if name != "b" else 3, generator=generator) for name in "abc"}
 
 
+def stacked(*networks):
+    return {name: torch.stack([network[name] for network in networks]) for name in networks[0]}
+
+
+def test_the_spectra_of_a_network_do_not_depend_on_those_beside_it():
+    networks = [{name: (1 + i) * tensor for name, tensor in weights().items()} for i in range(3)]
+    together = singular_values(stacked(*networks), matrices())
+    for network, values in zip(networks, together, strict=True):
+        np.testing.assert_array_equal(singular_values(stacked(network), matrices())[0], values)
+
+
 def test_singular_values_are_those_of_scipy_in_the_order_of_the_matrices():
     ours = weights()
-    values = singular_values(ours, matrices())
+    (values,) = singular_values(stacked(ours), matrices())
     for row, matrix in zip(values, [ours["a"], ours["b"][:3], ours["b"][3:], ours["c"]], strict=True):
         expected = np.linalg.svd(matrix.double().numpy(), compute_uv=False)
         np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-6)
@@ -40,7 +51,7 @@ def test_weights_that_are_not_finite_are_named():
     ours = weights()
     ours["b"][4, 1] = float("nan")
     with pytest.raises(ValueError, match=r"b\.bottom: weights are not finite"):
-        singular_values(ours, matrices())
+        singular_values(stacked(ours), matrices())
 
 
 @pytest.mark.parametrize("shape", [(5, 64, 64), (3, 128, 64), (3, 12, 64), (2, 1, 9), (2, 9, 1)])

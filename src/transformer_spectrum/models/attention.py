@@ -17,6 +17,8 @@ from torch.nn import functional
 SHORT, MANY = 64, 64
 """At most so many keys, and at least so many sequences or an axis of members: there it was faster when measured
 (benchmarks/search.py)."""
+REGISTERS = 64
+"""Numbers that fill the vector registers of one turn of torch's loops on any processor, or a multiple of them."""
 STEEP = 64.0
 """Largest |s| in base 2 without a shift: 2^64 added up over a row and divided is far inside float32."""
 
@@ -66,6 +68,18 @@ def _short(query: Tensor, key: Tensor, value: Tensor, heads: int, causal: bool, 
         scores = torch.baddbmm(nothing, q, k.mT, beta=0, alpha=math.log2(math.e) / math.sqrt(width))
         low, high = torch.aminmax(scores.view(members, -1), dim=1)
         gentle &= (low >= -STEEP) & (high <= STEEP)
-        shares = scores.exp2_().tril_() if causal else scores.exp2_()
+        shares = _exp2_(scores).tril_() if causal else _exp2_(scores)
         mixed.append((shares @ v).div_(shares.sum(-1, keepdim=True)))
     return torch.cat(mixed, -1), (~gentle).nonzero()[:, 0]
+
+
+def _exp2_(x: Tensor) -> Tensor:
+    """2^x in the place of x, contiguous: each number to the same bits wherever it lies.
+
+    torch computes the last ones, which fill no vector register, by another function.
+    """
+    flat, left = x.view(-1), x.numel() % REGISTERS
+    flat[: x.numel() - left].exp2_()
+    if left:
+        flat[-left:] = functional.pad(flat[-left:], (0, REGISTERS - left)).exp2_()[:left]
+    return x

@@ -20,7 +20,7 @@ from transformer_spectrum.training.measuring import Measured, Start
 from transformer_spectrum.training.objective import WindowObjective
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.records.history import History
-from transformer_spectrum.training.requests import Answers, Measuring, Validating
+from transformer_spectrum.training.requests import Answers, Measuring, Recorded, Validating
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
@@ -116,17 +116,20 @@ def fit(members: Sequence[Member], interruption: Interruption | None = None) -> 
     answers = Answers([member.objective for member in members])
     courses = [_course(member, interruption) for member in members]
     results: list[Fit | InputError | None] = [None] * len(members)
-    sent: dict[int, Any] = dict.fromkeys(range(len(members)))
-    while sent:
-        asked: list[tuple[int, Request]] = []
-        for number, answer in sent.items():
+    asked: dict[int, Request] = {}
+    answered: dict[int, Any] = dict.fromkeys(range(len(members)))
+    while answered:
+        for number, answer in answered.items():
             try:
-                asked.append((number, courses[number].send(answer)))
+                asked[number] = courses[number].send(answer)
             except StopIteration as end:
                 results[number] = end.value
             except InputError as error:
                 results[number] = error
-        sent = dict(zip([number for number, _ in asked], answers(asked), strict=True))
+        # Searches wait for each other, so that those which have recorded more than others meet them again.
+        turn = {number: request for number, request in asked.items() if isinstance(request, Recorded)} or asked
+        answered = dict(zip(turn, answers(list(turn.items())), strict=True))
+        asked = {number: request for number, request in asked.items() if number not in answered}
     if interruption is not None:
         interruption.check()
     return [result for result in results if result is not None]

@@ -19,8 +19,12 @@ from transformer_spectrum.training.measuring import Measured, Start, measured
 from transformer_spectrum.training.objective import WindowObjective
 
 
+class Recorded(Request):
+    """What a training asks for about weights that its search has reached."""
+
+
 @dataclass(frozen=True)
-class Validating(Request):
+class Validating(Recorded):
     """Asks how weights (n,) do on the windows of an objective; answered by `Validation`."""
 
     validation: WindowObjective
@@ -31,7 +35,7 @@ class Validating(Request):
 
 
 @dataclass(frozen=True)
-class Residuals(Request):
+class Residuals(Recorded):
     """Asks for the median |residual - centre| of weights (n,) on the training sample; answered by a float."""
 
     training: WindowObjective
@@ -43,7 +47,7 @@ class Residuals(Request):
 
 
 @dataclass(frozen=True)
-class Measuring(Request):
+class Measuring(Recorded):
     """Asks for distances and spectra of weights (n,); answered by `Measured`.
 
     Attributes:

@@ -1,0 +1,363 @@
+"""Trainings side by side give each member what it gets alone, to the same bits on a CPU."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from transformer_spectrum import losses
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import parse_params
+from transformer_spectrum.data.windows.arrays import Windows, pack
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import write_arrays, write_json
+from transformer_spectrum.runtime.interruption import Interrupted, Interruption
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.training import build
+from transformer_spectrum.training import evaluation as evaluations
+from transformer_spectrum.training.capture import Captured
+from transformer_spectrum.training.ensemble import check_alike, member_bytes, members_at_once
+from transformer_spectrum.training.loop import fit
+from transformer_spectrum.training.recording import Budget
+from transformer_spectrum.training.resume import ResumeFiles
+from transformer_spectrum.training.setup import Setup
+from transformer_spectrum.training.stacked_losses import Stacked
+from transformer_spectrum.training.train import Job, train, train_all
+
+COMMITTED = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+SMALL = {
+    "device": "cpu",
+    "model.embed_dim": 8,
+    "model.heads": 2,
+    "model.layers": 1,
+    "model.feedforward_dim": 12,
+    "model.patch_length": 4,
+    "training.batch_size": 8,
+    "training.workers": 1,
+    "training.snapshot_every": 2,
+    "adam.epochs": 4,
+    "es.generations": 5,
+    "es.popsize": 6,
+    "ga.generations": 5,
+    "ga.popsize": 6,
+}
+MEMBERS = [
+    {"seed": 1, "loss.type": "mse"},
+    {"seed": 2, "loss.type": "sgt", "loss.q": 1.5},
+    {"seed": 1, "loss.type": "cauchy", "loss.scale": "residual", "adam.learning_rate": 0.01},
+    {"seed": 3, "loss.type": "sgt", "loss.q": 5.0, "adam.gradient_clip": 0.5, "es.sigma": 0.1, "ga.spread": 0.1},
+    {"seed": 4, "loss.type": "mae", "loss.scale": "fixed", "budget.evaluations": 20},
+]
+COUNTS = (21, 21, 21, 13, 40)
+"""Training windows of each member: the fourth has fewer batches than the others, the last more."""
+
+
+def params_of(**changes):
+    content = json.loads(json.dumps(COMMITTED))
+    for name, value in {**SMALL, **changes}.items():
+        tree.put(content, name, value)
+    return parse_params(content)
+
+
+def splits_of(seed, count):
+    generator = np.random.default_rng(seed)
+
+    def windows(count):
+        values = np.cumsum(generator.standard_t(3, (count, 24, 1)), axis=1).astype(np.float32) / 3
+        ones = np.ones((count, 1, 1), np.float32)
+        return Windows(values[:, :16], values[:, 16:], 0 * ones, ones, np.array(["AT"] * count), np.zeros(count, int))
+
+    return {"train": windows(count), "validation": windows(9), "test": windows(5)}
+
+
+def members_of(optimizer, changes=MEMBERS, folder=None, observe=lambda record: None, **shared):
+    members = []
+    for number, own in enumerate(changes):
+        params = params_of(**shared, **own)
+        setup = Setup.of(params, splits_of(params.seed, COUNTS[number]))
+        search = build.searcher(params, optimizer, setup.layout)
+        files = None if folder is None else ResumeFiles(folder / str(number), {})
+        budget = Budget(params.budget.evaluations)
+        recording = build.recording(params, search)
+        members.append(
+            setup.member(optimizer, search, recording=recording, budget=budget, observe=observe, resume_files=files)
+        )
+    return members
+
+
+def assert_same(result, other):
+    for field in dataclasses.fields(result.history):
+        if field.name != "seconds":
+            values, others = getattr(result.history, field.name), getattr(other.history, field.name)
+            assert np.asarray(values).tobytes() == np.asarray(others).tobytes(), field.name
+    assert torch.equal(result.best, other.best)
+    assert torch.equal(result.last, other.last)
+    assert (result.stop_cause, result.stop_reason) == (other.stop_cause, other.stop_reason)
+    assert list(result.snapshots) == list(other.snapshots)
+    assert all(torch.equal(result.snapshots[step], other.snapshots[step]) for step in result.snapshots)
+    assert (result.candidate is None) == (other.candidate is None)
+    if result.candidate is not None:
+        assert torch.equal(result.candidate.weights, other.candidate.weights)
+
+
+METHODS = [
+    ("adam", {"adam.algorithm": "adam"}),
+    ("adam", {"adam.algorithm": "sgd", "model.dropout": 0.3}),
+    ("adam", {"adam.algorithm": "muon", "adam.schedule": "cosine"}),
+    ("adam", {"adam.algorithm": "soap"}),
+    ("adam", {"adam.algorithm": "lion", "model.type": "lstm", "model.dropout": 0.2, "model.layers": 2}),
+    ("es", {"es.algorithm": "openai"}),
+    ("es", {"es.algorithm": "openai", "es.rank": 1, "model.type": "lstm"}),
+    ("es", {"es.algorithm": "sep_cma"}),
+    ("es", {"es.algorithm": "snes"}),
+    ("es", {"es.algorithm": "cma"}),
+    ("ga", {}),
+    ("ga", {"ga.weights": "mean"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "shared"),
+    METHODS,
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_members_with_other_seeds_losses_and_settings_get_what_they_get_alone(optimizer, shared):
+    together = fit(members_of(optimizer, **shared))
+    for number, result in enumerate(together):
+        (alone,) = fit([members_of(optimizer, **shared)[number]])
+        assert_same(result, alone)
+    assert len({result.history.steps[-1] for result in together}) > 1  # they do not all end together
+
+
+def test_members_follow_torchs_own_training_to_1e_5():
+    """An independent loop: nn.Module, torch.optim.SGD, one network at a time."""
+    kinds = {"mse": losses.mse, "mae": losses.mae}
+    changes = [{"seed": seed, "loss.type": kind} for seed, kind in enumerate(kinds, 1)]
+    settings = {"adam.algorithm": "sgd", "adam.learning_rate": 0.02, "adam.epochs": 1}
+    members = members_of("adam", changes, **settings)
+    for seed, (member, result, elementwise) in enumerate(zip(members, fit(members), kinds.values(), strict=True), 1):
+        objective, layout = member.objective, member.start.layout
+        model, generator = objective.evaluation.model, torch_generator(seed, "adam search")
+        layout.load(model, member.start.weights)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+        objective.batch(generator)  # that of step 0
+        for update, batch in enumerate(objective.epoch(generator), 1):
+            optimizer.zero_grad()
+            target = objective.target[batch]
+            elementwise(model(objective.context[batch], target), target).mean().backward()
+            optimizer.step()
+            difference = (layout.flatten(model) - result.snapshots[update]).abs().max()
+            assert float(difference) < 1e-5, update
+        assert update == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_neither_chunks_nor_workers_change_a_members_bits(workers, monkeypatch):
+    shared = {"training.workers": workers, "adam.epochs": 2}
+    whole = fit(members_of("adam", **shared))
+    monkeypatch.setattr(evaluations, "GRADIENT_MIB", 1e-6)  # each member by itself
+    for result, other in zip(fit(members_of("adam", **shared)), whole, strict=True):
+        assert_same(result, other)
+
+
+def test_a_member_that_diverges_or_cannot_begin_leaves_and_the_others_go_on():
+    changes = [MEMBERS[0], {"seed": 2}, MEMBERS[3]]
+    shared = {"adam.algorithm": "sgd"}
+    alone = [fit([members_of("adam", changes, **shared)[number]])[0] for number in (0, 2)]
+    members = members_of("adam", changes, **shared)
+    members[1].objective.target.mul_(1e18)
+    results = fit(members)
+    assert [result.stop_cause for result in results] == ["finished", "diverged", "finished"]
+    members = members_of("adam", changes, **shared)
+    members[1].objective.target.fill_(float("nan"))
+    broken = fit(members)
+    assert isinstance(broken[1], InputError)
+    assert "initial weights" in str(broken[1])
+    for number, result in zip((0, 2), alone, strict=True):
+        assert_same(results[number], result)
+        assert_same(broken[number], result)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "es", "ga"])
+def test_an_ensemble_that_was_killed_goes_on_to_the_same_bits_in_any_company(optimizer, tmp_path):
+    whole = fit(members_of(optimizer))
+    seen = []
+
+    def kill(record):
+        seen.append(record.step)
+        if len(seen) == 13:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(members_of(optimizer, folder=tmp_path, observe=kill))
+    members = members_of(optimizer, folder=tmp_path)
+    results = [*fit(members[:2]), *fit(members[2:])]
+    assert any(result.resumed_at for result in results)
+    for result, other in zip(results, whole, strict=True):
+        assert_same(result, other)
+
+
+def test_a_signal_ends_all_members_once_their_steps_are_kept(tmp_path):
+    interruption = Interruption()
+
+    def signal(record):
+        if record.step == 4:
+            interruption.number = 15
+
+    with pytest.raises(Interrupted):
+        fit(members_of("adam", folder=tmp_path, observe=signal), interruption)
+    results = fit(members_of("adam", folder=tmp_path))
+    assert all(result.resumed_at for result in results)
+    for result, other in zip(results, fit(members_of("adam")), strict=True):
+        assert_same(result, other)
+
+
+def job(folder, number, **changes):
+    params = params_of(**MEMBERS[number], **changes)
+    data = folder / f"data{number}"
+    if not data.exists():
+        data.mkdir()
+        write_arrays(data / "windows.npz", pack(splits_of(params.seed, COUNTS[number])))
+        write_json(data / "provenance.json", {"source": "standin", "standin": True, "sha256": "abc"})
+    return data, params
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_before():
+    mode, threads = torch.get_deterministic_debug_mode(), torch.get_num_threads()
+    yield
+    torch.set_deterministic_debug_mode(mode)
+    torch.set_num_threads(threads)
+
+
+def jobs_in(folder, name, **changes):
+    jobs = []
+    for number in range(3):
+        data, params = job(folder, number, **changes)
+        outputs = {kind: folder / name / kind / str(number) for kind in ("models", "metrics", "resume")}
+        jobs.append(Job(params, "es", data / "windows.npz", provenance=data / "provenance.json", **outputs))
+    return jobs
+
+
+def test_the_files_of_trainings_side_by_side_are_those_of_each_alone(tmp_path, monkeypatch):
+    together, alone = jobs_in(tmp_path, "together"), jobs_in(tmp_path, "alone")
+    monkeypatch.setattr("transformer_spectrum.training.train.members_at_once", lambda *ask: 2)  # in two turns
+    assert train_all(together) == ["", "", ""]
+    for ours, theirs in zip(together, alone, strict=True):
+        train(theirs)
+        files = sorted(path.name for path in theirs.models.iterdir())
+        assert sorted(path.name for path in ours.models.iterdir()) == files
+        for name in files:
+            assert (ours.models / name).read_bytes() == (theirs.models / name).read_bytes(), name
+        scores = [json.loads((one.metrics / "scores.json").read_text()) for one in (ours, theirs)]
+        assert scores[0] == scores[1]
+        assert not ours.resume.exists()
+
+
+def test_a_job_without_data_fails_by_itself_and_says_why(tmp_path):
+    jobs = jobs_in(tmp_path, "some")
+    jobs[1] = dataclasses.replace(jobs[1], data=tmp_path / "nowhere.npz")
+    reasons = train_all(jobs)
+    assert [bool(reason) for reason in reasons] == [False, True, False]
+    assert "nowhere.npz: no such file" in reasons[1]
+    assert [one.models.exists() for one in jobs] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["model.embed_dim", "training.batch_size", "training.precision"])
+def test_trainings_of_other_sizes_are_refused(name):
+    other = {"model.embed_dim": 12, "training.batch_size": 4, "training.precision": "bfloat16"}[name]
+    with pytest.raises(InputError, match="trainings side by side share it"):
+        check_alike([(params_of(), "adam"), (params_of(**{name: other}), "adam")])
+
+
+def test_the_number_of_members_at_once_follows_from_the_free_memory(monkeypatch):
+    params = params_of()
+    monkeypatch.setattr(
+        "psutil.virtual_memory", lambda: type("Memory", (), {"available": 40 * member_bytes(params, "adam")})
+    )
+    assert members_at_once(params, "adam") == 10
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1}))
+    assert members_at_once(params, "adam") == 1
+
+
+@pytest.mark.parametrize("kinds", [("sgt", "cauchy", "mse"), ("mae", "mae", "sgt"), ("cauchy", "cauchy", "cauchy")])
+def test_stacked_losses_are_the_bits_of_each_members_own(kinds):
+    made = []
+    for number, kind in enumerate(kinds):
+        params = params_of(**{"loss.type": kind, "loss.q": 1.05 + number, "loss.lam": -0.3, "loss.gamma": 0.5 + number})
+        made.append(build.loss(params))
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (torch.randn(3, 4, 5, 1, generator=generator) for _ in range(2))
+    together = Stacked(made)(prediction, target)
+    for member, elementwise in enumerate(made):
+        assert torch.equal(together[member], elementwise(prediction[member], target[member]))
+
+
+class Tape:
+    """A recording that computes again when it is replayed, into the same memory, as a CUDA graph does."""
+
+    made = 0
+
+    def __init__(self, compute):
+        self.compute, self.outputs = compute, compute()
+        Tape.made += 1
+
+    def replay(self):
+        fresh = self.compute()
+        with torch.inference_mode():
+            for place, value in zip(self._flat(self.outputs), self._flat(fresh), strict=True):
+                place.copy_(value)
+
+    @staticmethod
+    def _flat(outputs):
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def record(compute):
+    tape = Tape(compute)
+    return tape, tape.outputs
+
+
+def test_a_captured_training_is_the_plain_one_and_is_captured_once_a_shape(monkeypatch):
+    plain = fit(members_of("adam", MEMBERS[:3]))
+    monkeypatch.setattr(Tape, "made", 0)
+    original = Captured.__init__
+    monkeypatch.setattr(
+        Captured, "__init__", lambda self, function, device, say: original(self, function, device, say, record)
+    )
+    for result, other in zip(fit(members_of("adam", MEMBERS[:3])), plain, strict=True):
+        assert_same(result, other)
+    # Gradients of whole and last batches, and one scoring for each of the three losses' step 0.
+    assert Tape.made == 5
+
+
+def test_what_cannot_be_captured_runs_plainly_and_the_reason_is_said_once():
+    def refuse(compute):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    said = []
+    triple = Captured(lambda static, x: 3 * x, torch.device("cpu"), said.append, refuse)
+    assert [triple(None, torch.ones(1)).item(), triple(None, torch.ones(2))[0].item()] == [3, 3]
+    assert len(said) == 1
+    assert "operation not permitted when stream is capturing" in said[0]
+
+
+def test_only_the_last_recordings_are_kept(monkeypatch):
+    monkeypatch.setattr(Tape, "made", 0)
+    double = Captured(lambda static, x: 2 * x, torch.device("cpu"), record=record)
+    for _ in range(2):
+        for size in range(1, 5):
+            assert double(None, torch.full((size,), 1.5)).tolist() == [3.0] * size
+    assert Tape.made == 4
+    for size in range(5, 20):
+        double(None, torch.ones(size))
+    double(None, torch.ones(1))
+    assert Tape.made == 20
