@@ -165,7 +165,7 @@ def test_neither_chunks_nor_workers_change_a_members_bits(workers, monkeypatch):
 
 
 def test_a_member_that_diverges_or_cannot_begin_leaves_and_the_others_go_on():
-    changes = [MEMBERS[0], {"seed": 2}, MEMBERS[3]]
+    changes = [MEMBERS[0], {"seed": 2, "adam.learning_rate": 10}, MEMBERS[3]]
     shared = {"adam.algorithm": "sgd"}
     alone = [fit([members_of("adam", changes, **shared)[number]])[0] for number in (0, 2)]
     members = members_of("adam", changes, **shared)
