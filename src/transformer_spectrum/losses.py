@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -260,6 +260,18 @@ def residual_scale(errors: Float[Tensor, "*shape"], centre: float = 0.0) -> floa
     """
     deviations = (errors.detach().cpu().double() - centre).abs().flatten().numpy()
     return float(np.median(deviations)) if deviations.size else math.nan
+
+
+def residual_scales(errors: Float[Tensor, "members ..."]) -> Float64[Tensor, " members"]:
+    """`residual_scale` of each member, about 0.
+
+    >>> residual_scales(torch.tensor([[-3.0, 1.0, 2.0], [1.0, 1.0, -1.0]])).tolist()
+    [2.0, 1.0]
+    """
+    deviations = errors.detach().flatten(1).double().abs().sort(dim=1).values
+    count = deviations.shape[1]
+    middle = (deviations[:, (count - 1) // 2] + deviations[:, count // 2]) / 2
+    return torch.where(deviations[:, -1].isnan(), torch.nan, middle)
 
 
 def influence(errors: Float[Tensor, "*shape"], loss: Loss) -> Float[Tensor, "*shape"]:

@@ -345,6 +345,25 @@ def test_a_captured_training_is_the_plain_one_and_is_captured_once_a_shape(monke
     assert Tape.made == 5
 
 
+@pytest.mark.parametrize("shared", [{"adam.algorithm": "adam"}, {"adam.algorithm": "sgd", "model.dropout": 0.3}])
+def test_members_that_have_left_are_computed_on_unseen_until_half_of_them_have(shared, monkeypatch):
+    changes = [*MEMBERS[:2], {"seed": 9, "loss.type": "mse", "adam.epochs": 1}]
+    plain = fit(members_of("adam", changes, **shared))
+    members = members_of("adam", changes, **shared)
+    evaluation, sizes = members[0].objective.evaluation, []
+    evaluation.keeps_slots = True
+    gradient = evaluation._gradient
+    monkeypatch.setattr(
+        evaluation,
+        "_gradient",
+        lambda forms, weights, *rest: sizes.append(len(weights)) or gradient(forms, weights, *rest),
+    )
+    for result, other in zip(fit(members), plain, strict=True):
+        assert_same(result, other)
+    assert set(sizes) == {3}  # as many as there were, though one has left after an epoch of four
+    assert len(sizes) == 4 * 3
+
+
 def test_what_cannot_be_captured_runs_plainly_and_the_reason_is_said_once():
     def refuse(compute):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")

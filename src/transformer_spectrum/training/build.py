@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -74,6 +75,17 @@ def loss(params: Params, mad: float | None = None) -> Loss:
     torch.Size([2, 5])
     """
     return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma, mad=mad)
+
+
+def loss_form(params: Params) -> tuple[str, bool]:
+    """What losses have in common that are computed by the same formula.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> loss_form(load_params(packaged("params.yaml")))
+    ('sgt', False)
+    """
+    return params.loss.type, params.loss.type == "sgt" and math.isinf(params.loss.q)
 
 
 def model(params: Params, features: int) -> Forecaster:

@@ -28,9 +28,11 @@ from transformer_spectrum import losses
 from transformer_spectrum.models.dropout import Dropout, keys_of
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.optimizers.contract import Population
+from transformer_spectrum.optimizers.gradient.stretch import Along
 from transformer_spectrum.training.capture import Captured
 from transformer_spectrum.training.pool import Pool
-from transformer_spectrum.training.stacked_losses import Forms, Stacked, elementwise
+from transformer_spectrum.training.slots import Slots
+from transformer_spectrum.training.stacked_losses import Forms, Stacked, elementwise, influence_cosines
 
 if TYPE_CHECKING:
     from transformer_spectrum.training.objective import WindowObjective
@@ -167,6 +169,9 @@ class Evaluation:
         self.pieces = 1 if whole else min(PIECES, power_of_two(floats * 4 / (PIECE_MIB * MIB)))
         self._loss_of = self._compiled if compile else self._plain_losses
         self._say = say
+        self.keeps_slots = not self.on_cpu
+        """Whether a member that has left is computed further, unseen, until half of them have: shapes stay captured."""
+        self._slots = Slots()
         self._pool = Pool(device)
         self._gradient = Captured(self._plain_gradient, device, say)
         self._score = Captured(self._plain_score, device, say)
@@ -178,42 +183,82 @@ class Evaluation:
 
     # -- gradients -----------------------------------------------------------------------------------------
     def gradients(
-        self, objectives: Sequence[WindowObjective], weights: Tensor, batches: Sequence[Tensor], updates: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Mean losses (M,), float64, and their gradients (M, n), with dropout.
+        self, objectives: Sequence[WindowObjective], batches: Sequence[Sequence[Tensor]], updates: Sequence[int]
+    ) -> Along:
+        """What gives mean losses (M,), float64, and their gradients (M, n), with dropout, along some updates.
+
+        Everything that the updates need is put on the device beforehand.
 
         Args:
             objectives: of the members.
-            weights: (M, n).
-            batches: windows of each member.
-            updates: which update of its training each member is at, for its dropout; counted from 0.
+            batches: of each update the windows of each member.
+            updates: which update of its training the first one is for each member, for its dropout; counted from 0.
         """
-        parts = []
-        groups = grouped(len(batch) for batch in batches)
-        for rows in groups:
-            index = self._pool.places([objectives[row] for row in rows], [batches[row] for row in rows])
-            some = weights if len(groups) == 1 else weights[rows]
-            parts.append(self._of_equal([objectives[row] for row in rows], some, index, [updates[row] for row in rows]))
-        if len(groups) == 1:
-            return parts[0]
-        back = torch.tensor([row for rows in groups for row in rows]).argsort().to(self.device)
-        return torch.cat([loss for loss, _ in parts])[back], torch.cat([gradient for _, gradient in parts])[back]
+        groups = [grouped(len(batch) for batch in row) for row in batches]
+        places = [
+            self._pool.places([objectives[member] for member in members], [row[member] for member in members])
+            for row, of_row in zip(batches, groups, strict=True)
+            for members in of_row
+        ]
+        flat = iter(self._pool.on_device(places))
+        seeds = torch.tensor([objective.seed for objective in objectives], dtype=torch.int32)
+        counters = torch.arange(len(batches), dtype=torch.int32)[:, None] + torch.tensor(updates, dtype=torch.int32)
+        seeds, counters = seeds.to(self.device), counters.to(self.device)
+        windows = [[(members, next(flat)) for members in of_row] for of_row in groups]
+
+        def along(row: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+            if len(windows[row]) == 1:
+                return self._of_equal(objectives, weights, windows[row][0][1], seeds, counters[row])
+            parts = [
+                self._of_equal(
+                    [objectives[member] for member in members],
+                    weights[members],
+                    index,
+                    seeds[members],
+                    counters[row][members],
+                )
+                for members, index in windows[row]
+            ]
+            back = torch.tensor([member for members, _ in windows[row] for member in members]).argsort()
+            back = back.to(self.device)
+            return torch.cat([loss for loss, _ in parts])[back], torch.cat([slope for _, slope in parts])[back]
+
+        return along
 
     def _of_equal(
-        self, objectives: Sequence[WindowObjective], weights: Tensor, index: Tensor, updates: Sequence[int]
+        self,
+        objectives: Sequence[WindowObjective],
+        weights: Tensor,
+        index: Tensor,
+        seeds: Tensor,
+        updates: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """`gradients` of members whose batches are of one size."""
-        chunks = [
-            slice(first, first + self.learning_members) for first in range(0, len(weights), self.learning_members)
-        ]
+        """Of members whose batches are of one size."""
+        if not self.keeps_slots:
+            return self._in_chunks(objectives, weights, index, seeds, updates)
+        slots, places = self._slots.of(objectives, index.shape[1])
+        rows = places.to(self.device)
+        loss, slopes = self._in_chunks(slots, weights[rows], index[rows], seeds[rows], updates[rows])
+        first = self._slots.first(places).to(self.device)
+        return loss[first], slopes[first]
+
+    def _in_chunks(
+        self,
+        objectives: Sequence[WindowObjective],
+        weights: Tensor,
+        index: Tensor,
+        seeds: Tensor,
+        updates: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        size = self.learning_members
+        chunks = [slice(first, first + size) for first in range(0, len(weights), size)]
         pieces = index.chunk(self.pieces, dim=1)
-        seeds = torch.tensor([[objective.seed for objective in objectives], updates]).int().to(self.device)
 
         def work(task: tuple[slice, int]) -> tuple[Tensor, Tensor]:
             rows, piece = task
             context, target = self._pool.windows(pieces[piece][rows])
             stacked = self._stacked(tuple(objective.loss for objective in objectives[rows]))
-            keys = keys_of(seeds[0, rows], seeds[1, rows], piece)
+            keys = keys_of(seeds[rows], updates[rows], piece) if self.model.dropout else seeds[rows]
             return self._gradient(stacked.forms, weights[rows], context, target, keys, *stacked.numbers)
 
         tasks = [(rows, piece) for rows in chunks for piece in range(len(pieces))]
@@ -235,8 +280,8 @@ class Evaluation:
 
     # -- populations ---------------------------------------------------------------------------------------
     def scores(self, scored: Sequence[Scored]) -> list[Tensor]:
-        """(popsize,) mean losses of each population, float32; without dropout."""
-        index = [self._pool.places([each.objective], [each.batch])[0] for each in scored]
+        """(popsize,) mean losses of each population, float32, on the CPU; without dropout."""
+        index = self._pool.on_device([self._pool.places([each.objective], [each.batch])[0] for each in scored])
 
         def work(cuts: Sequence[Cut]) -> Tensor:
             candidates = [_members(scored[place].population, first, last) for place, first, last in cuts]
@@ -254,12 +299,8 @@ class Evaluation:
             return self._score(stacked.forms, chunk, context, target, *stacked.numbers)
 
         chunks = self._chunks(scored)
-        losses = self._share(work, chunks)
-        parts: list[list[Tensor]] = [[] for _ in scored]
-        for cuts, values in zip(chunks, losses, strict=True):
-            for cut, some in zip(cuts, values.split([last - first for _, first, last in cuts]), strict=True):
-                parts[cut.place].append(some)
-        return [torch.cat(some) for some in parts]
+        losses = torch.cat(self._share(work, chunks)).cpu()  # in the order of the populations, by one transfer
+        return list(losses.split([len(each.population) for each in scored]))
 
     def _chunks(self, scored: Sequence[Scored]) -> list[list[Cut]]:
         """What is scored at once: on a CPU parts of one population; on a GPU as much as fits, of any."""
@@ -284,20 +325,22 @@ class Evaluation:
     def validations(self, objectives: Sequence[WindowObjective], weights: Tensor) -> list[Validation]:
         """Of each member over all windows of its objective; without dropout."""
         everything = [torch.arange(len(objective.context)) for objective in objectives]
-        answers = []
-        for row, prediction in enumerate(self.predictions(objectives, weights, everything)):
-            objective = objectives[row]
-            errors = (objective.target - prediction).double().cpu()
-            loss = self._stacked((objective.loss,))(prediction.unsqueeze(0), objective.target.unsqueeze(0))
-            answers.append(
-                Validation(
-                    loss=float(loss.double().mean()),
-                    mae=float(errors.abs().mean()),
-                    residual_mad=losses.residual_scale(errors),
-                    influence_cosine=losses.influence_cosine(errors, objective.loss),
-                )
-            )
-        return answers
+        predictions = self.predictions(objectives, weights, everything)
+        answers: dict[int, Validation] = {}
+        for rows in grouped(len(prediction) for prediction in predictions):
+            some = [objectives[row] for row in rows]
+            prediction = torch.stack([predictions[row] for row in rows])
+            target = torch.stack([objective.target for objective in some])
+            loss = self._stacked(tuple(objective.loss for objective in some))(prediction, target)
+            if self.device.type == "mps":  # which has no float64
+                prediction, target, loss = prediction.cpu(), target.cpu(), loss.cpu()
+            errors = target - prediction
+            means = loss.flatten(1).double().mean(1), errors.flatten(1).double().abs().mean(1)
+            mads = losses.residual_scales(errors)
+            cosines = influence_cosines([objective.loss for objective in some], errors)
+            columns = zip(*(column.tolist() for column in (*means, mads, cosines)), strict=True)
+            answers |= {row: Validation(*values) for row, values in zip(rows, columns, strict=True)}
+        return [answers[row] for row in range(len(objectives))]
 
     def residual_mads(
         self, objectives: Sequence[WindowObjective], weights: Tensor, centres: Sequence[float]
@@ -316,7 +359,8 @@ class Evaluation:
         """(windows, H, F) float32 of each member for these windows of its own; without dropout."""
         answers: dict[int, Tensor] = {}
         for rows in grouped(len(some) for some in windows):
-            index = self._pool.places([objectives[row] for row in rows], [windows[row] for row in rows])
+            of_rows = self._pool.places([objectives[row] for row in rows], [windows[row] for row in rows])
+            (index,) = self._pool.on_device([of_rows])
             members = max(1, self.members * self.batch_size // max(1, min(self.windows, index.shape[1])))
             tasks = [
                 (first, piece)

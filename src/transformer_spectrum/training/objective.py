@@ -90,7 +90,7 @@ class WindowObjective:
 
     def gradient(self, weights: Tensor, batch: Tensor, update: int = 0) -> tuple[float, Tensor]:
         """(size,) -> mean loss and its gradient; with the dropout of that update."""
-        losses, gradients = self.evaluation.gradients([self], weights.unsqueeze(0), [batch], [update])
+        losses, gradients = self.evaluation.gradients([self], [[batch]], [update])(0, weights.unsqueeze(0))
         return float(losses[0]), gradients[0]
 
     def validation(self, weights: Tensor) -> Validation:

@@ -26,12 +26,18 @@ class Pool:
         self._context, self._target = torch.empty(0), torch.empty(0)
 
     def places(self, objectives: Sequence[WindowObjective], windows: Sequence[Tensor]) -> Tensor:
-        """(members, windows) places in the pool of as many windows of each objective's own."""
+        """(members, windows) places in the pool of as many windows of each objective's own, on the CPU."""
         for objective in objectives:
             if id(objective.context) not in self._offsets:
                 self._add(objective.context, objective.target)
         offsets = torch.tensor([[self._offsets[id(objective.context)]] for objective in objectives])
-        return (torch.stack(list(windows)).cpu() + offsets).to(self.device, non_blocking=True)
+        return torch.stack(list(windows)).cpu() + offsets
+
+    def on_device(self, places: Sequence[Tensor]) -> list[Tensor]:
+        """Places of any shapes on the device, by one transfer."""
+        flat = torch.cat([some.flatten() for some in places]).to(self.device, non_blocking=True)
+        parts = flat.split([some.numel() for some in places])
+        return [part.view(some.shape) for part, some in zip(parts, places, strict=True)]
 
     def windows(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts (*places, C, F) and targets (*places, H, F)."""

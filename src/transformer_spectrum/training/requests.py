@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transformer_spectrum.optimizers.contract import Objective, Request, Scoring
-from transformer_spectrum.optimizers.gradient.stretch import Stretch, walk
+from transformer_spectrum.optimizers.gradient.stretch import Along, Stretch, walk
 from transformer_spectrum.training.evaluation import Evaluation, Scored, Validation
 from transformer_spectrum.training.measuring import Measured, Start, measured
 from transformer_spectrum.training.objective import WindowObjective
@@ -98,10 +98,8 @@ class Answers:
         objectives: list[Any] = [self.objectives[member] for member in members]
         if kind is Stretch:
 
-            def gradients(
-                members: Sequence[int], weights: Tensor, batches: Sequence[Any], updates: Sequence[int]
-            ) -> tuple[Tensor, Tensor]:
-                return evaluation.gradients([objectives[row] for row in members], weights, batches, updates)
+            def gradients(members: Sequence[int], batches: Sequence[Sequence[Tensor]], updates: Sequence[int]) -> Along:
+                return evaluation.gradients([objectives[member] for member in members], batches, updates)
 
             return walk(requests, gradients)
         if kind is Scoring:

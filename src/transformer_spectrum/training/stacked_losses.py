@@ -25,7 +25,7 @@ class Stacked:
 
     Args:
         losses: one a member, what `make_loss` gives; any other callable is a form of its own.
-        device: of the predictions.
+        device, dtype: of the predictions.
 
     >>> from transformer_spectrum.losses import make_loss
     >>> losses = [make_loss("mae"), make_loss("cauchy", gamma=1.0), make_loss("cauchy", gamma=2.0)]
@@ -33,13 +33,15 @@ class Stacked:
     [2.0, 1.6094379425048828, 0.6931471824645996]
     """
 
-    def __init__(self, losses: Sequence[Loss], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, losses: Sequence[Loss], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         forms: list[tuple[int, Form, int]] = []
         self.numbers: list[Tensor] = []
         for form, members in itertools.groupby(map(_form, losses), key=lambda pair: pair[0]):
             numbers = [row for _, row in members]
             forms.append((len(numbers), form, len(numbers[0])))
-            self.numbers.append(torch.tensor(numbers).to(device))
+            self.numbers.append(torch.tensor(numbers, dtype=torch.float64).to(dtype).to(device))
         self.forms: Forms = tuple(forms)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -65,6 +67,27 @@ def elementwise(forms: Forms, numbers: Sequence[Tensor], prediction: Tensor, tar
         values.append(form(prediction[members], own, *(column.reshape(shape) for column in rows.unbind(1))))
         first += count
     return values[0] if len(values) == 1 else torch.cat(values)
+
+
+def influence_cosines(losses: Sequence[Loss], errors: Tensor) -> Tensor:
+    """`losses.influence_cosine` of each member's loss on its own errors; (members,) float64.
+
+    Args:
+        losses: one a member.
+        errors: (members, ...) target - prediction; scaled units.
+
+    >>> from transformer_spectrum.losses import make_loss
+    >>> influence_cosines([make_loss("mae"), make_loss("mse")], torch.tensor([[-1.0, 1.0, 2.0]] * 2)).tolist()
+    [0.9428090415820634, 1.0]
+    """
+    stacked = Stacked(losses, errors.device, torch.float64)
+    with torch.inference_mode(False), torch.enable_grad():
+        targets = errors.detach().double().clone().requires_grad_()
+        (pull,) = torch.autograd.grad(stacked(torch.zeros_like(targets), targets).sum(), targets)
+    pull, reference = pull.flatten(1), 2 * targets.detach().flatten(1)
+    size = torch.linalg.vector_norm(pull, dim=1) * torch.linalg.vector_norm(reference, dim=1)
+    cosine = ((pull * reference).sum(1) / size).clamp(-1, 1)
+    return torch.where((size > 0) & size.isfinite(), cosine, torch.nan)
 
 
 def _finite_sgt(prediction: Tensor, target: Tensor, *numbers: Tensor) -> Tensor:

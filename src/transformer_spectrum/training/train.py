@@ -98,11 +98,15 @@ def train_all(jobs: Sequence[Job]) -> list[str]:
     []
     """
     check_alike([(job.params, job.optimizer) for job in jobs])
-    reasons: list[str] = []
-    while len(reasons) < len(jobs):
-        first = jobs[len(reasons)]
-        turn = jobs[len(reasons) : len(reasons) + members_at_once(first.params, first.optimizer)]
-        reasons += ["" if error is None else " ".join(str(error).split()) for error in _together(turn)]
+    reasons = [""] * len(jobs)
+    # Members with one form of loss are neighbours: they share its kernels.
+    order = sorted(range(len(jobs)), key=lambda number: build.loss_form(jobs[number].params))
+    while order:
+        first = jobs[order[0]]
+        count = members_at_once(first.params, first.optimizer)
+        turn, order = order[:count], order[count:]
+        for number, error in zip(turn, _together([jobs[number] for number in turn]), strict=True):
+            reasons[number] = "" if error is None else " ".join(str(error).split())
     return reasons
 
 

@@ -7,7 +7,7 @@ waits for the device: losses and norms add up there, and are read at its end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,34 +61,33 @@ class Stretch(Request):
     update: int
 
     def answered_by(self, objective: Objective) -> Walked:
-        def gradients(members: Sequence[int], weights: Tensor, batches: Sequence[Any], updates: Sequence[int]) -> Both:
-            loss, gradient = objective.gradient(weights[0], batches[0])
-            return torch.as_tensor([loss], dtype=torch.float64, device=weights.device), gradient.unsqueeze(0)
+        def gradients(members: Sequence[int], batches: Sequence[Sequence[Any]], updates: Sequence[int]) -> Along:
+            def along(row: int, weights: Tensor) -> Both:
+                loss, gradient = objective.gradient(weights[0], batches[row][0])
+                return torch.as_tensor([loss], dtype=torch.float64, device=weights.device), gradient.unsqueeze(0)
+
+            return along
 
         return walk([self], gradients)[0]
 
 
 Both = tuple[Float[Tensor, " members"], Float[Tensor, "members size"]]
+"""Mean losses and their gradients."""
+Along = Callable[[int, Tensor], Both]
+"""Number of an update, and the members' weights (members, size) there -> losses and gradients."""
 
 
 @runtime_checkable
 class Gradients(Protocol):
     """Losses and their gradients of many trainings at once."""
 
-    def __call__(
-        self,
-        members: Sequence[int],
-        weights: Float[Tensor, "members size"],
-        batches: Sequence[Any],
-        updates: Sequence[int],
-    ) -> Both:
-        """Mean losses and gradients.
+    def __call__(self, members: Sequence[int], batches: Sequence[Sequence[Any]], updates: Sequence[int]) -> Along:
+        """What gives losses and gradients along some updates, all of whose batches are known beforehand.
 
         Args:
             members: which of the stretches they are for, in any order, none twice.
-            weights: theirs.
-            batches: one for each.
-            updates: which update of its training each one is for, counted from 0.
+            batches: of each update one a member.
+            updates: which update of its training the first one is for each member, counted from 0.
         """
 
 
@@ -102,7 +101,7 @@ def walk(stretches: Sequence[Stretch], gradients: Gradients) -> list[Walked]:
         In the order of the stretches.
 
     >>> from transformer_spectrum.optimizers.gradient.sgd import SGD
-    >>> bowl = lambda members, weights, batches, updates: (weights.square().sum(1) / 2, weights)
+    >>> bowl = lambda members, batches, updates: lambda row, weights: (weights.square().sum(1) / 2, weights)
     >>> rule, weights = SGD(momentum=0.0), torch.tensor([4.0])
     >>> short, long = (Stretch(rule, weights, {}, [None] * count, [0.5] * count, 0.0, 0) for count in (1, 2))
     >>> [walked.weights.item() for walked in walk([short, long], bowl)]
@@ -154,13 +153,13 @@ def _walk_together(
     clips = torch.tensor([stretches[member].clip for member in order]).to(sums)
     bounded = bool((clips > 0).any())
     rates = torch.tensor([[stretches[member].rates[update] for member in order] for update in updates]).to(weights)
-    for row, update in enumerate(updates):
-        losses, slopes = gradients(
-            order,
-            weights,
-            [stretches[member].batches[update] for member in order],
-            [stretches[member].update + update for member in order],
-        )
+    along = gradients(
+        order,
+        [[stretches[member].batches[update] for member in order] for update in updates],
+        [stretches[member].update + updates[0] for member in order],
+    )
+    for row in range(len(updates)):
+        losses, slopes = along(row, weights)
         norms = torch.linalg.vector_norm(slopes, dim=1).to(sums)
         clipped = (clips > 0) & (norms > clips)
         if bounded:
