@@ -102,7 +102,7 @@ schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from th
 	done
 
 templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
-	PYTHONPATH=src python -m transformer_spectrum.vega
+	PYTHONPATH=src python -m transformer_spectrum.report.dvc_plots
 
 sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
 	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }

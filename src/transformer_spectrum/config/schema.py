@@ -259,8 +259,12 @@ class TrainingParams(Section):
     memory_mib: OptionalWhole = Field(
         ge=1, description="bounds the activations of candidates computed at once; MiB, null = what is fastest here"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        description="of the products when a population is scored; bfloat16 is no gain everywhere: measure it"
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        description="of the products when a population is scored; auto: bfloat16 where it pays, with one time step a "
+        "token on a processor with its instructions, so that results differ between processors; recorded in run.json"
+    )
+    tf32: Flag = Field(
+        description="let a GPU round the factors of float32 products to 10 bits of mantissa; no effect on a CPU"
     )
 
 
