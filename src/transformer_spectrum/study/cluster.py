@@ -11,6 +11,9 @@ import importlib.util
 import logging
 import os
 import signal
+import urllib.error
+import urllib.request
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -70,7 +73,7 @@ def connected(place: Place, gpus: int = 0) -> Iterator[Client]:
         InputError: no scheduler answers there, or one may not talk to it.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(dask.config.set({"distributed.logging.distributed": "error"}))
+        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}))
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it, the engine says
         if place.scheduler is None:
             client = stack.enter_context(_local(place, gpus))
@@ -112,12 +115,14 @@ def _local(place: Place, gpus: int) -> Iterator[Client]:
         security = Security.temporary()
         shared = {"host": LOOPBACK, "protocol": "tls://", "security": security, "dashboard": False}
         scheduler = {**shared, "port": 0, "dashboard": drawn, "dashboard_address": _dashboard_address(place, drawn)}
-        cluster = SpecCluster(
-            workers=_workers(place.workers, gpus, shared),
-            scheduler={"cls": Scheduler, "options": scheduler},
-            security=security,
-            silence_logs=logging.CRITICAL,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Port .* is already in use")  # the one that is taken is said
+            cluster = SpecCluster(
+                workers=_workers(place.workers, gpus, shared),
+                scheduler={"cls": Scheduler, "options": scheduler},
+                security=security,
+                silence_logs=logging.CRITICAL,
+            )
         try:
             with Client(cluster, set_as_default=False) as client:
                 if drawn:
@@ -174,9 +179,15 @@ def check_dashboard(address: str) -> None:
 
 
 def _say_dashboard(client: Client, owner: str) -> None:
-    services = client.scheduler_info()["services"]
-    if "dashboard" in services:
-        logger.info(f"dashboard of {owner}: {client.dashboard_link}")
+    link = client.dashboard_link
+    try:
+        urllib.request.urlopen(link, timeout=CONNECTING / 5).close()
+    except urllib.error.HTTPError:  # Dask names the page though its scheduler has none
+        logger.info(f"dashboard of {owner}: off")
+    except (OSError, ValueError):  # what this process does not reach a browser may
+        logger.info(f"dashboard of {owner}: {link}, not within reach from here")
+    else:
+        logger.info(f"dashboard of {owner}: {link}")
 
 
 def _kill(cluster: SpecCluster) -> None:

@@ -11,8 +11,9 @@ import contextlib
 import io
 import logging
 import queue
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,23 +119,24 @@ class Engine:
         self.seats: dict[Kind, int] = {"CPU": 0, "GPU": 0}
         """How many workers of each kind can take our work."""
         self._refused: dict[str, str] = {}
-        self._alone = False
+        self._awaited: set[Kind] = set()
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._shared: WeakValueDictionary[str, Future] = WeakValueDictionary()
         self._running: dict[Future, tuple[Task, list[Future]]] = {}
 
-    def wait(self) -> None:
+    def wait(self, kind: Kind = "CPU") -> None:
         """Until there is a worker that can take our work.
 
+        Args:
+            kind: GPU = one that can take work for accelerators.
         Raises:
-            InputError: there are workers, and every one of them is refused.
+            InputError: there are workers, and every one of them is refused; or the scheduler has gone.
         """
-        while not self._look():
-            if self._refused and not self._alone:
+        while self._look({kind}):
+            if self._refused and not any(self.seats.values()):
                 reason = next(iter(self._refused.values()))
                 raise InputError(f"{self.title}: no worker can take its work: {reason}")
-            with contextlib.suppress(queue.Empty):
-                self._ended.get(timeout=POLL)
+            time.sleep(POLL)
 
     def run(self, tasks: Iterable[Task]) -> None:
         """Runs every task, in this order, and those that follow.
@@ -145,7 +147,7 @@ class Engine:
         waiting = deque(tasks)
         try:
             while waiting or self._running:
-                self._look()
+                self._look({task.kind for task in waiting} | {task.kind for task, _ in self._running.values()})
                 self._submit(waiting)
                 with contextlib.suppress(queue.Empty):
                     future = self._ended.get(timeout=POLL)
@@ -177,8 +179,11 @@ class Engine:
             future.add_done_callback(self._ended.put)
 
     def _seated(self, task: Task) -> Kind:
+        return self._seat_of(task.kind)
+
+    def _seat_of(self, kind: Kind) -> Kind:
         """Where there are workers on accelerators alone, these do the rest too."""
-        return "GPU" if task.kind == "GPU" or (not self.seats["CPU"] and self.seats["GPU"]) else "CPU"
+        return "GPU" if kind == "GPU" or (not self.seats["CPU"] and self.seats["GPU"]) else "CPU"
 
     def _share(self, name: str, files: Callable[[], Files], kind: Kind) -> Future:
         """Files on the cluster, sent once while they are needed; a scheduler makes them again when they are lost."""
@@ -192,15 +197,25 @@ class Engine:
         try:
             return future.result()
         except KilledWorker as error:
-            times = error.allowed_failures + 1
-            return Ended(None, f"{times} workers were lost with it, the last at {error.last_worker.address}", "")
+            count = error.allowed_failures + 1
+            lost = f"lost with {count} worker{'s' * (count > 1)}, the last at {error.last_worker.address}"
+            return Ended(None, lost, "")
         except CancelledError:
-            raise InputError(f"{self.title}: the scheduler has gone; what is done is kept") from None
+            raise self._gone() from None
         except Exception as error:  # of the work, on a worker: whatever it is, it ends this piece of work alone
             return Ended(None, f"{type(error).__name__}: {' '.join(str(error).split())}", "")
 
-    def _look(self) -> bool:
-        """Counts the seats, and says once of each worker that has none why that is so; whether there are any."""
+    def _gone(self) -> InputError:
+        return InputError(f"{self.title}: the scheduler has gone; what is done is kept")
+
+    def _look(self, needed: Set[Kind]) -> set[Kind]:
+        """Counts the seats, and says once of each worker that has none why that is so; what nobody is there to do.
+
+        Raises:
+            InputError: the scheduler has gone, or a worker is not reached safely.
+        """
+        if self.client.status not in ("running", "connecting"):
+            raise self._gone()
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         kinds: tuple[Kind, ...] = ("CPU", "GPU")
         self.seats = {kind: sum(seat(kind) in worker["resources"] for worker in workers.values()) for kind in kinds}
@@ -210,11 +225,11 @@ class Engine:
             if strange and address not in self._refused:
                 self._refused[address] = f"worker {address} is refused: {self._fault(address, worker['resources'])}"
                 logger.warning(f"{self.title}: {self._refused[address]}")
-        alone = not workers
-        if alone and not self._alone:
-            logger.info(f"{self.title}: waiting for a worker")
-        self._alone = alone
-        return any(self.seats.values())
+        missing: set[Kind] = {kind for kind in needed if not self.seats[self._seat_of(kind)]}
+        for kind in sorted(missing - self._awaited):
+            logger.info(f"{self.title}: waiting for a worker{' with the Dask resource GPU' * (kind == 'GPU')}")
+        self._awaited = missing
+        return missing
 
     def _fault(self, address: str, resources: Mapping[str, float]) -> str:
         """Why a worker offers no seat to us."""

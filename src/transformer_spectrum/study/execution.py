@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
 from transformer_spectrum.study.worker import Kind
+from transformer_spectrum.training import build
 from transformer_spectrum.training.setup import read_windows
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def execute(study: str, cells: Sequence[Cell], store: Store, place: Place, membe
     Returns:
         Why cells are not done.
     Raises:
-        InputError: nobody is there to compute.
+        InputError: nobody is there to compute, or no device that a cell asks for.
     """
     failures = _fetch(study, cells, store)
     ready = [cell for cell in cells if cell.place not in failures]
@@ -52,9 +54,12 @@ def execute(study: str, cells: Sequence[Cell], store: Store, place: Place, membe
     if not missing:
         logger.info(f"sweep {study}: {len(cells)} cells, {len(ready)} of them done before")
         return failures
-    with connected(place, 0 if place.scheduler else _gpus(missing)) as client:
+    gpus = 0 if place.scheduler else _gpus(missing)
+    if not place.scheduler:
+        place = dataclasses.replace(place, workers=min(place.workers, len(missing)))
+    with connected(place, gpus) as client:
         engine = Engine(client, f"sweep {study}")
-        engine.wait()
+        engine.wait("GPU" if any(cell.params.device == "cuda" for cell in missing) else "CPU")
         execution = Execution(study, store, engine, lasting=place.scheduler is None)
         execution.prepare(ready)
         execution.complete(cells, [cell for cell in ready if cell.place not in execution.failures], members)
@@ -67,8 +72,15 @@ def _is_there(store: Store, cell: Cell) -> bool:
 
 
 def _gpus(cells: Sequence[Cell]) -> int:
-    """Accelerators of this machine that some cell would use."""
-    return torch.cuda.device_count() if any(cell.params.device in ("auto", "cuda") for cell in cells) else 0
+    """Accelerators of this machine that some cell would use.
+
+    Raises:
+        InputError: one is asked for, and there is none.
+    """
+    asked = {cell.params.device for cell in cells}
+    if "cuda" in asked:
+        build.device("cuda")
+    return torch.cuda.device_count() if asked & {"auto", "cuda"} else 0
 
 
 def _fetch(study: str, cells: Sequence[Cell], store: Store) -> Failures:
