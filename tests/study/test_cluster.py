@@ -17,7 +17,7 @@ import yaml
 from distributed.security import Security
 
 from transformer_spectrum.cli.main import main
-from transformer_spectrum.study.cluster import Place, connected
+from transformer_spectrum.study.cluster import ComputePlace, connected
 from transformer_spectrum.study.engine import Engine, Task
 from transformer_spectrum.study.ensembles import MEMBERS
 from transformer_spectrum.study.worker import PRELOAD
@@ -96,7 +96,9 @@ class Cluster:
         ]
 
     def place(self):
-        return Place(1, self.address, *(self.folder / f"{name}.pem" for name in ("certificate", "certificate", "key")))
+        return ComputePlace(
+            1, self.address, *(self.folder / f"{name}.pem" for name in ("certificate", "certificate", "key"))
+        )
 
     def close(self, *, scheduler=True):
         for child in [*self.workers, *[self.scheduler] * scheduler]:
@@ -366,7 +368,7 @@ def listening(process):
 
 def test_this_machines_workers_and_their_dashboard_are_reached_by_loopback_alone(caplog):
     before = listening(psutil.Process())
-    with caplog.at_level("INFO"), connected(Place(dashboard="127.0.0.1:0")) as client:
+    with caplog.at_level("INFO"), connected(ComputePlace(dashboard="127.0.0.1:0")) as client:
         client.wait_for_workers(1, timeout=60)
         pids = client.run(os.getpid).values()
         hosts = [listening(psutil.Process(pid)) for pid in pids] + [listening(psutil.Process()) - before]
@@ -381,7 +383,7 @@ def test_this_machines_workers_and_their_dashboard_are_reached_by_loopback_alone
 def test_without_bokeh_there_is_no_dashboard_and_that_is_said_once(caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "bokeh", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with caplog.at_level("INFO"), connected(Place()):
+    with caplog.at_level("INFO"), connected(ComputePlace()):
         pass
     assert caplog.text.count("dashboard: off, because bokeh is not installed") == 1
     assert "dashboard of" not in caplog.text

@@ -117,11 +117,11 @@ def run(chosen: argparse.Namespace) -> None:
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        from transformer_spectrum.study.cluster import Place, check_dashboard
+        from transformer_spectrum.study.cluster import ComputePlace, check_dashboard
 
         if chosen.dashboard is not None:
             check_dashboard(chosen.dashboard)
-        place = Place(
+        place = ComputePlace(
             chosen.workers or os.cpu_count() or 1,
             chosen.scheduler,
             chosen.tls_ca,

@@ -44,7 +44,7 @@ CONNECTING = 15
 
 
 @dataclass(frozen=True)
-class Place:
+class ComputePlace:
     """Where a study computes.
 
     Attributes:
@@ -63,7 +63,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def connected(place: Place, gpus: int = 0) -> Iterator[Client]:
+def connected(place: ComputePlace, gpus: int = 0) -> Iterator[Client]:
     """A client of the scheduler at that place; processes that were started for it are ended behind the block.
 
     Args:
@@ -83,7 +83,7 @@ def connected(place: Place, gpus: int = 0) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _remote(place: Place) -> Iterator[Client]:
+def _remote(place: ComputePlace) -> Iterator[Client]:
     address = place.scheduler
     assert address is not None
     check_address("--scheduler", address)
@@ -101,7 +101,7 @@ def _remote(place: Place) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _local(place: Place, gpus: int) -> Iterator[Client]:
+def _local(place: ComputePlace, gpus: int) -> Iterator[Client]:
     drawn = importlib.util.find_spec("bokeh") is not None
     if not drawn:
         logger.info("dashboard: off, because bokeh is not installed")
@@ -155,7 +155,7 @@ def _workers(count: int, gpus: int, shared: dict[str, Any]) -> dict[str, Any]:
     return specifications
 
 
-def _dashboard_address(place: Place, drawn: bool) -> str:
+def _dashboard_address(place: ComputePlace, drawn: bool) -> str:
     if not drawn:
         return f"{LOOPBACK}:0"  # Dask's own pages of plain text, which cannot be switched off
     return place.dashboard or DASHBOARD

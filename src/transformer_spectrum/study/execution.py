@@ -16,7 +16,7 @@ from transformer_spectrum.runtime.files import write_text
 from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study import results, work
-from transformer_spectrum.study.cluster import Place, connected
+from transformer_spectrum.study.cluster import ComputePlace, connected
 from transformer_spectrum.study.engine import Ended, Engine, Task
 from transformer_spectrum.study.ensembles import Ensemble, Shape, ensembles
 from transformer_spectrum.study.files import read_files
@@ -30,10 +30,12 @@ from transformer_spectrum.training.setup import read_windows
 logger = logging.getLogger(__name__)
 
 Failures = dict[str, str]
-"""Place -> why a cell is not done."""
+"""ComputePlace -> why a cell is not done."""
 
 
-def execute(study: str, cells: Sequence[Cell], store: Store, place: Place, members: int | None = None) -> Failures:
+def execute(
+    study: str, cells: Sequence[Cell], store: Store, place: ComputePlace, members: int | None = None
+) -> Failures:
     """Runs what is missing of a study; workers compute, and only this process writes results.
 
     Args:
@@ -191,7 +193,7 @@ class Execution:
         return "GPU" if device == "cuda" or (device == "auto" and self.engine.seats["GPU"]) else "CPU"
 
     def _shapes(self, cells: Sequence[Cell]) -> dict[str, Shape]:
-        """Place -> windows of each, read once for a data set and a seed."""
+        """ComputePlace -> windows of each, read once for a data set and a seed."""
         by_windows: dict[Path, Shape] = {}
         for cell in cells:
             path = self.store.windows(cell) / work.WINDOWS

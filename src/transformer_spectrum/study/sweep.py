@@ -17,7 +17,7 @@ from transformer_spectrum.study.store import Store, fault, read_record
 from transformer_spectrum.study.table import alike_losses, write_cells, write_table
 
 if TYPE_CHECKING:
-    from transformer_spectrum.study.cluster import Place
+    from transformer_spectrum.study.cluster import ComputePlace
     from transformer_spectrum.study.execution import Failures
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def sweep(
     grid: Grid,
     cells: Sequence[Cell],
     root: Path,
-    place: Place,
+    place: ComputePlace,
     figures: str | None = None,
     *,
     members: int | None = None,
