@@ -1,4 +1,4 @@
-"""Whole studies in processes: what they leave, what they run again, what they never believe."""
+"""Whole studies: what they leave, what they run again, what they never believe."""
 
 import csv
 import json
@@ -25,6 +25,7 @@ from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study.store import Store
+from transformer_spectrum.study.worker import identity
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
@@ -208,6 +209,7 @@ def test_another_request_runs_again_and_leaves_the_windows_alone(study):
 
 def test_changed_code_runs_again(study, monkeypatch):
     before = trained()
+    identity()  # of what runs; only what is asked for changes
     real = deciding_code.checksums
 
     def changed(sources, *rest):
@@ -231,23 +233,17 @@ def test_cells_of_a_grid_that_shrank_are_not_in_the_table(study):
     assert len(trained()) == 4  # they are left alone, for a grid that grows again
 
 
-def test_a_killed_process_leaves_no_result_and_the_next_call_completes_the_study(study):
-    before = trained()
+def test_a_killed_worker_loses_nothing(study):
     killer = when_training(lambda pid: os.kill(pid, signal.SIGKILL))
-    call("--runs", "1", *LONG, code=1)
-    killer.join()
-    (killed,) = [cell for cell in rows_of("out/cells.csv") if cell["status"] == "failed"]
-    assert killed["reason"] == "killed by SIGKILL"
-    place = f"narrow/{killed['loss']}/adam/seed_1"
-    assert trained()[place] == before[place]  # another request's, which counts for nothing
-    assert {row["loss"] for row in rows_of("out/table.csv")} == {"mse", "sgt_q5"} - {killed["loss"]}
     call("--runs", "1", *LONG)
+    killer.join()
     assert set(statuses().values()) == {"done"}
-    assert "going on behind step" in Path(f"out/logs/trainings/{place}.txt").read_text()
-    resumed = Path(f"out/trainings/{place}/history.npz").read_bytes()
+    logs = {path.parts[-3]: path.read_text() for path in Path("out/logs/trainings").rglob("seed_1.txt")}
+    assert any("going on behind step" in log for log in logs.values())
+    killed = {path: path.read_bytes() for path in Path("out/trainings").rglob("seed_1/history.npz")}
     shutil.rmtree("out/trainings")
     call("--runs", "1", *LONG)
-    assert Path(f"out/trainings/{place}/history.npz").read_bytes() == resumed
+    assert killed == {path: path.read_bytes() for path in Path("out/trainings").rglob("seed_1/history.npz")}
     assert list(Path("out/trainings").rglob(".*")) == []
 
 
@@ -362,7 +358,7 @@ def test_two_sweeps_do_not_work_in_one_folder(study, capsys):
     assert "out: another sweep is at work in it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [("--cell", "4", "--runs", "2"), ("--jobs", "0"), ("--runs", "0")])
+@pytest.mark.parametrize("options", [("--cell", "4", "--runs", "2"), ("--workers", "0"), ("--runs", "0")])
 def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, options):
     call(*options, code=2)
     printed = capsys.readouterr().err
