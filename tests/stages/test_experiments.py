@@ -89,7 +89,7 @@ class Study:
 
     def __init__(self, clone):
         self.clone = clone
-        (clone.root / "studies/tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
+        (clone.root / "studies/grids/tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
         self.first = self._with_a_killed_worker()
         self.first_cells, self.first_records = self.cells(), self.records()
         self.second, self.printed = self.sweep().wait()

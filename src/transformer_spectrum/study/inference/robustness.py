@@ -49,6 +49,7 @@ class ContrastVerdict:
         robust: whether all axes give one sign over the seeds that are on all of them; None where that is not known.
         censored: seeds without a pair on the primary axis; count.
         failed_controls: names of the controls that touch this contrast and did not come out as they have to.
+        confirmatory: whether the results were made under the protocol as it is, see `protocol.standing`.
     """
 
     contrast: Contrast
@@ -61,6 +62,7 @@ class ContrastVerdict:
     robust: bool | None
     censored: int
     failed_controls: tuple[str, ...] = ()
+    confirmatory: bool = False
 
     @property
     def effect(self) -> MeanDifference:
@@ -82,9 +84,10 @@ class ContrastVerdict:
         }
         tail = f"; failed controls: {', '.join(self.failed_controls)}" if self.failed_controls else ""
         missing = f", {self.censored} censored" if self.censored else ""
+        status = self.judgement if self.confirmatory else f"{self.judgement} (not confirmatory)"
         return (
             f"{self.contrast.name}, {self.endpoint} on {self.contrast.dataset} at equal {AXIS_WORDS[axis]}: {numbers}"
-            f"{missing}: {self.judgement}, {words[self.robust]}{tail}."
+            f"{missing}: {status}, {words[self.robust]}{tail}."
         )
 
 

@@ -68,8 +68,10 @@ def family_test(differences: Differences, *, level: float = 0.05, seed: int = 0)
     z = (8 f + 1) / (8 f + 3) sqrt(f ln(1 + t^2 / f)), f = n - 1, near to normal for every f. It rises with |t|, so
     with equal numbers of pairs it is the maximum of |t|. The adjusted p of the contrast with the i-th largest z is the
     share of sign vectors under which the maximum over it and the contrasts behind it reaches its z, and at least that
-    of the contrast before it. The family-wise error is at most `level` whichever hypotheses hold, because the null
-    distribution of a subset of contrasts does not depend on the others.
+    of the contrast before it. Each p-value alone is exact where its two arms can be exchanged. The family-wise error
+    is at most `level`, whichever hypotheses hold, where the differences of the true ones are jointly symmetric: the
+    null distribution of a subset of contrasts does not depend on the others. Those of skewed arms that share a
+    reference are symmetric one by one and not jointly; benchmarks/RESULTS.md has the error then.
 
     Args:
         differences: first arm - second arm, a row a seed, a column a contrast; NaN = no pair.
