@@ -66,6 +66,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("output_value_spectral_entropy", "entropy of the output-value circuits", "secondary", "nats"),
     Endpoint("overlap_left", "|U_k(W_t - W_0)^T U_k(W_0)|^2 / k of outputs", "secondary", "fraction"),
     Endpoint("overlap_right", "the same of inputs", "secondary", "fraction"),
+    Endpoint("log_distance", "ln(|W_t - W_0| / |W_0|) of the family that moves", "exploratory", "log units"),
     Endpoint("hill_alpha", "Hill's exponent, beside its null", "exploratory", "dimensionless"),
     Endpoint(
         "ks_alpha", "exponent at the xmin of least distance, beside D, tail and null", "exploratory", "dimensionless"

@@ -122,7 +122,7 @@ def paired(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) ->
     >>> paired(table, Contrast("muon - adam", "light", "muon", "adam"), "rank", "validation_mae").by_seed
     {0: 5.0}
     """
-    values = [_arm_values(table, contrast, arm, endpoint, axis) for arm in (contrast.first, contrast.second)]
+    values = [arm_values(table, contrast, arm, endpoint, axis) for arm in (contrast.first, contrast.second)]
     seeds = sorted(set(values[0]) | set(values[1]))
     by_seed = {seed: values[0].get(seed, np.nan) - values[1].get(seed, np.nan) for seed in seeds}
     recorded = {seed: difference for seed, difference in by_seed.items() if np.isfinite(difference)}
@@ -169,7 +169,17 @@ def _value(path: Trajectory, arrival: Arrival, endpoint: str) -> float:
     return float(np.interp(arrival.updates, updates, values, left=np.nan, right=np.nan)) if len(updates) else np.nan
 
 
-def _arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str, axis: str) -> dict[int, float]:
+def arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str, axis: str) -> dict[int, float]:
+    """Seed -> value of one arm of a contrast, NaN where it is censored.
+
+    Raises:
+        InputError: the arm has no row on the contrast's data set, endpoint and axis.
+
+    >>> path = Trajectory("adam", "gradient", "light", [0, 1, 2], [1, 4, 7], [0.9, 0.7, 0.5], [0, 0.1, 0.2],
+    ...     {"rank": [20, 19, 15]})
+    >>> arm_values(match([path], {"distance": 0.2}), Contrast("a", "light", "adam", "es"), "adam", "rank", "distance")
+    {0: 15.0}
+    """
     of_arm = table[(table["arm"] == arm) & (table["endpoint"] == endpoint) & (table["axis"] == axis)]
     rows = of_arm[of_arm["dataset"] == contrast.dataset]
     if rows.empty:

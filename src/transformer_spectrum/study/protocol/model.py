@@ -221,7 +221,7 @@ def parse_protocol(content: Any, source: str = "protocol.yaml") -> Protocol:
     try:
         return Protocol.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {_complaint(error)}") from None
+        raise InputError(f"{source}: {complaint_of(error)}") from None
 
 
 def load_protocol(path: str | Path) -> Protocol:
@@ -268,8 +268,15 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _complaint(error: ValidationError) -> str:
-    """The first of pydantic's complaints in one line, and how many more there are."""
+def complaint_of(error: ValidationError) -> str:
+    """The first of pydantic's complaints in one line, and how many more there are.
+
+    >>> try:
+    ...     Protocol(titel="x")
+    ... except ValidationError as error:
+    ...     complaint_of(error)[:18]
+    'titel: unknown key'
+    """
     complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
     first = complaints[0]
     place, rule = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
