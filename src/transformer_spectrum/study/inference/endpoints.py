@@ -66,7 +66,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("output_value_spectral_entropy", "entropy of the output-value circuits", "secondary", "nats"),
     Endpoint("overlap_left", "|U_k(W_t - W_0)^T U_k(W_0)|^2 / k of outputs", "secondary", "fraction"),
     Endpoint("overlap_right", "the same of inputs", "secondary", "fraction"),
-    Endpoint("log_distance", "ln(|W_t - W_0| / |W_0|) of the family that moves", "exploratory", "log units"),
+    Endpoint("log_distance", "ln(|W_t - W_0| / |W_0|) of all these matrices together", "exploratory", "log units"),
     Endpoint("hill_alpha", "Hill's exponent, beside its null", "exploratory", "dimensionless"),
     Endpoint(
         "ks_alpha", "exponent at the xmin of least distance, beside D, tail and null", "exploratory", "dimensionless"
@@ -109,6 +109,18 @@ def group_mean(values: Metrics, families: Sequence[str]) -> Float[np.ndarray, " 
     """
     if len(families) != values.shape[1]:
         raise InputError(f"families: {len(families)} of {values.shape[1]} matrices")
+    return np.mean([_mean(values[:, positions]) for positions in grouped(families)], axis=0)
+
+
+def grouped(families: Sequence[str]) -> list[list[int]]:
+    """Positions of the matrices of each group: feed-forward and attention, or the gates of encoder and decoder.
+
+    Raises:
+        InputError: there is none.
+
+    >>> grouped(["embedding", "feed_forward", "encoder_self_attention", "feed_forward"])
+    [[1, 3], [2]]
+    """
     members = [
         positions
         for groups in (GROUPS, RECURRENT_GROUPS)
@@ -119,7 +131,7 @@ def group_mean(values: Metrics, families: Sequence[str]) -> Float[np.ndarray, " 
         raise InputError(
             f"families = {', '.join(dict.fromkeys(families))}: none is of feed-forward, attention or gates"
         )
-    return np.mean([_mean(values[:, positions]) for positions in members], axis=0)
+    return members
 
 
 def change_log_stable_rank(change_stable_rank: Metrics, families: Sequence[str]) -> Float[np.ndarray, " steps"]:
