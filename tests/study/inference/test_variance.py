@@ -65,7 +65,7 @@ def test_an_additive_table_without_noise_has_its_components_and_nothing_else():
 
 def test_simulated_components_are_recovered_without_bias():
     generator = np.random.default_rng(2)
-    studies = [attribution(simulated(generator, crossed=0.0), FACTORS, draws=0) for _ in range(300)]
+    studies = [attribution(simulated(generator, crossed=0.0), FACTORS, draws=2) for _ in range(300)]
     components = np.array([study["component"] for study in studies])
     terms = dict(
         zip(
@@ -96,7 +96,7 @@ def test_most_intervals_hold_the_true_share():
         shares = attribution(simulated(generator), FACTORS, draws=200).set_index("term")
         for term, share in truth.items():
             held[term] += bool(shares.loc[term, "low"] <= share <= shares.loc[term, "high"])
-    assert all(count >= 49 for count in held.values()), held
+    assert all(count >= 51 for count in held.values()), held
 
 
 def test_the_order_of_rows_does_not_matter_and_the_bootstrap_is_seeded():

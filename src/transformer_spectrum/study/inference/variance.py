@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.seeds import numpy_generator
@@ -45,8 +45,9 @@ def attribution(
         value: column of the endpoint, finite.
         seed_column: column of the seeds, two or more.
         confidence: of the intervals; 0 < x < 1.
-        draws: of the bootstrap; count. Percentiles of a bootstrap of few units are too short: they are taken at
-            the levels at which a normal interval would be as wide as Student's, Phi(-t sqrt(n / (n - 1))).
+        draws: of the bootstrap; count, >= 2. Its percentiles are too short for few seeds, so that an interval is
+            share -+ t sqrt(n / (n - 1)) standard errors, t of n - 1 degrees; in log odds where every resampled share
+            has them, as the errors of a share are skewed.
         seed: of its generator.
     Returns:
         COLUMNS, a row a term in the order of their sizes, "optimizer x seed" for an interaction: degrees of freedom,
@@ -63,15 +64,18 @@ def attribution(
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence = {confidence}: must be > 0 and < 1")
+    if draws < 2:
+        raise InputError(f"draws = {draws}: must be >= 2")
     cells = _cells(table, [*factors, seed_column], value)
     names = [*factors, seed_column]
     squares, components = _components(cells)
     shares = components / components.sum() if components.sum() else np.full(len(components), np.nan)
     generator, seeds = numpy_generator(seed, "bootstrap of seeds"), cells.shape[-1]
     chosen = generator.integers(0, seeds, size=(draws, seeds))
-    resampled = np.stack([_resampled_shares(cells, sample) for sample in chosen] or [shares])
-    tail = stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, seeds - 1) * (seeds / (seeds - 1)) ** 0.5)
-    low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=0)
+    resampled = np.stack([_resampled_shares(cells, sample) for sample in chosen])
+    low, high = _interval(
+        shares, resampled, stats.t.ppf((1 + confidence) / 2, seeds - 1) * (seeds / (seeds - 1)) ** 0.5
+    )
     rows = [
         (" x ".join(names[axis] for axis in term), _degrees(term, cells.shape), squares[place])
         for place, term in enumerate(_terms(cells.ndim))
@@ -152,3 +156,15 @@ def _resampled_shares(cells: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     components = np.where(with_seed, components * seeds / (seeds - 1), components)
     total = components.sum()
     return components / total if total > 0 else np.full(len(components), np.nan)
+
+
+def _interval(shares: np.ndarray, resampled: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Limits (terms,) of shares (terms,) from their bootstrap (draws, terms), `width` standard errors to both sides."""
+    resampled = resampled[np.isfinite(resampled).all(axis=1)]
+    errors = resampled.std(axis=0, ddof=1)
+    low, high = shares - width * errors, shares + width * errors
+    has_odds = ((resampled > 0) & (resampled < 1)).all(axis=0) & (shares > 0) & (shares < 1)
+    odds = special.logit(shares[has_odds])
+    errors = special.logit(resampled[:, has_odds]).std(axis=0, ddof=1)
+    low[has_odds], high[has_odds] = special.expit(odds - width * errors), special.expit(odds + width * errors)
+    return low, high
