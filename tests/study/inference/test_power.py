@@ -33,6 +33,7 @@ def test_without_an_effect_the_test_rejects_at_its_level_or_below():
 
 def test_five_seeds_can_never_reach_a_twentieth_and_the_warning_says_so():
     assert rejection_rate(5, 50.0) == 0.0
+    assert rejection_rate(5, 50.0, level=0.0625) == 1.0
     check = check_power("muon - adam", 5)
     assert not check.can_reject
     assert check.short_of == (0.5, 1.0, 1.5)

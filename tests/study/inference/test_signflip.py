@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.inference import signs
 from transformer_spectrum.study.inference.estimates import hodges_lehmann, mean_difference, p_above
 from transformer_spectrum.study.inference.signflip import family_test, smallest_p
 from transformer_spectrum.study.inference.signs import flipped_sums, sign_count
@@ -37,7 +38,7 @@ def brute_force(values):
     """Adjusted p-values by the definition, one sign vector and one subset at a time."""
     observed = z_of(values)
     order = np.argsort(-observed)
-    flipped = np.array([z_of(values * signs[:, None]) for signs in all_signs(len(values))])
+    flipped = np.array([z_of(values * vector[:, None]) for vector in all_signs(len(values))])
     adjusted, previous = np.empty(len(observed)), 0.0
     for place, contrast in enumerate(order):
         maxima = flipped[:, order[place:]].max(axis=1)
@@ -93,6 +94,32 @@ def test_adjusted_p_values_are_those_of_the_definition_with_and_without_missing_
     assert result.pairs.tolist() == np.isfinite(values).sum(axis=0).tolist()
 
 
+def test_an_adjusted_p_is_never_below_that_of_a_contrast_with_a_larger_statistic():
+    raised = 0
+    for seed in range(30):
+        values = draws(seed, 6, 4) + 0.3
+        adjusted = family_test(values).adjusted
+        assert adjusted == pytest.approx(brute_force(values), abs=1e-12)
+        ordered = adjusted[np.argsort(-z_of(values))]
+        assert (np.diff(ordered) >= 0).all()
+        raised += (np.diff(ordered) == 0).any()
+    assert raised > 0  # as some would be below without the rule
+
+
+def test_seeds_without_any_pair_are_no_seeds():
+    values = draws(1, 8, 2)
+    gone = np.vstack([values, np.full((3, 2), np.nan)])
+    result = family_test(gone)
+    assert result.signs == 2**8
+    assert (result.adjusted == family_test(values).adjusted).all()
+
+
+def test_a_contrast_that_can_just_reach_the_level_is_tested():
+    values = np.abs(draws(2, 5, 1))
+    assert family_test(values, level=0.0625).adjusted.tolist() == [0.0625]
+    assert family_test(values, level=0.0624).untestable.tolist() == [True]
+
+
 def test_a_twin_of_a_contrast_costs_nothing_because_one_sign_flips_both():
     values = draws(5, 10, 1) + 0.8
     alone = family_test(values).adjusted[0]
@@ -142,6 +169,18 @@ def test_the_interval_holds_exactly_what_the_test_does_not_reject(seeds, seed, t
     accepted = mean_difference(values - theta).p_value > 1 - confidence
     assert accepted == (effect.low <= theta <= effect.high)
     assert effect.low <= effect.mean <= effect.high
+
+
+@pytest.mark.parametrize("theta", np.linspace(-1.5, 1.5, 13))
+def test_a_sampled_interval_holds_what_the_sampled_test_accepts_though_signs_come_again(monkeypatch, theta):
+    monkeypatch.setattr(signs, "EXACT_AT_MOST", 3)
+    monkeypatch.setattr(signs, "SAMPLED", 1 << signs.BLOCK_BITS)
+    values = draws(11, 6)  # 64 vectors, each drawn again and again, the identity too
+    for confidence in (0.8, 0.9, 0.95):
+        effect = mean_difference(values, confidence=confidence, seed=5)
+        assert not effect.exact
+        accepted = mean_difference(values - theta, seed=5).p_value > 1 - confidence
+        assert accepted == (effect.low <= theta <= effect.high)
 
 
 def test_the_limits_are_order_statistics_of_the_means_of_subsets():
