@@ -149,6 +149,12 @@ def test_no_difference_at_all_has_p_one_and_a_constant_one_the_smallest():
     assert nothing.pairs.tolist() == [0, 0]
 
 
+def test_a_sample_of_signs_begins_with_the_sums_as_they_are():
+    values = draws(1, 25, 2)
+    assert next(flipped_sums(values))[0] == pytest.approx(values.sum(axis=0))
+    assert sum(len(block) for block in flipped_sums(values)) == sign_count(25).signs // 2
+
+
 def test_beyond_twenty_seeds_a_seeded_sample_is_used_and_said():
     values = draws(2, 24, 2) + np.array([0.55, 0.0])
     result = family_test(values, seed=3)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.inference import variance
 from transformer_spectrum.study.inference.variance import attribution
 
 FACTORS = ["optimizer", "loss"]
@@ -86,6 +87,13 @@ def test_simulated_components_are_recovered_without_bias():
     for term, component in expected.items():
         mean, error = terms[term]
         assert mean == pytest.approx(component, abs=4 * error), term
+
+
+def test_over_all_samples_of_seeds_the_resampled_components_have_those_of_the_table_as_their_mean():
+    cells = np.random.default_rng(6).normal(size=(2, 3, 4))
+    samples = [np.array(sample) for sample in itertools.product(range(4), repeat=4)]
+    mean = np.mean([variance._resampled_components(cells, sample) for sample in samples], axis=0)
+    assert mean == pytest.approx(attribution(table(cells), FACTORS, draws=2)["component"].to_numpy())
 
 
 def test_most_intervals_hold_the_true_share():

@@ -72,7 +72,9 @@ def attribution(
     shares = components / components.sum() if components.sum() else np.full(len(components), np.nan)
     generator, seeds = numpy_generator(seed, "bootstrap of seeds"), cells.shape[-1]
     chosen = generator.integers(0, seeds, size=(draws, seeds))
-    resampled = np.stack([_resampled_shares(cells, sample) for sample in chosen])
+    resampled = np.stack([_resampled_components(cells, sample) for sample in chosen])
+    totals = resampled.sum(axis=1, keepdims=True)
+    resampled = np.divide(resampled, totals, out=np.full_like(resampled, np.nan), where=totals > 0)
     low, high = _interval(
         shares, resampled, stats.t.ppf((1 + confidence) / 2, seeds - 1) * (seeds / (seeds - 1)) ** 0.5
     )
@@ -144,8 +146,8 @@ def _components(cells: np.ndarray, *, inflate: float = 1.0) -> tuple[np.ndarray,
     return np.array([squares[term] for term in terms]), np.array(components)
 
 
-def _resampled_shares(cells: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Shares of a bootstrap sample of seeds.
+def _resampled_components(cells: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Components of a bootstrap sample of seeds, whose mean over all samples are those of the table.
 
     Seeds drawn twice make spreads too small by (n - 1) / n, and the means of a sample add the spread of the seeds to
     that which the table's own means have: the terms without the seed carry it twice, and twice it is taken off.
@@ -153,9 +155,7 @@ def _resampled_shares(cells: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     seeds = cells.shape[-1]
     _, components = _components(cells[..., chosen], inflate=1 + seeds / (seeds - 1))
     with_seed = np.array([cells.ndim - 1 in term for term in _terms(cells.ndim)])
-    components = np.where(with_seed, components * seeds / (seeds - 1), components)
-    total = components.sum()
-    return components / total if total > 0 else np.full(len(components), np.nan)
+    return np.where(with_seed, components * seeds / (seeds - 1), components)
 
 
 def _interval(shares: np.ndarray, resampled: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
