@@ -103,5 +103,22 @@ def test_a_failed_control_is_named_in_the_verdicts_that_it_touches():
     assert failed(passed, of_controls) == {}
 
 
-def test_a_control_that_was_not_run_has_failed():
-    assert list(failed([Control("batch order", Judgement.NULL)], [])) == ["batch order"]
+def test_a_control_that_was_not_run_has_failed_on_every_endpoint():
+    control = Control("batch order", Judgement.NULL)
+    assert failed([control], []) == {"batch order": ()}
+    (verdict,) = under_controls(judged(study({"adam": 0.0, "muon": 1.0}), [MUON]), [control], [])
+    assert verdict.failed_controls == ("batch order",)
+
+
+def test_a_control_that_fails_on_one_endpoint_is_named_on_that_one_alone():
+    table = pd.concat(
+        [
+            study({"adam": 0.0, "muon": 1.0, "again": 1.0}),
+            study({"adam": 0.0, "muon": 1.0, "again": 0.0}, seed=1).assign(endpoint="entropy"),
+        ]
+    )
+    both = judge(table, [MUON, AGAIN], ["rank", "entropy"], AXES, margins={"rank": 0.2, "entropy": 0.2})
+    control = Control(AGAIN.name, Judgement.NULL)
+    assert failed([control], both) == {AGAIN.name: ("rank",)}
+    named = {verdict.endpoint: verdict.failed_controls for verdict in under_controls(both[:2], [control], both)}
+    assert named == {"rank": (AGAIN.name,), "entropy": ()}

@@ -3,7 +3,7 @@
 A contrast is found where its adjusted p on the primary axis is at most the level; null where its difference there is
 shown to lie inside the margin, even if it is not zero; else inconclusive. It is robust only if the mean difference has
 one sign on all axes that both arms are on. Controls are judged first: a control that has to be found or has to be null
-and is not is named in every verdict that it touches.
+and is not is named in every verdict on the same endpoint that it touches.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ContrastVerdict:
         axes: axis -> the mean difference there with its interval, the primary one first.
         robust: whether all axes give one sign over the seeds that are on all of them; None where that is not known.
         censored: seeds without a pair on the primary axis; count.
-        failed_controls: names of the controls that touch this contrast and did not come out as they have to.
+        failed_controls: names of the controls that touch this contrast and did not come out on this endpoint as they
+            have to.
         confirmatory: whether the results were made under the protocol as it is, see `protocol.standing`.
     """
 
@@ -173,26 +174,25 @@ def judge(
     return tuple(verdicts)
 
 
-def failed(controls: Sequence[Control], verdicts: Sequence[ContrastVerdict]) -> dict[str, Control]:
-    """Name -> control, of those with an endpoint that is not what it has to be, or that were not run.
+def failed(controls: Sequence[Control], verdicts: Sequence[ContrastVerdict]) -> dict[str, tuple[str, ...]]:
+    """Name of a control -> the endpoints on which it is not what it has to be; none at all = it was not run.
 
-    >>> list(failed([Control("batch order", Judgement.NULL)], []))
-    ['batch order']
+    >>> failed([Control("batch order", Judgement.NULL)], [])
+    {'batch order': ()}
     """
-    outcomes: dict[str, list[Judgement]] = {}
-    for verdict in verdicts:
-        outcomes.setdefault(verdict.contrast.name, []).append(verdict.judgement)
-    return {
-        control.contrast: control
-        for control in controls
-        if set(outcomes.get(control.contrast, [])) != {control.expected}
-    }
+    failures: dict[str, tuple[str, ...]] = {}
+    for control in controls:
+        judged = {each.endpoint: each.judgement for each in verdicts if each.contrast.name == control.contrast}
+        wrong = tuple(name for name, judgement in judged.items() if judgement is not control.expected)
+        if wrong or not judged:
+            failures[control.contrast] = wrong
+    return failures
 
 
 def under_controls(
     verdicts: Sequence[ContrastVerdict], controls: Sequence[Control], of_controls: Sequence[ContrastVerdict]
 ) -> tuple[ContrastVerdict, ...]:
-    """The verdicts, each with the failed controls that touch it.
+    """The verdicts, each with the controls that touch it and failed on its endpoint, or were not run.
 
     Args:
         verdicts: of the contrasts.
@@ -203,17 +203,17 @@ def under_controls(
     ()
     """
     failures = failed(controls, of_controls)
-    return tuple(
-        replace(
-            verdict,
-            failed_controls=tuple(
-                name
-                for name, control in failures.items()
-                if not control.touches or verdict.contrast.name in control.touches
-            ),
+    touched = {control.contrast: control.touches for control in controls}
+
+    def names(verdict: ContrastVerdict) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, endpoints in failures.items()
+            if (not endpoints or verdict.endpoint in endpoints)
+            and (not touched[name] or verdict.contrast.name in touched[name])
         )
-        for verdict in verdicts
-    )
+
+    return tuple(replace(verdict, failed_controls=names(verdict)) for verdict in verdicts)
 
 
 def _judgement(adjusted: float, against: Equivalence | None, level: float) -> Judgement:

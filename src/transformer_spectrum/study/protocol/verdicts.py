@@ -11,7 +11,7 @@ import pandas as pd
 from transformer_spectrum.study.inference.discovery import benjamini_hochberg
 from transformer_spectrum.study.inference.estimates import mean_difference
 from transformer_spectrum.study.inference.matching import difference_matrix, paired
-from transformer_spectrum.study.inference.robustness import ContrastVerdict, Control, failed, judge, under_controls
+from transformer_spectrum.study.inference.robustness import ContrastVerdict, failed, judge, under_controls
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.standing import Standing, standing, with_standing
 
@@ -26,14 +26,14 @@ class StudyVerdicts:
     Attributes:
         standing: whether its results confirm anything.
         controls: verdicts of the contrasts whose outcome is known beforehand; read them first.
-        failed_controls: name -> those that did not come out as they have to.
+        failed_controls: name -> the endpoints on which a control did not come out as it has to; none = not run.
         contrasts: verdicts of all others, each naming the failed controls that touch it.
         secondary: SECONDARY, a row a contrast and endpoint, q over those of a block.
     """
 
     standing: Standing
     controls: tuple[ContrastVerdict, ...]
-    failed_controls: dict[str, Control]
+    failed_controls: dict[str, tuple[str, ...]]
     contrasts: tuple[ContrastVerdict, ...]
     secondary: pd.DataFrame
 
