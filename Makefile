@@ -42,7 +42,7 @@ lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml')
+	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml' 'studies/*/*.yaml')
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
@@ -105,7 +105,7 @@ templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
 	PYTHONPATH=src python -m transformer_spectrum.report.dvc_plots
 
 sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
-	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }
+	@test -n "$(GRID)" || { echo "make: name a grid of studies/grids/: make sweep GRID=synthetic" >&2; exit 2; }
 	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
 
 dag: $(PRESENT) ## print the pipeline's graph

@@ -225,8 +225,8 @@ def test_changed_code_runs_again(study, monkeypatch):
 
 
 def test_cells_of_a_grid_that_shrank_are_not_in_the_table(study):
-    text = Path("studies/tiny.yaml").read_text()
-    Path("studies/tiny.yaml").write_text(text[: text.index("  sgt_q5:")])
+    text = Path("studies/grids/tiny.yaml").read_text()
+    Path("studies/grids/tiny.yaml").write_text(text[: text.index("  sgt_q5:")])
     call("--runs", "1")
     assert {(row["loss"], row["seed"]) for row in rows_of("out/table.csv")} == {("mse", "1")}
     assert statuses() == {("mse", "1"): "done"}
@@ -261,9 +261,9 @@ def test_an_interrupted_study_ends_by_130_and_the_next_call_goes_on(study):
 
 
 def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repository):
-    text = Path("studies/tiny.yaml").read_text()
+    text = Path("studies/grids/tiny.yaml").read_text()
     odd = "  odd:\n    data:\n      dataset: synthetic\n      split: {by: time}\n"
-    Path("studies/tiny.yaml").write_text(text.replace("losses:", odd + "losses:"))
+    Path("studies/grids/tiny.yaml").write_text(text.replace("losses:", odd + "losses:"))
     call(code=1)
     cells = rows_of("out/cells.csv")
     assert [cell["status"] for cell in cells] == ["done", "done", "failed", "failed"]
@@ -273,10 +273,10 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repositor
 
 def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, snapshots, monkeypatch, capsys):
     refused = {"url": "http://127.0.0.1:9/cases.csv"}  # refuses at once
-    grid = yaml.safe_load(Path("studies/tiny.yaml").read_text())
+    grid = yaml.safe_load(Path("studies/grids/tiny.yaml").read_text())
     grid["datasets"] = {"covid": {"data": {"dataset": "covid", "covid": refused}}}
     del grid["losses"]["sgt_q5"]
-    Path("studies/tiny.yaml").write_text(yaml.safe_dump(grid))
+    Path("studies/grids/tiny.yaml").write_text(yaml.safe_dump(grid))
     monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
     call()
     said = "sweep tiny: covid: a STAND-IN, simulated, not data"
@@ -294,9 +294,9 @@ def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, 
 
 
 def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
-    text = Path("studies/tiny.yaml").read_text()
+    text = Path("studies/grids/tiny.yaml").read_text()
     wild = "  wild:\n    loss: {type: mse}\n    es: {algorithm: openai, sigma: 1.0e+30}\n"
-    Path("studies/tiny.yaml").write_text(text + wild)
+    Path("studies/grids/tiny.yaml").write_text(text + wild)
     call("--optimizers", "es", code=1)
     cells = {cell["loss"]: cell for cell in rows_of("out/cells.csv")}
     assert cells["wild"]["status"] == "diverged"
@@ -308,8 +308,8 @@ def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
 
 
 def test_losses_that_are_one_on_the_residuals_are_said_to_be(repository, capsys):
-    text = Path("studies/tiny.yaml").read_text()
-    Path("studies/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
+    text = Path("studies/grids/tiny.yaml").read_text()
+    Path("studies/grids/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
     call()
     said = capsys.readouterr().err
     cells = {cell["loss"]: float(cell["influence_cosine"]) for cell in rows_of("out/cells.csv")}

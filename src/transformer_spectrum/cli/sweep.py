@@ -33,7 +33,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "Runs a grid of trainings, verifies each result against what was asked for, and gathers them in table.csv, "
         "cells.csv and figures/. Called again, it runs only what is missing or was asked for differently."
     )
-    command.add_argument("grid", metavar="GRID", help="a name in studies/, such as synthetic, or a YAML file")
+    command.add_argument("grid", metavar="GRID", help="a name in studies/grids/, such as synthetic, or a YAML file")
     add = command.add_argument
     add("--runs", type=int, default=1, metavar="N", help="seeds of each combination: seed, seed + 1, ...; %(default)s")
     add("--optimizers", metavar="LIST", help="such as adam,es; those of the grid if not given")
