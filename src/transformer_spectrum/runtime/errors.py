@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import reprlib
 import sys
@@ -71,27 +72,99 @@ def _name(error: OSError) -> str:
     return f"{' -> '.join(names)}: " if names else ""
 
 
+class _Output(io.TextIOWrapper):
+    """Standard output, whose errors say that they are of it."""
+
+    def write(self, text: str) -> int:
+        with _named_output():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _named_output():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _named_output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
+
+
+def _open_streams() -> None:
+    """Opens the standard streams that the caller has closed, before a file of ours gets the number of one of them.
+
+    Reading ends at once, what is said on standard error is lost, and writing to standard output is an error as it was.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(handle := os.open(os.devnull, flags), number)
+            if handle != number:
+                os.close(handle)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = _Output(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
+    elif sys.stdout is sys.__stdout__:
+        stream = sys.stdout
+        sys.stdout = _Output(
+            stream.buffer, stream.encoding, stream.errors, None, stream.line_buffering, stream.write_through
+        )
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _give_up_output() -> None:
+    """Lets what still waits to be written vanish, or Python would complain of it once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(handle := os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.close(handle)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def one_line_errors(prog: str) -> Iterator[None]:
     """Ends the process with one line on standard error instead of a traceback.
 
     Exit codes: 2 for bad input (`InputError`) and for files that cannot be read or written (`OSError`, a
-    full disk included), 130 when interrupted. Everything else is a defect of ours and keeps its traceback.
+    full disk included), 130 when interrupted, 141 when nobody reads standard output any more, as behind `head`.
+    Everything else is a defect of ours and keeps its traceback.
 
     >>> with one_line_errors("prepare"):  # says on standard error: prepare: error: seed = -1: must be >= 0
     ...     raise InputError("seed = -1: must be >= 0")
     Traceback (most recent call last):
     SystemExit: 2
     """
+    _open_streams()
     try:
-        yield
+        try:
+            yield
+        except SystemExit:  # as `--help` ends
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
     except InputError as error:
-        print(f"{prog}: error: {_one_line(error)}", file=sys.stderr)
+        _say(f"{prog}: error: {_one_line(error)}")
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader has seen enough
+        _give_up_output()
+        raise SystemExit(141) from None
     except OSError as error:
         reason = error.strerror or _one_line(error)
-        print(f"{prog}: error: {_name(error)}{reason}", file=sys.stderr)
+        _say(f"{prog}: error: {_name(error)}{reason}")
+        _give_up_output()
+        raise SystemExit(2) from None
+    except MemoryError:
+        _say(f"{prog}: error: there is not enough memory")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _say(f"{prog}: interrupted")
         raise SystemExit(130) from None
