@@ -29,8 +29,8 @@ $(READY_DEV): $(READY) requirements-dev.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-dev.lock
 	@touch $@
 
-repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
-	dvc repro
+repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures; OPTIONS are of dvc repro
+	PYTHONPATH=src python -m transformer_spectrum.runtime.reproduction $(OPTIONS)
 
 test: $(READY_DEV) ## run the test suite, the longest tests first
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests/study tests/ci tests/sharing tests
@@ -102,7 +102,7 @@ schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from th
 	done
 
 templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
-	PYTHONPATH=src python -m transformer_spectrum.vega
+	PYTHONPATH=src python -m transformer_spectrum.report.dvc_plots
 
 sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
 	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }
