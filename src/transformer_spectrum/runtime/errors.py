@@ -109,11 +109,9 @@ def _open_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = _Output(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
-    elif sys.stdout is sys.__stdout__:
-        stream = sys.stdout
-        sys.stdout = _Output(
-            stream.buffer, stream.encoding, stream.errors, None, stream.line_buffering, stream.write_through
-        )
+    elif (stream := sys.__stdout__) is not None and sys.stdout is stream:
+        buffering = stream.line_buffering, stream.write_through
+        sys.stdout = _Output(stream.buffer, stream.encoding, stream.errors, None, *buffering)
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 

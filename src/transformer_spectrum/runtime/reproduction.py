@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -25,6 +26,9 @@ import yaml
 
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
 from transformer_spectrum.runtime.files import write_json, write_text
+from transformer_spectrum.runtime.log import to_stderr
+
+logger = logging.getLogger("transformer_spectrum.runtime.reproduction")  # its own name is __main__ where it runs
 
 LOCKS = ("dvc.lock", "studies/dvc.lock")
 GUARD = Path(".dvc/tmp/reproduction")  # holds the copies, and says while it runs that a call is at work
@@ -231,9 +235,9 @@ def reproduce(options: Sequence[str]) -> int:
 
 def _tell(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        print(f"repro: {sentence}", file=sys.stderr, flush=True)
+        logger.info(f"repro: {sentence}")
 
 
 if __name__ == "__main__":
-    with one_line_errors("repro"):
+    with one_line_errors("repro"), to_stderr():
         raise SystemExit(reproduce(sys.argv[1:]))
