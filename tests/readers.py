@@ -11,6 +11,8 @@ from transformer_spectrum.config.aliases import read_config
 from transformer_spectrum.config.load import PARAMETERS
 from transformer_spectrum.config.resolve import Asked, resolve
 from transformer_spectrum.data.files.series_files import read_series_file
+from transformer_spectrum.data.series.covid import read_covid
+from transformer_spectrum.data.series.rvr import read_rvr
 from transformer_spectrum.runtime.errors import LINE, InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.weights.files.folders import open_checkpoint
@@ -29,6 +31,21 @@ def _parameters(path: Path) -> None:
     resolve(Asked({}, params=str(path)), say=lambda line: None)
 
 
+FUZZED: dict[str, Callable[[Path], object]] = {
+    "params": _parameters,
+    "config": read_config,
+    "toml": read_config,
+    "json": read_json,
+    "csv": read_series_file,
+    "parquet": read_series_file,
+    "npy": read_series_file,
+    "npz": read_series_file,
+    "covid": read_covid,
+    "rvr": read_rvr,
+    "safetensors": _checkpoint,
+    "torch": _checkpoint,
+}
+"""Kind of `fuzzing` -> what reads it."""
 READERS: dict[str, tuple[Callable[[Path], object], ...]] = {
     "yaml": (_parameters, read_config),
     "toml": (read_config,),

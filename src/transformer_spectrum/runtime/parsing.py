@@ -27,7 +27,7 @@ MOST_VALUES = 50_000  # in such a file, each alias counted as all that it stands
 def parsing(source: str | Path, kind: str, hint: str = "", missing: str = "") -> Iterator[None]:
     """Makes one InputError, which names the file, of whatever is raised inside; for calls of parsers only.
 
-    An `InputError` stays what it is, and so does an `OSError` with a number, such as a permission that is missing.
+    An `InputError` stays what it is, and so does an `OSError` that names a file, such as a permission that is missing.
 
     Args:
         source: the file, or what the message calls it.
@@ -56,7 +56,7 @@ def parsing(source: str | Path, kind: str, hint: str = "", missing: str = "") ->
     except RecursionError:
         raise InputError(f"{source}: not {kind} (nested too deep){behind}") from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = shortened(error, REASON) or type(error).__name__
         raise InputError(f"{source}: not {kind} ({reason}){behind}") from None

@@ -168,7 +168,7 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
         except MemoryError:
             raise InputError(f"{path}: {_cause('it asks for more memory than there is')}") from None
         except Exception as error:  # by kind: a damaged or crafted pickle makes torch raise all of them
-            if isinstance(error, OSError) and error.errno is not None:
+            if isinstance(error, OSError) and error.filename is not None:
                 raise
             if not _extend(stand_ins, str(error), skip_objects):
                 raise InputError(f"{path}: {_cause(str(error))}") from None
