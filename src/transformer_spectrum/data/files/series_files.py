@@ -189,7 +189,8 @@ def _parquet(path: Path) -> pd.DataFrame:
     frame.columns = [str(name) for name in frame.columns]
     if frame.empty or frame.columns.duplicated().any():
         raise InputError(f"{path}: needs rows, and columns each with a name of its own")
-    for name in frame.select_dtypes(object):  # some programs write text as bytes
+    objects = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind == "O"]
+    for name in objects:  # some programs write text as bytes
         cells = frame[name]
         frame[name] = cells.map(lambda cell: cell.decode(errors="replace") if isinstance(cell, bytes) else cell)
     return frame
