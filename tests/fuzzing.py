@@ -7,11 +7,13 @@ bytes. `readers.judged` says what must come of it.
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import json
 import pickle
 import random
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -22,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from made_up import layout, training
 from safetensors.torch import save as safetensors_bytes
 
 from transformer_spectrum.config import tree
@@ -251,7 +254,7 @@ def parquet(chance: random.Random) -> bytes:
     stream = io.BytesIO()
     frame = pd.DataFrame(columns)
     if chance.random() < 0.2 and count:
-        frame = frame.set_index(chance.choice(list(frame.columns)))
+        frame = frame.set_index(chance.choice([name for name in frame if frame[name].dtype != np.float16]))
     frame.to_parquet(stream, index=None)
     return spoilt(stream.getvalue(), chance) if chance.random() < 0.6 else stream.getvalue()
 
@@ -392,6 +395,62 @@ def torch_file(chance: random.Random) -> bytes:
     return archive.getvalue()
 
 
+@cache
+def _history() -> dict[str, np.ndarray]:
+    history, _ = training("adam", 3, [spec for spec in layout(8) if spec[1] == "readout"])
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        history.save(file.name)
+        with np.load(file.name) as archive:
+            return dict(archive)
+
+
+def history(chance: random.Random) -> bytes:
+    """What a training leaves of its steps."""
+    arrays: dict[str, Any] = dict(_history())
+    name = chance.choice(list(arrays))
+    match chance.randrange(5):
+        case 0:
+            arrays.pop(name)
+        case 1:
+            arrays[name] = arrays[name][None]
+        case 2:
+            arrays[name] = np.array(["x"] * 3)
+        case 3:
+            arrays[name] = arrays[name].ravel()[:1]
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return spoilt(stream.getvalue(), chance) if chance.random() < 0.5 else stream.getvalue()
+
+
+def http(chance: random.Random) -> bytes:
+    """What a server sends instead of an answer."""
+    body = gzip.compress(_covid(), mtime=0) if (packed := chance.random() < 0.4) else _covid()
+    status = chance.choice(
+        ("200 OK",) * 5 + ("206 Partial", "302 Found", "404 no", "503 busy", "999 x", "abc", "200 " + "x" * 5000)
+    )
+    lengths = (str(len(body)),) * 4 + ("0", "-1", "abc", "9" * 30, str(len(body) + 9), "1e3", "")
+    fields = [f"Content-Length: {chance.choice(lengths)}"]
+    if packed or chance.random() < 0.1:
+        fields.append(f"Content-Encoding: {chance.choice(('gzip',) * 5 + ('br', 'gzip, gzip', 'deflate', 'x' * 99))}")
+    if chance.random() < 0.2:
+        fields.append(f"Transfer-Encoding: {chance.choice(('chunked', 'gzip', 'x'))}")
+    if status.startswith("302"):
+        targets = (
+            "http://[::1",
+            "ftp://x/y",
+            "file:///etc/passwd",
+            "//",
+            "/",
+            "http://",
+            "\x00",
+            "http://127.0.0.1:1/x",
+        )
+        fields.append(f"Location: {chance.choice(targets)}")
+    answer = "\r\n".join([f"HTTP/1.1 {status}", *fields, "", ""])
+    content = answer.encode("latin-1") + body
+    return spoilt(content, chance) if chance.random() < 0.5 else content
+
+
 KINDS: dict[str, tuple[Callable[[random.Random], bytes], str]] = {
     "params": (params, "yaml"),
     "config": (config, "yaml"),
@@ -405,5 +464,7 @@ KINDS: dict[str, tuple[Callable[[random.Random], bytes], str]] = {
     "rvr": (rvr, "csv"),
     "safetensors": (safetensors, "safetensors"),
     "torch": (torch_file, "pt"),
+    "history": (history, "npz"),
+    "http": (http, "http"),
 }
 """Kind -> what makes a file of it, and how the file's name ends."""

@@ -6,15 +6,22 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import pooch
+from hostile_server import hostile, sends
 
 from transformer_spectrum.config.aliases import read_config
 from transformer_spectrum.config.load import PARAMETERS
 from transformer_spectrum.config.resolve import Asked, resolve
+from transformer_spectrum.data.fetch import downloads
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.series.covid import read_covid
 from transformer_spectrum.data.series.rvr import read_rvr
 from transformer_spectrum.runtime.errors import LINE, InputError
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.training.records.history import History
 from transformer_spectrum.weights.files.folders import open_checkpoint
 
 SECONDS = 10.0
@@ -31,6 +38,24 @@ def _parameters(path: Path) -> None:
     resolve(Asked({}, params=str(path)), say=lambda line: None)
 
 
+def _answer(path: Path) -> None:
+    """A server's answer: downloaded as a table of cases."""
+    target = path.with_name(f"{path.stem}-download")
+    at_once = SimpleNamespace(sleep=lambda seconds: None)
+    with (
+        hostile(sends(path.read_bytes())) as url,
+        mock.patch.multiple(downloads, TOTAL_SECONDS=3.0, READ_SECONDS=1.0),
+        mock.patch.object(pooch.core, "time", at_once),
+    ):
+        try:
+            downloads.download(url, target)
+            read_covid(target)
+        except (downloads.Unreachable, InputError) as error:
+            raise InputError(f"{path.name}: {error}") from None
+        finally:
+            target.unlink(missing_ok=True)
+
+
 FUZZED: dict[str, Callable[[Path], object]] = {
     "params": _parameters,
     "config": read_config,
@@ -44,6 +69,8 @@ FUZZED: dict[str, Callable[[Path], object]] = {
     "rvr": read_rvr,
     "safetensors": _checkpoint,
     "torch": _checkpoint,
+    "history": History.load,
+    "http": _answer,
 }
 """Kind of `fuzzing` -> what reads it."""
 READERS: dict[str, tuple[Callable[[Path], object], ...]] = {
