@@ -74,7 +74,9 @@ def test_an_overlay_that_goes_through_make_experiment_runs_nothing_but_dvc(value
 def test_the_workflows_have_no_more_rights_than_they_need_and_name_every_action_by_its_content():
     for path in (ROOT / ".github/workflows").glob("*.yaml"):
         workflow = yaml.safe_load(path.read_text())
-        assert workflow["permissions"] in ({}, {"contents": "read"}), path
+        assert workflow["permissions"] == {}, path  # nothing but what a job names
+        for job in workflow["jobs"].values():
+            assert job["permissions"] in ({"contents": "read"}, {"contents": "read", "pull-requests": "write"}), path
         for action in re.findall(r"uses: (\S+)", path.read_text()):
             assert re.search(r"@[0-9a-f]{40}$", action) or action.startswith("./"), action
         assert "pull_request_target" not in path.read_text(), path
