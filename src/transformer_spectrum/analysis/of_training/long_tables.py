@@ -17,7 +17,7 @@ from transformer_spectrum.analysis.of_training.nulls import STEP, null_of_alpha,
 from transformer_spectrum.analysis.of_training.rows import effect_columns, finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests
-from transformer_spectrum.spectra.analysis import METRICS, Analysis
+from transformer_spectrum.spectra.analysis import METRICS, REASONS, Analysis
 from transformer_spectrum.spectra.effects import effect
 from transformer_spectrum.spectra.nulls import null_of
 from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
@@ -164,7 +164,7 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[str, Any]]:
     evidence, place = summary.evidence, _place(optimizer, summary, position)
     for metric, observed in evidence.observed.values.items():
-        missing = [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))]
+        missing = np.array(REASONS, dtype=object)[evidence.observed.codes[metric][position]]
         for name in nulls_of(metric):
             draws = evidence.nulls[name][position].values[metric]
             against = effect(metric.removeprefix(CHANGE), observed[position], draws)
