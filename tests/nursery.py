@@ -26,19 +26,17 @@ SERVER = """
 import json, os, resource, runpy, select, signal, socket, sys, traceback
 from pathlib import Path
 import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.status, dvc.repo.reproduce, dvc.stage.run
-import matplotlib.backends.backend_agg, matplotlib.layout_engine, torch._dynamo
+import matplotlib.backends.backend_agg, torch._dynamo
 import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.standin
 import transformer_spectrum.data.prepare
 import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run
 import transformer_spectrum.report.run_page.markdown
 import transformer_spectrum.analysis.of_training.long_tables
-import transformer_spectrum.report.pictures.outputs, transformer_spectrum.report.pictures.style
+import transformer_spectrum.report.pictures.outputs
 import transformer_spectrum.training.train
+from quick_pictures import draw_quickly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
-# Most of the time of `spectra` is to find room for labels, and to choose the colours, of pictures that nobody looks at
-# in a test of pipelines; how pictures look is tested in tests/report.
-matplotlib.layout_engine.ConstrainedLayoutEngine.execute = lambda engine, figure: None
-transformer_spectrum.report.pictures.style.STYLE["savefig.dpi"] //= 2
+draw_quickly(setattr)
 
 
 def code(source):
@@ -194,7 +192,8 @@ class Nursery:
     def begin(self) -> None:
         if self.process is None:
             command = [sys.executable, "-c", SERVER, str(ROOT / "src"), str(self.socket)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+            places = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
+            environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
             assert self.process.stdout.readline() == "ready\n"
