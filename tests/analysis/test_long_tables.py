@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.analysis.of_training import direction_tables, long_tables
+from transformer_spectrum.analysis.of_training import long_tables
 from transformer_spectrum.analysis.of_training.rows import CATEGORIES
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import read_table, write_table
@@ -23,13 +23,19 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=8, per_head=True)
 
 
+@pytest.fixture(scope="module")
+def tables(summaries):
+    """Name -> the table, made once for all tests, which must not change it."""
+    return long_tables.long_tables(summaries)
+
+
 def records(table):
     """The rows as dictionaries; a category is looked up once a column, not once a cell."""
     return table.astype(object).to_dict("records")
 
 
-def test_the_history_has_every_metric_of_every_matrix_at_every_step(summaries):
-    table = long_tables.spectra_history(summaries)
+def test_the_history_has_every_metric_of_every_matrix_at_every_step(tables, summaries):
+    table = tables["spectra_history"]
     assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
     rows = records(table)
     es = summaries["es"]
@@ -75,8 +81,8 @@ def test_the_history_never_holds_a_silent_gap(with_rank_one_embedding, summarize
     assert all("zero matrix: change_" in row["missing"] for row in rows if row["step"] == 0)
 
 
-def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(summaries):
-    table = long_tables.spectra_nulls(summaries)
+def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(tables, summaries):
+    table = tables["spectra_nulls"]
     assert tuple(table.columns) == long_tables.SPECTRA_NULLS
     rows = records(table)
     evidence = summaries["adam"].evidence
@@ -125,14 +131,14 @@ def test_heads_follow_the_matrices_when_asked_for(summaries, few_histories, summ
     assert len(summarized({"ga": few_histories["ga"]})["ga"].evidence.specs) == matrices
 
 
-def test_tails_have_goodness_rivals_and_a_null(summaries):
-    table = long_tables.spectra_tails(summaries)
+def test_tails_have_goodness_rivals_and_a_null(tables, summaries):
+    table = tables["spectra_tails"]
     assert tuple(table.columns) == long_tables.SPECTRA_TAILS
     rows = records(table)
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == {0, 17}
-    assert list(long_tables.long_tables(summaries)) == list(long_tables.LONG_TABLES)
+    assert list(tables) == list(long_tables.LONG_TABLES)
     fitted = [row for row in rows if row["ks_alpha"] > 0]
-    nulls = records(long_tables.spectra_nulls(summaries).query("metric == 'ks_alpha'"))
+    nulls = records(tables["spectra_nulls"].query("metric == 'ks_alpha'"))
     key = ("optimizer", "step", "matrix", "null")
     of_alpha = {tuple(row[name] for name in key): (row["null_mean"], row["null_sd"]) for row in nulls}
     assert len(fitted) > len(rows) / 3
@@ -176,8 +182,8 @@ def test_the_same_seed_draws_the_same_nulls(few_histories, summarized):
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_same(summaries, tmp_path):
-    for name, table in long_tables.long_tables(summaries).items():
+def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_same(tables, tmp_path):
+    for name, table in tables.items():
         paths = tmp_path / f"{name}.parquet", tmp_path / f"{name}_again.parquet"
         for path in paths:
             write_table(path, table)
@@ -196,20 +202,20 @@ def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_sam
         pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), stored)
 
 
-def test_numbers_are_those_of_the_metrics_to_the_last_bit(summaries):
-    table = long_tables.spectra_history(summaries)
+def test_numbers_are_those_of_the_metrics_to_the_last_bit(tables, summaries):
+    table = tables["spectra_history"]
     for optimizer, rows in table.groupby("optimizer", observed=True):
         for metric in METRICS:
             values = summaries[optimizer].analysis.values[metric]
             np.testing.assert_array_equal(rows[metric].to_numpy().reshape(values.shape), values)
 
 
-def test_every_row_has_the_evaluations_of_its_own_step(summaries):
+def test_every_row_has_the_evaluations_of_its_own_step(tables, summaries):
     for table in (
-        long_tables.spectra_nulls(summaries),
-        long_tables.spectra_tails(summaries),
-        direction_tables.spectra_vectors(summaries),
-        direction_tables.spectra_circuits(summaries),
+        tables["spectra_nulls"],
+        tables["spectra_tails"],
+        tables["spectra_vectors"],
+        tables["spectra_circuits"],
     ):
         assert len(table)
         for optimizer, step, evaluations in table[["optimizer", "step", "evaluations"]].drop_duplicates().to_numpy():
