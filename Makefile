@@ -32,8 +32,9 @@ $(READY_DEV): $(READY) requirements-dev.lock
 repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures; OPTIONS are of dvc repro
 	PYTHONPATH=src python -m transformer_spectrum.runtime.reproduction $(OPTIONS)
 
+# Bytecode is written whatever the environment says: several hundred processes import the package.
 test: $(READY_DEV) ## run the test suite, the longest tests first
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests/study tests/ci tests/sharing tests
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric code the tests catch: make mutants SAMPLE=200
 	OMP_NUM_THREADS=1 python tests/mutants.py --sample $(or $(SAMPLE),150) --elsewhere $(or $(ELSEWHERE),60) --seed $(or $(SEED),0)
