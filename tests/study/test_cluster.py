@@ -255,12 +255,12 @@ def test_what_is_for_an_accelerator_goes_to_workers_with_dasks_resource_and_noth
         engine.wait("GPU")
         assert engine.seats == {"CPU": 1, "GPU": 1}
         for kind, worker in (("CPU", processor), ("GPU", accelerator)):
-            engine.run([Task(f"{kind} {number}", os.getpid, (), noted, kind=kind) for number in range(3)])
+            engine.run([Task(f"{kind} {number}", os.getpid, tuple, noted, kind=kind) for number in range(3)])
             assert pids == [worker.pid] * 3
             pids.clear()
         processor.send(signal.SIGKILL)
         wait_for(lambda: len(client.scheduler_info()["workers"]) == 1, "the worker stays")
-        engine.run([Task("alone", os.getpid, (), noted)])
+        engine.run([Task("alone", os.getpid, tuple, noted)])
     assert pids == [accelerator.pid]
 
 
