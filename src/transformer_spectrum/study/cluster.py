@@ -128,7 +128,7 @@ def _local(place: ComputePlace, gpus: int) -> Iterator[Client]:
         try:
             with Client(cluster, set_as_default=False) as client:
                 if drawn:
-                    _say_dashboard(client, "this machine")
+                    logger.info(f"dashboard of this machine: {client.dashboard_link}")
                 yield client
         except BaseException:
             _kill(cluster)
@@ -181,6 +181,7 @@ def check_dashboard(address: str) -> None:
 
 
 def _say_dashboard(client: Client, owner: str) -> None:
+    """Where a scheduler that somebody has started shows itself, if it does."""
     link = client.dashboard_link
     try:
         urllib.request.urlopen(link, timeout=REACHING).close()
