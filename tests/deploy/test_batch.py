@@ -62,14 +62,14 @@ def test_a_job_of_the_batch_system_is_a_worker_with_a_seat_and_goes_with_the_sch
         address = re.search(r"--scheduler (tls://127\.0\.0\.1:\d+) --tls-ca certificate\.pem", printed).group(1)
         place = ComputePlace(1, address, *(folder / f"{name}.pem" for name in ("certificate", "certificate", "key")))
         with connected(place) as client:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=180)
             (worker,) = client.scheduler_info()["workers"].values()
             assert worker["resources"] == {seat("CPU"): 1.0}
             assert worker["nthreads"] == 1
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
         job = psutil.Process(int((folder / "job.pid").read_text()))
-        psutil.wait_procs([job, *job.children(recursive=True)], timeout=30)
+        psutil.wait_procs([job, *job.children(recursive=True)], timeout=180)
         assert not job.is_running()
     finally:
         for pid in (process.pid, int((folder / "job.pid").read_text()) if (folder / "job.pid").exists() else 0):

@@ -21,14 +21,9 @@ MEMORY = "16GB"
 COMMON = {"queue": None, "account": None, "walltime": "04:00:00"}
 SETTINGS = {"slurm": COMMON, "pbs": {**COMMON, "resource_spec": f"select=1:ncpus={CORES}:mem={MEMORY.lower()}"}}
 CLUSTERS = {"slurm": SLURMCluster, "pbs": PBSCluster}
-WORKER = [
-    "--preload",
-    "transformer_spectrum.study.worker",
-    "--lifetime",  # leaves in order before the batch system's limit: what it is at is run again elsewhere
-    "225m",
-    "--lifetime-stagger",
-    "10m",
-]
+WORKER = ["--preload", "transformer_spectrum.study.worker"]
+ALLOWED_FAILURES = 5
+"""Workers that an ensemble may be lost with; those that the batch system ends at their time limit count."""
 
 
 def security(certificate: Path, key: Path) -> Security:
@@ -49,7 +44,7 @@ def main() -> None:
     parser.add_argument("--host", default=socket.gethostname(), help="of this node, as the workers' nodes reach it")
     parser.add_argument("--show", action="store_true")
     chosen = parser.parse_args()
-    dask.config.set({"distributed.scheduler.allowed-failures": 1})
+    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES})
     cluster = CLUSTERS[chosen.system](
         **SETTINGS[chosen.system],
         cores=chosen.cores,

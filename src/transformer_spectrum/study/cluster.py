@@ -39,8 +39,10 @@ LOOPBACK = "127.0.0.1"
 DASHBOARD = f"{LOOPBACK}:8787"
 ALLOWED_FAILURES = 1
 """Workers that a piece of work may take along before it counts as failed; one more, and it has."""
-CONNECTING = 15
+CONNECTING = 30
 """Seconds that a scheduler has to answer."""
+REACHING = 3
+"""Seconds that its dashboard has to answer."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _local(place: ComputePlace, gpus: int) -> Iterator[Client]:
         try:
             with Client(cluster, set_as_default=False) as client:
                 if drawn:
-                    _say_dashboard(client, "this machine")
+                    logger.info(f"dashboard of this machine: {client.dashboard_link}")
                 yield client
         except BaseException:
             _kill(cluster)
@@ -179,9 +181,10 @@ def check_dashboard(address: str) -> None:
 
 
 def _say_dashboard(client: Client, owner: str) -> None:
+    """Where a scheduler that somebody has started shows itself, if it does."""
     link = client.dashboard_link
     try:
-        urllib.request.urlopen(link, timeout=CONNECTING / 5).close()
+        urllib.request.urlopen(link, timeout=REACHING).close()
     except urllib.error.HTTPError:  # Dask names the page though its scheduler has none
         logger.info(f"dashboard of {owner}: off")
     except (OSError, ValueError):  # what this process does not reach a browser may

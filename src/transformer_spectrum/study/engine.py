@@ -58,7 +58,7 @@ class Task:
     Attributes:
         name: what it is called by in messages and on the dashboard.
         function: at the top of a module.
-        arguments: of it.
+        arguments: makes those of the function, when the work is sent.
         shared: files behind the arguments that other pieces of work need as well, by a name that tells them apart.
         kind: of worker that it is for.
         ended: told here what has come of it; gives work that is to follow, which goes before what waits.
@@ -66,7 +66,7 @@ class Task:
 
     name: str
     function: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    arguments: Callable[[], tuple[Any, ...]]
     ended: Callable[[Ended], Iterable[Task]]
     shared: Mapping[str, Callable[[], Files]] = field(default_factory=dict)
     kind: Kind = "CPU"
@@ -120,9 +120,9 @@ class Engine:
         """How many workers of each kind can take our work."""
         self._refused: dict[str, str] = {}
         self._awaited: set[Kind] = set()
-        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._shared: WeakValueDictionary[str, Future] = WeakValueDictionary()
-        self._running: dict[Future, tuple[Task, list[Future]]] = {}
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._shared: WeakValueDictionary[str, Future[Any]] = WeakValueDictionary()
+        self._running: dict[Future[Any], tuple[Task, list[Future[Any]]]] = {}
 
     def wait(self, kind: Kind = "CPU") -> None:
         """Until there is a worker that can take our work.
@@ -163,29 +163,32 @@ class Engine:
         """Gives the first tasks that a free seat is for to the scheduler."""
         free = dict(self.seats)
         for task, _ in self._running.values():
-            free[self._seated(task)] -= 1
-        for task in list(waiting):
-            kind = self._seated(task)
-            if free[kind] <= 0:
-                continue
-            free[kind] -= 1
-            waiting.remove(task)
-            resources = {seat(kind): 1.0, **({GPU: 1.0} if task.kind == "GPU" else {})}
-            shared = [self._share(name, files, kind) for name, files in task.shared.items()]
-            future = self.client.submit(
-                perform, task.function, task.arguments, *shared, resources=resources, retries=RETRIES, pure=False
-            )
-            self._running[future] = task, shared
-            future.add_done_callback(self._ended.put)
+            free[self._seat_of(task.kind)] -= 1
+        passed: list[Task] = []
+        while waiting and any(count > 0 for count in free.values()):
+            task = waiting.popleft()
+            kind = self._seat_of(task.kind)
+            if free[kind] > 0:
+                free[kind] -= 1
+                self._send(task, kind)
+            else:
+                passed.append(task)
+        waiting.extendleft(reversed(passed))
 
-    def _seated(self, task: Task) -> Kind:
-        return self._seat_of(task.kind)
+    def _send(self, task: Task, kind: Kind) -> None:
+        resources = {seat(kind): 1.0, **({GPU: 1.0} if task.kind == "GPU" else {})}
+        shared = [self._share(name, files, kind) for name, files in task.shared.items()]
+        future = self.client.submit(
+            perform, task.function, task.arguments(), *shared, resources=resources, retries=RETRIES, pure=False
+        )
+        self._running[future] = task, shared
+        future.add_done_callback(self._ended.put)
 
     def _seat_of(self, kind: Kind) -> Kind:
         """Where there are workers on accelerators alone, these do the rest too."""
         return "GPU" if kind == "GPU" or (not self.seats["CPU"] and self.seats["GPU"]) else "CPU"
 
-    def _share(self, name: str, files: Callable[[], Files], kind: Kind) -> Future:
+    def _share(self, name: str, files: Callable[[], Files], kind: Kind) -> Future[Any]:
         """Files on the cluster, sent once while they are needed; a scheduler makes them again when they are lost."""
         future = self._shared.get(name)
         if future is None:
@@ -193,7 +196,7 @@ class Engine:
             self._shared[name] = future
         return future
 
-    def _outcome(self, future: Future) -> Ended:
+    def _outcome(self, future: Future[Any]) -> Ended:
         try:
             return future.result()
         except KilledWorker as error:

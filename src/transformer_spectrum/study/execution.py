@@ -8,6 +8,7 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -63,8 +64,8 @@ def execute(
         engine = Engine(client, f"sweep {study}")
         engine.wait("GPU" if any(cell.params.device == "cuda" for cell in missing) else "CPU")
         execution = Execution(study, store, engine, lasting=place.scheduler is None)
-        execution.prepare(ready)
-        execution.complete(cells, [cell for cell in ready if cell.place not in execution.failures], members)
+        execution.prepare(missing)
+        execution.complete(missing, len(cells), len(ready) - len(missing), members)
     return failures | execution.failures
 
 
@@ -137,7 +138,7 @@ class Execution:
             Task(
                 f"{cell.dataset}/seed_{cell.seed}",
                 work.make_windows,
-                (cell, results.raw_series(self.store, cell)),
+                functools.partial(self._drawn_from, cell),
                 functools.partial(self._prepared, cell, failed),
             )
             for cell in todo
@@ -146,6 +147,9 @@ class Execution:
         for cell in cells:
             if reason := failed.get(f"{cell.dataset}/seed_{cell.seed}"):
                 self.failures[cell.place] = f"no data: {reason}"
+
+    def _drawn_from(self, cell: Cell) -> tuple[Any, ...]:
+        return cell, results.raw_series(self.store, cell)
 
     def _asked_windows(self, cell: Cell) -> Request:
         return results.asked_windows(self.store, cell)
@@ -161,32 +165,37 @@ class Execution:
         self._count(1, len(failed))
         return ()
 
-    def complete(self, cells: Sequence[Cell], ready: Sequence[Cell], members: int | None) -> None:
-        """Trains and measures what is not.
+    def complete(self, missing: Sequence[Cell], total: int, before: int, members: int | None) -> None:
+        """Trains and measures.
 
         Args:
-            cells: all of the study.
-            ready: those whose windows are there.
+            missing: cells that were not there; those that have failed since are left out.
+            total: cells of the study; count.
+            before: those of them that were done before; count.
             members: trainings in one ensemble at most; None = `ensembles.MEMBERS`.
         """
+        ready = [cell for cell in missing if cell.place not in self.failures]
         self._requests = {cell.place: results.asked_training(self.store, cell) for cell in ready}
-        todo = [cell for cell in ready if not results.is_done(self.store, cell, self._requests[cell.place])]
+        todo = [cell for cell in ready if not self._is_done(cell)]  # windows may have come back as they were
         untrained = [cell for cell in todo if fault(self.store.training(cell), self._requests[cell.place])]
         kinds: dict[str, Kind] = {cell.place: self._kind(cell) for cell in untrained}
         shapes = self._shapes(untrained)
         cut = ensembles(untrained, shapes, kinds, self.engine.seats, members)
-        before, seats = len(ready) - len(todo), sum(self.engine.seats.values())
+        seats = sum(self.engine.seats.values())
         logger.info(
-            f"sweep {self.study}: {len(cells)} cells, {before} of them done before; "
+            f"sweep {self.study}: {total} cells, {before + len(ready) - len(todo)} of them done before; "
             f"{len(untrained)} to train in {len(cut)} ensembles on {seats} worker{'s' * (seats != 1)}"
         )
         tasks = [self._measuring(cell) for cell in todo if cell not in untrained]
         tasks += [self._training(ensemble) for ensemble in cut]
         self._run(f"sweep {self.study}", "cell", len(todo), tasks)
-        for cell in ready:  # what was written is read again before it counts
-            if cell.place not in self.failures and not results.is_done(self.store, cell, self._requests[cell.place]):
+        for cell in todo:  # what was written is read again before it counts
+            if cell.place not in self.failures and not self._is_done(cell):
                 reason = fault(self.store.training(cell), self._requests[cell.place])
                 self.failures[cell.place] = reason or "its spectra are missing"
+
+    def _is_done(self, cell: Cell) -> bool:
+        return results.is_done(self.store, cell, self._requests[cell.place])
 
     def _kind(self, cell: Cell) -> Kind:
         device = cell.params.device
@@ -211,14 +220,15 @@ class Execution:
             )
             for folder in folders
         }
+        arguments = (
+            cells,
+            [store.resume(cell).absolute() if self.lasting else None for cell in cells],
+            [folders.index(store.windows(cell)) for cell in cells],
+        )
         return Task(
             ensemble.name,
             work.train_cells,
-            (
-                cells,
-                [store.resume(cell).absolute() if self.lasting else None for cell in cells],
-                [folders.index(store.windows(cell)) for cell in cells],
-            ),
+            lambda: arguments,
             functools.partial(self._trained, ensemble),
             shared,
             ensemble.kind,
@@ -242,11 +252,17 @@ class Execution:
         return following
 
     def _measuring(self, cell: Cell) -> Task:
+        return Task(
+            f"{cell.place} spectra",
+            work.measure,
+            functools.partial(self._measured_on, cell),
+            functools.partial(self._measured, cell),
+        )
+
+    def _measured_on(self, cell: Cell) -> tuple[Any, ...]:
         folder = self.store.training(cell)
         files = read_files(folder, list(read_record(folder)["files"]))
-        standin = results.is_standin_training(self.store, cell)
-        ended = functools.partial(self._measured, cell)
-        return Task(f"{cell.place} spectra", work.measure, (cell, standin, files), ended)
+        return cell, results.is_standin_training(self.store, cell), files
 
     def _measured(self, cell: Cell, ended: Ended) -> Iterable[Task]:
         if ended.reason:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from transformer_spectrum.runtime.errors import InputError
@@ -79,13 +79,13 @@ or distributed.comm.tls.ca-file and client.cert in Dask's configuration
     for option, path in options.items():
         if path is not None and not path.is_file():
             raise InputError(f"{option} = {path}: no such file")
-    named = {"tls_ca_file": ca, "tls_client_cert": cert, "tls_client_key": key}
-    named = {field: str(path) for field, path in named.items() if path is not None}
+    fields = {"tls_ca_file": ca, "tls_client_cert": cert, "tls_client_key": key}
+    named: dict[str, Any] = {field: str(path) for field, path in fields.items() if path is not None}
     if address.startswith("tcp"):
         if named:
             raise InputError(f"--scheduler = {address}: must be tls:// where certificates are given")
         return Security()
-    security = Security(**named, require_encryption=True)
+    security: Any = Security(**named, require_encryption=True)  # its fields are slots that no annotation declares
     if not (security.tls_ca_file and security.tls_client_cert):
         rule = "needs --tls-ca and --tls-cert, or distributed.comm.tls.ca-file and client.cert in Dask's configuration"
         raise InputError(f"--scheduler = {address}: {rule}")

@@ -75,17 +75,19 @@ def train_cells(
     """
     with tempfile.TemporaryDirectory(dir=scratch()) as name:
         jobs = []
+        for position, files in enumerate(windows):
+            write_files(Path(name) / f"windows_{position}", files)
         for number, (cell, lasting, position) in enumerate(zip(cells, resume, chosen, strict=True)):
-            folder = Path(name) / str(number)
-            write_files(folder, windows[position])
+            folder, data = Path(name) / str(number), Path(name) / f"windows_{position}" / WINDOWS
+            folder.mkdir()
             jobs.append(
                 Job(
                     cell.params,
                     cell.optimizer,
-                    data=folder / WINDOWS / "windows.npz",
+                    data=data / "windows.npz",
                     models=folder / "models",
                     metrics=folder / "metrics",
-                    provenance=folder / WINDOWS / "provenance.json",
+                    provenance=data / "provenance.json",
                     resume=lasting or folder / "resume",
                     name=cell.name,
                 )
