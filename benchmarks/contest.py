@@ -1,4 +1,4 @@
-"""What every contestant of search.py shares: sizes, data, the plain network, and the process that runs samples.
+"""What contestants of search.py and ensembles.py share: sizes, data, the plain network, the process that runs samples.
 
 A contestant is a process of its own, so that its threads, its memory and its environment are its own. It sets itself
 up, says so, and then runs one sample whenever it is told to.
@@ -32,6 +32,7 @@ class Sizes:
     popsize: int = 256
     sigma: float = 0.03
     training_windows: int = 700
+    validation_windows: int = 150
 
     @property
     def weights(self) -> int:
@@ -89,6 +90,40 @@ def plain_network(sizes: Sizes, dropout: float = 0.1):
 
     torch.manual_seed(0)
     return Plain()
+
+
+def plain_epochs(
+    sizes: Sizes, second_pass: int, dropout: float = 0.0, clip: float = 0.0, device: str = "cpu"
+) -> Callable[[], int]:
+    """An epoch as one writes it at first: DataLoader, torch.optim.Adam, and a pass for metrics over so many windows."""
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    model = plain_network(sizes, dropout).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    data = [torch.from_numpy(part) for part in windows(sizes, sizes.training_windows)]
+    loader = DataLoader(TensorDataset(*data), sizes.windows, shuffle=True)
+    looked_at = DataLoader(TensorDataset(*(part[:second_pass] for part in data)), sizes.windows)
+
+    def loss(context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        context, target = context.to(device), target.to(device)
+        return (model(context, target) - target).square().mean()
+
+    def epoch() -> int:
+        model.train()
+        for context, target in loader:
+            optimizer.zero_grad()
+            loss(context, target).backward()
+            if clip:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            sum(loss(context, target).item() for context, target in looked_at)
+        return 1
+
+    return epoch
 
 
 def peak_mib() -> float:

@@ -44,6 +44,7 @@ class Contestant:
         sizes: of network and task.
         interpreter: None where the user has named none for the peers.
         settings: further ones.
+        script: that holds the contestant; None = one of this benchmark's.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Contestant:
     sizes: Sizes
     interpreter: str | None = sys.executable
     settings: dict[str, Any] = field(default_factory=dict)
+    script: str | None = None
     samples: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -59,7 +61,7 @@ class Contestant:
         if self.interpreter is None:
             self.facts = {"skipped": "no --peers PYTHON was given"}
             return
-        script = "search_peers.py" if self.name.startswith(PEERS) else "search_ours.py"
+        script = self.script or ("search_peers.py" if self.name.startswith(PEERS) else "search_ours.py")
         text = {"sizes": dataclasses.asdict(self.sizes), "cores": self.cores, **self.settings}
         cores = sorted(os.sched_getaffinity(0))[: self.cores]
         self.process = subprocess.Popen(

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contest import Sizes, plain_network, serve, windows
+from contest import Sizes, plain_epochs, plain_network, serve, windows
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from transformer_spectrum.losses import mse
@@ -197,22 +196,7 @@ def generation(sizes: Sizes, cores: int, method: str) -> Contestant:
 # -- Adam ------------------------------------------------------------------------------------------------------
 def plain_epoch(sizes: Sizes, cores: int, dropout: float) -> Contestant:
     """nn.Transformer, DataLoader, Adam, and a second pass over the training set for its metrics."""
-    model = plain_network(sizes, dropout)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loader = DataLoader(TensorDataset(*data(sizes, sizes.training_windows)), sizes.windows, shuffle=True)
-
-    def sample() -> int:
-        model.train()
-        for context, target in loader:
-            optimizer.zero_grad()
-            mse(model(context, target), target).mean().backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            sum(mse(model(context, target), target).mean().item() for context, target in loader)
-        return 1
-
+    sample = plain_epochs(sizes, sizes.training_windows, dropout, clip=1.0)
     return sample, {"threads": torch.get_num_threads()}
 
 

@@ -35,14 +35,14 @@ def probe(size: int) -> np.ndarray:
 
 
 # -- evotorch --------------------------------------------------------------------------------------------------
-def torch_losses(sizes: Sizes):
+def torch_losses(sizes: Sizes, device: str = "cpu", chunks: tuple[int, ...] = CHUNKS):
     """(M, n) -> (M,) by torch.func.vmap over nn.Transformer, in the fastest of several ways."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     torch.backends.mha.set_fastpath_enabled(False)  # has no rule for vmap
-    model = plain_network(sizes).eval()
-    context, target = (torch.from_numpy(part) for part in windows(sizes, sizes.windows))
+    model = plain_network(sizes).eval().to(device)
+    context, target = (torch.from_numpy(part).to(device) for part in windows(sizes, sizes.windows))
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
 
@@ -56,11 +56,12 @@ def torch_losses(sizes: Sizes):
         with torch.no_grad(), sdpa_kernel(backend):
             return torch.func.vmap(one, chunk_size=chunk)(population)
 
-    sample = flat + sizes.sigma * torch.randn(32, len(flat))
+    sample = flat + sizes.sigma * torch.randn(max(32, *chunks), len(flat), device=device)
+    backends = (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION) if device == "cpu" else (SDPBackend.MATH,)
     ways = {
-        (chunk, backend): functools.partial(losses, chunk, backend, sample)
-        for chunk in CHUNKS
-        for backend in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION)
+        (chunk, backend): functools.partial(lambda *way: losses(*way, sample).cpu(), chunk, backend)
+        for chunk in chunks
+        for backend in backends
     }
     chunk, backend = fastest(ways)
     return functools.partial(losses, chunk, backend), flat, {"chunk": chunk, "attention": backend.name}
@@ -157,7 +158,7 @@ def cmaes_ask_tell(sizes: Sizes, cores: int) -> Contestant:
 
 
 # -- evosax ----------------------------------------------------------------------------------------------------
-def _jax(cores: int):
+def on_cpu(cores: int):
     os.environ["JAX_PLATFORMS"] = "cpu"
     if cores == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -166,20 +167,23 @@ def _jax(cores: int):
     return jax
 
 
-def jax_losses(sizes: Sizes, jax):
-    """(M, n) -> (M,), the network written in JAX with nn.Transformer's order of parameters; the fastest chunk."""
+def jax_windows(sizes: Sizes, context: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of the context, tokens that the decoder reads, and what it should say."""
+    patch = sizes.patch
+    shifted = np.concatenate([context[:, -patch:], target[:, :-patch]], axis=1)
+    return context.reshape(len(context), -1, patch), shifted.reshape(len(target), -1, patch), target
+
+
+def jax_network(sizes: Sizes, jax):
+    """(vector, *`jax_windows`) -> mean squared error: nn.Transformer in JAX, with its order of parameters."""
     import jax.numpy as jnp
 
     d, f, heads, patch = sizes.embed, sizes.feedforward, sizes.heads, sizes.patch
-    context, target = windows(sizes, sizes.windows)
-    given = jnp.asarray(context.reshape(len(context), -1, patch))
-    shifted = np.concatenate([context[:, -patch:], target[:, :-patch]], axis=1)
-    shifted = jnp.asarray(shifted.reshape(len(target), -1, patch))
-    wanted = jnp.asarray(target)
-    table = jnp.asarray(positions(max(given.shape[1], shifted.shape[1]), d))
-    causal = jnp.where(jnp.tril(jnp.ones((shifted.shape[1],) * 2)) > 0, 0.0, -jnp.inf)
+    lengths = sizes.context // patch, sizes.horizon // patch
+    table = jnp.asarray(positions(max(lengths), d))
+    causal = jnp.where(jnp.tril(jnp.ones((lengths[1],) * 2)) > 0, 0.0, -jnp.inf)
 
-    def loss(vector):
+    def loss(vector, given, shifted, wanted):
         used = 0
 
         def take(*shape: int):
@@ -234,8 +238,22 @@ def jax_losses(sizes: Sizes, jax):
         output = norm(x, decoder_norm) @ readout[0].T + readout[1]
         return ((output.reshape(wanted.shape) - wanted) ** 2).mean()
 
-    sample = jnp.asarray(0.05 * np.random.default_rng(0).standard_normal((32, sizes.weights)).astype(np.float32))
-    ways = {chunk: jax.jit(functools.partial(jax.lax.map, loss, batch_size=chunk)) for chunk in CHUNKS}
+    return loss
+
+
+def jax_losses(sizes: Sizes, jax, chunks: tuple[int, ...] = CHUNKS):
+    """(M, n) -> (M,) on one batch; the fastest chunk."""
+    import jax.numpy as jnp
+
+    network, batch = jax_network(sizes, jax), jax_windows(sizes, *windows(sizes, sizes.windows))
+    batch = tuple(map(jnp.asarray, batch))
+
+    def loss(vector):
+        return network(vector, *batch)
+
+    normal = np.random.default_rng(0).standard_normal((max(32, *chunks), sizes.weights)).astype(np.float32)
+    sample = jnp.asarray(0.05 * normal)
+    ways = {chunk: jax.jit(functools.partial(jax.lax.map, loss, batch_size=chunk)) for chunk in chunks}
     chunk = fastest(
         {name: functools.partial(lambda way: way(sample).block_until_ready(), way) for name, way in ways.items()}
     )
@@ -244,7 +262,7 @@ def jax_losses(sizes: Sizes, jax):
 
 
 def evosax_evaluate(sizes: Sizes, cores: int) -> Contestant:
-    jax = _jax(cores)
+    jax = on_cpu(cores)
     losses, facts = jax_losses(sizes, jax)
     key = jax.random.key(0)
     population = 0.05 * jax.random.normal(key, (sizes.popsize, sizes.weights))
@@ -291,13 +309,13 @@ def _evosax_steps(sizes: Sizes, jax, method: str, losses) -> Callable[[], int]:
 
 
 def evosax_ask_tell(sizes: Sizes, cores: int, method: str) -> Contestant:
-    jax = _jax(cores)
+    jax = on_cpu(cores)
     fitness = jax.random.uniform(jax.random.key(4), (sizes.popsize,))
     return _evosax_steps(sizes, jax, method, lambda population: fitness), {}
 
 
 def evosax_generation(sizes: Sizes, cores: int, method: str) -> Contestant:
-    jax = _jax(cores)
+    jax = on_cpu(cores)
     losses, facts = jax_losses(sizes, jax)
     return _evosax_steps(sizes, jax, method, losses), facts
 
