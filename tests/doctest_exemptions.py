@@ -1,6 +1,7 @@
 """Public functions whose docstring has no example that runs, by room, each with what it would need."""
 
 DVC = "talks to git, dvc or the network"
+GPU = "needs a CUDA device"
 MLFLOW = "needs MLflow and its store"
 NETWORK = "asks the network"
 OURS = "writes files of this repository"
@@ -25,6 +26,10 @@ EXEMPT: dict[str, dict[str, str]] = {
         "dvc_plots.pictures.write_pngs": DVC,
         "page.vega.bundle": SLOW,
         "pictures.outputs.write_outputs": SLOW,
+    },
+    "runtime": {
+        "reproduction.lost": DVC,
+        "reproduction.reproduce": DVC,
     },
     "study": {
         "cluster.connected": PROCESS,
@@ -54,6 +59,7 @@ EXEMPT: dict[str, dict[str, str]] = {
     },
     "training": {
         "artifacts.write_results": TRAINING,
+        "capture.record_on_cuda": GPU,
         "setup.make_deterministic": PROCESS,
         "train.train": TRAINING,
     },

@@ -108,7 +108,11 @@ def cauchy(prediction: Float[Tensor, ...], target: Float[Tensor, ...], gamma: fl
 
 
 def cauchy_at(prediction: Tensor, target: Tensor, log_gamma: Number) -> Tensor:
-    """`cauchy` by the logarithm of its scale, which may be a tensor that fits the errors."""
+    """`cauchy` by the logarithm of its scale, which may be a tensor that fits the errors.
+
+    >>> cauchy_at(torch.zeros(2), torch.full((2,), 2.0), torch.tensor([1.0, 2.0]).log()).tolist()
+    [1.6094379425048828, 0.6931471824645996]
+    """
     log_power, zero = _log_power(_error(prediction, target).abs(), 2.0, log_gamma)
     return torch.where(zero, 0.0, _log1p_exp(log_power))
 
@@ -136,7 +140,11 @@ def sgt(prediction: Float[Tensor, ...], target: Float[Tensor, ...], distribution
 
 
 def sgt_numbers(distribution: SGT) -> tuple[float, ...]:
-    """The numbers that `sgt_at` needs of a distribution, in their order."""
+    """The numbers that `sgt_at` needs of a distribution, in their order.
+
+    >>> len(sgt_numbers(SGT(0.0, 1.0, 0.0, 2.0, 3.0)))
+    7
+    """
     p, q, lam = distribution.p, distribution.q, distribution.lam
     above, below = math.log1p(lam), math.log1p(-lam)
     fall = (0.0, 0.0) if distribution.exponential else (1 / p + q, math.log(q))
@@ -167,6 +175,10 @@ def sgt_at(
         exponent: 1 / p + q; without meaning where q is infinite.
         log_q: ln q; likewise.
         log_normaliser: log f(mode).
+
+    >>> heavy, errors = SGT(0.0, 1.0, 0.2, 2.0, 3.0), torch.tensor([-1.0, 2.0])
+    >>> torch.equal(sgt_at(0 * errors, errors, False, *sgt_numbers(heavy)), sgt(0 * errors, errors, heavy))
+    True
     """
     z = _error(prediction, target) - mode
     log_power, zero = _log_power(z.abs(), p, log_scale + (z < 0).to(z.dtype) * log_skew)

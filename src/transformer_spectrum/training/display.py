@@ -25,7 +25,7 @@ class Display:
         alone = trainings == 1
         self.progress = Progress(f"train {optimizer}" if alone else f"train {trainings} x {optimizer}", 0)
         self.alone, self.begun = alone, False
-        self._lines: list[Line] = []
+        self._lines: list[Part] = []
 
     def __enter__(self) -> Display:
         return self
@@ -36,10 +36,10 @@ class Display:
         if self.begun:
             self.progress.__exit__(kind, error, trace)
 
-    def line(self, rounds: int) -> Line:
+    def line(self, rounds: int) -> Part:
         """A training's share, of at most so many epochs or generations."""
         self.progress.total += rounds
-        self._lines.append(Line(self))
+        self._lines.append(Part(self))
         return self._lines[-1]
 
     @property
@@ -48,7 +48,7 @@ class Display:
         return sum(line.rounds for line in self._lines)
 
 
-class Line:
+class Part:
     """One training's share of a display."""
 
     def __init__(self, display: Display) -> None:

@@ -77,7 +77,14 @@ def members_at_once(params: Params, optimizer: str) -> int:
 
 
 def member_bytes(params: Params, optimizer: str) -> int:
-    """About what a training keeps in memory, without activations; bytes."""
+    """About what a training keeps in memory, without activations; bytes.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml"))
+    >>> member_bytes(params, "ga") > member_bytes(params, "adam")
+    True
+    """
     size = Layout(build.model(params, features=1)).size
     epochs = {"adam": params.adam.epochs, "es": params.es.generations, "ga": params.ga.generations}[optimizer]
     snapshots = epochs // params.training.snapshot_every + 12

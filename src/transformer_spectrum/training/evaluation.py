@@ -73,7 +73,7 @@ Scored = tuple["WindowObjective", Tensor | Population, Tensor]
 """An objective, a population, and the windows of the objective that it is to be scored on."""
 
 
-class Cut(NamedTuple):
+class Portion(NamedTuple):
     """Members first ... last - 1 of a population, by its place among those that are scored."""
 
     place: int
@@ -278,7 +278,7 @@ class Evaluation:
         """(popsize,) mean losses of each population, float32, on the CPU; without dropout."""
         index = self._pool.on_device([self._pool.places([objective], [batch])[0] for objective, _, batch in scored])
 
-        def work(cuts: Sequence[Cut]) -> Tensor:
+        def work(cuts: Sequence[Portion]) -> Tensor:
             candidates = [_members(scored[place][1], first, last) for place, first, last in cuts]
             windows = [self._pool.windows(index[place]) for place, _, _ in cuts]
             losses = [scored[place][0].loss for place, first, last in cuts for _ in range(first, last)]
@@ -297,9 +297,9 @@ class Evaluation:
         losses = torch.cat(self._share(work, chunks)).cpu()  # in the order of the populations, by one transfer
         return list(losses.split([len(population) for _, population, _ in scored]))
 
-    def _chunks(self, scored: Sequence[Scored]) -> list[list[Cut]]:
+    def _chunks(self, scored: Sequence[Scored]) -> list[list[Portion]]:
         """What is scored at once: on a CPU parts of one population; on a GPU as much as fits, of any."""
-        chunks: list[list[Cut]] = []
+        chunks: list[list[Portion]] = []
         room = 0
         for place, (_, population, batch) in enumerate(scored):
             count = len(population)
@@ -311,7 +311,7 @@ class Evaluation:
                     chunks.append([])
                     room = members
                 last = min(first + room, count)
-                chunks[-1].append(Cut(place, first, last))
+                chunks[-1].append(Portion(place, first, last))
                 room -= last - first
                 first = last
         return chunks

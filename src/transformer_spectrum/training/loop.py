@@ -100,7 +100,9 @@ def fit(members: Sequence[Member], interruption: Interruption | None = None) -> 
     Raises:
         Interrupted: see `interruption`; what has been reached is kept.
 
+    >>> from transformer_spectrum.models.forecaster import Layout
     >>> from transformer_spectrum.weights.matrices.families import Family
+    >>> from transformer_spectrum.weights.matrices.matrix import Matrix
     >>> class Idle(Searcher):  # a search that finds nothing
     ...     def search(self, batches, weights, generator, state=None):
     ...         yield from (Step(index, index + 1, 1.0, weights) for index in range(9))

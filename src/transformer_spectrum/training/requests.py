@@ -103,8 +103,8 @@ class Answers:
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
-        together = bool(objectives) and all(isinstance(objective, WindowObjective) for objective in objectives)
-        self.evaluation: Evaluation | None = objectives[0].evaluation if together else None  # type: ignore[attr-defined]
+        evaluations = [objective.evaluation for objective in objectives if isinstance(objective, WindowObjective)]
+        self.evaluation = evaluations[0] if evaluations and len(evaluations) == len(objectives) else None
 
     def __call__(self, requests: Sequence[tuple[int, Request]]) -> list[Any]:
         """The answers, in the order of the requests, each with the number of the training that it comes from."""

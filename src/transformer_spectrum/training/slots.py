@@ -15,14 +15,14 @@ class Slots:
     A CUDA graph is recorded for as many members as there are. One that has ended leaves a slot whose numbers nobody
     reads, until half of the slots are of that kind: so M members are recorded about log2 M times.
 
-    >>> slots, members = Slots(), list("abcd")
-    >>> slots.of(members, 8)[1].tolist()
+    >>> slots, (a, b, c, d) = Slots(), ("ann", "ben", "cat", "dan")
+    >>> slots.of([a, b, c, d], 8)[1].tolist()
     [0, 1, 2, 3]
-    >>> kept, places = slots.of(["a", "b", "d"], 8)  # c has left
-    >>> kept, places.tolist(), slots.first(places).tolist()
-    (['a', 'b', 'c', 'd'], [0, 1, 0, 2], [0, 1, 3])
-    >>> slots.of(["b", "d"], 8)[0]
-    ['b', 'd']
+    >>> seated, places = slots.of([a, b, d], 8)  # cat has left
+    >>> seated, places.tolist(), slots.first(places).tolist()
+    (['ann', 'ben', 'cat', 'dan'], [0, 1, 0, 2], [0, 1, 3])
+    >>> slots.of([b, d], 8)[0]
+    ['ben', 'dan']
     """
 
     def __init__(self) -> None:
