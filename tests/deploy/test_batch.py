@@ -66,11 +66,12 @@ def test_a_job_of_the_batch_system_is_a_worker_with_a_seat_and_goes_with_the_sch
             (worker,) = client.scheduler_info()["workers"].values()
             assert worker["resources"] == {seat("CPU"): 1.0}
             assert worker["nthreads"] == 1
+        job = psutil.Process(int((folder / "job.pid").read_text()))
+        processes = [job, *job.children(recursive=True)]
         process.send_signal(signal.SIGINT)
         assert process.wait(180) == 0
-        job = psutil.Process(int((folder / "job.pid").read_text()))
-        psutil.wait_procs([job, *job.children(recursive=True)], timeout=180)
-        assert not job.is_running()
+        _, alive = psutil.wait_procs(processes, timeout=180)
+        assert not alive
     finally:
         for pid in (process.pid, int((folder / "job.pid").read_text()) if (folder / "job.pid").exists() else 0):
             if pid:

@@ -309,7 +309,7 @@ def test_a_scheduler_that_goes_ends_the_study_in_one_line_and_what_is_done_stays
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        sweep("--runs", "3", "--members", "1", *LONG, *cluster.options(), code=2)
+        sweep("--runs", "2", "--members", "1", *LONG, *cluster.options(), code=2)
     finally:
         killer.join()
         cluster.close()
@@ -408,6 +408,7 @@ def test_without_bokeh_there_is_no_dashboard_and_that_is_said_once(caplog, monke
 
 def test_an_interrupted_driver_takes_its_work_off_the_cluster_and_keeps_what_is_done(repository, cluster):
     cluster.worker()
+    options = ("--runs", "2", "--members", "1", "--set", "adam.epochs=30", *cluster.options())
 
     def interrupt():
         wait_for(records, "no training is done")
@@ -415,11 +416,11 @@ def test_an_interrupted_driver_takes_its_work_off_the_cluster_and_keeps_what_is_
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    sweep("--runs", "3", "--members", "1", *LONG, *cluster.options(), code=130)
+    sweep(*options, code=130)
     thread.join()
     before = records()
     with connected(cluster.place()) as client:
         wait_for(lambda: not any(client.processing().values()), "its work stays")
-    sweep("--runs", "3", "--members", "1", *LONG, *cluster.options())
-    assert len(records()) == 6
+    sweep(*options)
+    assert len(records()) == 4
     assert before.items() <= records().items()
