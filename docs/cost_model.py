@@ -19,7 +19,7 @@ MISSING = "not measured"
 
 def grid_cells(name: str, seeds: int) -> Counter[str]:
     """Trainings of a grid by optimizer."""
-    grid = load_grid(str(ROOT / "studies" / f"{name}.yaml"))
+    grid = load_grid(str(ROOT / "studies/grids" / f"{name}.yaml"))
     return Counter(cell.optimizer for cell in cells(grid, load_params(ROOT / "params.yaml"), runs=seeds))
 
 

@@ -158,9 +158,9 @@ def records():
 
 
 def with_loss(name, **loss):
-    grid = yaml.safe_load(Path("studies/tiny.yaml").read_text())
+    grid = yaml.safe_load(Path("studies/grids/tiny.yaml").read_text())
     grid["losses"][name] = {"loss": loss}
-    Path("studies/tiny.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    Path("studies/grids/tiny.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
 
 
 def test_a_cluster_leaves_the_bytes_of_one_local_process_though_its_workers_share_no_folder_with_it(
