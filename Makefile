@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test mutants lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
+.PHONY: help setup repro test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,20 +29,27 @@ $(READY_DEV): $(READY) requirements-dev.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-dev.lock
 	@touch $@
 
-repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures
-	dvc repro
+repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures; OPTIONS are of dvc repro
+	PYTHONPATH=src python -m transformer_spectrum.runtime.reproduction $(OPTIONS)
 
+# Bytecode is written whatever the environment says: several hundred processes import the package.
 test: $(READY_DEV) ## run the test suite, the longest tests first
-	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/stages tests/study tests/ci tests/sharing tests
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric code the tests catch: make mutants SAMPLE=200
 	OMP_NUM_THREADS=1 python tests/mutants.py --sample $(or $(SAMPLE),150) --elsewhere $(or $(ELSEWHERE),60) --seed $(or $(SEED),0)
+
+chaos: $(READY_DEV) ## run the fuzzers long: make chaos CASES=12000 SEED=0; a single trial again: TRIAL=4711
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/chaos.py --cases $(or $(CASES),12000) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
+
+kills: $(READY_DEV) ## kill `make repro` at seeded moments, each time followed by one call without help: make kills TRIALS=100
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/kills.py --trials $(or $(TRIALS),100) --seed $(or $(SEED),0)
 
 lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .
 	ruff format --check .
 	lint-imports
-	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml')
+	yamllint --strict $$(git ls-files params.yaml dvc.yaml 'config/*.yaml' 'studies/*.yaml' 'studies/*/*.yaml')
 
 lint: lint-ci
 lint-ci: $(READY_DEV) ## check the workflows, the Dockerfile and the cluster's manifests
@@ -102,10 +109,10 @@ schema: $(READY) ## renew the JSON schemas of params.yaml and of configs from th
 	done
 
 templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
-	PYTHONPATH=src python -m transformer_spectrum.vega
+	PYTHONPATH=src python -m transformer_spectrum.report.dvc_plots
 
 sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
-	@test -n "$(GRID)" || { echo "make: name a grid of studies/: make sweep GRID=synthetic" >&2; exit 2; }
+	@test -n "$(GRID)" || { echo "make: name a grid of studies/grids/: make sweep GRID=synthetic" >&2; exit 2; }
 	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
 
 dag: $(PRESENT) ## print the pipeline's graph

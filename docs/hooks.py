@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cost_model import cost_table
 from mkdocs.structure.files import File, Files
 
 from transformer_spectrum.cli.main import COMMANDS, PROG, parser
@@ -111,6 +112,7 @@ def stages() -> str:
 
 
 GENERATED = {
+    "costs": cost_table,
     "parameters": parameter_table,
     "commands": commands,
     "rooms": rooms,

@@ -13,6 +13,7 @@ Tests that take `browser` are skipped, with the reason, where there is none. CHR
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -100,19 +101,51 @@ class Page:
         return self.driver.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
-@dataclass(frozen=True)
 class Browser:
-    """A browser that is installed."""
+    """A browser that is installed; it starts with the first page and serves all that follow, each on its own.
 
-    executable: str
+    Args:
+        executable: its path.
+    """
+
+    def __init__(self, executable: str) -> None:
+        self.executable = executable
+        self._running = contextlib.ExitStack()
+        self._chromium: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def chromium(self) -> Any:
+        """Playwright's Browser."""
+        if self._chromium is None:
+            from playwright.sync_api import sync_playwright
+
+            playwright = self._running.enter_context(sync_playwright())
+            launch = playwright.chromium.launch(executable_path=self.executable, args=["--no-sandbox"])
+            self._chromium = self._running.enter_context(launch)
+        return self._chromium
+
+    def close(self) -> None:
+        """Ends it, if it runs."""
+        with self._at_work():
+            self._running.close()
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Playwright's loop counts as running only meanwhile: it would break asyncio in the tests that follow."""
+        if self._loop:
+            asyncio._set_running_loop(self._loop)
+        try:
+            yield
+        finally:
+            self._loop = asyncio._get_running_loop()
+            asyncio._set_running_loop(None)
 
     @contextlib.contextmanager
     def open(
         self, path: str | Path, *, width: int = 1280, height: int = 900, dark: bool = False, ready: str | None = None
     ) -> Iterator[Page]:
-        """Opens a file in a browser of its own and closes it at the end; about a second.
-
-        (Nothing of playwright is left running: its loop would break asyncio in the tests that follow.)
+        """Opens a file, and closes it at the end.
 
         Args:
             path: of the HTML file.
@@ -120,14 +153,10 @@ class Browser:
             dark: the user prefers dark pages.
             ready: JavaScript expression to wait for, up to a minute; null waits until nothing loads any more.
         """
-        from playwright.sync_api import sync_playwright
-
+        scheme = "dark" if dark else "light"
         with (
-            sync_playwright() as playwright,
-            playwright.chromium.launch(executable_path=self.executable, args=["--no-sandbox"]) as chromium,
-            chromium.new_context(
-                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-            ) as context,
+            self._at_work(),
+            self.chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context,
         ):
             context.set_default_timeout(60_000)
             page = Page(context.new_page())
@@ -165,11 +194,13 @@ def find_browser() -> str | None:
     return shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Browser:
-    """The installed browser; without one, or without playwright, the test is skipped."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The installed browser, started once a file, since others fork; without it, or playwright, the test is skipped."""
     pytest.importorskip("playwright", reason="the package playwright is not installed")
     executable = find_browser()
     if executable is None:
         pytest.skip(f"no browser: set {VARIABLE} to the path of a Chromium, or install one (apt-get install chromium)")
-    return Browser(executable)
+    installed = Browser(executable)
+    yield installed
+    installed.close()

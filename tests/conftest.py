@@ -10,11 +10,17 @@ from nursery import nursery  # noqa: F401
 
 pytest_plugins = ("browser",)  # tests/browser.py: pages in a headless Chromium
 
+VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
+SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
-SNAPSHOTS = Path(os.environ.get(VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, those with slow tests and those beside this one: processes that share them end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent != Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

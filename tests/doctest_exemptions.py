@@ -5,7 +5,6 @@ MLFLOW = "needs MLflow and its store"
 NETWORK = "asks the network"
 OURS = "writes files of this repository"
 PROCESS = "changes the whole process or starts others"
-REPOSITORY = "needs a repository of git and DVC"
 SLOW = "draws figure files or starts a browser's engine, which takes seconds"
 TRAINING = "needs a training and its folders"
 
@@ -28,16 +27,23 @@ EXEMPT: dict[str, dict[str, str]] = {
         "pictures.outputs.write_outputs": SLOW,
     },
     "study": {
-        "processes.run": PROCESS,
+        "cluster.connected": PROCESS,
+        "execution.execute": TRAINING,
+        "results.asked_spectra": TRAINING,
+        "results.fetch": NETWORK,
+        "results.is_standin_training": TRAINING,
+        "results.outcome": TRAINING,
+        "results.put_spectra": TRAINING,
+        "results.put_training": TRAINING,
+        "results.put_windows": TRAINING,
+        "results.raw_series": TRAINING,
         "single_run.begin": TRAINING,
         "single_run.carry_out": TRAINING,
         "sweep.run_one": TRAINING,
         "sweep.sweep": TRAINING,
-        "verification.collect": REPOSITORY,
-        "work.complete": TRAINING,
-        "work.fetch": NETWORK,
         "work.keep": TRAINING,
-        "work.outcome": TRAINING,
+        "work.measure": TRAINING,
+        "work.train_cells": TRAINING,
     },
     "tracking": {
         "mlflow_spectra.attach_spectra": MLFLOW,

@@ -25,8 +25,10 @@ SECONDS = 900
 SERVER = """
 import json, os, resource, runpy, select, signal, socket, sys, traceback
 from pathlib import Path
+from types import SimpleNamespace
+import pooch
 import cma.sigma_adaptation, dvc.cli.parser, dvc.commands.repro, dvc.commands.status, dvc.repo.reproduce, dvc.stage.run
-import matplotlib.backends.backend_agg, matplotlib.layout_engine, torch._dynamo
+import matplotlib.backends.backend_agg, torch._dynamo
 import transformer_spectrum.data.fetch.sources, transformer_spectrum.data.fetch.standin
 import transformer_spectrum.data.prepare
 import transformer_spectrum.report.run_page.page, transformer_spectrum.report.run
@@ -34,10 +36,9 @@ import transformer_spectrum.report.run_page.markdown
 import transformer_spectrum.analysis.of_training.long_tables
 import transformer_spectrum.report.pictures.outputs
 import transformer_spectrum.training.train
+from quick_pictures import draw_quickly
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
-# Half of the time of `spectra` is to find room for labels on pictures that nobody looks at in a test of pipelines; how
-# pictures look is tested in tests/report.
-matplotlib.layout_engine.ConstrainedLayoutEngine.execute = lambda engine, figure: None
+draw_quickly(setattr)
 
 
 def code(source):
@@ -61,6 +62,8 @@ def run(order):
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
+    if "PAUSES" not in os.environ:
+        pooch.core.time = SimpleNamespace(sleep=lambda seconds: None)  # between tries of a download
     if order.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"],) * 2)
     program, *arguments = order["command"]
@@ -122,7 +125,7 @@ def answer_client():
     while not text.endswith(b"\\n"):
         text += client.recv(1 << 16)
     order = json.loads(text)
-    if has_other_code(Path(order["folder"])):
+    if order["command"][0] != "dvc" and has_other_code(Path(order["folder"])):
         client.sendall(b"0\\n")  # no child: it is to run the command itself
     else:
         clients.append(fork(order, dict(enumerate(files)), lambda code: client.sendall(b"%d" % code), client))
@@ -141,23 +144,30 @@ while True:
 
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
-if not sys.argv[1:] or not sys.argv[1].startswith("stages/"):
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+here = os.path.dirname(os.path.abspath(sys.argv[0]))
+in_environment = os.path.exists(os.path.join(here, "../pyvenv.cfg"))
+python = os.path.join(here, "python") if in_environment else {python!r}  # what the program starts comes here too
+if sys.argv[1:3] == ["-m", "dvc"]:
+    command = ["dvc", *sys.argv[3:]]
+elif sys.argv[1:] and sys.argv[1].startswith("stages/"):
+    command = sys.argv[1:]
+else:
+    os.execv({python!r}, [python, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-order = json.dumps({{"command": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}).encode()
+order = json.dumps({{"command": command, "folder": os.getcwd(), "environment": dict(os.environ)}}).encode()
 socket.send_fds(server, [order[:1]], [0, 1, 2])
 server.sendall(order[1:] + b"\\n")
 answers = server.makefile()
 child = int(answers.readline())
 if not child:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+    os.execv({python!r}, [python, *sys.argv[1:]])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: os.kill(child, number))
 code = answers.read()
 os._exit(int(code) if code else 128 + signal.SIGKILL)
 """
-"""A `python` that has the nursery run the pipeline's stages, and runs all else itself."""
+"""A `python` that has the nursery run the pipeline's stages and `-m dvc`, and runs all else itself."""
 
 
 class Nursery:
@@ -186,7 +196,8 @@ class Nursery:
     def begin(self) -> None:
         if self.process is None:
             command = [sys.executable, "-c", SERVER, str(ROOT / "src"), str(self.socket)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+            places = os.pathsep.join(str(ROOT / name) for name in ("src", "tests"))
+            environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
             assert self.process.stdout.readline() == "ready\n"

@@ -20,7 +20,12 @@ MODULES = [
     for module in pkgutil.walk_packages(transformer_spectrum.__path__, "transformer_spectrum.")
     if not module.name.endswith("__main__")
 ]
-OF_A_RUN = ("transformer_spectrum.analysis.", "transformer_spectrum.report.", "transformer_spectrum.study.spectra_rows")
+OF_A_RUN = (
+    "transformer_spectrum.analysis.",
+    "transformer_spectrum.report.",
+    "transformer_spectrum.study.endpoint_paths",
+    "transformer_spectrum.study.spectra_rows",
+)
 """Beginnings of the names of modules whose examples begin in a repository after a run."""
 SOURCE = Path(transformer_spectrum.__path__[0])
 ROOMS = sorted({name.split(".")[1] for name in MODULES})

@@ -63,11 +63,16 @@ def kept(trainings):
 
 @pytest.fixture(scope="session")
 def summarized(kept, spectra):
-    """Histories, and changes of the settings, -> summaries."""
+    """Histories, and changes of the settings, -> summaries, which tests share: `anew` where that is their subject."""
+    shared = {}
 
-    def of(histories, **changes):
-        settings = spectra.model_copy(update=changes)
-        return summarize(histories, kept(histories), settings, heads=4, seed=0)
+    def of(histories, *, anew=False, **changes):
+        names = tuple((name, id(history)) for name, history in histories.items()), tuple(sorted(changes.items()))
+        if anew or names not in shared:
+            settings = spectra.model_copy(update=changes)
+            # The histories stay, lest another takes the place, and so the id, of one that is gone.
+            shared[names] = summarize(histories, kept(histories), settings, heads=4, seed=0), histories
+        return dict(shared[names][0])
 
     return of
 

@@ -182,6 +182,16 @@ def test_a_tensor_that_is_not_finite_is_left_out_by_name_and_the_rest_is_measure
         np.testing.assert_array_equal(measured.singular_values, whole[measured.matrix.name].singular_values)
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e300, 1e-200, 1e-320])
+def test_a_tensor_whose_powers_no_number_holds_is_left_out_by_name(scale, tmp_path):
+    weights = torch.randn(16, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    save_file({"fc1.weight": weights * scale, "fc2.weight": weights.T.contiguous()}, tmp_path / "a.safetensors")
+    examination = examine(tmp_path / "a.safetensors", ExaminationSettings(ESTIMATORS, shuffles=0))
+    assert examination.not_finite == ("fc1.weight",)
+    (reason,) = [entry.reason for entry in examination.skipped if entry.name == "fc1.weight"]
+    assert reason.startswith("weights are out of range: the largest is ")
+
+
 def test_a_tensor_that_is_not_finite_ends_in_exit_code_1_with_everything_written(tmp_path, capsys):
     tensors = block()
     tensors["h.0.mlp.c_fc.weight"][0, 0] = float("nan")
@@ -192,7 +202,9 @@ def test_a_tensor_that_is_not_finite_ends_in_exit_code_1_with_everything_written
     assert ended.value.code == 1
     assert "h.0.attn.c_proj" in printed.out
     assert "left out: h.0.mlp.c_fc.weight: weights are not finite: 1 of 1,024 entries" in printed.out
-    assert printed.err.splitlines()[-1].endswith("1 tensor is not finite and left out: h.0.mlp.c_fc.weight")
+    assert printed.err.splitlines()[-1].endswith(
+        "1 tensor is not finite or out of range, left out: h.0.mlp.c_fc.weight"
+    )
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["not_finite"] == ["h.0.mlp.c_fc.weight"]
     assert (tmp_path / "out" / "index.html").is_file()
 

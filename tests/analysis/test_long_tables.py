@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from transformer_spectrum.analysis.of_training import direction_tables, long_tables
+from transformer_spectrum.analysis.of_training import long_tables
 from transformer_spectrum.analysis.of_training.rows import CATEGORIES
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.runtime.files import read_table, write_table
@@ -23,10 +23,21 @@ def summaries(few_histories, summarized):
     return summarized(few_histories, bootstrap=8, per_head=True)
 
 
-def test_the_history_has_every_metric_of_every_matrix_at_every_step(summaries):
-    table = long_tables.spectra_history(summaries)
+@pytest.fixture(scope="module")
+def tables(summaries):
+    """Name -> the table, made once for all tests, which must not change it."""
+    return long_tables.long_tables(summaries)
+
+
+def records(table):
+    """The rows as dictionaries; a category is looked up once a column, not once a cell."""
+    return table.astype(object).to_dict("records")
+
+
+def test_the_history_has_every_metric_of_every_matrix_at_every_step(tables, summaries):
+    table = tables["spectra_history"]
     assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
-    rows = table.to_dict("records")
+    rows = records(table)
     es = summaries["es"]
     assert len(rows) == (13 + 18 + 18) * len(es.history.names)
     (row,) = [row for row in rows if (row["optimizer"], row["step"], row["matrix"]) == ("es", 5, "readout")]
@@ -46,7 +57,7 @@ def test_steps_have_their_metrics_where_they_were_recorded_and_a_reason_elsewher
     steps[[1, 5, 10]] = history.change_singular_values[[1, 5, 10]]
     stepping = dataclasses.replace(history, step_singular_values=steps)
     table = long_tables.spectra_history(summarized({"es": stepping}))
-    for row in table.to_dict("records"):
+    for row in records(table):
         for metric in METRICS:
             value, expected = row[f"step_{metric}"], row[f"change_{metric}"]
             assert (np.isnan(value) and (row["step"] not in (1, 5, 10) or np.isnan(expected))) or value == expected
@@ -57,7 +68,7 @@ def test_steps_have_their_metrics_where_they_were_recorded_and_a_reason_elsewher
 def test_the_history_never_holds_a_silent_gap(with_rank_one_embedding, summarized):
     table = long_tables.spectra_history(summarized(with_rank_one_embedding))
     assert tuple(table.columns) == long_tables.SPECTRA_HISTORY
-    rows = table.to_dict("records")
+    rows = records(table)
     subjects = [f"{prefix}{metric}" for prefix in ("", "change_") for metric in METRICS]
     for row in rows:
         named = row["missing"].replace(";", ",").replace(":", ",").split(", ")
@@ -70,10 +81,10 @@ def test_the_history_never_holds_a_silent_gap(with_rank_one_embedding, summarize
     assert all("zero matrix: change_" in row["missing"] for row in rows if row["step"] == 0)
 
 
-def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(summaries):
-    table = long_tables.spectra_nulls(summaries)
+def test_every_metric_stands_beside_each_of_its_nulls_or_says_why_not(tables, summaries):
+    table = tables["spectra_nulls"]
     assert tuple(table.columns) == long_tables.SPECTRA_NULLS
-    rows = table.to_dict("records")
+    rows = records(table)
     evidence = summaries["adam"].evidence
     assert evidence.steps == (0, 1, 5, 10, 11, 12)
     mine = [row for row in rows if row["optimizer"] == "adam"]
@@ -120,14 +131,14 @@ def test_heads_follow_the_matrices_when_asked_for(summaries, few_histories, summ
     assert len(summarized({"ga": few_histories["ga"]})["ga"].evidence.specs) == matrices
 
 
-def test_tails_have_goodness_rivals_and_a_null(summaries):
-    table = long_tables.spectra_tails(summaries)
+def test_tails_have_goodness_rivals_and_a_null(tables, summaries):
+    table = tables["spectra_tails"]
     assert tuple(table.columns) == long_tables.SPECTRA_TAILS
-    rows = table.to_dict("records")
+    rows = records(table)
     assert {row["step"] for row in rows if row["optimizer"] == "ga"} == {0, 17}
-    assert list(long_tables.long_tables(summaries)) == list(long_tables.LONG_TABLES)
+    assert list(tables) == list(long_tables.LONG_TABLES)
     fitted = [row for row in rows if row["ks_alpha"] > 0]
-    nulls = long_tables.spectra_nulls(summaries).query("metric == 'ks_alpha'").to_dict("records")
+    nulls = records(tables["spectra_nulls"].query("metric == 'ks_alpha'"))
     key = ("optimizer", "step", "matrix", "null")
     of_alpha = {tuple(row[name] for name in key): (row["null_mean"], row["null_sd"]) for row in nulls}
     assert len(fitted) > len(rows) / 3
@@ -167,12 +178,12 @@ def test_a_number_that_is_only_a_bound_is_called_one(tail, p, words):
 
 
 def test_the_same_seed_draws_the_same_nulls(few_histories, summarized):
-    first, second = (long_tables.spectra_nulls(summarized(few_histories)) for _ in range(2))
+    first, second = (long_tables.spectra_nulls(summarized(few_histories, anew=True)) for _ in range(2))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_same(summaries, tmp_path):
-    for name, table in long_tables.long_tables(summaries).items():
+def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_same(tables, tmp_path):
+    for name, table in tables.items():
         paths = tmp_path / f"{name}.parquet", tmp_path / f"{name}_again.parquet"
         for path in paths:
             write_table(path, table)
@@ -191,20 +202,20 @@ def test_what_is_read_back_is_what_was_computed_and_its_bytes_are_always_the_sam
         pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), stored)
 
 
-def test_numbers_are_those_of_the_metrics_to_the_last_bit(summaries):
-    table = long_tables.spectra_history(summaries)
+def test_numbers_are_those_of_the_metrics_to_the_last_bit(tables, summaries):
+    table = tables["spectra_history"]
     for optimizer, rows in table.groupby("optimizer", observed=True):
         for metric in METRICS:
             values = summaries[optimizer].analysis.values[metric]
             np.testing.assert_array_equal(rows[metric].to_numpy().reshape(values.shape), values)
 
 
-def test_every_row_has_the_evaluations_of_its_own_step(summaries):
+def test_every_row_has_the_evaluations_of_its_own_step(tables, summaries):
     for table in (
-        long_tables.spectra_nulls(summaries),
-        long_tables.spectra_tails(summaries),
-        direction_tables.spectra_vectors(summaries),
-        direction_tables.spectra_circuits(summaries),
+        tables["spectra_nulls"],
+        tables["spectra_tails"],
+        tables["spectra_vectors"],
+        tables["spectra_circuits"],
     ):
         assert len(table)
         for optimizer, step, evaluations in table[["optimizer", "step", "evaluations"]].drop_duplicates().to_numpy():

@@ -1,10 +1,13 @@
 """One run for all tests of commands."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pooch
 import pytest
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from quick_pictures import draw_quickly
 from small_runs import SMALL, write_data
 
 from transformer_spectrum.cli.main import main
@@ -12,14 +15,18 @@ from transformer_spectrum.data.fetch.standin import simulate_covid, simulate_rvr
 from transformer_spectrum.data.series import covid, rvr
 
 
-def leave_labels_where_they_are(patch: pytest.MonkeyPatch) -> None:
-    """Half of the time of a picture is to find room for its labels, which tests/report looks at."""
-    patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
+@pytest.fixture(autouse=True)
+def quick_pictures() -> Iterator[pytest.MonkeyPatch]:
+    """Undone by a test that looks at one."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_quickly(patch.setattr)
+        yield patch
 
 
 @pytest.fixture(autouse=True)
-def quick_pictures(monkeypatch) -> None:
-    leave_labels_where_they_are(monkeypatch)
+def no_pauses(monkeypatch) -> None:
+    """Between tries of a download."""
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda seconds: None))
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +36,7 @@ def trained(tmp_path_factory) -> Path:
     data = write_data(folder / "data.npy")
     options = (*SMALL, "--epochs", "2", "-n", "first", "--runs", str(folder / "runs"))
     with pytest.MonkeyPatch.context() as patch:
-        leave_labels_where_they_are(patch)
+        draw_quickly(patch.setattr)
         main(["train", "-d", str(data), *options])
     (run,) = (folder / "runs" / "first").iterdir()
     return run

@@ -10,7 +10,8 @@ from transformer_spectrum.cli.main import main
 from transformer_spectrum.data.files.series_files import read_series_file
 
 
-def test_a_csv_is_forecast_in_its_own_layout_and_units_from_its_last_steps(trained, tmp_path):
+def test_a_csv_is_forecast_in_its_own_layout_and_units_from_its_last_steps(trained, tmp_path, quick_pictures):
+    quick_pictures.undo()
     days = pd.date_range("2024-01-01", periods=20)
     generator = np.random.default_rng(1)
     blocks = [

@@ -65,5 +65,7 @@ def test_a_built_wheel_carries_the_defaults_the_schemas_and_the_grids(tmp_path):
     with contextlib.chdir(ROOT):  # whose params.yaml the documentation shows
         assert printed("parameters") == f"{parameter_table()}\n"
     for name in ("covid", "rvr", "synthetic"):
-        assert (packaged / f"studies/{name}.yaml").read_bytes() == (ROOT / f"studies/{name}.yaml").read_bytes()
+        assert (packaged / f"studies/grids/{name}.yaml").read_bytes() == (
+            ROOT / f"studies/grids/{name}.yaml"
+        ).read_bytes()
     assert printed("sweep", "rvr", "--dry-run").splitlines()[-1].endswith("seed_1")

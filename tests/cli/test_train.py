@@ -299,10 +299,17 @@ def test_runs_lists_what_there_is_with_its_metrics(trained, capsys):
 
 
 @pytest.mark.parametrize("name", ["run.json", "data/provenance.json", "metrics/scores.json"])
-def test_a_damaged_file_of_a_run_is_named_and_not_taken_for_one_that_is_not_there_yet(name, trained, tmp_path, capsys):
+def test_a_damaged_file_of_a_run_is_named_and_hides_no_other_run(name, trained, tmp_path, capsys):
     copy = shutil.copytree(trained, tmp_path / "first" / trained.name)
-    (copy / name).write_text("{")
-    with pytest.raises(SystemExit) as ended:
-        main(["runs", "--runs", str(tmp_path)])
-    assert ended.value.code == 2
-    assert f"{copy / name}: not valid JSON" in capsys.readouterr().err
+    shutil.copytree(trained, tmp_path / "second" / trained.name)
+    for damage in ("{", "[" * 5000, '{"name": ' + "9" * 5000, "[]"):
+        (copy / name).write_text(damage)
+        main(["runs", "--runs", str(tmp_path), "--json"])
+        printed = capsys.readouterr()
+        listed = json.loads(printed.out)
+        assert listed[-1] == {**listed[-1], "run": f"second/{trained.name}", "state": "done"}
+        if damage == "[]" and name == "run.json":
+            assert len(listed) == 1  # of something else than a run
+            continue
+        assert listed[0]["state"] == "damaged"
+        assert f"runs: {copy if damage == '[]' else copy / name}: not" in printed.err

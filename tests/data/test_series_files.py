@@ -21,6 +21,13 @@ def told(held):
     return [(one.entity, one.start, one.values[:, 0].tolist()) for one in held.series]
 
 
+def test_text_that_is_written_as_bytes_is_text(tmp_path):
+    columns = {"entity": [b"north", b"north", b"s\xff", b"s\xff"], "step": [0, 1, 0, 1], "value": [1.0, 2.0, 3.0, 4.0]}
+    pd.DataFrame(columns).to_parquet(tmp_path / "a.parquet")
+    content = read_series_file(tmp_path / "a.parquet")
+    assert [series.entity for series in content.series] == ["north", "s\ufffd"]
+
+
 def test_npy_of_two_and_three_axes(tmp_path):
     array = np.arange(12).reshape(3, 4)
     np.save(tmp_path / "a.npy", array)

@@ -6,12 +6,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import dask.config
+import distributed  # declares Dask's settings
 import jsonpatch
 import kubernetes_validate
 import pytest
 import yaml
 
 from transformer_spectrum.cli.main import parser
+from transformer_spectrum.config import tree
+from transformer_spectrum.study.worker import PRELOAD
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.34"
@@ -51,10 +55,65 @@ def patched(job: dict) -> dict:
     return result
 
 
+def parts(resource: dict) -> list[dict]:
+    """What Kubernetes knows in a resource: itself, or the pods and the service that the Dask operator makes of it."""
+    if not resource["apiVersion"].startswith("kubernetes.dask.org"):
+        return [resource]
+    made = []
+    for name in ("scheduler", "worker"):
+        for kind, key in (("Pod", "spec"), ("Service", "service")):
+            if key in resource["spec"].get(name, {}):
+                spec = resource["spec"][name][key]
+                made.append({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+    return made
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_every_manifest_is_valid(path):
     for resource in resources(path):
-        kubernetes_validate.validate(resource, VERSION, strict=True)
+        for part in parts(resource):
+            kubernetes_validate.validate(part, VERSION, strict=True)
+
+
+def dask_pods() -> dict[str, dict]:
+    """File and name -> specification of the pods that the Dask operator makes."""
+    found = [(path, resource) for path in FILES if path.parent.name == "dask" for resource in resources(path)]
+    return {
+        f"{path.stem} {part['metadata']['name']}": part["spec"]
+        for path, resource in found
+        for part in parts(resource)
+        if part["kind"] == "Pod"
+    }
+
+
+def test_every_worker_offers_a_seat_and_is_reached_by_certificates_alone():
+    cluster = resources(Path("k8s/dask/cluster.yaml"))[0]
+    address = f"tls://{cluster['metadata']['name']}-scheduler:8786"
+    assert set(dask_pods()) == {"cluster scheduler", "cluster worker", "gpu worker"}
+    for name, spec in dask_pods().items():
+        (only,) = spec["containers"]
+        settings = {variable["name"]: variable["value"] for variable in only["env"]}
+        assert settings["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] == "True"
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        if name.endswith("scheduler"):
+            assert only["command"] == ["dask", "scheduler"]
+            assert "--protocol=tls" in only["args"]
+            continue
+        assert only["command"] == ["dask", "worker"]
+        assert {address, "--nthreads=1", f"--preload={PRELOAD}"} <= set(only["args"])
+        assert ("--resources=GPU=1" in only["args"]) == ("nvidia.com/gpu" in only["resources"]["limits"])
+    assert f"--scheduler={address}" in container(jobs()["study"])["args"]
+
+
+def test_dask_knows_every_setting_of_the_pods():
+    for spec in dask_pods().values():
+        collected = dask.config.collect_env(
+            {variable["name"]: variable["value"] for variable in spec["containers"][0]["env"]}
+        )
+        for name, value in tree.flatten(collected).items():
+            assert dask.config.get(name.replace("_", "-"), "missing") != "missing", (name, value)
+    assert distributed.__version__
 
 
 def test_a_misspelt_field_is_not_valid():

@@ -51,6 +51,6 @@ class Quadratic:
         return float(self.loss(weights[None], batch)[0]), 2 * self.scale * (weights - 1)
 
 
-@pytest.fixture(name="Quadratic")
+@pytest.fixture(name="Quadratic", scope="session")
 def _quadratic():
     return Quadratic

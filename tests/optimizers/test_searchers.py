@@ -1,5 +1,6 @@
 """One contract, every searcher, several problems."""
 
+import functools
 import inspect
 import itertools
 import math
@@ -93,6 +94,33 @@ def run(name, objective, seed=0, weights=None, most=None):
     return list(itertools.islice(steps, most))
 
 
+@pytest.fixture(scope="module")
+def whole(Quadratic):
+    """Searcher, condition -> all the steps of its search, made once for all tests."""
+    return functools.cache(lambda name, condition=1.0: run(name, Quadratic(condition)))
+
+
+RESUMED = (0, 1, 2, 3, 7, 33)
+"""Steps from which a search goes on."""
+
+
+@pytest.fixture(scope="module")
+def noisy(Quadratic):
+    """Searcher -> the first steps of its search, and of each of RESUMED the state as a file and that of the draws."""
+
+    @functools.cache
+    def searched(name):
+        generator, steps, states = torch.Generator().manual_seed(0), [], {}
+        search = SEARCHERS[name].steps(Quadratic(10.0, noise=0.5), torch.zeros(SIZE), generator)
+        for number, step in enumerate(itertools.islice(search, RESUMED[-1] + 13)):
+            steps.append(step)
+            if number in RESUMED:  # what a file read without pickle can hold
+                states[number] = save(dict(step.state())), generator.get_state()
+        return steps, states
+
+    return searched
+
+
 def test_every_strategy_that_can_be_asked_for_is_made_and_passes_the_contract():
     assert set(get_args(ESParams.model_fields["algorithm"].annotation)) == set(STRATEGIES)
     assert set(STRATEGIES) <= set(METHODS)
@@ -109,8 +137,8 @@ def test_every_gradient_method_that_can_be_asked_for_is_made_and_passes_the_cont
 
 @every
 @pytest.mark.parametrize("condition", [1.0, 10.0])
-def test_a_searcher_minimises(name, condition, Quadratic):
-    steps = run(name, Quadratic(condition))
+def test_a_searcher_minimises(name, condition, whole):
+    steps = whole(name, condition)
     assert steps[-1].loss < 0.05 * steps[0].loss
 
 
@@ -173,17 +201,14 @@ def test_global_random_state_is_left_alone(name, Quadratic):
 
 
 @every
-@pytest.mark.parametrize("at", [0, 1, 2, 3, 7, 33])
-def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at, Quadratic):
-    search, generator = SEARCHERS[name], torch.Generator().manual_seed(0)
-    whole = search.steps(Quadratic(10.0, noise=0.5), torch.zeros(SIZE), generator)
-    file, drawn = None, None
-    for step in itertools.islice(whole, at + 1):
-        file, drawn = save(dict(step.state())), generator.get_state()  # what a file read without pickle can hold
+@pytest.mark.parametrize("at", RESUMED)
+def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at, Quadratic, noisy):
+    steps, states = noisy(name)
+    file, drawn = states[at]
     resumed = torch.Generator()
     resumed.set_state(drawn)
-    rest = search.steps(Quadratic(10.0, noise=0.5), torch.zeros(SIZE), resumed, load(file))
-    for expected, step in itertools.islice(zip(whole, rest, strict=True), 12):
+    rest = SEARCHERS[name].steps(Quadratic(10.0, noise=0.5), torch.zeros(SIZE), resumed, load(file))
+    for expected, step in zip(steps[at + 1 : at + 13], itertools.islice(rest, 12), strict=True):
         assert (step.index, step.evaluations, step.loss) == (expected.index, expected.evaluations, expected.loss)
         assert torch.equal(step.weights, expected.weights)
         assert (step.scalars, step.ends_round) == (expected.scalars, expected.ends_round)
@@ -200,14 +225,13 @@ def test_a_search_that_goes_on_leaves_the_state_that_it_was_given_alone(name, Qu
 
 
 @every_population
-def test_the_search_that_goes_on_ends_where_the_whole_one_does(name, Quadratic):
-    whole = run(name, Quadratic())
+def test_the_search_that_goes_on_ends_where_the_whole_one_does(name, Quadratic, whole):
     generator = torch.Generator().manual_seed(0)
     for step in itertools.islice(SEARCHERS[name].steps(Quadratic(), torch.zeros(SIZE), generator), 10):
         state = step.state()
     rest = list(SEARCHERS[name].steps(Quadratic(), torch.zeros(SIZE), generator, state))
-    assert torch.equal(rest[-1].weights, whole[-1].weights)
-    assert len(rest) == len(whole) - 10
+    assert torch.equal(rest[-1].weights, whole(name)[-1].weights)
+    assert len(rest) == len(whole(name)) - 10
 
 
 @every_method
@@ -274,8 +298,8 @@ def test_a_flat_loss_ends_the_search_with_a_reason(name, Quadratic):
 
 
 @every_method
-def test_a_search_that_reaches_its_last_step_gives_no_reason_of_its_own(name, Quadratic):
-    assert run(name, Quadratic(10.0))[-1].stop_cause is None
+def test_a_search_that_reaches_its_last_step_gives_no_reason_of_its_own(name, whole):
+    assert whole(name, 10.0)[-1].stop_cause is None
 
 
 @every_population

@@ -38,7 +38,9 @@ def draw(summaries, forecast):
     """Name -> a new figure, drawn with the caption given."""
     makers = {
         "evolution": lambda caption: evolution.draw(summaries, caption),
-        "by budget": lambda caption: evolution.draw(summaries, caption, across="evaluations"),
+        "by budget": lambda caption: evolution.draw(
+            summaries, caption, across="evaluations", metrics=vocabulary.AXIS_METRICS
+        ),
         "by mae": lambda caption: evolution.draw(
             summaries, caption, across="validation_mae", metrics=vocabulary.AXIS_METRICS
         ),

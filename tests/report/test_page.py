@@ -194,19 +194,37 @@ BELOW = ("config", "runtime", "tracking")
 """Rooms without numbers, words or pictures of their own: no stage's outputs depend on them, but for the seeds."""
 
 
-@pytest.mark.parametrize("stage", ["fetch_covid", "fetch_rvr", "synthesize", "prepare", "report", "spectra"])
-def test_a_stage_depends_on_all_that_it_loads_of_this_package(stage, pytestconfig):
+STAGES = ("fetch_covid", "fetch_rvr", "synthesize", "prepare", "report", "spectra")
+LISTING = """
+import os, runpy, sys
+import matplotlib.figure, pandas, pyarrow, scipy.stats, torch  # once for all stages
+for stage in sys.argv[1:]:
+    if not os.fork():
+        runpy.run_path(f"stages/{stage}.py")
+        files = (module.__file__ for name, module in sys.modules.items() if name.startswith("transformer_spectrum."))
+        print(stage, *files, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(pytestconfig) -> dict[str, list[str]]:
+    """Stage -> the files of this package that it loads."""
+    command, environment = [sys.executable, "-c", LISTING, *STAGES], {**os.environ, "PYTHONPATH": "src"}
+    done = subprocess.run(command, cwd=pytestconfig.rootpath, env=environment, capture_output=True, text=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [stage for stage, *_ in lines] == list(STAGES), done.stderr
+    return {stage: files for stage, *files in lines}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_all_that_it_loads_of_this_package(stage, loaded, pytestconfig):
     root, package = pytestconfig.rootpath, "src/transformer_spectrum/"
     deps = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage.replace("_", "-")]["deps"]
     named = [dep.removeprefix(package) for dep in deps if dep.startswith(package)]
     assert all((root / package / name).exists() for name in named)
-    code = (
-        f"import runpy, sys; runpy.run_path('stages/{stage}.py'); "
-        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('transformer_spectrum.')))"
-    )
-    environment = {**os.environ, "PYTHONPATH": "src"}
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
-    files = {str(Path(name).relative_to(root / package)) for name in loaded.stdout.split()}
+    files = {str(Path(name).relative_to(root / package)) for name in loaded[stage]}
     needed = {name for name in files if not name.endswith("__init__.py") and not name.startswith(BELOW)}
     assert needed
     assert {name for name in needed if not any(name == dep or name.startswith(f"{dep}/") for dep in named)} == set()

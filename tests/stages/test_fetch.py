@@ -140,6 +140,7 @@ def test_upstream_rows_that_disagree_with_the_count_end_the_stage(workspace, cop
 @BOTH
 def test_a_machine_without_network_gets_a_marked_stand_in_soon(workspace, closed_url, stage):
     workspace.params["data"][stage]["url"] = f"{closed_url}/none.csv"
+    workspace.environment["PAUSES"] = "as they are"  # see tests/nursery.py
     began = time.monotonic()
     lines = workspace.run(stage)
     assert time.monotonic() - began < 10

@@ -32,29 +32,26 @@ def test_nothing_runs_again_when_nothing_changed(pipeline):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "changed"),
+    ("values", "changed"),
     [
-        ("loss__q", 3.0, TRAININGS | {"spectra", "report"}),
-        ("es__popsize", 10, {"train-es", "report"}),
-        ("ga__mutation_stdev", 0.03, {"train-ga", "report"}),
-        ("adam__learning_rate", 0.002, {"train-adam", "report"}),
-        ("model__layers", 2, TRAININGS | {"report"}),
-        ("spectra__hill_fraction", 0.5, {"spectra", "report"}),
-        ("data__covid__smoothing_days", 3, set()),
-        ("data__covid__season", 14, set()),
-        ("data__covid__countries", ["France"], {"fetch-covid"}),
-        ("data__synthetic__season", 12, {"prepare", "report"}),
-        ("training__workers", 3, {"report"}),
-        ("training__memory_mib", 64, {"report"}),
-        ("training__batch_size", 4, TRAININGS | {"report"}),
-        ("data__rvr_flu__season", 14, set()),
-        ("data__describe__fit_points", 500, {"prepare", "report"}),
-        ("data__synthetic__q", 2.0, {"synthesize", "prepare", "report"}),
-        ("tracking__mlflow", "sqlite:///mlflow.db", set()),
+        ({"loss__q": 3.0}, TRAININGS | {"spectra", "report"}),
+        ({"es__popsize": 10}, {"train-es", "report"}),
+        ({"ga__mutation_stdev": 0.03}, {"train-ga", "report"}),
+        ({"adam__learning_rate": 0.002}, {"train-adam", "report"}),
+        ({"model__layers": 2}, TRAININGS | {"report"}),
+        ({"spectra__hill_fraction": 0.5}, {"spectra", "report"}),
+        ({"data__covid__countries": ["France"]}, {"fetch-covid"}),
+        ({"data__synthetic__season": 12}, {"prepare", "report"}),
+        ({"training__batch_size": 4}, TRAININGS | {"report"}),
+        ({"data__describe__fit_points": 500}, {"prepare", "report"}),
+        ({"data__synthetic__q": 2.0}, {"synthesize", "prepare", "report"}),
+        ({"training__workers": 3, "training__memory_mib": 64}, {"report"}),
+        ({"data__covid__smoothing_days": 3, "data__covid__season": 14, "data__rvr_flu__season": 14}, set()),
+        ({"tracking__mlflow": "sqlite:///mlflow.db"}, set()),
     ],
 )
-def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, name, value, changed):
-    pipeline.set(**{name: value})
+def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, values, changed):
+    pipeline.set(**values)
     assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == changed
 
 

@@ -45,12 +45,12 @@ def write_grid(tmp_path):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with params.yaml and studies/, in which the command line is called."""
+    """A folder with params.yaml and studies/grids/, in which the command line is called."""
     folder = tmp_path / "repository"
-    (folder / "studies").mkdir(parents=True)
+    (folder / "studies/grids").mkdir(parents=True)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (folder / "config").symlink_to(ROOT / "config")
-    (folder / "studies" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
+    (folder / "studies/grids/tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     return folder

@@ -158,11 +158,11 @@ def test_the_packages_own_grids_are_there_in_every_folder_and_those_of_the_folde
     monkeypatch.chdir(tmp_path)
     for name in ("covid", "rvr", "synthetic"):
         assert grids.load_grid(name) == replace(
-            grids.load_grid(str(ROOT / f"studies/{name}.yaml")), source=grids.load_grid(name).source
+            grids.load_grid(str(ROOT / f"studies/grids/{name}.yaml")), source=grids.load_grid(name).source
         )
-    (tmp_path / "studies").mkdir()
-    tree = yaml.safe_load((ROOT / "studies/covid.yaml").read_text())
-    (tmp_path / "studies/covid.yaml").write_text(yaml.safe_dump({**tree, "title": "mine"}))
+    (tmp_path / "studies/grids").mkdir(parents=True)
+    tree = yaml.safe_load((ROOT / "studies/grids/covid.yaml").read_text())
+    (tmp_path / "studies/grids/covid.yaml").write_text(yaml.safe_dump({**tree, "title": "mine"}))
     assert grids.load_grid("covid").title == "mine"
 
 

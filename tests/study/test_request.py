@@ -114,13 +114,6 @@ def test_a_parameter_changes_the_requests_of_what_it_decides(cell, values, windo
     assert (request.training_request(cell, {}) != request.training_request(other, {})) == training
 
 
-def test_names_of_experiments_tell_requests_apart(cell):
-    other = changed(cell, loss__q=6.0)
-    digests = [request.digest(request.training_request(one, {})) for one in (cell, other, cell)]
-    assert digests[0] == digests[2] != digests[1]
-    assert cell.name == "tiny-narrow-sgt_q5-adam-s1"
-
-
 def test_the_stages_of_dvc_yaml_depend_on_these_lists_and_on_no_other_code():
     stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
     lists = {"prepare": deciding_code.WINDOWS, "spectra": (*deciding_code.SPECTRA, *OF_PICTURES)}

@@ -1,4 +1,4 @@
-"""Whole studies in processes: what they leave, what they run again, what they never believe."""
+"""Whole studies: what they leave, what they run again, what they never believe."""
 
 import csv
 import json
@@ -25,6 +25,7 @@ from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study.store import Store
+from transformer_spectrum.study.worker import identity
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
@@ -208,6 +209,7 @@ def test_another_request_runs_again_and_leaves_the_windows_alone(study):
 
 def test_changed_code_runs_again(study, monkeypatch):
     before = trained()
+    identity()  # of what runs; only what is asked for changes
     real = deciding_code.checksums
 
     def changed(sources, *rest):
@@ -223,31 +225,25 @@ def test_changed_code_runs_again(study, monkeypatch):
 
 
 def test_cells_of_a_grid_that_shrank_are_not_in_the_table(study):
-    text = Path("studies/tiny.yaml").read_text()
-    Path("studies/tiny.yaml").write_text(text[: text.index("  sgt_q5:")])
+    text = Path("studies/grids/tiny.yaml").read_text()
+    Path("studies/grids/tiny.yaml").write_text(text[: text.index("  sgt_q5:")])
     call("--runs", "1")
     assert {(row["loss"], row["seed"]) for row in rows_of("out/table.csv")} == {("mse", "1")}
     assert statuses() == {("mse", "1"): "done"}
     assert len(trained()) == 4  # they are left alone, for a grid that grows again
 
 
-def test_a_killed_process_leaves_no_result_and_the_next_call_completes_the_study(study):
-    before = trained()
+def test_a_killed_worker_loses_nothing(study):
     killer = when_training(lambda pid: os.kill(pid, signal.SIGKILL))
-    call("--runs", "1", *LONG, code=1)
-    killer.join()
-    (killed,) = [cell for cell in rows_of("out/cells.csv") if cell["status"] == "failed"]
-    assert killed["reason"] == "killed by SIGKILL"
-    place = f"narrow/{killed['loss']}/adam/seed_1"
-    assert trained()[place] == before[place]  # another request's, which counts for nothing
-    assert {row["loss"] for row in rows_of("out/table.csv")} == {"mse", "sgt_q5"} - {killed["loss"]}
     call("--runs", "1", *LONG)
+    killer.join()
     assert set(statuses().values()) == {"done"}
-    assert "going on behind step" in Path(f"out/logs/trainings/{place}.txt").read_text()
-    resumed = Path(f"out/trainings/{place}/history.npz").read_bytes()
+    logs = {path.parts[-3]: path.read_text() for path in Path("out/logs/trainings").rglob("seed_1.txt")}
+    assert any("going on behind step" in log for log in logs.values())
+    killed = {path: path.read_bytes() for path in Path("out/trainings").rglob("seed_1/history.npz")}
     shutil.rmtree("out/trainings")
     call("--runs", "1", *LONG)
-    assert Path(f"out/trainings/{place}/history.npz").read_bytes() == resumed
+    assert killed == {path: path.read_bytes() for path in Path("out/trainings").rglob("seed_1/history.npz")}
     assert list(Path("out/trainings").rglob(".*")) == []
 
 
@@ -265,9 +261,9 @@ def test_an_interrupted_study_ends_by_130_and_the_next_call_goes_on(study):
 
 
 def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repository):
-    text = Path("studies/tiny.yaml").read_text()
+    text = Path("studies/grids/tiny.yaml").read_text()
     odd = "  odd:\n    data:\n      dataset: synthetic\n      split: {by: time}\n"
-    Path("studies/tiny.yaml").write_text(text.replace("losses:", odd + "losses:"))
+    Path("studies/grids/tiny.yaml").write_text(text.replace("losses:", odd + "losses:"))
     call(code=1)
     cells = rows_of("out/cells.csv")
     assert [cell["status"] for cell in cells] == ["done", "done", "failed", "failed"]
@@ -277,10 +273,10 @@ def test_a_cell_that_fails_is_named_with_its_reason_and_stops_no_other(repositor
 
 def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, snapshots, monkeypatch, capsys):
     refused = {"url": "http://127.0.0.1:9/cases.csv"}  # refuses at once
-    grid = yaml.safe_load(Path("studies/tiny.yaml").read_text())
+    grid = yaml.safe_load(Path("studies/grids/tiny.yaml").read_text())
     grid["datasets"] = {"covid": {"data": {"dataset": "covid", "covid": refused}}}
     del grid["losses"]["sgt_q5"]
-    Path("studies/tiny.yaml").write_text(yaml.safe_dump(grid))
+    Path("studies/grids/tiny.yaml").write_text(yaml.safe_dump(grid))
     monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR", raising=False)
     call()
     said = "sweep tiny: covid: a STAND-IN, simulated, not data"
@@ -298,9 +294,9 @@ def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, 
 
 
 def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
-    text = Path("studies/tiny.yaml").read_text()
+    text = Path("studies/grids/tiny.yaml").read_text()
     wild = "  wild:\n    loss: {type: mse}\n    es: {algorithm: openai, sigma: 1.0e+30}\n"
-    Path("studies/tiny.yaml").write_text(text + wild)
+    Path("studies/grids/tiny.yaml").write_text(text + wild)
     call("--optimizers", "es", code=1)
     cells = {cell["loss"]: cell for cell in rows_of("out/cells.csv")}
     assert cells["wild"]["status"] == "diverged"
@@ -312,8 +308,8 @@ def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
 
 
 def test_losses_that_are_one_on_the_residuals_are_said_to_be(repository, capsys):
-    text = Path("studies/tiny.yaml").read_text()
-    Path("studies/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
+    text = Path("studies/grids/tiny.yaml").read_text()
+    Path("studies/grids/tiny.yaml").write_text(text.replace("q: 5.0", "q: 100000.0"))
     call()
     said = capsys.readouterr().err
     cells = {cell["loss"]: float(cell["influence_cosine"]) for cell in rows_of("out/cells.csv")}
@@ -362,7 +358,7 @@ def test_two_sweeps_do_not_work_in_one_folder(study, capsys):
     assert "out: another sweep is at work in it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [("--cell", "4", "--runs", "2"), ("--jobs", "0"), ("--runs", "0")])
+@pytest.mark.parametrize("options", [("--cell", "4", "--runs", "2"), ("--workers", "0"), ("--runs", "0")])
 def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, options):
     call(*options, code=2)
     printed = capsys.readouterr().err

@@ -137,3 +137,21 @@ def test_the_objective_reads_the_windows_it_is_given():
     assert objective.validation(build.initial_weights(settings, model, layout)).loss == pytest.approx(
         expected.item(), rel=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind", "has", "expected"),
+    [
+        (1, "transformer", True, "bfloat16"),
+        (1, "transformer", False, "float32"),
+        (12, "transformer", True, "float32"),
+        (1, "lstm", True, "float32"),
+    ],
+)
+def test_automatic_precision_is_bfloat16_only_where_it_pays(patch, kind, has, expected, monkeypatch):
+    monkeypatch.setattr(build, "_has_bfloat16", lambda where: has)
+    committed = parse_params(yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text()))
+    model = committed.model.model_copy(update={"patch_length": patch, "type": kind})
+    training = committed.training.model_copy(update={"precision": "auto"})
+    params = committed.model_copy(update={"model": model, "training": training, "device": "cpu"})
+    assert build.precision(params) == expected

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import PARAMETERS, Params, load_params, parse_params
 from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.run_folder import RunFolder
 
@@ -204,12 +205,10 @@ def _header(path: Path) -> tuple[Params, dict[str, Any]]:
     """Parameters and provenance that a training has written into a file of weights."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
+    with parsing(path, "a readable safetensors file of a training"):
         with safe_open(path, framework="numpy") as stream:
             text = (stream.metadata() or {}).get("run", "null")
         header = json.loads(text)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file of a training ({error})") from None
     if not isinstance(header, dict) or "params" not in header:
         raise InputError(f"{path}: says nothing of a training, so it was written by something else")
     if "steps" in header:

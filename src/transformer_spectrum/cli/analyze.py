@@ -145,5 +145,5 @@ def run(chosen: argparse.Namespace) -> None:
         count = len(examination.not_finite)
         tensors = "1 tensor is" if count == 1 else f"{count} tensors are"
         sys.stdout.flush()
-        print(f"transformer-spectrum: failed: {tensors} not finite and left out: {names}", file=sys.stderr)
+        print(f"transformer-spectrum: failed: {tensors} not finite or out of range, left out: {names}", file=sys.stderr)
         raise SystemExit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 
 from transformer_spectrum.cli.options import OneLineParser
-from transformer_spectrum.runtime.errors import InputError, one_line_errors
+from transformer_spectrum.runtime.errors import LINE, InputError, one_line_errors, shortened
 from transformer_spectrum.runtime.log import to_stderr
 
 PROG = "transformer-spectrum"
@@ -68,18 +67,14 @@ def _module(name: str) -> ModuleType:
 def _run(chosen: argparse.Namespace) -> None:
     try:
         _module(chosen.command).run(chosen)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
-    except (InputError, OSError, KeyboardInterrupt):
+    except (InputError, OSError, KeyboardInterrupt, MemoryError):
         if chosen.debug:
             traceback.print_exc()
         raise
     except Exception as error:
         if chosen.debug:
             traceback.print_exc()
-        words = " ".join(str(error).split())
+        words = shortened(error, LINE)
         print(f"{PROG}: failed: {type(error).__name__}: {words} (--debug shows where)", file=sys.stderr)
         raise SystemExit(1) from None
 
@@ -90,7 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     >>> main(["runs", "--runs", "nowhere"])
     nowhere: no runs; transformer-spectrum train makes them
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    with one_line_errors(PROG), to_stderr():
+        _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(words: Sequence[str]) -> None:
     named = next((word for word in words if not word.startswith("-")), "")
     whole = parser(named)
     chosen = whole.parse_args(words)
@@ -102,5 +101,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.command is None:
         whole.error("name a command")
     chosen.whole_parser = lambda: parser(*COMMANDS)  # for `completion`
-    with one_line_errors(PROG), to_stderr():
-        _run(chosen)
+    _run(chosen)

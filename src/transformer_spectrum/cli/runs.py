@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformer_spectrum.runtime.errors import InputError
+
 if TYPE_CHECKING:
     from transformer_spectrum.training.records.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = {
     "run": "run",
@@ -87,6 +92,25 @@ def _row(folder: RunFolder, record: dict[str, Any], root: Path) -> dict[str, Any
     }
 
 
+def _rows(root: Path) -> Iterator[dict[str, Any]]:
+    """A row of every run; of one whose files are damaged only where it is, and a line in the log."""
+    from transformer_spectrum.runtime.parsing import parsing
+    from transformer_spectrum.training.records.run_folder import RunFolder
+
+    for path in sorted(root.glob("*/*/run.json")):
+        folder = RunFolder(path.parent)
+        try:
+            record = folder.read()
+            if not (isinstance(record, dict) and {"name", "optimizer"} <= record.keys()):
+                continue
+            with parsing(folder.path, "as a run has written it"):
+                row = _row(folder, record, root)
+        except InputError as error:
+            logger.warning(f"runs: {error}")
+            row = dict.fromkeys(COLUMNS) | {"run": str(folder.path.relative_to(root)), "state": "damaged"}
+        yield row
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return ""
@@ -96,15 +120,10 @@ def _shown(value: Any) -> str:
 def run(chosen: argparse.Namespace) -> None:
     """Prints a table, one line a run.
 
-    Raises:
-        InputError: the parameters of a run are not what a run has written.
-
     >>> run(argparse.Namespace(runs=Path("nowhere"), json=False))
     nowhere: no runs; transformer-spectrum train makes them
     """
-    from transformer_spectrum.training.records.run_folder import list_runs
-
-    rows = [_row(folder, record, chosen.runs) for folder, record in list_runs(chosen.runs)]
+    rows = list(_rows(chosen.runs))
     if chosen.json:
         print(json.dumps(rows, indent=2))
         return

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from transformer_spectrum.study.grid import Cell, Grid
 
 RESULTS = Path("studies/results")
+TLS = {
+    "--tls-ca": "PEM of the authority that has signed the cluster's certificates",
+    "--tls-cert": "PEM of our certificate",
+    "--tls-key": "PEM of our key",
+}
+OF_THIS_MACHINE = ("--workers", "--dashboard")
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -27,17 +33,16 @@ def add(command: argparse.ArgumentParser) -> None:
         "Runs a grid of trainings, verifies each result against what was asked for, and gathers them in table.csv, "
         "cells.csv and figures/. Called again, it runs only what is missing or was asked for differently."
     )
-    command.add_argument("grid", metavar="GRID", help="a name in studies/, such as synthetic, or a YAML file")
+    command.add_argument("grid", metavar="GRID", help="a name in studies/grids/, such as synthetic, or a YAML file")
     add = command.add_argument
     add("--runs", type=int, default=1, metavar="N", help="seeds of each combination: seed, seed + 1, ...; %(default)s")
     add("--optimizers", metavar="LIST", help="such as adam,es; those of the grid if not given")
-    add(
-        "--backend",
-        choices=("processes", "dvc"),
-        default="processes",
-        help="processes of one thread each, or DVC experiments; %(default)s",
-    )
-    add("--jobs", type=int, metavar="J", help="trainings at once; as many as there are cores if not given")
+    add("--workers", type=int, metavar="J", help="processes here, of one thread each; as many as cores if not given")
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster in their place: tls://HOST:PORT, or tcp:// here")
+    for option, words in TLS.items():
+        add(option, type=Path, metavar="FILE", help=f"{words}; Dask's configuration if not given")
+    add("--members", type=int, metavar="M", help="trainings at once in a worker; 8 if not given, on a GPU 256")
+    add("--dashboard", metavar="HOST:PORT", help="of this machine's workers; 127.0.0.1:8787 if not given")
     add("--out", type=Path, metavar="FOLDER", help=f"{RESULTS}/GRID if not given")
     add(
         "--overlay",
@@ -92,22 +97,39 @@ def run(chosen: argparse.Namespace) -> None:
     ...
     """
     grid, cells = asked(chosen)
-    at_least("--jobs", chosen.jobs, 1)
+    at_least("--workers", chosen.workers, 1)
+    at_least("--members", chosen.members, 1)
+    for option in OF_THIS_MACHINE if chosen.scheduler else TLS:
+        if getattr(chosen, option[2:].replace("-", "_")) is not None:
+            rule = (
+                "is for workers of this machine, and not for --scheduler" if chosen.scheduler else "needs --scheduler"
+            )
+            raise InputError(f"{option}: {rule}")
     if chosen.cell is not None and not 0 <= chosen.cell < len(cells):
         raise InputError(f"--cell = {chosen.cell}: must be >= 0 and < {len(cells)}, the cells that are asked for")
     if chosen.dry_run:
         print(_listed(cells))
         return
-    from transformer_spectrum.study.processes import single_threaded
+    from transformer_spectrum.study.worker import single_threaded
 
     single_threaded()  # before torch is imported
     from transformer_spectrum.study.sweep import run_one, sweep
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        good = sweep(
-            grid, cells, out, chosen.backend, chosen.jobs or os.cpu_count() or 1, chosen.figures, force=chosen.force
+        from transformer_spectrum.study.cluster import ComputePlace, check_dashboard
+
+        if chosen.dashboard is not None:
+            check_dashboard(chosen.dashboard)
+        place = ComputePlace(
+            chosen.workers or os.cpu_count() or 1,
+            chosen.scheduler,
+            chosen.tls_ca,
+            chosen.tls_cert,
+            chosen.tls_key,
+            chosen.dashboard,
         )
+        good = sweep(grid, cells, out, place, chosen.figures, members=chosen.members, force=chosen.force)
     else:
         good = run_one(cells[chosen.cell], out, force=chosen.force)
     if not good:

@@ -20,6 +20,7 @@ from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import PARAMETERS, first_complaint, read_tree
 from transformer_spectrum.config.schema import Section
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.parsing import parsing, read_text
 
 KEYS = {
     "seed": "seed",
@@ -125,12 +126,9 @@ def _content(path: Path) -> Any:
         return read_tree(path)
     if path.suffix != ".toml":
         raise InputError(f"{path}: a config must end in .yaml, .yml or .toml")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+    text = read_text(path, "valid TOML")
+    with parsing(path, "valid TOML"):
+        return tomllib.loads(text)
 
 
 def read_config(path: str | Path) -> Config:

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
@@ -30,7 +29,8 @@ from transformer_spectrum.config.schema import (
     Whole,
     check_sgt_domain,
 )
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted, shortened
+from transformer_spectrum.runtime.parsing import parse_yaml, read_text
 
 
 class Params(Section):
@@ -107,6 +107,8 @@ class Params(Section):
         return self
 
 
+LONGEST_NAME = 100  # characters of a name that may have been meant to be another
+
 PARAMETERS: dict[str, FieldInfo] = tree.fields(Params)
 """Dotted name -> field of every parameter, in the order of params.yaml."""
 
@@ -123,6 +125,8 @@ def meant(name: str, names: Collection[str]) -> str:
     >>> meant("loss.qq", ["loss.q", "loss.p", "seed"])
     '; did you mean loss.q?'
     """
+    if len(name) > LONGEST_NAME:  # looking for what is near takes time that grows with its square
+        return ""
     near = get_close_matches(name, names, n=1) or get_close_matches(name, sorted(tree.sections(names)), n=1)
     if not near:  # the right name in the wrong section
         last = {tree.path(legal)[-1]: legal for legal in reversed(list(names))}
@@ -131,21 +135,21 @@ def meant(name: str, names: Collection[str]) -> str:
 
 
 def _sentence(error: Any, names: Collection[str], noun: str) -> str:
-    name = ".".join(map(str, error["loc"]))
+    name = shortened(".".join(map(str, error["loc"])))
     kind = error["type"]
     if kind == "extra_forbidden":
         return f"{name}: unknown {noun}{meant(name, names)}"
     if kind == "missing":
         return f"{name}: missing; params.yaml must hold every parameter"
     if kind in ("model_type", "model_attributes_type"):
-        return f"{name} = {error['input']!r}: must be a mapping"
+        return f"{name} = {quoted(error['input'])}: must be a mapping"
     rule = error["msg"].removeprefix("Value error, ")
     if not name:  # a rule across parameters names them itself
         return rule
     if kind == "value_error" and rule.startswith(f"{tree.path(name)[0]}."):
         return rule
     rule = rule.replace("Input should be", "must be")
-    return f"{name} = {error['input']!r}: {rule}"
+    return f"{name} = {quoted(error['input'])}: {rule}"
 
 
 def first_complaint(error: ValidationError, names: Collection[str], noun: str = "parameter") -> str:
@@ -189,7 +193,7 @@ def parameters_in(content: Any, source: str) -> dict[str, Any]:
         if name in sections:
             raise InputError(f"{source}: {name}: must be a mapping of parameters")
         if name not in PARAMETERS:
-            raise InputError(f"{source}: {name}: unknown parameter{meant(name, PARAMETERS)}")
+            raise InputError(f"{source}: {shortened(name)}: unknown parameter{meant(name, PARAMETERS)}")
     return values
 
 
@@ -224,12 +228,7 @@ def read_tree(path: str | Path) -> Any:
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: nowhere.yaml: no such file
     """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse_yaml(read_text(path, "valid YAML"), path)
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -1,5 +1,5 @@
 """The repository's own files that the installed package needs too: params.yaml, the default of every parameter, the
-JSON schemas and the grids of studies/. The build copies them into the package (see pyproject.toml);
+JSON schemas and the grids of studies/grids/. The build copies them into the package (see pyproject.toml);
 nothing is kept twice."""
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ FILES = {
     "params.yaml": "params.yaml",
     "params.schema.json": "config/schema/params.schema.json",
     "config.schema.json": "config/schema/config.schema.json",
-    "studies/covid.yaml": "studies/covid.yaml",
-    "studies/rvr.yaml": "studies/rvr.yaml",
-    "studies/synthetic.yaml": "studies/synthetic.yaml",
+    "studies/grids/covid.yaml": "studies/grids/covid.yaml",
+    "studies/grids/rvr.yaml": "studies/grids/rvr.yaml",
+    "studies/grids/synthetic.yaml": "studies/grids/synthetic.yaml",
 }
 """Name -> path in the repository."""
 

@@ -18,7 +18,8 @@ from transformer_spectrum.config.help import entry
 from transformer_spectrum.config.load import PARAMETERS, Params, meant, parameters_in, parse_params, read_tree
 from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.schema import OPTIMIZERS, LossParams, SGTParams
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, shortened
+from transformer_spectrum.runtime.parsing import parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -96,13 +97,10 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
     for text in assignments:
         name, sign, value = text.partition("=")
         if not sign:
-            raise InputError(f"--set {text}: must be key=value, such as --set adam.schedule=cosine")
+            raise InputError(f"--set {shortened(text)}: must be key=value, such as --set adam.schedule=cosine")
         if name not in PARAMETERS:
-            raise InputError(f"--set {text}: {name}: unknown parameter{meant(name, PARAMETERS)}")
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {text}: not a YAML value: {' '.join(str(error).split())}") from None
+            raise InputError(f"--set {shortened(text)}: {shortened(name)}: unknown parameter{meant(name, PARAMETERS)}")
+        values[name] = parse_yaml(value, f"--set {shortened(text)}", "a YAML value")
     return values
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+LARGEST_REAL = int(sys.float_info.max)
 
 
 def _number(value: Any) -> Any:
@@ -21,6 +24,8 @@ def _number(value: Any) -> Any:
             return float(value.strip().lower().replace(".inf", "inf"))
         except ValueError:
             raise ValueError("must be a number") from None
+    if isinstance(value, int) and abs(value) > LARGEST_REAL:
+        raise ValueError("must fit double precision")
     return value
 
 
@@ -34,6 +39,8 @@ def _finite(value: Any) -> Any:
 def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a whole number")
+    if abs(value) >= 2**63:
+        raise ValueError("must fit 64 bits")
     return value
 
 
@@ -259,8 +266,12 @@ class TrainingParams(Section):
     memory_mib: OptionalWhole = Field(
         ge=1, description="bounds the activations of candidates computed at once; MiB, null = what is fastest here"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        description="of the products when a population is scored; bfloat16 is no gain everywhere: measure it"
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        description="of the products when a population is scored; auto: bfloat16 where it pays, with one time step a "
+        "token on a processor with its instructions, so that results differ between processors; recorded in run.json"
+    )
+    tf32: Flag = Field(
+        description="let a GPU round the factors of float32 products to 10 bits of mantissa; no effect on a CPU"
     )
 
 

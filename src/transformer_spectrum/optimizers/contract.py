@@ -12,7 +12,7 @@ computation. `Searcher.steps` drives a single one by an objective.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -111,12 +111,48 @@ class Objective(Batches, Protocol):
         """Mean loss on one batch and its gradient."""
 
 
+Both = tuple[Float[Tensor, " members"], Float[Tensor, "members size"]]
+"""Mean losses and their gradients."""
+Along = Callable[[int, Float[Tensor, "members size"]], Both]
+"""Number of an update, and the members' weights there -> losses and gradients."""
+
+
+@runtime_checkable
+class Computing(Protocol):
+    """What answers the requests of many trainings at once."""
+
+    def gradients(self, objectives: Sequence[Any], batches: Sequence[Sequence[Any]], updates: Sequence[int]) -> Along:
+        """What gives losses and gradients along some updates, all of whose batches are known beforehand.
+
+        Args:
+            objectives: of the members.
+            batches: of each update one a member.
+            updates: which update of its training the first one is for each member, counted from 0.
+        """
+
+    def scores(self, asked: Sequence[tuple[Any, Tensor | Population, Any]]) -> list[Float[Tensor, " popsize"]]:
+        """The mean losses of each population on its batch, by its objective."""
+
+
 class Request(ABC):
     """What a search asks for between two steps."""
 
     @abstractmethod
     def answered_by(self, objective: Objective) -> Any:
         """The answer, computed for this request alone."""
+
+    @classmethod
+    @abstractmethod
+    def answered_together(
+        cls, requests: Sequence[Any], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        """The answers to requests of this kind, one a training, computed together.
+
+        Args:
+            requests: of this class.
+            objectives: of the trainings that ask.
+            computing: does it.
+        """
 
 
 @dataclass(frozen=True)
@@ -133,6 +169,13 @@ class Scoring(Request):
 
     def answered_by(self, objective: Objective) -> Float[Tensor, " popsize"]:
         return objective.losses(self.population, self.batch)
+
+    @classmethod
+    def answered_together(
+        cls, requests: Sequence[Scoring], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        asked = zip(objectives, requests, strict=True)
+        return computing.scores([(objective, request.population, request.batch) for objective, request in asked])
 
 
 Search = Generator[Request | Step, Any, None]

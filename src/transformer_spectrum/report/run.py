@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,25 @@ from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.figures.caption import Caption, caption_of
-from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.runtime.errors import InputError, quoted, shortened
+from transformer_spectrum.runtime.files import RUN, read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
+from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.weights.matrices.families import moving_family
 
-CURVES = ("loss", "validation", "spectra_evolution", "esd", "singular_values", "heatmap", "forecasts")
+CURVES: Mapping[str, tuple[str, ...]] = {
+    "loss": ("optimizer", "step", "evaluations", "split", "loss", "objective"),
+    "validation": ("optimizer", "step", "evaluations", "validation_mae", "residual_mad", "influence_cosine", "best"),
+    "spectra_evolution": (
+        *("optimizer", "step", "evaluations", "validation_mae", "distance", "family", "metric", "value", "initial"),
+        *("null_low", "null_high", "effect", "deviations"),
+    ),
+    "esd": ("optimizer", "step", "family", "eigenvalue", "density"),
+    "singular_values": ("optimizer", "step", "of", "family", "rank", "value", "reference"),
+    "heatmap": ("optimizer", "step", "evaluations", "matrix", "row", "metric", "value", "change"),
+    "forecasts": ("window", "entity", "feature", "time", "series", "value"),
+}
+"""Of plots/*.csv, those that the report reads, and their columns."""
 MAY_BE_EMPTY = ("spectra_evolution", "esd", "heatmap")
 """Of them, those that a legal training may have nothing for, as where every weight is 0."""
 TEXT = (
@@ -151,8 +164,11 @@ def read_run(params: Params, root: Path = Path()) -> Run:
     >>> list(run.trainings), run.families
     (['adam', 'es', 'ga'], ['feed_forward', 'readout'])
     """
-    provenance = read_json(root / "data/processed/provenance.json")
-    curves = {name: read_table(root / f"plots/{name}.csv", may_be_empty=name in MAY_BE_EMPTY) for name in CURVES}
+    provenance = _object(root / "data/processed/provenance.json")
+    curves = {
+        name: _curve_table(root / f"plots/{name}.csv", columns, may_be_empty=name in MAY_BE_EMPTY)
+        for name, columns in CURVES.items()
+    }
     if curves["esd"].empty and (curves["singular_values"]["value"] > 0).any():
         raise InputError(f"{root / 'plots/esd.csv'}: has no rows; run the stage that writes it again (dvc repro)")
     clipping = {"adam"} if params.adam.gradient_clip else set()
@@ -163,11 +179,11 @@ def read_run(params: Params, root: Path = Path()) -> Run:
         caption=caption_of(params, bool(provenance["standin"])),
         trainings=trainings,
         shifts=shifts(curves["spectra_evolution"], best_steps),
-        comparison=read_json(root / "metrics/comparison.json"),
+        comparison=_object(root / "metrics/comparison.json"),
         curves=curves,
         **{name.removeprefix("spectra_"): read_parquet(root / f"metrics/{name}.parquet") for name in LONG_TABLES},
-        spectra=read_json(root / "metrics/spectra.json"),
-        data=read_json(root / "metrics/data.json"),
+        spectra=_object(root / "metrics/spectra.json"),
+        data=_object(root / "metrics/data.json"),
         provenance=provenance,
     )
 
@@ -186,8 +202,10 @@ def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) 
     >>> read_table(Path("cases.csv")).values.tolist()
     [['NA', nan]]
     """
-    try:
+    with parsing(path, "a readable table", "run dvc repro", RUN):
         text = path.read_text(encoding="utf-8")
+        if not text.strip():
+            raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
         header = pd.read_csv(io.StringIO(text), sep=delimiter, nrows=0).columns
         table = pd.read_csv(
             io.StringIO(text),
@@ -196,38 +214,73 @@ def read_table(path: Path, delimiter: str = ",", *, may_be_empty: bool = False) 
             keep_default_na=False,  # an entity may be called NA
             na_values={name: ["", "nan"] for name in header.difference(TEXT)},
         )
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)") from None
-    except pd.errors.ParserError as error:
-        raise InputError(f"{path}: not a readable table ({error}); run dvc repro") from None
     if table.empty and not may_be_empty:
         raise InputError(f"{path}: has no rows; run the stage that writes it again (dvc repro)")
     return table
 
 
+class _Content(dict[str, Any]):
+    """An object of a JSON file that names the file where it lacks what is asked for."""
+
+    def __init__(self, content: Mapping[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"{self.path}: lacks {shortened(key)}; run dvc repro")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON file with an object in it, in which nothing is looked up in vain without its name being said."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a JSON object; run dvc repro")
+    return _named(content, path)
+
+
+def _named(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return _Content({key: _named(inside, path) for key, inside in value.items()}, path)
+    return [_named(inside, path) for inside in value] if isinstance(value, list) else value
+
+
+def _curve_table(
+    path: Path, columns: Sequence[str], delimiter: str = ",", *, may_be_empty: bool = False
+) -> pd.DataFrame:
+    """A table with these columns, numbers where numbers belong."""
+    table = read_table(path, delimiter, may_be_empty=may_be_empty)
+    for name in columns:
+        if name not in table:
+            raise InputError(f"{path}: lacks the column {name}; run dvc repro")
+        if name not in TEXT and not table.empty and not pd.api.types.is_numeric_dtype(table[name]):
+            raise InputError(f"{path}: the column {name} must hold numbers; run dvc repro")
+    return table
+
+
 def _training(root: Path, optimizer: str, validation: pd.DataFrame, *, clips: bool) -> Training:
     folder = root / "metrics" / optimizer
-    settings = read_json(root / "models" / optimizer / "run.json")
+    settings = _object(root / "models" / optimizer / "run.json")
     mine = validation[validation["optimizer"] == optimizer].set_index("step")
     if mine.empty:
         raise InputError(f"{root / 'plots/validation.csv'}: has no step of {optimizer}; run dvc repro")
-    scores = read_json(folder / "scores.json")
+    scores = _object(folder / "scores.json")
     lacking = [name for name in SCORES if name not in scores]
     if lacking:
         raise InputError(f"{folder / 'scores.json'}: lacks {', '.join(lacking)}; run dvc repro")
-    best = int(scores["best_step"])
+    best = scores["best_step"]
+    if not isinstance(best, int):
+        raise InputError(f"{folder / 'scores.json'}: best_step = {quoted(best)}: must be a whole number; run dvc repro")
     if best not in mine.index:
         raise InputError(f"{root / 'plots/validation.csv'}: has no step {best} of {optimizer}; run dvc repro")
     start = float(mine["validation_mae"].get(0, np.nan))
-    seconds = read_table(folder / "plots/metrics/seconds.tsv", "\t").iloc[-1]
+    seconds = _curve_table(folder / "plots/metrics/seconds.tsv", ("step", "seconds"), "\t").iloc[-1]
+    distances = _curve(folder, "distance")
+    if best not in distances:
+        raise InputError(f"{folder / 'plots/metrics/distance.tsv'}: has no step {best}; run dvc repro")
     return Training(
         scores=scores,
         settings=settings,
-        circumstances=read_json(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
+        circumstances=_object(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
         initial_mae=start if np.isfinite(start) else None,
         best_mae=float(mine["validation_mae"].at[best]),
         clipped_share=list(_curve(folder, "clipped_share").values())[-1] if clips else None,
@@ -236,11 +289,11 @@ def _training(root: Path, optimizer: str, validation: pd.DataFrame, *, clips: bo
         evaluations=int(mine["evaluations"].max()),
         evaluations_at_best=int(mine["evaluations"].at[best]),
         seconds=float(seconds["seconds"]),
-        distance=_curve(folder, "distance")[best],
+        distance=distances[best],
     )
 
 
 def _curve(folder: Path, name: str) -> dict[int, float]:
     """A scalar of every step, as DVCLive has written it."""
-    table = read_table(folder / f"plots/metrics/{name}.tsv", "\t")
+    table = _curve_table(folder / f"plots/metrics/{name}.tsv", ("step", name), "\t")
     return dict(zip(table["step"].tolist(), table[name].tolist(), strict=True))

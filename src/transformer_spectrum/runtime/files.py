@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,13 @@ import numpy as np
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.hard_links import carry_over, link_or_copy
+from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.runtime.replacement import atomic_folder, atomic_path, atomic_together
 
 if TYPE_CHECKING:
     import pandas as pd
+
+RUN, RUN_AGAIN = "run the stage that writes it (dvc repro)", "run its stage again"
 
 __all__ = (
     "atomic_folder",
@@ -69,12 +70,8 @@ def read_json(path: str | Path) -> Any:
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: nowhere.json: no such file; run the stage that writes it (dvc repro)
     """
-    try:
+    with parsing(path, "valid JSON", missing=RUN):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -117,15 +114,15 @@ def read_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] 
     ...     read_arrays(f"{folder}/a.npz", ["steps"])
     {'steps': array([0, 1, 2])}
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in [*names, *(name for name in optional if name in archive)]}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
-    except KeyError as error:
-        raise InputError(f"{path}: lacks the array {error}; it was written by something else") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a readable .npz ({error}); run its stage again") from None
+    with parsing(path, "a readable .npz", RUN_AGAIN, RUN), np.load(path, allow_pickle=False) as archive:
+        for name in names:
+            if name not in archive:
+                raise InputError(f"{path}: lacks the array {name!r}; it was written by something else")
+        arrays = {name: archive[name] for name in [*names, *(name for name in optional if name in archive)]}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{path}: {name} is no array; it was written by something else")
+        return arrays
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -158,14 +155,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     {'step': [0, 1], 'alpha': [2.5, nan]}
     """
     import pandas as pd
-    from pyarrow import ArrowInvalid
 
-    try:
+    with parsing(path, "a readable Parquet file", RUN_AGAIN, RUN):
         return pd.read_parquet(path, engine="pyarrow")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)") from None
-    except (ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}); run its stage again") from None
 
 
 def sha256(path: str | Path) -> str:

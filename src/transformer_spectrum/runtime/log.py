@@ -14,7 +14,8 @@ class _StandardError(logging.Handler):
     """The bare message, a line each, on what is standard error when it comes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a training does not end because nobody reads its log
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

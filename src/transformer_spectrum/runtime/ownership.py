@@ -17,6 +17,7 @@ import yaml
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256, write_json
+from transformer_spectrum.runtime.parsing import parsing
 
 RECORD = "provenance.json"
 FORCE = "name another, or pass --force to write over it"
@@ -221,8 +222,9 @@ def _outs_of(block: Mapping[str, Any]) -> Iterator[str]:
 def _mapping(path: Path) -> dict[str, Any]:
     """A YAML file; empty where there is none, or one that DVC itself would refuse."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        with parsing(path, "valid YAML"):
+            tree = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, InputError):
         return {}
     return tree if isinstance(tree, dict) else {}
 

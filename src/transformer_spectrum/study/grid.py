@@ -30,7 +30,7 @@ from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.config.tree import Tree
 from transformer_spectrum.runtime.errors import InputError
 
-FOLDER = Path("studies")
+FOLDER = Path("studies/grids")
 KEYS = ("title", "optimizers", "set", "datasets", "losses")
 OF_DATASET = ("data", "model")
 OF_LOSS = ("loss", *OPTIMIZERS)
@@ -93,13 +93,13 @@ class Cell:
 
 
 def named_grids() -> dict[str, Path]:
-    """Name -> file of the grids that need no path: those that come with the package, and those in studies/ here.
+    """Name -> file of the grids that need no path: those that come with the package, and those in studies/grids/ here.
 
     >>> {"covid", "rvr", "synthetic"} <= named_grids().keys()
     True
     """
     own = {path.stem: path for path in FOLDER.glob("*.yaml")}
-    return {Path(name).stem: packaged(name) for name in FILES if name.startswith("studies/")} | own
+    return {Path(name).stem: packaged(name) for name in FILES if name.startswith("studies/grids/")} | own
 
 
 def find_grid(name: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,12 +103,3 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
         "training": dict(training),
         "code": deciding_code.checksums((*deciding_code.SPECTRA, "study/spectra_rows.py")),
     }
-
-
-def digest(request: Request) -> str:
-    """Eight hexadecimal digits that tell requests apart.
-
-    >>> digest({"optimizer": "adam", "seed": 1}) == digest({"seed": 1, "optimizer": "adam"})
-    True
-    """
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]

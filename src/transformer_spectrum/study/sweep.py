@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together
 from transformer_spectrum.runtime.interruption import Interruption
-from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.study import processes, work
+from transformer_spectrum.study import results, work
+from transformer_spectrum.study.files import read_files
 from transformer_spectrum.study.grid import Cell, Grid
-from transformer_spectrum.study.processes import Task
-from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
 from transformer_spectrum.study.table import alike_losses, write_cells, write_table
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from transformer_spectrum.study.cluster import ComputePlace
+    from transformer_spectrum.study.execution import Failures
 
-Backend = Literal["processes", "dvc"]
-Failures = dict[str, str]
+logger = logging.getLogger(__name__)
 
 
 def sweep(
     grid: Grid,
     cells: Sequence[Cell],
     root: Path,
-    backend: Backend,
-    jobs: int,
+    place: ComputePlace,
     figures: str | None = None,
     *,
+    members: int | None = None,
     force: bool = False,
 ) -> bool:
     """Runs the cells that are missing, not what was asked for, or damaged; then writes tables and figures.
@@ -39,17 +39,19 @@ def sweep(
         grid: what the cells come from.
         cells: all of the study.
         root: its folder: table.csv, cells.csv, figures/ and, underneath, every result.
-        backend: processes of ours, or DVC experiments.
-        jobs: trainings at once; >= 1.
+        place: where to compute.
         figures: metrics to draw, see `figures.chosen_metrics`.
+        members: trainings in one ensemble at most, see `ensembles`.
         force: write over what no sweep has written, see `Store.check`.
     Returns:
         Whether every cell is done; none has failed or diverged.
     Raises:
-        InputError: another sweep is at work in the folder, or it is not a study's, or DVC does not take an experiment.
+        InputError: another sweep is at work in the folder, or it is not a study's, or nobody is there to compute.
         Interrupted: a signal has ended it; what is done is kept.
     """
-    from transformer_spectrum.study.figures import chosen_metrics  # here, because one cell of a cluster draws nothing
+    # Here, because one cell of a cluster needs neither Dask nor figures.
+    from transformer_spectrum.study.execution import execute
+    from transformer_spectrum.study.figures import chosen_metrics
 
     metrics = chosen_metrics(figures)
     store = Store(root)
@@ -57,8 +59,7 @@ def sweep(
     with Interruption(), store.locked(shared=False):
         store.claim()
         store.sweep_out()
-        run = _run_experiments if backend == "dvc" else _run
-        failures = run(grid, cells, store, jobs)
+        failures = execute(grid.name, cells, store, place, members)
         return _gather(grid, cells, store, failures, metrics)
 
 
@@ -76,98 +77,28 @@ def run_one(cell: Cell, root: Path, *, force: bool = False) -> bool:
     with store.locked(shared=True):
         with store.preparing():
             store.claim()
-            if work.raw_fault(store, cell):
-                work.fetch(store, cell)
-            if fault(store.windows(cell), work.asked_windows(store, cell)):
-                work.make_windows(store, cell)
-        _say_standins(cell.study, [cell.dataset] if work.is_standin(store, cell) else [])
-        work.complete(store, cell, work.asked_training(store, cell))
+            if results.raw_fault(store, cell):
+                results.fetch(store, cell)
+            if fault(store.windows(cell), results.asked_windows(store, cell)):
+                results.put_windows(store, cell, work.make_windows(cell, results.raw_series(store, cell)))
+        results.say_standins(cell.study, [cell.dataset] if results.is_standin(store, cell) else [])
+        _complete(store, cell)
         return not read_record(store.training(cell))["outcome"]["diverged"]
 
 
-def _run(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
-    """Prepares and trains in processes."""
-    failures = _prepare(grid, cells, store, jobs)
-    _say_standins(grid.name, {cell.dataset for cell in cells if work.is_standin(store, cell)})  # hours before the end
-    requests = {cell.place: work.asked_training(store, cell) for cell in cells if cell.place not in failures}
-    ready = [cell for cell in cells if cell.place in requests]
-    todo = [cell for cell in ready if not work.is_done(store, cell, requests[cell.place])]
-    before = len(ready) - len(todo)
-    logger.info(f"sweep {grid.name}: {len(cells)} cells, {before} of them done before, {jobs} at once")
-    return failures | _complete(f"sweep {grid.name}", todo, requests, store, jobs)
-
-
-def _run_experiments(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
-    """Prepares and trains by DVC, then measures in processes."""
-    from transformer_spectrum.study import experiments  # here, because DVC takes a second to import
-
-    requests, failures = experiments.run(grid, cells, store, jobs)
-    trained = [cell for cell in cells if cell.place in requests]
-    todo = [cell for cell in trained if not work.is_done(store, cell, requests[cell.place])]
-    return failures | _complete(f"sweep {grid.name}: spectra", todo, requests, store, jobs)
-
-
-def _say_standins(study: str, datasets: Collection[str]) -> None:
-    if datasets:
-        words = "a STAND-IN, simulated, not data; name a mirror or run it again when upstream is within reach"
-        logger.warning(f"sweep {study}: {', '.join(sorted(datasets))}: {words}")
-
-
-def _complete(title: str, cells: Sequence[Cell], requests: Mapping[str, Request], store: Store, jobs: int) -> Failures:
-    """Trains and measures what is not; reasons of the cells that are not done then."""
-    tasks = [
-        Task(cell.place, work.complete, (store, cell, requests[cell.place]), store.log("trainings", cell.place))
-        for cell in cells
-    ]
-    failures = _all(title, "cell", tasks, jobs)
-    for cell in cells:  # a process's word is not enough
-        if cell.place not in failures and not work.is_done(store, cell, requests[cell.place]):
-            failures[cell.place] = fault(store.training(cell), requests[cell.place]) or "its spectra are missing"
-    return failures
-
-
-def _prepare(grid: Grid, cells: Sequence[Cell], store: Store, jobs: int) -> Failures:
-    """Fetches and prepares what is missing of the data; reasons for the cells that get none."""
-    failures: Failures = {}
-    sets = {cell.dataset: cell for cell in reversed(cells)}
-    tasks = [
-        Task(name, work.fetch, (store, cell), store.log("raw", name))
-        for name, cell in sets.items()
-        if work.raw_fault(store, cell)
-    ]
-    failed = _all(f"sweep {grid.name}: raw series", "data set", tasks, jobs)
-    shared = {(cell.dataset, cell.seed): cell for cell in reversed(cells) if cell.dataset not in failed}
-    tasks = [
-        Task(f"{name}/seed_{seed}", work.make_windows, (store, cell), store.log("windows", f"{name}/seed_{seed}"))
-        for (name, seed), cell in shared.items()
-        if fault(store.windows(cell), work.asked_windows(store, cell))
-    ]
-    failed |= _all(f"sweep {grid.name}: windows", "data set", tasks, jobs)
-    for cell in cells:
-        for task in (cell.dataset, f"{cell.dataset}/seed_{cell.seed}"):
-            if task in failed:
-                failures[cell.place] = f"no data: {failed[task]}"
-    return failures
-
-
-def _all(title: str, unit: str, tasks: Sequence[Task], jobs: int) -> Failures:
-    """Runs tasks under a progress bar; name -> reason of those that have failed."""
-    failures: Failures = {}
-    if not tasks:
-        return failures
-    with Progress(title, len(tasks), unit) as progress:
-        ended: list[str] = []
-
-        def note(task: Task, reason: str) -> None:
-            ended.append(task.name)
-            if reason:
-                failures[task.name] = reason
-                logger.warning(f"{title}: {task.name} failed: {reason} ({task.log})")
-            progress.update(len(ended), failed=len(failures))
-
-        progress.update(0)
-        processes.run(tasks, jobs, note)
-    return failures
+def _complete(store: Store, cell: Cell) -> None:
+    """Trains, unless that is done, and measures the spectra, unless that is done."""
+    request = results.asked_training(store, cell)
+    if fault(store.training(cell), request):
+        windows = read_files(store.windows(cell), work.WINDOWS_FILES)
+        (outputs,) = work.train_cells([cell], [store.resume(cell)], [0], windows)
+        if isinstance(outputs, str):
+            raise InputError(outputs)
+        results.put_training(store, cell, outputs, request)
+    if fault(store.spectra(cell), results.asked_spectra(store, cell)):
+        files = read_files(store.training(cell), list(read_record(store.training(cell))["files"]))
+        standin = results.is_standin_training(store, cell)
+        results.put_spectra(store, cell, work.measure(cell, standin, files))
 
 
 def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures, metrics: Sequence[str]) -> bool:
@@ -193,7 +124,7 @@ def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures,
     )
     for line in alike_losses(usable, store):
         logger.warning(f"sweep {grid.name}: {line}")
-    _say_standins(
+    results.say_standins(
         grid.name, {cell.dataset for cell in usable if read_record(store.training(cell))["outcome"]["standin"]}
     )
     return not bad

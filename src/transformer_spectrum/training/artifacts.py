@@ -162,6 +162,7 @@ def write_results(
         "best_step": history.best_step,
         "device": str(where),
         "threads": params.threads,
+        "precision": build.precision(params),
         "seed": params.seed,
         "data": origin,
         "missing_scores": reasons,

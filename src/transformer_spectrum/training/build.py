@@ -209,10 +209,34 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
         seed=torch_generator(params.seed, "dropout").initial_seed(),
         workers=training.workers,
         memory_mib=training.memory_mib,
-        precision=training.precision,
+        precision=precision(params),
         compile=params.adam.compile,
         say=logger.info,
     )
+
+
+def precision(params: Params) -> str:
+    """Of the products when a population is scored: float32 or bfloat16, which training.precision = auto means here.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> precision(load_params(packaged("params.yaml")))
+    'float32'
+    """
+    chosen = params.training.precision
+    if chosen != "auto":
+        return chosen
+    if params.model.type != "transformer" or params.model.patch_length > 1:
+        return "float32"  # nowhere faster when measured
+    return "bfloat16" if _has_bfloat16(device(params.device)) else "float32"
+
+
+def _has_bfloat16(where: torch.device) -> bool:
+    """Whether products of bfloat16 are instructions of the processor."""
+    if where.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # there is no public question
+    return where.type == "cpu" and asked is not None and bool(asked())
 
 
 def initial_weights(params: Params, forecaster: Forecaster, layout: Layout) -> Tensor:

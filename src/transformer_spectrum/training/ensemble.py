@@ -18,7 +18,7 @@ SHARE = 0.25
 VECTORS = 24
 """Vectors as long as the weights that a training by a gradient method keeps at once, besides its snapshots: weights,
 gradient, state of the rule, the best, the last, and copies while they are stacked."""
-SHARED = ("batch_size", "precision", "memory_mib", "workers")
+SHARED = ("batch_size", "precision", "tf32", "memory_mib", "workers")
 """Parameters of the section `training` that trainings side by side have in common."""
 
 

@@ -27,8 +27,7 @@ from torch import Tensor
 from transformer_spectrum import losses
 from transformer_spectrum.models.dropout import Dropout, keys_of
 from transformer_spectrum.models.forecaster import Forecaster, Layout
-from transformer_spectrum.optimizers.contract import Population
-from transformer_spectrum.optimizers.gradient.stretch import Along
+from transformer_spectrum.optimizers.contract import Along, Population
 from transformer_spectrum.training.capture import Captured
 from transformer_spectrum.training.pool import Pool
 from transformer_spectrum.training.slots import Slots
@@ -70,12 +69,8 @@ class Validation(NamedTuple):
     influence_cosine: float
 
 
-class Scored(NamedTuple):
-    """A population that is to be scored: on a batch of an objective's windows."""
-
-    objective: WindowObjective
-    population: Tensor | Population
-    batch: Tensor
+Scored = tuple["WindowObjective", Tensor | Population, Tensor]
+"""An objective, a population, and the windows of the objective that it is to be scored on."""
 
 
 class Cut(NamedTuple):
@@ -281,12 +276,12 @@ class Evaluation:
     # -- populations ---------------------------------------------------------------------------------------
     def scores(self, scored: Sequence[Scored]) -> list[Tensor]:
         """(popsize,) mean losses of each population, float32, on the CPU; without dropout."""
-        index = self._pool.on_device([self._pool.places([each.objective], [each.batch])[0] for each in scored])
+        index = self._pool.on_device([self._pool.places([objective], [batch])[0] for objective, _, batch in scored])
 
         def work(cuts: Sequence[Cut]) -> Tensor:
-            candidates = [_members(scored[place].population, first, last) for place, first, last in cuts]
+            candidates = [_members(scored[place][1], first, last) for place, first, last in cuts]
             windows = [self._pool.windows(index[place]) for place, _, _ in cuts]
-            losses = [scored[place].objective.loss for place, first, last in cuts for _ in range(first, last)]
+            losses = [scored[place][0].loss for place, first, last in cuts for _ in range(first, last)]
             chunk = candidates[0] if len(cuts) == 1 else torch.cat(candidates)
             if len(cuts) == 1:  # all members read one batch
                 context, target = windows[0]
@@ -300,18 +295,18 @@ class Evaluation:
 
         chunks = self._chunks(scored)
         losses = torch.cat(self._share(work, chunks)).cpu()  # in the order of the populations, by one transfer
-        return list(losses.split([len(each.population) for each in scored]))
+        return list(losses.split([len(population) for _, population, _ in scored]))
 
     def _chunks(self, scored: Sequence[Scored]) -> list[list[Cut]]:
         """What is scored at once: on a CPU parts of one population; on a GPU as much as fits, of any."""
         chunks: list[list[Cut]] = []
         room = 0
-        for place, each in enumerate(scored):
-            count = len(each.population)
+        for place, (_, population, batch) in enumerate(scored):
+            count = len(population)
             members = min(self.members, power_of_two(count / CHUNKS)) if self.on_cpu else self.members
             first = 0
             while first < count:
-                is_mixed = bool(chunks) and len(each.batch) != len(scored[chunks[-1][0].place].batch)
+                is_mixed = bool(chunks) and len(batch) != len(scored[chunks[-1][0].place][2])
                 if self.on_cpu or room == 0 or is_mixed:
                     chunks.append([])
                     room = members

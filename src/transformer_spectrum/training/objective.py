@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_spectrum.losses import Loss
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.optimizers.contract import Population
-from transformer_spectrum.training.evaluation import Evaluation, Scored, Validation
+from transformer_spectrum.training.evaluation import Evaluation, Validation
 
 SAMPLE = 128
 """Training windows whose residuals the scale of a loss follows."""
@@ -86,7 +86,7 @@ class WindowObjective:
 
     def losses(self, population: Tensor | Population, batch: Tensor) -> Tensor:
         """(M, size) -> (M,) mean losses, float32; without dropout."""
-        return self.evaluation.scores([Scored(self, population, batch)])[0]
+        return self.evaluation.scores([(self, population, batch)])[0]
 
     def gradient(self, weights: Tensor, batch: Tensor, update: int = 0) -> tuple[float, Tensor]:
         """(size,) -> mean loss and its gradient; with the dropout of that update."""

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, Request, Scoring
-from transformer_spectrum.optimizers.gradient.stretch import Along, Stretch, walk
-from transformer_spectrum.training.evaluation import Evaluation, Scored, Validation
+from transformer_spectrum.optimizers.contract import Computing, Objective, Request
+from transformer_spectrum.training.evaluation import Evaluation, Validation
 from transformer_spectrum.training.measuring import Measured, Start, measured
 from transformer_spectrum.training.objective import WindowObjective
 
@@ -33,6 +32,14 @@ class Validating(Recorded):
     def answered_by(self, objective: Objective) -> Validation:
         return self.validation.validation(self.weights)
 
+    @classmethod
+    def answered_together(
+        cls, requests: Sequence[Validating], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        assert isinstance(computing, Evaluation)
+        weights = torch.stack([request.weights for request in requests])
+        return list(computing.validations([request.validation for request in requests], weights))
+
 
 @dataclass(frozen=True)
 class Residuals(Recorded):
@@ -44,6 +51,17 @@ class Residuals(Recorded):
 
     def answered_by(self, objective: Objective) -> float:
         return self.training.residual_mad(self.weights, self.centre)
+
+    @classmethod
+    def answered_together(
+        cls, requests: Sequence[Residuals], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        assert isinstance(computing, Evaluation)
+        weights, trainings = (
+            torch.stack([request.weights for request in requests]),
+            [each.training for each in requests],
+        )
+        return list(computing.residual_mads(trainings, weights, [request.centre for request in requests]))
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,14 @@ class Measuring(Recorded):
 
     def answered_by(self, objective: Objective) -> Measured:
         return measured([(self.start, self.weights, self.before)])[0]
+
+    @classmethod
+    def answered_together(
+        cls, requests: Sequence[Measuring], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        assert isinstance(computing, Evaluation)
+        asked = [(request.start, request.weights, request.before) for request in requests]
+        return list(measured(asked, computing.cores))
 
 
 Reading = Generator[Request, Any, None]
@@ -87,35 +113,7 @@ class Answers:
         answers: dict[int, Any] = {}
         for kind in dict.fromkeys(type(request) for _, request in requests):
             places = [place for place, (_, request) in enumerate(requests) if type(request) is kind]
-            members = [requests[place][0] for place in places]
-            of_kind = self._of_kind(self.evaluation, kind, members, [requests[place][1] for place in places])
+            objectives = [self.objectives[requests[place][0]] for place in places]
+            of_kind = kind.answered_together([requests[place][1] for place in places], objectives, self.evaluation)
             answers |= dict(zip(places, of_kind, strict=True))
         return [answers[place] for place in range(len(requests))]
-
-    def _of_kind(
-        self, evaluation: Evaluation, kind: type[Request], members: Sequence[int], requests: Sequence[Any]
-    ) -> list[Any]:
-        objectives: list[Any] = [self.objectives[member] for member in members]
-        if kind is Stretch:
-
-            def gradients(members: Sequence[int], batches: Sequence[Sequence[Tensor]], updates: Sequence[int]) -> Along:
-                return evaluation.gradients([objectives[member] for member in members], batches, updates)
-
-            return walk(requests, gradients)
-        if kind is Scoring:
-            return evaluation.scores(
-                [
-                    Scored(objective, request.population, request.batch)
-                    for objective, request in zip(objectives, requests, strict=True)
-                ]
-            )
-        if kind is Validating:
-            weights = torch.stack([request.weights for request in requests])
-            return evaluation.validations([request.validation for request in requests], weights)
-        if kind is Residuals:
-            weights = torch.stack([request.weights for request in requests])
-            return evaluation.residual_mads(objectives, weights, [request.centre for request in requests])
-        if kind is Measuring:
-            asked = [(request.start, request.weights, request.before) for request in requests]
-            return measured(asked, evaluation.cores)
-        return [request.answered_by(objective) for objective, request in zip(objectives, requests, strict=True)]

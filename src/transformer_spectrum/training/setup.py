@@ -53,6 +53,8 @@ def make_deterministic(params: Params, optimizer: str) -> None:
         torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
     else:  # the same switch without the compiler, whose import takes a second
         torch.set_deterministic_debug_mode("error" if on_cpu else "warn")
+    if not on_cpu:
+        torch.set_float32_matmul_precision("high" if params.training.tf32 else "highest")
 
 
 @dataclass(frozen=True)

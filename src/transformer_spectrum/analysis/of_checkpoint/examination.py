@@ -185,11 +185,20 @@ def _named(skipped: list[Skipped]) -> str:
     return "; ".join(f"{entry.name}: {entry.reason}" for entry in skipped[:3]) + more
 
 
+LARGEST = 1e70
+"""Size of a weight; fourth powers, which metrics take, are finite and not 0. Only float64 has larger ones."""
+
+
 def _not_finite(tensor: Tensor) -> str:
-    """The reason against a tensor with entries that are not finite; empty where there are none."""
+    """The reason against a tensor with entries that are not finite, or whose powers are not; empty where none is."""
     ends = torch.aminmax(torch.view_as_real(tensor) if tensor.is_complex() else tensor)
     if all(torch.isfinite(end) for end in ends):  # a NaN is the least and the largest
-        return ""
+        largest = max(abs(float(end)) for end in ends)
+        if largest == 0 or 1 / LARGEST <= largest <= LARGEST:
+            return ""
+        return (
+            f"weights are out of range: the largest is {largest:.3g} in size; must be within 1e-70 and 1e70 (float64)"
+        )
     count = tensor.numel() - int(torch.isfinite(tensor).sum())
     return f"weights are not finite: {count:,} of {tensor.numel():,} entries are NaN or infinite"
 

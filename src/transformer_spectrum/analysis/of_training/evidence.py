@@ -12,7 +12,7 @@ import numpy as np
 
 from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.of_training.circuits import CircuitEvidence, circuits_at
-from transformer_spectrum.analysis.of_training.nulls import NullDraws, joined, padded, prefixed
+from transformer_spectrum.analysis.of_training.nulls import CHANGE_NULLS, NullDraws, joined, padded, prefixed
 from transformer_spectrum.analysis.of_training.tails import TailTests, tail_of
 from transformer_spectrum.analysis.of_training.vectors import Overlaps, overlaps_at
 from transformer_spectrum.config.schema import SpectraParams
@@ -106,18 +106,13 @@ def gather(
     observed: list[np.ndarray] = []
     moved: list[np.ndarray] = []
     farms: list[tuple[np.ndarray, np.ndarray]] = []
-    nulls: dict[str, list[Analysis]] = {}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in ("path", "shuffled", *CHANGE_NULLS)}
     overlaps: list[Overlaps] = []
     circuits: list[CircuitEvidence] = []
     references: list[np.ndarray] = []
     ends = list(dict.fromkeys((0, len(steps) - 1)))
-
-    def own(matrices: Sequence[np.ndarray], stream: str) -> Analysis:
-        return draws.metrics(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
-
-    def signed(changes: Sequence[np.ndarray], stream: str) -> np.ndarray:
-        return draws.signed(changes, torch_generator(seed, f"change signs {stream}"))
-
+    if initial is None:
+        initial = draws.metrics(draws.shuffled(start, torch_generator(seed, "shuffles initial")))
     with Progress(f"spectra {optimizer}", len(steps) + len(ends), unit="part") as progress:
         for position, step in enumerate(steps):
             matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
@@ -125,18 +120,13 @@ def gather(
             observed.append(_spectra(matrices))
             moved.append(_spectra(changes))
             stream = f"{optimizer} {step}"
-            if initial is None:
-                initial = draws.metrics(draws.shuffled(start, torch_generator(seed, "shuffles initial")))
+            drawn["path"].append(draws.path(changes, torch_generator(seed, f"path {stream}")))
+            if step > 0:
+                drawn["shuffled"].append(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
             shuffled = draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}"))
             references.append(shuffled.mean(axis=0))
-            for name, analysis in (
-                ("path", draws.metrics(draws.path(changes, torch_generator(seed, f"path {stream}")))),
-                ("shuffled", initial if step == 0 else own(matrices, stream)),
-                ("initial", initial),
-                ("change_shuffled", prefixed(draws.metrics(shuffled, observed[-1]), CHANGE)),
-                ("change_signs", prefixed(draws.metrics(signed(changes, stream), observed[-1]), CHANGE)),
-            ):
-                nulls.setdefault(name, []).append(analysis)
+            drawn["change_shuffled"].append(shuffled)
+            drawn["change_signs"].append(draws.signed(changes, torch_generator(seed, f"change signs {stream}")))
             farms.append(_farms(matrices, settings.farms_size))
             overlaps.append(overlaps_at(start, changes, settings.overlap_rank))
             circuits.append(
@@ -161,11 +151,20 @@ def gather(
             )
             progress.update(len(steps) + len(tails), **_at_a_glance(history, steps[position]))
     change = analyze(np.stack(moved), shapes, estimators, stored=np.stack(observed))
+    nulls = {
+        "path": draws.metrics_at_steps(drawn["path"]),
+        "shuffled": (initial, *draws.metrics_at_steps(drawn["shuffled"])),
+        "initial": (initial,) * len(steps),
+        **{
+            name: tuple(prefixed(metrics, CHANGE) for metrics in draws.metrics_at_steps(drawn[name], observed))
+            for name in CHANGE_NULLS
+        },
+    }
     return Evidence(
         specs=tuple(specs),
         steps=tuple(steps),
         observed=joined(weights, prefixed(change, CHANGE)),
-        nulls={name: tuple(analyses) for name, analyses in nulls.items()},
+        nulls=nulls,
         shuffled_change=np.stack(references),
         farms=np.stack([alpha for alpha, _ in farms]),
         farms_reason=np.stack([reason for _, reason in farms]),

@@ -17,8 +17,8 @@ from transformer_spectrum.analysis.of_training.nulls import STEP, null_of_alpha,
 from transformer_spectrum.analysis.of_training.rows import effect_columns, finite, stacked, with_categories
 from transformer_spectrum.analysis.of_training.summary import Summary
 from transformer_spectrum.analysis.of_training.tails import ALTERNATIVES, TailTests
-from transformer_spectrum.spectra.analysis import METRICS, Analysis
-from transformer_spectrum.spectra.effects import effect
+from transformer_spectrum.spectra.analysis import METRICS, REASONS, Analysis
+from transformer_spectrum.spectra.effects import Effect, effect
 from transformer_spectrum.spectra.nulls import null_of
 from transformer_spectrum.spectra.tail_tests import GoodnessOfFit
 
@@ -152,30 +152,29 @@ def spectra_nulls(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     >>> spectra_nulls(summaries)[["optimizer", "step", "matrix", "metric"]].values.tolist()[0]
     ['adam', 0, 'encoder.0.feed_forward.up', 'spectral_entropy']
     """
-    blocks = (
-        block
-        for optimizer, summary in summaries.items()
-        for position in range(len(summary.evidence.steps))
-        for block in _nulls_at(optimizer, summary, position)
-    )
+    blocks = (block for optimizer, summary in summaries.items() for block in _nulls_of(optimizer, summary))
     return with_categories(stacked(SPECTRA_NULLS, blocks))
 
 
-def _nulls_at(optimizer: str, summary: Summary, position: int) -> Iterator[dict[str, Any]]:
-    evidence, place = summary.evidence, _place(optimizer, summary, position)
+def _nulls_of(optimizer: str, summary: Summary) -> Iterator[dict[str, Any]]:
+    evidence = summary.evidence
+    against = {}
     for metric, observed in evidence.observed.values.items():
-        missing = [evidence.observed.reason(metric, position, matrix) for matrix in range(len(evidence.specs))]
         for name in nulls_of(metric):
-            draws = evidence.nulls[name][position].values[metric]
-            against = effect(metric.removeprefix(CHANGE), observed[position], draws)
+            draws = np.stack([analysis.values[metric] for analysis in evidence.nulls[name]], axis=1)
+            against[metric, name] = effect(metric.removeprefix(CHANGE), observed, draws)
+    for position in range(len(evidence.steps)):
+        place = _place(optimizer, summary, position)
+        for (metric, name), effects in against.items():
+            observed = evidence.observed.values[metric]
             yield {
                 **place,
                 "metric": metric,
                 "value": finite(observed[position]),
-                "missing": missing,
+                "missing": np.array(REASONS, dtype=object)[evidence.observed.codes[metric][position]],
                 "initial": finite(observed[0]),
                 "null": name,
-                **effect_columns(against),
+                **effect_columns(Effect(*(values[position] for values in effects))),
             }
 
 

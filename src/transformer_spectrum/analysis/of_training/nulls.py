@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -127,8 +127,25 @@ class NullDraws:
         self._shapes = np.array([matrix.shape for matrix in initial])
 
     def metrics(self, spectra: np.ndarray, stored: np.ndarray | None = None) -> Analysis:
-        """Metrics of (D, M, R) spectra, the draws in the place of steps; `stored` (M, R) as in `analyze`."""
+        """Metrics of (D, M, R) spectra, the draws in the place of steps; `stored` as in `analyze`."""
         return analyze(spectra, self._shapes, self._estimators, stored=stored)
+
+    def metrics_at_steps(
+        self, spectra: Sequence[np.ndarray], stored: Sequence[np.ndarray] | None = None
+    ) -> tuple[Analysis, ...]:
+        """`metrics` of the draws at each of several steps, all at once, which is sooner."""
+        if not spectra:
+            return ()
+        whole = None if stored is None else np.repeat(np.stack(stored), self._draws, axis=0)
+        together = self.metrics(np.concatenate(spectra), whole)
+
+        def of_step(arrays: Mapping[str, np.ndarray], position: int) -> dict[str, np.ndarray]:
+            return {name: array[position * self._draws :][: self._draws] for name, array in arrays.items()}
+
+        return tuple(
+            Analysis(of_step(together.values, position), of_step(together.codes, position))
+            for position in range(len(spectra))
+        )
 
     def shuffled(self, matrices: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
         """(D, M, R) singular values of shuffled matrices."""

@@ -86,19 +86,23 @@ class Summary:
         analysis = self.evidence.nulls[name or main_null(metric)][position]
         return analysis.values[metric][:, self.families[family]]
 
+    def _draws_at_steps(self, metric: str, family: str) -> np.ndarray:
+        """(D, K, m) the metric in each draw of its main null, at every tracked step."""
+        members = self.families[family]
+        return np.stack([step.values[metric][:, members] for step in self.evidence.nulls[main_null(metric)]], axis=1)
+
     def band(self, metric: str, family: str, deviations: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
         """(S,) low and high end of the main null, mean -+ 2 standard deviations; NaN but at the tracked steps."""
         low, high = (np.full(len(self.history.steps), np.nan) for _ in range(2))
-        for position, at in enumerate(self.tracked):
-            low[at], high[at] = self.null(metric, family, position).band(deviations)
+        low[self.tracked], high[self.tracked] = family_null(self._draws_at_steps(metric, family)).band(deviations)
         return low, high
 
     def effects(self, metric: str, family: str) -> tuple[np.ndarray, np.ndarray]:
         """(S,) difference and deviations of `effect`; NaN but at the tracked steps."""
         differences, deviations = (np.full(len(self.history.steps), np.nan) for _ in range(2))
-        for position, at in enumerate(self.tracked):
-            against = self.effect(metric, family, position)
-            differences[at], deviations[at] = against.difference, against.deviations
+        observed = self.evidence.observed.class_mean(metric, self.families[family])
+        against = effect(metric.removeprefix(CHANGE), observed, family_draws(self._draws_at_steps(metric, family)))
+        differences[self.tracked], deviations[self.tracked] = against.difference, against.deviations
         return differences, deviations
 
     def change(self, metric: str) -> np.ndarray:

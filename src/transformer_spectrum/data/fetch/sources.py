@@ -22,9 +22,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.data.fetch.downloads import Unreachable, download
+from transformer_spectrum.data.fetch.downloads import LARGEST, Unreachable, download
 from transformer_spectrum.runtime.addresses import is_url, without_password
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_json
 from transformer_spectrum.runtime.ownership import RECORD, check_replaceable, is_own
 from transformer_spectrum.runtime.provenance import describe_source
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "TRANSFORMER_SPECTRUM_MIRROR"
 DATA_FILE = "series.csv"
+COUNT_LARGEST = 2**16  # bytes of an answer that is a number
 MIRROR_NOTE = "Taken from a mirror as it was; only its schema and its completeness were checked."
 STANDIN_NOTE = "Simulated stand-in, not data: no source was within reach."
 KEPT_NOTE = "Kept from an earlier fetch: no source was within reach when it was asked for again."
@@ -96,10 +97,18 @@ def _get(address: str, path: Path) -> None:
     if is_url(address):
         return download(address, path)
     try:
-        content = Path(address).read_bytes()
+        source = Path(address)
+        size = source.stat().st_size
+        if not source.is_file():  # a pipe has no end, and may have no beginning
+            raise Unreachable("no regular file")
+        stream = source.open("rb")
     except OSError as error:
         raise Unreachable(error.strerror or str(error)) from None
-    path.write_bytes(content)
+    with stream:
+        if size > LARGEST:
+            raise InputError(f"{address}: has {size:,} bytes; must have at most {LARGEST:,}")
+        with path.open("wb") as target:
+            shutil.copyfileobj(stream, target)
 
 
 def _count(url: str, label: str, scratch: Path) -> int:
@@ -109,12 +118,12 @@ def _count(url: str, label: str, scratch: Path) -> int:
         Unreachable: no answer.
         InputError: an answer without a number.
     """
-    download(url, scratch)
+    download(url, scratch, COUNT_LARGEST)
     text = scratch.read_text(encoding="utf-8", errors="replace")
     scratch.unlink()
     number = text.strip().rpartition("\n")[2].strip('"\r ')  # "count" on the first line, the number on the second
-    if not (number.isascii() and number.isdigit()):
-        raise InputError(f"{label}: count(*) was answered by {text[:40]!r}; must be a number")
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        raise InputError(f"{label}: count(*) was answered by {quoted(text[:200], 40)}; must be a number of rows")
     return int(number)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,9 @@ from transformer_spectrum.data.files.series_tables import Reading, read_table
 from transformer_spectrum.data.files.time_axis import DAYS, TimeAxis
 from transformer_spectrum.data.series.csv_text import read_rows
 from transformer_spectrum.data.series.entity_series import Series
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, shortened
 from transformer_spectrum.runtime.files import atomic_path
+from transformer_spectrum.runtime.parsing import parsing, read_npy
 
 __all__ = [
     "DAYS",
@@ -101,24 +100,20 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------
 def _npy(path: Path) -> tuple[np.ndarray, None]:
-    try:
-        return np.load(path, allow_pickle=False), None
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a readable .npy without pickle ({error})") from None
+    return read_npy(path), None
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = [name for name in archive.files if name != "entities"]
-            if "series" not in names and len(names) != 1:
-                raise InputError(f"{path}: has {', '.join(names) or 'no array'}; must have `series`, or one array only")
-            array = archive["series" if "series" in names else names[0]]
-            return array, archive["entities"] if "entities" in archive.files else None
-    except InputError:
-        raise
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a readable .npz without pickle ({error})") from None
+    with parsing(path, "a readable .npz without pickle"), np.load(path, allow_pickle=False) as archive:
+        names = [name for name in archive.files if name != "entities"]
+        if "series" not in names and len(names) != 1:
+            listed = shortened(", ".join(names)) or "no array"
+            raise InputError(f"{path}: has {listed}; must have `series`, or one array only")
+        array = archive["series" if "series" in names else names[0]]
+        entities = archive["entities"] if "entities" in archive.files else None
+        if not isinstance(array, np.ndarray) or not isinstance(entities, np.ndarray | None):
+            raise InputError(f"{path}: holds what is no array")
+        return array, entities
 
 
 def of_array(values: np.ndarray) -> SeriesFile:
@@ -188,14 +183,16 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    try:
+    with parsing(path, "a readable .parquet"):
         frame = pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
-        raise InputError(f"{path}: not a readable .parquet ({' '.join(str(error).split())[:200]})") from None
     frame = _with_index(frame)
     frame.columns = [str(name) for name in frame.columns]
     if frame.empty or frame.columns.duplicated().any():
         raise InputError(f"{path}: needs rows, and columns each with a name of its own")
+    objects = [str(name) for name, dtype in frame.dtypes.items() if dtype.kind == "O"]
+    for name in objects:  # some programs write text as bytes
+        cells = frame[name]
+        frame[name] = cells.map(lambda cell: cell.decode(errors="replace") if isinstance(cell, bytes) else cell)
     return frame
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.parsing import read_npy
 
 
 def read_synthetic(path: Path) -> list[Series]:
@@ -22,12 +23,9 @@ def read_synthetic(path: Path) -> list[Series]:
     ...     [entity_series.entity for entity_series in read_synthetic(Path(file.name))]
     ['0', '1']
     """
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro synthesize)") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy ({error}); run dvc repro -f synthesize") from None
+    values = read_npy(path, "run dvc repro -f synthesize", "run the stage that writes it (dvc repro synthesize)")
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: an array of {values.dtype}; must be of numbers")
     if values.ndim != 3 or not np.isfinite(values).all():
         raise InputError(f"{path}: must be a finite array (series, steps, features), got shape {values.shape}")
     width = len(str(len(values) - 1))

@@ -7,7 +7,7 @@ waits for the device: losses and norms add up there, and are read at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from transformer_spectrum.optimizers.contract import Objective, Request
+from transformer_spectrum.optimizers.contract import Along, Both, Computing, Objective, Request
 from transformer_spectrum.optimizers.gradient.rule import Rule, RuleState
 
 
@@ -70,11 +70,14 @@ class Stretch(Request):
 
         return walk([self], gradients)[0]
 
+    @classmethod
+    def answered_together(
+        cls, requests: Sequence[Stretch], objectives: Sequence[Objective], computing: Computing
+    ) -> list[Any]:
+        def gradients(members: Sequence[int], batches: Sequence[Sequence[Any]], updates: Sequence[int]) -> Along:
+            return computing.gradients([objectives[member] for member in members], batches, updates)
 
-Both = tuple[Float[Tensor, " members"], Float[Tensor, "members size"]]
-"""Mean losses and their gradients."""
-Along = Callable[[int, Tensor], Both]
-"""Number of an update, and the members' weights (members, size) there -> losses and gradients."""
+        return list(walk(requests, gradients))
 
 
 @runtime_checkable

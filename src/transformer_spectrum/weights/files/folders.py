@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.weights.files.kinds import kind_of
 from transformer_spectrum.weights.files.readers import SafetensorsFile, StateDictFile
 from transformer_spectrum.weights.files.stored import Beside, Stored, WeightFile, natural
@@ -214,10 +214,7 @@ def _listed(names: Sequence[str]) -> str:
 
 # -- JSON beside the weights -----------------------------------------------------------------------------------
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
+    value = read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: must be a JSON object")
     return value

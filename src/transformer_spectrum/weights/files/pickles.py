@@ -9,10 +9,8 @@ it. Arrays are rebuilt from their bytes by `StoredArray`, not by numpy's own unp
 
 from __future__ import annotations
 
-import pickle
 import pickletools
 import re
-import struct
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -26,18 +24,6 @@ from transformer_spectrum.runtime.errors import InputError
 
 NAMES_LIMIT = 2_000  # classes of one file; each costs a reading of the pickle, without the tensors
 
-_DAMAGES = (  # what torch raises on a damaged or crafted pickle
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    struct.error,
-)
 _REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL (\S+)")
 _NO_DICT = re.compile(r"Can only SETITEMS? for dict.* but got <class '([^']+)'>")
 _NO_LIST = re.compile(r"Can only (?:append to|extend) lists, but got <class '([^']+)'>")
@@ -179,7 +165,11 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
             with warnings.catch_warnings(), torch.serialization.safe_globals(_listed(stand_ins)):
                 warnings.simplefilter("ignore", UserWarning)  # on pickle protocols: the error below says it
                 whole = _read(path, mapped)
-        except _DAMAGES as error:
+        except MemoryError:
+            raise InputError(f"{path}: {_cause('it asks for more memory than there is')}") from None
+        except Exception as error:  # by kind: a damaged or crafted pickle makes torch raise all of them
+            if isinstance(error, OSError) and error.filename is not None:
+                raise
             if not _extend(stand_ins, str(error), skip_objects):
                 raise InputError(f"{path}: {_cause(str(error))}") from None
         else:

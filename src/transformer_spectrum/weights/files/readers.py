@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import shortened
+from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.weights.files import pickles
 from transformer_spectrum.weights.files.choice import choose
 from transformer_spectrum.weights.files.contents import Contents, contents_of
@@ -34,15 +35,12 @@ class SafetensorsFile:
             InputError: not readable, no tensors, or an unknown key.
         """
         self.path = path
-        try:
-            with safe_open(path, "pt") as stream:
-                slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118, no mapping
-                sizes: dict[tuple[str, ...], Stored] = {
-                    (name,): Stored(tuple(piece.get_shape()), piece.get_dtype()) for name, piece in slices.items()
-                }
-                self.metadata = dict(stream.metadata() or {})
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        with parsing(path, "a readable safetensors file"), safe_open(path, "pt") as stream:
+            slices = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118, no mapping
+            sizes: dict[tuple[str, ...], Stored] = {
+                (name,): Stored(tuple(piece.get_shape()), piece.get_dtype()) for name, piece in slices.items()
+            }
+            self.metadata = dict(stream.metadata() or {})
         choice = choose(Contents(), sizes, key, str(path))
         self._names = {name: inside[0] for name, inside in choice.paths.items()}
         self.tensors = {name: sizes[inside] for name, inside in choice.paths.items()}
@@ -50,11 +48,8 @@ class SafetensorsFile:
 
     def read(self, name: str) -> Tensor:
         """The tensor on the CPU, as stored."""
-        try:
-            with safe_open(self.path, "pt") as stream:
-                return stream.get_tensor(self._names[name])
-        except SafetensorError as error:
-            raise InputError(f"{self.path}: cannot read {name} ({error})") from None
+        with parsing(f"{self.path}: {shortened(name)}", "readable"), safe_open(self.path, "pt") as stream:
+            return stream.get_tensor(self._names[name])
 
 
 class StateDictFile:

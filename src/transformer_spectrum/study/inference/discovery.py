@@ -1,0 +1,28 @@
+"""Secondary endpoints: the share of false ones among those that are called different is held down."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import false_discovery_control
+
+
+def benjamini_hochberg(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """q-values of Benjamini and Hochberg's procedure: min over p_j >= p_i of p_j m / rank_j.
+
+    Rejecting all q <= level keeps the expected share of false rejections at most `level` where the tests are
+    independent or positively dependent.
+
+    Args:
+        p_values: in [0, 1]; NaN = no test, which does not count among the m.
+    Returns:
+        In [0, 1], NaN where there is no p.
+
+    >>> benjamini_hochberg(np.array([0.01, np.nan, 0.04, 0.03])).tolist()
+    [0.03, nan, 0.04, 0.04]
+    """
+    q_values = np.full(len(p_values), np.nan)
+    tested = np.isfinite(p_values)
+    if tested.any():
+        q_values[tested] = false_discovery_control(p_values[tested], method="bh")
+    return q_values

@@ -1,0 +1,1 @@
+"""What a study is going to measure, written down before it is looked at."""

@@ -1,0 +1,119 @@
+"""The cells of a protocol: every training that it asks for, with all of its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformer_spectrum.config import tree
+from transformer_spectrum.config.load import Params, parse_params
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.grid import ONE_THREAD
+from transformer_spectrum.study.protocol.model import Protocol
+from transformer_spectrum.study.protocol.sections import UNTREATED, PlannedArm, TreatmentPlan
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One training.
+
+    Attributes:
+        block, dataset: names in the protocol.
+        arm: which of the block.
+        seed: of everything random in it.
+        params: all parameters, the arm's rate among them.
+        batch_order: another order of the seed's batches; 0 = its own.
+        loss_factor: the loss is multiplied by it.
+    """
+
+    block: str
+    dataset: str
+    arm: PlannedArm
+    seed: int
+    params: Params
+    batch_order: int
+    loss_factor: float
+
+    @property
+    def place(self) -> str:
+        """Relative folder."""
+        return f"{self.block}/{self.dataset}/{self.arm.name}/seed_{self.seed}"
+
+
+def cells_of(protocol: Protocol, block: str, base: Params) -> list[PlannedCell]:
+    """Every cell of a block, seed by seed.
+
+    Later ones win: params.yaml, the protocol's `set`, the data set, the loss, the optimizer, its rate, the treatment.
+
+    Args:
+        protocol: which is valid.
+        block: its name.
+        base: params.yaml.
+    Raises:
+        InputError: no such block, a parameter out of range, or a rate that tuning has not fixed.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> tuned = {"rates": {"adam-mse": 0.001}, "targets": {"light": 0.8}, "margins": {}}
+    >>> cells = cells_of(parse_protocol({**EXAMPLE, "tuning": tuned}), "controls", load_params("params.yaml"))
+    >>> len(cells), cells[1].place, cells[1].params.adam.weight_decay
+    (24, 'controls/light/adam-mse-decay/seed_1', 0.1)
+    """
+    plan, arms = protocol.blocks.get(block), protocol.planned(block)
+    assert plan is not None  # else `planned` has raised
+    parsed = {
+        (dataset, arm.name): _parameters(protocol, dataset, arm, base) for dataset in plan.datasets for arm in arms
+    }
+    cells = []
+    for seed in plan.seeds.each():
+        for dataset in plan.datasets:
+            for arm in arms:
+                treatment = _treatment(protocol, arm)
+                params = parsed[dataset, arm.name].model_copy(update={"seed": seed})
+                order, factor = treatment.batch_order, treatment.loss_factor
+                cells.append(PlannedCell(block, dataset, arm, seed, params, order, factor))
+    return cells
+
+
+def rate_of(protocol: Protocol, arm: PlannedArm) -> float:
+    """The value of an arm's rate, its treatment's factor in it.
+
+    Raises:
+        InputError: it is to be tuned, and tuning has not fixed it.
+
+    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> rate_of(parse_protocol(EXAMPLE), PlannedArm("adam-mse-rate2", "adam", "mse", "none", 2))
+    0.003
+    """
+    optimizer = protocol.optimizers[arm.optimizer]
+    if isinstance(arm.rate, float):
+        value = arm.rate
+    elif arm.rate is not None:
+        value = optimizer.rates[arm.rate]
+    else:
+        tuned = protocol.tuning.rates if protocol.tuning else {}
+        if (name := f"{arm.optimizer}-{arm.loss}") not in tuned:
+            raise InputError(f"tuning.rates: {name}: missing; {arm.name} trains at the rate that tuning has chosen")
+        value = tuned[name]
+    return value * _treatment(protocol, arm).rate_factor
+
+
+def _treatment(protocol: Protocol, arm: PlannedArm) -> TreatmentPlan:
+    return TreatmentPlan() if arm.treatment == UNTREATED else protocol.treatments[arm.treatment]
+
+
+def _parameters(protocol: Protocol, dataset: str, arm: PlannedArm, base: Params) -> Params:
+    optimizer = protocol.optimizers[arm.optimizer]
+    merged = tree.merge(
+        base.model_dump(),
+        protocol.set,
+        protocol.datasets[dataset],
+        protocol.losses[arm.loss],
+        optimizer.set,
+        tree.nest({optimizer.rate: rate_of(protocol, arm)}),
+        _treatment(protocol, arm).set,
+        ONE_THREAD,
+    )
+    try:
+        return parse_params(merged)
+    except InputError as error:
+        raise InputError(f"data set {dataset}, arm {arm.name}: {error}") from None

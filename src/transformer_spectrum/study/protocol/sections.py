@@ -1,0 +1,132 @@
+"""The parts of a protocol: seeds, optimizers, treatments, blocks and their arms, contrasts, what tuning has fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from transformer_spectrum.config.schema import Real, Section, Whole
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+"""Lower-case letters and digits with single _ between them: it becomes part of folders and of arms."""
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Parameters = dict[str, Any]
+UNTREATED = "none"
+
+
+class Seeds(Section):
+    """The seeds first, first + 1, ..., which a block's arms share."""
+
+    first: Whole = Field(ge=0, lt=2**31, description="the smallest")
+    count: Whole = Field(ge=1, le=1000, description="how many; count")
+
+    def each(self) -> range:
+        """In order."""
+        return range(self.first, self.first + self.count)
+
+
+class OptimizerPlan(Section):
+    """An optimizer, and the rates among which it is tuned."""
+
+    trained_by: Literal["adam", "es", "ga"] = Field(description="the section of params.yaml and the command")
+    rate: str = Field(description="dotted name of the parameter that is tuned: learning rate or step size")
+    rates: tuple[Real, ...] = Field(min_length=1, description="its values, ascending")
+    set: Parameters = Field(default_factory=dict, description="parameters of its section")
+
+
+class TreatmentPlan(Section):
+    """What makes an arm another than its optimizer and loss alone."""
+
+    set: Parameters = Field(default_factory=dict, description="parameters, which win over all others")
+    batch_order: Whole = Field(default=0, ge=0, description="another order of the same batches; 0 = the seed's own")
+    loss_factor: Real = Field(default=1.0, gt=0, description="the loss is multiplied by it")
+    rate_factor: Real = Field(default=1.0, gt=0, description="the rate is multiplied by it")
+
+
+class BlockPlan(Section):
+    """Crossed arms on the same seeds."""
+
+    datasets: Names
+    losses: Names
+    optimizers: Names
+    treatments: Names = (UNTREATED,)
+    rates: Literal["tuned", "all"] | Real | tuple[Whole, ...] = Field(
+        description="tuned: that of `tuning`; all of the optimizer; one common value; or positions in its rates, from 0"
+    )
+    seeds: Seeds
+
+
+class ContrastPlan(Section):
+    """Two arms of a block on one data set."""
+
+    name: str = Field(min_length=1)
+    block: Name
+    dataset: Name
+    first: str
+    second: str
+    expected: Literal["found", "null"] | None = Field(default=None, description="of a control: what has to come out")
+    touches: tuple[str, ...] = Field(default=(), description="of a control: the contrasts that stand on it; none = all")
+
+
+class EndpointPlan(Section):
+    """Names of `inference.endpoints.ENDPOINTS`."""
+
+    primary: tuple[str, ...] = Field(min_length=1)
+    secondary: tuple[str, ...] = ()
+    exploratory: tuple[str, ...] = ()
+
+
+class TuningOutcome(Section):
+    """What the tuning seeds have fixed before any other seed ran."""
+
+    rates: dict[str, Real] = Field(description="optimizer-loss -> rate of the lowest validation MAE")
+    targets: dict[Name, Real] = Field(description="data set -> validation MAE that is held equal; scaled units")
+    margins: dict[str, Real] = Field(
+        description="primary endpoint -> largest difference that counts as none; log units"
+    )
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """One arm of a block.
+
+    Attributes:
+        name: as in contrasts and tables.
+        optimizer, loss, treatment: names in the protocol.
+        rate: place among the optimizer's rates, a common value, or None = that of tuning.
+    """
+
+    name: str
+    optimizer: str
+    loss: str
+    treatment: str
+    rate: int | float | None
+
+
+def planned_arms(block: BlockPlan, optimizers: Mapping[str, OptimizerPlan]) -> list[PlannedArm]:
+    """The arms of a block, optimizers first.
+
+    >>> adam = OptimizerPlan(trained_by="adam", rate="adam.learning_rate", rates=(0.0003, 0.001))
+    >>> cells = {"datasets": ("light",), "losses": ("mse",), "optimizers": ("adam",), "seeds": {"first": 1, "count": 3}}
+    >>> [arm.name for arm in planned_arms(BlockPlan(**cells, rates="all"), {"adam": adam})]
+    ['adam-mse-rate0', 'adam-mse-rate1']
+    """
+    arms = []
+    for optimizer in block.optimizers:
+        places: Sequence[int | float | None] = [None]
+        if block.rates == "all":
+            places = range(len(optimizers[optimizer].rates))
+        elif isinstance(block.rates, tuple):
+            places = block.rates
+        elif isinstance(block.rates, float):
+            places = [block.rates]
+        for loss in block.losses:
+            for treatment in block.treatments:
+                for rate in places:
+                    pieces = [optimizer, loss, *([treatment] if treatment != UNTREATED else [])]
+                    pieces += [f"rate{rate}"] if isinstance(rate, int) else []
+                    arms.append(PlannedArm("-".join(pieces), optimizer, loss, treatment, rate))
+    return arms

@@ -1,0 +1,191 @@
+"""`make repro`: what a killed DVC leaves half-written is put back, and a cache that took nothing is an error."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from transformer_spectrum.runtime import reproduction
+from transformer_spectrum.runtime.errors import InputError
+
+SOURCE = Path(__file__).parents[2] / "src"
+PIPELINE = """\
+stages:
+  first:
+    cmd: echo 1 > first.txt
+    outs: [first.txt]
+  second:
+    cmd: cp first.txt second.txt
+    deps: [first.txt]
+    outs: [second.txt]
+  slow:
+    cmd: touch begun && sleep 4 && touch slow.txt
+    deps: [second.txt]
+    outs: [slow.txt]
+"""
+LOCK = """\
+schema: '2.0'
+stages:
+  first:
+    cmd: echo 1 > first.txt
+    outs:
+    - path: first.txt
+      hash: md5
+      md5: b026324c6904b2a9cb4b88d6d61c81d1
+      size: 2
+"""
+
+
+def dvc(*words, code=0):
+    process = subprocess.run([Path(sys.executable).with_name("dvc"), *words], capture_output=True, text=True)
+    assert process.returncode == code, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Of git and DVC, and the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("NAME", "EMAIL"):
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_{name}", "nobody@nowhere")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    dvc("init", "--quiet")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE.partition("  slow:")[0])
+    subprocess.run("git add --all && git commit --quiet --message begin", shell=True, check=True)
+    return tmp_path
+
+
+def repro(*options):
+    """(exit code, what is printed) of a call in a process of its own."""
+    command = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction", *options]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return process.returncode, process.stdout + process.stderr
+
+
+def test_every_beginning_of_a_lock_file_is_told_from_the_whole_one_after_a_kill(repository, monkeypatch):
+    monkeypatch.setattr(reproduction, "SECONDS_BETWEEN_LOOKS", 0)
+    copy = repository / ".dvc/tmp/reproduction/dvc.lock"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(LOCK)
+    path = repository / "dvc.lock"
+    path.write_text(LOCK)
+    assert reproduction.repair(killed=True) == []
+    for length in range(len(LOCK)):
+        path.write_text(LOCK[:length])
+        assert len(reproduction.repair(killed=True)) == 1
+        assert path.read_text() == LOCK
+
+
+def limited(folder):
+    """A Python that, with its children, writes no file of more than 100 kB, as on a disk that is full."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -S -f 100\nexec {sys.executable} \"$@\"\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.slow
+def test_a_half_written_lock_file_is_put_back_from_the_copy(repository):
+    assert repro()[0] == 0
+    whole = (repository / "dvc.lock").read_bytes()
+    subprocess.run("git add --all && git commit --quiet --message end", shell=True, check=True)
+    for length in (0, 30, len(whole) // 2, len(whole) - 1):
+        (repository / "dvc.lock").write_bytes(whole[:length])
+        code, printed = repro()
+        assert code == 0, printed
+        assert "dvc.lock: was half-written by a process that was killed; put back from the copy" in printed
+        assert "Running" not in printed  # nothing has to be done again
+        assert (repository / "dvc.lock").read_bytes() == whole
+
+
+def test_without_a_copy_the_commit_has_it(repository):
+    (repository / "dvc.lock").write_text(LOCK)
+    subprocess.run("git add --all && git commit --quiet --message end", shell=True, check=True)
+    (repository / "dvc.lock").write_text(LOCK[:50])
+    assert reproduction.repair(killed=False) == [
+        "dvc.lock: was half-written by a process that was killed; put back from the commit"
+    ]
+    assert (repository / "dvc.lock").read_text() == LOCK
+
+
+def test_without_both_it_is_an_error_that_says_what_to_do(repository):
+    (repository / "dvc.lock").write_text(LOCK[:50])
+    with pytest.raises(InputError, match=r"dvc\.lock: is not whole, and no copy of it is; remove it"):
+        reproduction.repair(killed=False)
+
+
+def test_a_stage_that_vanished_from_a_lock_file_comes_back_only_after_a_kill(repository):
+    copy = repository / ".dvc/tmp/reproduction/dvc.lock"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(LOCK)
+    fewer = "schema: '2.0'\nstages: {}\n"
+    (repository / "dvc.lock").write_text(fewer)
+    assert reproduction.repair(killed=False) == []  # somebody has checked out an older one
+    assert (repository / "dvc.lock").read_text() == fewer
+    assert len(reproduction.repair(killed=True)) == 1
+    assert (repository / "dvc.lock").read_text() == LOCK
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"write": {"a": ', "[" * 5000])
+def test_a_half_written_lock_of_readers_and_writers_is_removed(repository, content):
+    path = repository / ".dvc/tmp/rwlock"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert reproduction.repair(killed=True) == []
+    path.write_text(content)
+    assert reproduction.repair(killed=True) == [
+        ".dvc/tmp/rwlock: was half-written by a process that was killed; removed"
+    ]
+    assert not path.exists()
+
+
+@pytest.mark.slow
+def test_outputs_that_the_cache_could_not_take_are_an_error(repository, monkeypatch):
+    outputs = "      - large: {persist: true}\n"
+    command = "ulimit -S -f unlimited; mkdir -p large; head -c 1000000 /dev/zero > large/zeros"
+    (repository / "dvc.yaml").write_text(f"stages:\n  first:\n    cmd: {command}\n    outs:\n{outputs}")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(limited(repository)))
+        code, printed = repro()
+    assert (code, printed.count("failed to transfer")) == (1, 1)  # of DVC, which ends with 0
+    assert "repro: large: not in DVC's cache, though dvc ended well; is the disk full?" in printed
+    assert reproduction.lost() == ["large"]
+    dvc("commit", "--force")
+    assert reproduction.lost() == []
+    assert repro()[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["dvc", "both"])
+def test_a_killed_call_is_followed_by_one_that_needs_no_help(repository, victim):
+    (repository / "dvc.yaml").write_text(PIPELINE)
+    command = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (repository / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert repro() == (2, "repro: error: another `make repro` is at work in this folder; wait for its end\n")
+    whole = (repository / "dvc.lock").read_text()
+    (repository / "dvc.lock").write_text(whole[: len(whole) // 2])  # as if it were being written
+    if victim == "both":
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    else:
+        (child,) = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        os.kill(child, signal.SIGKILL)
+        assert process.wait(30) == 128 + signal.SIGKILL
+        assert "repro: dvc was ended by SIGKILL" in process.stderr.read()
+        assert (repository / "dvc.lock").read_text() == whole
+    (repository / "dvc.yaml").write_text(PIPELINE.replace("sleep 4", "true"))
+    code, printed = repro()
+    assert code == 0, printed
+    assert "Stage 'second' didn't change" in printed
+    assert (repository / "slow.txt").exists()
