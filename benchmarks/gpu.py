@@ -243,6 +243,7 @@ def scoring(bench: Bench) -> list[Row]:
         )
     }
     if find_spec("jax"):
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory for torch
         import jax
 
         losses, facts = jax_losses(sizes, jax, scale.chunks)
@@ -348,6 +349,8 @@ def run(scale: Scale, say: Callable[[str], None]) -> list[str]:
         rows += check(bench)
     more, pieces = grid(bench)
     rows += more
+    refused = len(set(bench.said))
+    rows.append(Row("computations that could not be recorded in a graph", str(refused), "0", not refused))
     took = time.perf_counter() - started
     rows.append(Row("all of this, seconds", f"{took:.0f}", "240", took <= 240))
     where = torch.cuda.get_device_name() if scale.on_cuda else "a rehearsal at tiny sizes on a CPU: no figure counts"
