@@ -85,6 +85,8 @@ docs: $(READY_DEV) ## build the documentation site from docs/ and the docstrings
 bench: $(READY_DEV) ## measure engines beside their peers, as in benchmarks/RESULTS.md; OPTIONS=--quick takes minutes
 	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/search.py $(OPTIONS)
 	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/spectra.py $(OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/ensembles.py $(OPTIONS)
+	OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/gpu.py
 
 hooks: $(READY_DEV) ## let git run the quick checks before each commit
 	pre-commit install

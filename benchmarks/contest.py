@@ -43,6 +43,22 @@ class Sizes:
         return 2 * d * (p + 1) + p * (d + 1) + self.layers * (encoder + decoder) + 2 * norm
 
 
+TINY = Sizes(
+    embed=8,
+    heads=2,
+    layers=1,
+    feedforward=12,
+    patch=4,
+    windows=8,
+    context=16,
+    horizon=8,
+    popsize=8,
+    training_windows=20,
+    validation_windows=9,
+)
+"""For rehearsals and tests."""
+
+
 def windows(sizes: Sizes, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Context (count, C, 1) and target (count, H, 1), the same in every process."""
     series = np.random.default_rng(0).standard_normal((count, sizes.context + sizes.horizon, 1)).astype(np.float32)

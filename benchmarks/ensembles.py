@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contest import Sizes
+from contest import TINY, Sizes
 from search import Contestant, contest, machine, reason, shown, table
 
 HERE = Path(__file__).parent
@@ -38,7 +38,6 @@ CASES = {
 }
 WHOLE = {"whole-study": ("the study's size, batches of 32", STUDY), "whole-defaults": ("the defaults", Sizes())}
 MEMBERS = (1, 2, 4, 8, 16, 32, 64)
-TINY = Sizes(embed=8, heads=2, layers=1, feedforward=12, patch=4, windows=8, context=16, horizon=8)
 OURS, PEERS = "ensembles_ours.py", "ensembles_peers.py"
 
 
@@ -81,14 +80,31 @@ def scaling(title: str, sizes: Sizes, counts: tuple[int, ...], options: argparse
     body = []
     for row in rows:
         if not row.samples:
-            body.append([row.label, reason(row), "", "", "", ""])
+            body.append([row.label, reason(row), "", "", ""])
             continue
-        count = row.settings.get("count", 1)
         hours = EPOCHS * row.median() * 700 / sizes.training_windows / 3600
         gains = [shown(ratio(row, plain)), shown(ratio(row, alone))]
-        body.append([row.label, shown(1000 * row.median()), shown(1 / hours), *gains, shown(row.mib() / count)])
+        body.append([row.label, shown(1000 * row.median()), shown(1 / hours), *gains])
     header = ["", "ms of a processor a member", "trainings an hour and core", "x plain", "x ours one after another"]
-    print(table([*header, "peak MiB a member above start"], body))
+    print(table(header, body))
+
+
+def memory(options: argparse.Namespace) -> None:
+    """Of members with their windows, at its peak, above that of the imports."""
+    cases = [("tiny", TINY)] if options.quick else [("the study's size", STUDY), ("the defaults", Sizes())]
+    counts = (1, 2) if options.quick else (1, 8, 64)
+    rows = [
+        Row(f"{title}, {count}", "ours", 1, sizes, settings={"count": count, "spectra": True}, script=OURS)
+        for title, sizes in cases
+        for count in counts
+    ]
+    contest(rows, 1)
+    print("### Memory\n\nPeak above that of the imports; windows, weights, Adam's state, activations and spectra.\n")
+    totals = [row.facts["made_mib"] + row.mib() for row in rows]
+    body = [
+        [row.label, shown(total), shown(total / row.settings["count"])] for row, total in zip(rows, totals, strict=True)
+    ]
+    print(table(["", "MiB", "MiB a member"], body))
 
 
 def whole(options: argparse.Namespace, names: list[str]) -> None:
@@ -141,7 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="samples of each contestant; default 3, quick 1")
     parser.add_argument("--whole-rounds", type=int, default=1, help="of whole trainings")
     parser.add_argument("--epochs", type=int, help="of whole trainings; default 60, quick 2")
-    parser.add_argument("--only", default=",".join([*CASES, *WHOLE]), help="tables, separated by commas")
+    parser.add_argument("--only", default=",".join([*CASES, "memory", *WHOLE]), help="tables, separated by commas")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.epochs = options.epochs or (2 if options.quick else EPOCHS)
@@ -151,9 +167,11 @@ def main() -> None:
         if name not in only or (options.quick and name != "study-32"):
             continue
         if options.quick:
-            title, sizes = f"small sizes in the place of {title}", dataclasses.replace(TINY, training_windows=40)
+            title, sizes = f"small sizes in the place of {title}", TINY
         scaled = sizes if options.quick else dataclasses.replace(sizes, **SAMPLED)
         scaling(title, scaled, MEMBERS[:2] if options.quick else MEMBERS, options)
+    if "memory" in only:
+        memory(options)
     whole(options, only)
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(f"Took {time.monotonic() - started:.0f} s; load average at the end {load}.")

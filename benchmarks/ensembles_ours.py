@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from contest import Sizes, plain_epochs, serve
+from contest import Sizes, peak_mib, plain_epochs, serve
 from members import Rounds, members, searcher
 
 Contestant = tuple[Callable[[], int], dict[str, Any]]
@@ -20,6 +20,7 @@ def plain(sizes: Sizes, cores: int) -> Contestant:
 def ours(sizes: Sizes, cores: int, count: int, spectra: bool) -> Contestant:
     """An epoch and a validation of so many members by Adam, and their spectra if asked for."""
     torch.set_num_threads(1)
+    before = peak_mib()
     rounds = Rounds(members(sizes, count, searcher("adam"), workers=cores))
 
     def sample() -> int:
@@ -29,7 +30,7 @@ def ours(sizes: Sizes, cores: int, count: int, spectra: bool) -> Contestant:
             rounds.measure()
         return count
 
-    return sample, {"members": rounds.answers.evaluation.learning_members}
+    return sample, {"made_mib": peak_mib() - before}
 
 
 if __name__ == "__main__":

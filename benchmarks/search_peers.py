@@ -29,6 +29,15 @@ def fastest(functions: dict[Any, Callable[[], Any]]) -> Any:
     return min(seconds, key=seconds.get)
 
 
+def runs(function: Callable[[], Any]) -> bool:
+    """Whether torch has what it takes, on this device and for these shapes."""
+    try:
+        function()
+    except RuntimeError:
+        return False
+    return True
+
+
 def probe(size: int) -> np.ndarray:
     """The vector whose loss all contestants have to agree on."""
     return (0.05 * np.sin((np.arange(size) % 97).astype(np.float32))).astype(np.float32)
@@ -57,13 +66,13 @@ def torch_losses(sizes: Sizes, device: str = "cpu", chunks: tuple[int, ...] = CH
             return torch.func.vmap(one, chunk_size=chunk)(population)
 
     sample = flat + sizes.sigma * torch.randn(max(32, *chunks), len(flat), device=device)
-    backends = (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION) if device == "cpu" else (SDPBackend.MATH,)
+    fused = SDPBackend.FLASH_ATTENTION if device == "cpu" else SDPBackend.EFFICIENT_ATTENTION
     ways = {
         (chunk, backend): functools.partial(lambda *way: losses(*way, sample).cpu(), chunk, backend)
         for chunk in chunks
-        for backend in backends
+        for backend in (SDPBackend.MATH, fused)
     }
-    chunk, backend = fastest(ways)
+    chunk, backend = fastest({name: way for name, way in ways.items() if runs(way)})
     return functools.partial(losses, chunk, backend), flat, {"chunk": chunk, "attention": backend.name}
 
 
