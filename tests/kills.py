@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-STAGES = 12
+STAGES = 8
 SOURCE = Path(__file__).parents[1] / "src"
 CALL = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction"]
 
@@ -65,7 +65,7 @@ def main() -> int:
         for trial in range(asked.trials):
             chance = random.Random(f"{asked.seed} {trial}")
             for repository in (root, clean):
-                (repository / "dvc.yaml").write_text(pipeline(trial // 4))
+                (repository / "dvc.yaml").write_text(pipeline(trial // 2))
             subprocess.run(CALL, cwd=clean, env=environment, check=True, capture_output=True)
             process = subprocess.Popen(
                 CALL,
@@ -88,6 +88,7 @@ def main() -> int:
                 words = " ".join((after.stdout + after.stderr)[-300:].split())
                 print(f"FAILED trial {trial}: exit code {after.returncode}: {words}", flush=True)
                 shutil.copytree(root, Path(tempfile.gettempdir(), f"killed-{trial}"), dirs_exist_ok=True)
+            print(f"{trial + 1} of {asked.trials} kills, {failures} failed", file=sys.stderr, flush=True)
     spent = time.monotonic() - began
     words = ", ".join(f"{name} {count}" for name, count in sorted(tally.items()))
     print(f"seed {asked.seed}: {asked.trials} kills in {spent:.0f} s, {failures} needed help or differ; {words}")

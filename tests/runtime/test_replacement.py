@@ -3,6 +3,9 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 from functools import partial, partialmethod
 from pathlib import Path
 
@@ -174,3 +177,18 @@ def test_a_hidden_file_of_the_user_is_not_taken_for_a_leftover(before):
     write_text(before / ".plots.settings", "mine")
     write_together()
     assert Path(".plots.settings").read_text() == "mine"
+
+
+def test_a_scratch_folder_of_a_killed_process_goes_with_the_next_and_one_in_use_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os, signal\nfrom transformer_spectrum.runtime.replacement import scratch_folder\n"
+        "with scratch_folder() as folder:\n    (folder / 'a').touch()\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    (left,) = tmp_path.iterdir()
+    with replacement.scratch_folder() as first, replacement.scratch_folder() as second:
+        assert {*tmp_path.iterdir()} == {first, second}
+        assert left not in (first, second)
+    assert list(tmp_path.iterdir()) == []

@@ -6,13 +6,13 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.cli.options import DOWNLOAD, add_force, add_parameters, asked, read_by
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.replacement import scratch_folder
 
 if TYPE_CHECKING:
     from transformer_spectrum.config.load import Params
@@ -71,8 +71,8 @@ def _into_file(chosen: argparse.Namespace, fetch: Callable[[Path], None], stages
 
     out = chosen.out
     check_file("--out", out, inputs=read_by(chosen), force=chosen.force)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "raw"
+    with scratch_folder() as scratch:
+        folder = scratch / "raw"
         if is_own(out):  # so that real data can be kept
             folder.mkdir()
             shutil.copyfile(out, folder / DATA)
@@ -98,9 +98,9 @@ def _into_folder(chosen: argparse.Namespace, fetch: Callable[[Path], None], stag
     if others and not chosen.force:
         raise InputError(f"--out = {out}: holds {others[0]} too; name a folder of its own, or pass --force")
     if chosen.force and os.path.lexists(out / DATA) and not is_own(out / DATA):  # lost only when the new one is there
-        with tempfile.TemporaryDirectory() as scratch:
-            fetch(Path(scratch) / "raw")
-            copy_download(Path(scratch) / "raw", out)
+        with scratch_folder() as scratch:
+            fetch(scratch / "raw")
+            copy_download(scratch / "raw", out)
     else:
         fetch(out)
     return read_json(out / PROVENANCE)

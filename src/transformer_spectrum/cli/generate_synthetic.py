@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from transformer_spectrum.cli.options import SYNTHETIC, add_force, add_parameters, asked, read_by
+from transformer_spectrum.runtime.replacement import scratch_folder
 
 KERNEL = "data.synthetic.kernel.type"
 
@@ -67,8 +67,8 @@ def run(chosen: argparse.Namespace) -> None:
         wanted = ("gaussian" if kernel == "none" else kernel) if chosen.smooth else "none"
         flags[KERNEL] = (wanted, "--smooth" if chosen.smooth else "--no-smooth")
         params = resolve(dataclasses.replace(request, flags=flags), lambda line: None).params
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "synthetic"
+    with scratch_folder() as scratch:
+        folder = scratch / "synthetic"
         draw_synthetic(params, folder)
         values = np.load(folder / "series.npy", allow_pickle=False)
         fields = read_json(folder / "provenance.json")

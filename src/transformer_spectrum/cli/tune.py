@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformer_spectrum.cli.options import COLUMNS, add_columns, add_force
 from transformer_spectrum.config import tree
+from transformer_spectrum.runtime.replacement import scratch_folder
 from transformer_spectrum.vocabulary import command_of
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _windows(settings: Settings, own: bool) -> Iterator[Path]:
     if own and WINDOWS.is_file():
         yield WINDOWS
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        processed = Path(scratch) / "processed"
-        prepare_windows(settings, processed, Path(scratch) / "data.json")
+    with scratch_folder() as scratch:
+        processed = scratch / "processed"
+        prepare_windows(settings, processed, scratch / "data.json")
         yield processed / WINDOWS.name

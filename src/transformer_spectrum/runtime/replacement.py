@@ -321,3 +321,19 @@ def new_folder(parent: str | Path, names: Iterable[str], fill: Callable[[Path], 
         for path in (parent, parent.parent):
             with contextlib.suppress(OSError):  # something is in it
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yields an empty folder in the system's temporary one, and removes it; killed, the next call does.
+
+    >>> with scratch_folder() as folder:
+    ...     _ = (folder / "a.txt").write_text("for a while")
+    >>> folder.exists()
+    False
+    """
+    aside = _Aside(Path(tempfile.gettempdir()) / f"transformer-spectrum-{os.getuid()}", folder=True)
+    try:
+        yield aside.temporary
+    finally:
+        aside.close()

@@ -4,13 +4,13 @@ families of matrices, tables, figures."""
 from __future__ import annotations
 
 import csv
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.runtime.files import read_table, sha256, write_table
+from transformer_spectrum.runtime.replacement import scratch_folder
 from transformer_spectrum.tracking.delivery import Delivery
 from transformer_spectrum.tracking.mlflow_run import FAILURES, METRICS_IN_A_BATCH, PATIENCE, waiting
 from transformer_spectrum.tracking.mlflow_store import client_of, experiment_of, import_mlflow, mlflow_address, named
@@ -91,11 +91,11 @@ def _send(client: MlflowClient, run: Any, optimizer: str, plots: Path, tables: P
     for name in NUMBERS:
         client.log_artifact(identity, str(tables / name), "spectra")
         yield
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         for name in TABLES:
             table = read_table(tables / name)
-            write_table(Path(scratch) / name, table[table["optimizer"] == optimizer])
-            client.log_artifact(identity, str(Path(scratch) / name), "spectra")
+            write_table(scratch / name, table[table["optimizer"] == optimizer])
+            client.log_artifact(identity, str(scratch / name), "spectra")
             yield
 
 
