@@ -144,8 +144,10 @@ def test_a_table_for_markdown_keeps_its_columns_whatever_its_words():
         (lambda root: (root / "metrics/es/scores.json").unlink(), "metrics/es/scores.json: no such file"),
         (lambda root: write_json(root / "metrics/es/scores.json", {}), "scores.json: lacks best_step"),
         (lambda root: (root / "plots/esd.csv").unlink(), "plots/esd.csv: no such file"),
-        (lambda root: (root / "plots/esd.csv").write_text("a,b\n"), "plots/esd.csv: has no rows"),
-        (lambda root: (root / "plots/esd.csv").write_bytes(b"\xff\xfe\x00"), "plots/esd.csv: not UTF-8"),
+        (lambda root: (root / "plots/esd.csv").write_text("a,b\n"), "plots/esd.csv: lacks the column optimizer"),
+        (lambda root: (root / "plots/esd.csv").write_text("\n"), "plots/esd.csv: has no rows"),
+        (lambda root: (root / "plots/loss.csv").write_text("optimizer,step\n"), "plots/loss.csv: has no rows"),
+        (lambda root: (root / "plots/esd.csv").write_bytes(b"\xff\xfe\x00"), "plots/esd.csv: not a readable table"),
         (lambda root: (root / "models/ga/run.json").write_text("{"), "models/ga/run.json: not valid JSON"),
     ],
 )
