@@ -225,6 +225,34 @@ def make_loss(type: str, *, sgt: SGT | None = None, gamma: float | None = None, 
     return ELEMENTWISE[type]
 
 
+def times(loss: Loss, factor: float) -> Loss:
+    """The loss multiplied by a number, factor * rho(e); the loss itself where that is 1. Can be pickled.
+
+    Args:
+        loss: what `make_loss` gives.
+        factor: > 0; dimensionless.
+    Raises:
+        InputError: the factor is out of range.
+
+    >>> float(times(mse, 10.0)(torch.tensor(1.0), torch.tensor(3.0)))
+    40.0
+    >>> times(mse, 1.0) is mse
+    True
+    """
+    if not 0 < factor < math.inf:
+        raise InputError(f"loss.factor = {factor}: must be positive and finite")
+    return loss if factor == 1 else functools.partial(multiplied, loss=loss, factor=factor)
+
+
+def multiplied(prediction: Tensor, target: Tensor, loss: Loss, factor: Number) -> Tensor:
+    """factor * loss, elementwise.
+
+    >>> multiplied(torch.zeros(2), torch.tensor([1.0, -2.0]), mae, 3.0).tolist()
+    [3.0, 6.0]
+    """
+    return factor * loss(prediction, target)
+
+
 def scale_at(mad: float, sgt: SGT | None = None) -> float:
     """The scale of a loss under whose own distribution the errors' MAD is the one that is seen.
 

@@ -154,6 +154,14 @@ def test_options_without_effect_are_told():
     assert without_effect(lstm, "adam") == ["model.heads"]
 
 
+def test_a_seed_of_batches_is_for_gradient_methods_and_a_factor_for_every_loss():
+    settings = resolve(Asked({}, ("training.batch_seed=3", "loss.factor=10", "loss.type=mse")), quiet)
+    assert settings.params.training.batch_seed == 3
+    assert settings.params.loss.factor == 10.0
+    assert without_effect(settings, "adam") == []
+    assert without_effect(settings, "es") == without_effect(settings, "ga") == ["training.batch_seed"]
+
+
 @pytest.mark.parametrize(
     ("loss", "idle"),
     [

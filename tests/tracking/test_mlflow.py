@@ -250,7 +250,7 @@ def test_a_server_gives_back_parameters_curves_weights_and_spectra_of_a_training
     said = []
     for _ in range(2):  # the second time nothing is there twice
         assert attach_spectra(server, {"adam": folder / "models/adam"}, plots, tables, said.append) == ""
-    assert said == []
+    assert [line for line in said if not line.startswith("waiting for MLflow")] == []  # where the machine is busy
     numbers = [(f"spectra/{name}", "{}") for name in ("spectra.json", "effects.json", "comparison.json")]
     for name, expected in (("figures/loss.png", "a figure"), *numbers):
         assert Path(client.download_artifacts(run.info.run_id, name, str(tmp_path))).read_text() == expected

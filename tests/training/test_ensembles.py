@@ -294,17 +294,70 @@ def test_the_number_of_members_at_once_follows_from_the_free_memory(monkeypatch)
     assert members_at_once(params, "adam") == 1
 
 
-@pytest.mark.parametrize("kinds", [("sgt", "cauchy", "mse"), ("mae", "mae", "sgt"), ("cauchy", "cauchy", "cauchy")])
-def test_stacked_losses_are_the_bits_of_each_members_own(kinds):
+KINDS = [("sgt", "cauchy", "mse"), ("mae", "mae", "sgt"), ("cauchy", "cauchy", "cauchy")]
+
+
+@pytest.mark.parametrize("factors", [(1.0, 1.0, 1.0), (0.1, 10.0, 1.0), (3.0, 3.0, 1 / 3)], ids=str)
+@pytest.mark.parametrize("kinds", KINDS)
+def test_stacked_losses_are_the_bits_of_each_members_own(kinds, factors):
     made = []
-    for number, kind in enumerate(kinds):
-        params = params_of(**{"loss.type": kind, "loss.q": 1.05 + number, "loss.lam": -0.3, "loss.gamma": 0.5 + number})
-        made.append(build.loss(params))
+    for number, (kind, factor) in enumerate(zip(kinds, factors, strict=True)):
+        own = {"loss.q": 1.05 + number, "loss.lam": -0.3, "loss.gamma": 0.5 + number, "loss.factor": factor}
+        made.append(build.loss(params_of(**{"loss.type": kind, **own})))
     generator = torch.Generator().manual_seed(0)
     prediction, target = (torch.randn(3, 4, 5, 1, generator=generator) for _ in range(2))
     together = Stacked(made)(prediction, target)
     for member, elementwise in enumerate(made):
         assert torch.equal(together[member], elementwise(prediction[member], target[member]))
+
+
+def test_factors_of_one_form_are_numbers_of_it_and_a_factor_of_1_is_none():
+    made = [build.loss(params_of(**{"loss.type": "cauchy", "loss.factor": factor})) for factor in (2.0, 5.0, 1.0)]
+    stacked = Stacked(made)
+    assert [count for count, _, _ in stacked.forms] == [2, 1]
+    assert stacked.numbers[0][:, -1].tolist() == [2.0, 5.0]
+    assert build.loss(params_of(**{"loss.type": "mse", "loss.factor": 1.0})) is losses.mse
+
+
+@pytest.mark.parametrize(("optimizer", "shared"), [METHODS[0], METHODS[1], METHODS[5]], ids=["adam", "sgd", "es"])
+def test_members_with_other_batch_orders_and_factors_get_what_they_get_alone(optimizer, shared):
+    own = [{}, {"training.batch_seed": 7}, {"loss.factor": 10.0}, {"loss.factor": 3.0, "training.batch_seed": 8}]
+    changes = [{"seed": 1, "loss.type": "cauchy", "adam.epochs": 2, "es.generations": 2, **change} for change in own]
+    together = fit(members_of(optimizer, changes, **shared))
+    for number, result in enumerate(together):
+        (alone,) = fit([members_of(optimizer, changes, **shared)[number]])
+        assert_same(result, alone)
+
+
+def test_a_seed_of_batches_changes_their_order_and_nothing_else():
+    """Plain SGD over one whole batch sees all windows at each update, so there the order is all but nothing."""
+    usual, same, reordered = ({"seed": 1, "training.batch_seed": seed} for seed in (None, 1, 2))
+    changes = [{"adam.epochs": 1, "loss.type": "mse", **own} for own in (usual, same, reordered)]
+    first, second, third = fit(members_of("adam", changes))
+    assert_same(first, second)
+    assert torch.equal(first.snapshots[0], third.snapshots[0])
+    assert not torch.allclose(first.last, third.last, rtol=0, atol=1e-4)
+    settings = {"adam.algorithm": "sgd", "training.batch_size": 32}
+    first, _, third = fit(members_of("adam", changes, **settings))
+    torch.testing.assert_close(third.last, first.last, rtol=0, atol=1e-5)
+
+
+def test_a_seed_of_batches_leaves_populations_as_they_are():
+    changes = [{"seed": 1, "es.generations": 2, "training.batch_seed": seed} for seed in (None, 2)]
+    first, second = fit(members_of("es", changes))
+    assert_same(first, second)
+
+
+def test_sgd_takes_a_factor_for_a_rate_and_adam_divides_it_out():
+    sgd = {"adam.algorithm": "sgd", "loss.type": "mse", "adam.epochs": 2}
+    changes = [{"adam.learning_rate": 0.04}, {"adam.learning_rate": 0.01, "loss.factor": 4.0}]
+    first, second = fit(members_of("adam", [{"seed": 1, **sgd, **own} for own in changes]))
+    assert torch.equal(first.last, second.last)  # powers of two round alike
+    changes = [{"seed": 1, "loss.type": "mse", "adam.epochs": 2, "loss.factor": factor} for factor in (1.0, 8.0)]
+    first, second = fit(members_of("adam", changes))
+    apart = (second.last - first.last).abs()
+    assert apart.quantile(0.95) < 1e-6  # the rest has gradients of the size of epsilon
+    np.testing.assert_allclose(second.history.validation_loss, 8 * first.history.validation_loss, rtol=1e-4)
 
 
 class Tape:

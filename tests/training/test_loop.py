@@ -292,3 +292,12 @@ def test_the_wall_clock_leaves_no_trace_in_the_file(tmp_path):
     for name in ("one", "two"):
         run([3, 2, 1], [3, 2, 4]).history.save(tmp_path / f"{name}.npz")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+@pytest.mark.parametrize("best", [[0, 1], [7], []])
+def test_a_history_whose_best_step_is_none_of_its_steps_is_refused(best, tmp_path):
+    run([3, 2], [3, 2]).history.save(tmp_path / "history.npz")
+    arrays = dict(np.load(tmp_path / "history.npz")) | {"best_step": np.array(best, np.int64)}
+    np.savez(tmp_path / "history.npz", **arrays)
+    with pytest.raises(InputError, match="must be one of the recorded steps"):
+        History.load(tmp_path / "history.npz")

@@ -225,6 +225,7 @@ def without_effect(settings: Settings, optimizer: str) -> list[str]:
     architecture = settings.params.model.type
     idle = {name for name in OPTIMIZERS if name != optimizer}
     idle |= {"data.file"} if settings.params.data.dataset != "file" else set()
+    idle |= {"training.batch_seed"} if optimizer != "adam" else set()
     idle |= {f"loss.{key}" for key in idle_of_loss(settings.params.loss)}
     idle |= {"model.heads", "model.feedforward_dim"} if architecture == "lstm" else set()
     return [name for name in settings.origins if name in settings.asked and {name, *tree.sections([name])} & idle]

@@ -224,6 +224,7 @@ class DataParams(Section):
 class LossParams(SGTParams):
     type: Literal["mse", "mae", "cauchy", "sgt"] = Field(description="what training minimises")
     gamma: Real = Field(gt=0, description="scale of the Cauchy loss; scaled units")
+    factor: Real = Field(gt=0, description="the loss is multiplied by it; dimensionless")
     scale: Literal["fixed", "residual"] = Field(
         description="residual: sigma (sgt) or gamma (cauchy) follows the residuals' MAD, read once an epoch; changes "
         "nothing of mse and mae"
@@ -246,6 +247,9 @@ class ModelParams(Section):
 
 class TrainingParams(Section):
     batch_size: Whole = Field(ge=1, description="windows in one batch, for all three searchers; count")
+    batch_seed: OptionalWhole = Field(
+        ge=0, description="of the order of a gradient method's batches alone; whole, null = seed, as for all else"
+    )
     select: Literal["mae", "loss"] = Field(
         description="the best weights are those of the lowest validation MAE, or of the lowest validation loss"
     )

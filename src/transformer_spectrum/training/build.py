@@ -74,18 +74,19 @@ def loss(params: Params, mad: float | None = None) -> Loss:
     >>> elementwise(torch.zeros(2, 5), torch.ones(2, 5)).shape
     torch.Size([2, 5])
     """
-    return losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma, mad=mad)
+    elementwise = losses.make_loss(params.loss.type, sgt=sgt(params.loss), gamma=params.loss.gamma, mad=mad)
+    return losses.times(elementwise, params.loss.factor)
 
 
-def loss_form(params: Params) -> tuple[str, bool]:
+def loss_form(params: Params) -> tuple[str, bool, bool]:
     """What losses have in common that are computed by the same formula.
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.config.packaged import packaged
     >>> loss_form(load_params(packaged("params.yaml")))
-    ('sgt', False)
+    ('sgt', False, False)
     """
-    return params.loss.type, params.loss.type == "sgt" and math.isinf(params.loss.q)
+    return params.loss.type, params.loss.type == "sgt" and math.isinf(params.loss.q), params.loss.factor != 1
 
 
 def model(params: Params, features: int) -> Forecaster:

@@ -63,6 +63,7 @@ class Setup:
 
     Attributes:
         seed: of all random numbers; integer.
+        batch_seed: of the batch order of a gradient method, which takes no other random number; integer.
         forecaster: the model with its initial weights.
         layout: of the model's parameters in a flat vector.
         matrices: those whose spectra are recorded.
@@ -73,6 +74,7 @@ class Setup:
     """
 
     seed: int
+    batch_seed: int
     forecaster: Forecaster
     layout: Layout
     matrices: list[Matrix]
@@ -112,6 +114,7 @@ class Setup:
         make = functools.partial(build.loss, params)
         return cls(
             seed=params.seed,
+            batch_seed=params.seed if params.training.batch_seed is None else params.training.batch_seed,
             forecaster=forecaster,
             layout=layout,
             matrices=forecaster.matrices(),
@@ -161,7 +164,7 @@ class Setup:
             validation=self.validation,
             start=Start(self.weights, self.layout, self.matrices),
             recording=recording,
-            generator=torch_generator(self.seed, f"{optimizer} search"),
+            generator=torch_generator(self.batch_seed if optimizer == "adam" else self.seed, f"{optimizer} search"),
             budget=budget,
             loss_scale=self.loss_scale,
             observe=observe,

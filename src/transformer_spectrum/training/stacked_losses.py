@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from transformer_spectrum.losses import Loss, cauchy, cauchy_at, sgt, sgt_at, sgt_numbers
+from transformer_spectrum.losses import Loss, cauchy, cauchy_at, multiplied, sgt, sgt_at, sgt_numbers
 
 Form = Callable[..., Tensor]
 """(prediction, target, *numbers) -> elementwise loss."""
@@ -103,8 +104,21 @@ def _exponential_sgt(prediction: Tensor, target: Tensor, *numbers: Tensor) -> Te
     return sgt_at(prediction, target, True, *numbers)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Multiplied:
+    """A form whose last number is the factor of the loss."""
+
+    form: Form
+
+    def __call__(self, prediction: Tensor, target: Tensor, *numbers: Tensor) -> Tensor:
+        return numbers[-1] * self.form(prediction, target, *numbers[:-1])
+
+
 def _form(loss: Loss) -> tuple[Form, tuple[float, ...]]:
     """What members share, and the numbers in which they may differ."""
+    if isinstance(loss, functools.partial) and loss.func is multiplied:
+        form, numbers = _form(loss.keywords["loss"])
+        return _Multiplied(form), (*numbers, loss.keywords["factor"])
     if isinstance(loss, functools.partial) and loss.func is cauchy:
         return cauchy_at, (math.log(loss.keywords["gamma"]),)
     if isinstance(loss, functools.partial) and loss.func is sgt:

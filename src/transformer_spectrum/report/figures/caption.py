@@ -118,11 +118,12 @@ def caption_of(params: Params, standin: bool) -> Caption:
         "sgt": f"{shape}, σ {FOLLOWS}" if follows else shape,
         "cauchy": f"γ {FOLLOWS}" if follows else f"γ = {loss.gamma:g}",
     }
+    factor = () if loss.factor == 1 else (f"times {loss.factor:g}",)
     return Caption(
         dataset=params.data.dataset,
         data_unit=DATA_SETS[params.data.dataset].unit.format_map(params.data.chosen.model_dump()),
         loss_type=loss.type,
-        loss_settings=settings.get(loss.type, ""),
+        loss_settings=", ".join(filter(None, (settings.get(loss.type, ""), *factor))),
         loss_unit=LOSS_UNITS[loss.type],
         seed=params.seed,
         standin=standin,

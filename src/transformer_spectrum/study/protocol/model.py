@@ -30,6 +30,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from transformer_spectrum.analysis.comparison.trajectory import AXES
+from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import parameters_in, read_tree
 from transformer_spectrum.config.schema import Real, Section
 from transformer_spectrum.runtime.errors import InputError
@@ -113,8 +114,7 @@ class Protocol(Section):
                 if sections is not None and section not in sections:
                     raise ValueError(f"{where}: {section}: must be one of {', '.join(sections)}")
         for name, plan in self.optimizers.items():
-            section, _, rest = plan.rate.partition(".")
-            parameters_in({section: {rest: plan.rates[0]}} if rest else {section: 0}, f"optimizers.{name}.rate")
+            parameters_in(tree.nest({plan.rate: plan.rates[0]}), f"optimizers.{name}.rate")
         return self
 
     @model_validator(mode="after")

@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from transformer_spectrum.config.schema import Real, Section, Whole
+from transformer_spectrum.config.schema import OPTIMIZERS, Real, Section, Whole
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 """Lower-case letters and digits with single _ between them: it becomes part of folders and of arms."""
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 Parameters = dict[str, Any]
 UNTREATED = "none"
+
+
+def _optimizer(name: str) -> str:
+    if name not in OPTIMIZERS:
+        raise ValueError(f"must be one of {', '.join(OPTIMIZERS)}")
+    return name
 
 
 class Seeds(Section):
@@ -31,7 +37,9 @@ class Seeds(Section):
 class OptimizerPlan(Section):
     """An optimizer, and the rates among which it is tuned."""
 
-    trained_by: Literal["adam", "es", "ga"] = Field(description="the section of params.yaml and the command")
+    trained_by: Annotated[str, AfterValidator(_optimizer)] = Field(
+        description="the section of params.yaml and the command"
+    )
     rate: str = Field(description="dotted name of the parameter that is tuned: learning rate or step size")
     rates: tuple[Real, ...] = Field(min_length=1, description="its values, ascending")
     set: Parameters = Field(default_factory=dict, description="parameters of its section")

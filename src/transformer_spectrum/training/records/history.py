@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.runtime.files import read_arrays, write_arrays
 
 FIELDS = (
@@ -116,8 +116,10 @@ class History:
             if name in arrays and arrays[name].shape[:2] != (steps, matrices):
                 raise InputError(f"{path}: {steps} steps of {matrices} matrices do not match the {words}")
         clock = None if seconds is None else _read_curve(seconds, arrays["steps"])
-        best_step = int(arrays.pop("best_step"))
-        return cls(**arrays, best_step=best_step, seconds=clock)
+        best_step = arrays.pop("best_step")
+        if best_step.size != 1 or best_step.item() not in arrays["steps"]:
+            raise InputError(f"{path}: best_step = {quoted(best_step.tolist())}: must be one of the recorded steps")
+        return cls(**arrays, best_step=int(best_step.item()), seconds=clock)
 
     def spectrum(self, step: int, matrix: int) -> np.ndarray:
         """Singular values (r,), descending, of one matrix at the recorded position `step`.

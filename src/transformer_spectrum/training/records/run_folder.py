@@ -179,23 +179,3 @@ def new_run(
     stamp = (now or datetime.datetime.now(datetime.UTC)).strftime("%Y%m%dT%H%M%SZ")
     again = (f"{stamp}-{number}" for number in range(2, 10_000))  # begun in the same second
     return RunFolder(new_folder(root / name, [stamp, *again], lambda path: fill(RunFolder(path))))
-
-
-def list_runs(root: Path) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-    """(folder, its `record`) of every run under `root`, by name and time; folders of anything else are passed over.
-
-    Raises:
-        InputError: a run.json is damaged.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as scratch:
-    ...     root = Path(scratch)
-    ...     run = new_run(root, "first", lambda folder: write_json(folder.record, {"name": "first", "optimizer": "ga"}))
-    ...     [(folder.state, record["optimizer"]) for folder, record in list_runs(root)]
-    [('interrupted', 'ga')]
-    """
-    for path in sorted(root.glob("*/*/run.json")):
-        folder = RunFolder(path.parent)
-        record = read_json(path)
-        if isinstance(record, dict) and {"name", "optimizer"} <= record.keys():
-            yield folder, record
