@@ -206,7 +206,7 @@ def epoch(sizes: Sizes, cores: int, dropout: float) -> Contestant:
     steps = Descent(Adam(), GENERATIONS, 1e-3, gradient_clip=1.0).steps(
         scored, weights, torch.Generator().manual_seed(0)
     )
-    return next_step(steps), {"pieces": scored.pieces}
+    return next_step(steps), {"pieces": scored.evaluation.pieces}
 
 
 def machine(sizes: Sizes, cores: int) -> Contestant:

@@ -170,7 +170,7 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
 
 
 def test_large_batches_are_cut_into_pieces_with_and_without_dropout():
-    sizes = {"windows": 3000, "batch_size": 3000}
+    sizes = {"windows": 8000, "batch_size": 8000}
     assert make(**sizes)[2].evaluation.pieces == 4
     assert make(**sizes, dropout=0.1)[2].evaluation.pieces == 4
 

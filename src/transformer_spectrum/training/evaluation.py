@@ -13,6 +13,7 @@ changes a result.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -42,9 +43,9 @@ Result = TypeVar("Result")
 MIB = 2**20
 CHUNKS = 8
 """On a CPU a population is cut into so many chunks at least, for workers to share."""
-PIECES, PIECE_MIB = 4, 0.75
+PIECES, PIECE_MIB = 4, 1.5
 """A gradient's batch is cut into so many pieces at most, each with so many activations at least."""
-GRADIENT_MIB = 6
+GRADIENT_MIB = 24
 """Activations of the members whose gradients a core computes at once; `benchmarks/ensembles.py`."""
 WINDOWS = 64
 """Windows in a piece when a CPU scores vectors on whole sets."""
@@ -245,7 +246,7 @@ class Evaluation:
         seeds: Tensor,
         updates: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        size = self.learning_members
+        size = min(self.learning_members, math.ceil(len(weights) / self.workers))  # no bit depends on it
         chunks = [slice(first, first + size) for first in range(0, len(weights), size)]
         pieces = index.chunk(self.pieces, dim=1)
 
@@ -288,7 +289,8 @@ class Evaluation:
             else:
                 counts = torch.tensor([len(members) for members in candidates], device=self.device)
                 context, target = (
-                    torch.stack(values).repeat_interleave(counts, 0) for values in zip(*windows, strict=True)
+                    torch.stack(values).repeat_interleave(counts, 0, output_size=len(chunk))
+                    for values in zip(*windows, strict=True)
                 )
             stacked = self._stacked(tuple(losses))
             return self._score(stacked.forms, chunk, context, target, *stacked.numbers)
