@@ -121,10 +121,10 @@ def evaluate(sizes: Sizes, cores: int, kind: str = "transformer", precision: str
         return sizes.popsize
 
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        scored.model.predict(scored.layout.views(weights), scored.context, scored.target)
-    facts = {"weights": len(weights), "flops": counter.get_total_flops(), "members": scored.members}
+        scored.evaluation.model.predict(scored.evaluation.layout.views(weights), scored.context, scored.target)
+    facts = {"weights": len(weights), "flops": counter.get_total_flops(), "members": scored.evaluation.members}
     if kind == "transformer" and precision == "float32" and cores == 1:
-        facts["shares"] = shares(scored, population[: 8 * scored.members], batch)
+        facts["shares"] = shares(scored, population[: 8 * scored.evaluation.members], batch)
     return sample, facts
 
 
