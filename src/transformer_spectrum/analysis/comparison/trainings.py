@@ -115,7 +115,7 @@ def loss_identity(loss: LossParams) -> str:
     >>> loss_identity(loss), loss_identity(loss.model_copy(update={"type": "mse"}))
     ('cauchy {"gamma": 2.0, "scale": "fixed"}', 'mse {}')
     """
-    idle = idle_of_loss(loss)
+    idle = idle_of_loss(loss) | ({"factor"} if loss.factor == 1 else set())
     settings = {name: value for name, value in loss.model_dump(mode="json").items() if name not in {"type", *idle}}
     return f"{loss.type} {json.dumps(settings, sort_keys=True)}"
 
