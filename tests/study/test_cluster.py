@@ -369,8 +369,8 @@ def test_a_scheduler_that_listens_to_the_network_without_certificates_is_refused
 
 
 def listening(process):
-    """Hosts on which a process accepts connections."""
-    return {link.laddr.ip for link in process.net_connections("inet") if link.status == psutil.CONN_LISTEN}
+    """Hosts and ports on which a process accepts connections."""
+    return {tuple(link.laddr) for link in process.net_connections("inet") if link.status == psutil.CONN_LISTEN}
 
 
 def test_this_machines_workers_and_their_dashboard_are_reached_by_loopback_alone(caplog):
@@ -378,12 +378,12 @@ def test_this_machines_workers_and_their_dashboard_are_reached_by_loopback_alone
     with caplog.at_level("INFO"), connected(ComputePlace(dashboard="127.0.0.1:0")) as client:
         client.wait_for_workers(1, timeout=PATIENCE)
         pids = client.run(os.getpid).values()
-        hosts = [listening(psutil.Process(pid)) for pid in pids] + [listening(psutil.Process()) - before]
+        opened = [listening(psutil.Process(pid)) for pid in pids] + [listening(psutil.Process()) - before]
         assert client.scheduler_info()["address"].startswith("tls://127.0.0.1:")
         port = client.scheduler_info()["services"]["dashboard"]
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass
-    assert all(host == {"127.0.0.1"} for host in hosts)
+    assert all({host for host, _ in links} == {"127.0.0.1"} for links in opened)
     assert f"dashboard of this machine: http://127.0.0.1:{port}/status" in caplog.text
 
 

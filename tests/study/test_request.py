@@ -26,6 +26,7 @@ HARMLESS = {
     "runtime.files",
     "runtime.interruption",
     "runtime.ownership",
+    "runtime.parsing",
     "runtime.progress",
     "runtime.provenance",
     "runtime.replacement",
