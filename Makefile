@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep
+.PHONY: help setup repro test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -116,6 +116,9 @@ templates: $(READY) ## write .dvc/plots anew: what `dvc plots` draws with
 sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPTIONS="--optimizers adam"
 	@test -n "$(GRID)" || { echo "make: name a grid of studies/grids/: make sweep GRID=synthetic" >&2; exit 2; }
 	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
+
+study: $(PRESENT) ## run the study of studies/protocol.yaml, which takes hours; OPTIONS=--dry lists the stages that would run
+	dvc repro studies/dvc.yaml $(OPTIONS)
 
 dag: $(PRESENT) ## print the pipeline's graph
 	dvc dag

@@ -32,6 +32,13 @@ EXEMPT: dict[str, dict[str, str]] = {
         "reproduction.reproduce": DVC,
     },
     "study": {
+        "answer.steps.judge_whole_study": TRAINING,
+        "answer.steps.plan_study": OURS,
+        "answer.steps.report_study": TRAINING,
+        "answer.steps.run_study": TRAINING,
+        "answer.steps.tabulate_study": TRAINING,
+        "answer.trainings.run_cells": TRAINING,
+        "answer.tuned.tune": TRAINING,
         "cluster.connected": PROCESS,
         "execution.execute": TRAINING,
         "results.asked_spectra": TRAINING,

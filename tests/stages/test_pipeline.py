@@ -28,7 +28,7 @@ def test_every_stage_runs_from_nothing(finished):
 
 def test_nothing_runs_again_when_nothing_changed(pipeline):
     assert ran(pipeline.run("dvc", "repro")) == set()
-    assert "up to date" in pipeline.run("dvc", "status")
+    assert "up to date" in pipeline.run("dvc", "status", "dvc.yaml")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_nothing_runs_again_when_nothing_changed(pipeline):
 )
 def test_a_changed_parameter_changes_only_the_stages_that_read_it(pipeline, values, changed):
     pipeline.set(**values)
-    assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == changed
+    assert set(json.loads(pipeline.run("dvc", "status", "dvc.yaml", "--json"))) == changed
 
 
 def test_every_other_parameter_is_read_by_some_stage(pipeline):
@@ -89,7 +89,7 @@ def test_changed_code_concerns_only_the_stages_that_run_it(pipeline, names, stag
         with (pipeline.root / "src/transformer_spectrum" / name).open("r+") as stream:  # it must be there
             stream.seek(0, 2)
             stream.write("\n")
-    assert set(json.loads(pipeline.run("dvc", "status", "--json"))) == stages
+    assert set(json.loads(pipeline.run("dvc", "status", "dvc.yaml", "--json"))) == stages
 
 
 def test_changed_parameters_run_again_only_what_depends_on_them(pipeline):

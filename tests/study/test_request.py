@@ -65,7 +65,7 @@ def cell(write_grid, base):
             EVERY_TRAINING,
             {"data.series.entity_series", "spectra.metrics", "spectra.shapes"},
         ),  # of the bar
-        (("study.spectra_rows",), (*deciding_code.SPECTRA, "study/spectra_rows.py"), set()),
+        (("study.spectra_rows", "study.endpoint_paths"), (*deciding_code.SPECTRA, *request.ROWS), set()),
     ],
 )
 def test_every_module_that_decides_a_result_is_in_its_fingerprint(graph, entries, sources, harmless):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from transformer_spectrum.study.inference.endpoints import (
 
 FOLDED = True
 """Circuits are taken with the gains of the norms that they read, as the model computes them."""
+
+PATH_COLUMNS = ("updates", "evaluations", "validation_mae", "distance", *(each.name for each in ENDPOINTS))
+"""Of the table of a path, a row a record."""
 
 
 def endpoint_path(
@@ -96,6 +99,20 @@ def endpoint_path(
         loss=loss,
         influence_cosine=float(history.influence_cosine[history.steps == history.best_step][0]),
     )
+
+
+def path_rows(path: Trajectory) -> Iterator[tuple[int | str, ...]]:
+    """PATH_COLUMNS of every record; nine digits of a number, as many as a float32 has, and nothing where it is none.
+
+    >>> path = Trajectory("adam-mse", "gradient", "light", [0, 1], [1, 4], [0.9, 0.7], [0, 0.1],
+    ...     {each.name: [np.nan, 2 / 3] for each in ENDPOINTS})
+    >>> [row[:6] for row in path_rows(path)]
+    [(0, 1, '0.9', '0', '', ''), (1, 4, '0.7', '0.1', '0.666666667', '0.666666667')]
+    """
+    counts = (path.along(axis).astype(int).tolist() for axis in ("updates", "evaluations"))
+    columns = [path.along("validation_mae"), path.along("distance"), *(path.metric(each.name) for each in ENDPOINTS)]
+    numbers = ([f"{value:.9g}" if np.isfinite(value) else "" for value in column] for column in columns)
+    return zip(*counts, *numbers, strict=True)
 
 
 def _entropy(circuits: CircuitEvidence, kind: str) -> float:

@@ -12,6 +12,8 @@ from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.training.fingerprint import deciding
 
 DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
+ROWS = ("study/spectra_rows.py", "study/endpoint_paths.py", "study/inference/endpoints.py")
+"""What makes the tables of a training of its spectra."""
 
 Request = dict[str, Any]
 
@@ -97,9 +99,9 @@ def spectra_request(cell: Cell, training: Mapping[str, str]) -> Request:
     """
     params = cell.params
     return {
-        "spectra": params.spectra.model_dump(mode="json", exclude={"bootstrap", "farms_size"}),
+        "spectra": params.spectra.model_dump(mode="json", exclude={"bootstrap"}),
         "heads": params.model.heads,
         "seed": params.seed,
         "training": dict(training),
-        "code": deciding_code.checksums((*deciding_code.SPECTRA, "study/spectra_rows.py")),
+        "code": deciding_code.checksums((*deciding_code.SPECTRA, *ROWS)),
     }

@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformer_spectrum.analysis.comparison.recorded import METHODS
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.files import write_csv
+from transformer_spectrum.study.endpoint_paths import PATH_COLUMNS, endpoint_path, path_rows
 from transformer_spectrum.study.files import Files, read_files, scratch, write_files
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.spectra_rows import (
@@ -28,7 +30,7 @@ from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.train import Job, train_all
 
-RAW, WINDOWS, MATRICES, FAMILIES = "raw", "windows", "matrices.csv", "families.csv"
+RAW, WINDOWS, MATRICES, FAMILIES, PATHS = "raw", "windows", "matrices.csv", "families.csv", "paths.csv"
 WINDOWS_FILES = ("windows/windows.npz", "windows/provenance.json")
 """Of the windows' folder, what a training reads."""
 TRAINING_FILES = ("best.safetensors", "last.safetensors", "snapshots.safetensors", "history.npz", "run.json")
@@ -133,4 +135,8 @@ def measure(cell: Cell, standin: bool, training: Files) -> Files:
         summary, tables = summary_of(cell, folder / "training"), folder / "tables"
         write_csv(tables / MATRICES, COLUMNS, matrix_rows(cell, summary, standin=standin))
         write_csv(tables / FAMILIES, FAMILY_COLUMNS, family_rows(cell, summary, standin=standin))
+        path = endpoint_path(
+            summary, name=cell.loss, method=METHODS[cell.optimizer], dataset=cell.dataset, seed=cell.seed
+        )
+        write_csv(tables / PATHS, PATH_COLUMNS, path_rows(path))
         return read_files(tables)

@@ -90,9 +90,21 @@ def test_an_arm_trains_at_its_rate_and_under_its_treatment():
     assert cells["adam-mse"].params.adam.learning_rate == 0.002
     assert cells["adam-mse-rate3"].params.adam.learning_rate == pytest.approx(0.006)
     assert cells["adam-mse-decay"].params.adam.weight_decay == 0.1
-    assert cells["adam-mse-again"].batch_order == 1
-    assert cells["adam-mse-mse10"].loss_factor == 10.0
-    assert cells["adam-mse-again"].params == cells["adam-mse"].params
+    assert cells["adam-mse"].params.training.batch_seed is None
+    assert cells["adam-mse-again"].params.training.batch_seed >= 2**31  # which no seed of a protocol reaches
+    assert cells["adam-mse-mse10"].params.loss.factor == 10.0
+    again = cells["adam-mse-again"].params
+    usual = again.model_copy(update={"training": again.training.model_copy(update={"batch_seed": None})})
+    assert usual == cells["adam-mse"].params
+
+
+def test_another_batch_order_of_a_population_method_is_refused_as_it_would_be_the_same_training():
+    optimizers = {"es": {"trained_by": "es", "rate": "es.sigma", "rates": [0.01]}}
+    block = {"optimizers": ["es"], "treatments": ["again"], "rates": 0.01}
+    changes = {"optimizers": optimizers, "treatments": {"again": {"batch_order": 1}}, "contrasts": []}
+    protocol = parse_protocol(example(**changes, blocks={"controls": block}))
+    with pytest.raises(InputError, match="batch_order: is of gradient methods alone"):
+        cells_of(protocol, "controls", base())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from transformer_spectrum.study.grid import ONE_THREAD
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import UNTREATED, PlannedArm, TreatmentPlan
 
+BATCH_ORDERS = 2**32
+"""Between the seeds of two orders of one seed's batches: no seed of a protocol is as large."""
+
 
 @dataclass(frozen=True)
 class PlannedCell:
@@ -21,8 +24,6 @@ class PlannedCell:
         arm: which of the block.
         seed: of everything random in it.
         params: all parameters, the arm's rate among them.
-        batch_order: another order of the seed's batches; 0 = its own.
-        loss_factor: the loss is multiplied by it.
     """
 
     block: str
@@ -30,8 +31,6 @@ class PlannedCell:
     arm: PlannedArm
     seed: int
     params: Params
-    batch_order: int
-    loss_factor: float
 
     @property
     def place(self) -> str:
@@ -67,11 +66,16 @@ def cells_of(protocol: Protocol, block: str, base: Params) -> list[PlannedCell]:
     for seed in plan.seeds.each():
         for dataset in plan.datasets:
             for arm in arms:
-                treatment = _treatment(protocol, arm)
-                params = parsed[dataset, arm.name].model_copy(update={"seed": seed})
-                order, factor = treatment.batch_order, treatment.loss_factor
-                cells.append(PlannedCell(block, dataset, arm, seed, params, order, factor))
+                params = _of_seed(parsed[dataset, arm.name], seed, _treatment(protocol, arm).batch_order)
+                cells.append(PlannedCell(block, dataset, arm, seed, params))
     return cells
+
+
+def _of_seed(params: Params, seed: int, batch_order: int) -> Params:
+    if not batch_order:
+        return params.model_copy(update={"seed": seed})
+    training = params.training.model_copy(update={"batch_seed": seed + batch_order * BATCH_ORDERS})
+    return params.model_copy(update={"seed": seed, "training": training})
 
 
 def rate_of(protocol: Protocol, arm: PlannedArm) -> float:
@@ -102,7 +106,9 @@ def _treatment(protocol: Protocol, arm: PlannedArm) -> TreatmentPlan:
 
 
 def _parameters(protocol: Protocol, dataset: str, arm: PlannedArm, base: Params) -> Params:
-    optimizer = protocol.optimizers[arm.optimizer]
+    optimizer, treatment = protocol.optimizers[arm.optimizer], _treatment(protocol, arm)
+    if treatment.batch_order and optimizer.trained_by != "adam":
+        raise InputError(f"arm {arm.name}: batch_order: is of gradient methods alone, and has no effect here")
     merged = tree.merge(
         base.model_dump(),
         protocol.set,
@@ -110,7 +116,8 @@ def _parameters(protocol: Protocol, dataset: str, arm: PlannedArm, base: Params)
         protocol.losses[arm.loss],
         optimizer.set,
         tree.nest({optimizer.rate: rate_of(protocol, arm)}),
-        _treatment(protocol, arm).set,
+        {"loss": {"factor": treatment.loss_factor}},
+        treatment.set,
         ONE_THREAD,
     )
     try:

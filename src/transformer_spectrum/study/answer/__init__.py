@@ -1,0 +1,1 @@
+"""The answer to a protocol: its trainings run, tabulated, judged and reported."""

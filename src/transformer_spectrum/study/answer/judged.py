@@ -1,0 +1,97 @@
+"""A protocol's verdicts and the answers to published claims, as what is written to JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import pandas as pd
+
+from transformer_spectrum.study.claims import Claim, ClaimAnswer, answer
+from transformer_spectrum.study.inference.robustness import ContrastVerdict
+from transformer_spectrum.study.protocol.model import Protocol
+from transformer_spectrum.study.protocol.tuning import at_the_edge
+from transformer_spectrum.study.protocol.verdicts import judge_study
+
+
+def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, Claim]) -> dict[str, Any]:
+    """What the table says of the protocol's contrasts and of claims.
+
+    A number that there is not, such as the limit of an interval that so few pairs leave open, is null.
+
+    Args:
+        protocol: as it is now, its tuning in it.
+        endpoints: of `matched.endpoint_table`.
+        claims: name -> claim; each is answered where the protocol has its block and arms.
+    Returns:
+        Content of a JSON file: standing, controls, contrasts, secondary endpoints, claims, power.
+    Raises:
+        InputError: an arm of a contrast is not in the table.
+
+    >>> from transformer_spectrum.study.inference.matching import COLUMNS
+    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> protocol = parse_protocol({**EXAMPLE, "tuning": {"rates": {}, "targets": {}, "margins": {}}})
+    >>> rows = [("controls", protocol.sha256, "light", axis, 0.8, arm, seed, "reached", 9.0, "change_log_stable_rank",
+    ...     shift + seed % 3 / 10) for axis in protocol.axes for seed in range(1, 13)
+    ...     for arm, shift in (("adam-mse-decay", -1.0), ("adam-mse", 0.0))]
+    >>> content = judgement(protocol, pd.DataFrame(rows, columns=["block", "protocol", *COLUMNS]), {})
+    >>> content["contrasts"][0]["judgement"], content["standing"]["confirmatory"]
+    ('found', True)
+    """
+    blocks = {plan.block for plan in protocol.contrasts}
+    rows = endpoints[endpoints["block"].isin(blocks)]
+    verdicts = judge_study(protocol, rows, rows["protocol"].unique())
+    margins = protocol.tuning.margins if protocol.tuning else {}
+    usable = {name: claim for name, claim in claims.items() if _is_measured(claim, endpoints)}
+    answers = answer(usable, endpoints, margins=margins, level=protocol.level) if usable else ()
+    return {
+        "title": protocol.title,
+        "protocol": protocol.sha256,
+        "design": protocol.design_sha256,
+        "standing": _plain(verdicts.standing),
+        "failed_controls": _plain(verdicts.failed_controls),
+        "controls": [_verdict(verdict) for verdict in verdicts.controls],
+        "contrasts": [_verdict(verdict) for verdict in verdicts.contrasts],
+        "secondary": _plain(verdicts.secondary.to_dict("records")),
+        "claims": [_answer(each) for each in answers],
+        "claims_not_measured": sorted(set(claims) - set(usable)),
+        "tuning": protocol.tuning.model_dump(mode="json") if protocol.tuning else None,
+        "rates_at_the_edge": list(at_the_edge(protocol.tuning, protocol.optimizers)) if protocol.tuning else [],
+        "power": [check.sentence for check in protocol.power_checks() if check.sentence],
+    }
+
+
+def _is_measured(claim: Claim, endpoints: pd.DataFrame) -> bool:
+    place = (endpoints["block"] == claim.block) & (endpoints["dataset"] == claim.dataset)
+    rows = endpoints[place & (endpoints["axis"] == claim.axis) & (endpoints["endpoint"] == claim.endpoint)]
+    return {claim.first, claim.second} - {"zero"} <= set(rows["arm"])
+
+
+def _verdict(verdict: ContrastVerdict) -> dict[str, Any]:
+    return {"sentence": verdict.sentence, **_plain(verdict)}
+
+
+def _answer(answered: ClaimAnswer) -> dict[str, Any]:
+    return {"sentence": answered.sentence, "abstract_only": answered.claim.abstract_only, **_plain(answered)}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it."""
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(mode="json"))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,139 @@
+"""The report of a study as Markdown: verdicts in words with numbers first, then controls, tables and cells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from transformer_spectrum.study.answer.matched import DIVERGED
+
+NOT_RUN = "not run"
+
+
+def report_text(verdicts: Mapping[str, Any], summary: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """The whole report.
+
+    Args:
+        verdicts: of `judged.judgement`.
+        summary: of `matched.summary_table`.
+        cells: of `trainings.run_cells`.
+
+    >>> nothing = {"title": "one control", "protocol": "5f" * 32, "standing": {"confirmatory": False, "reason":
+    ...     "there are no results"}, "failed_controls": {}, "controls": [], "contrasts": [], "secondary": [],
+    ...     "claims": [], "claims_not_measured": [], "tuning": None,
+    ...     "rates_at_the_edge": [], "power": []}
+    >>> text = report_text(nothing, pd.DataFrame(), pd.DataFrame(columns=["block", "dataset", "arm", "status"]))
+    >>> text.splitlines()[2]
+    'Not confirmatory: there are no results.'
+    """
+    pieces = [
+        f"# {str(verdicts['title']).capitalize()}",
+        _standing(verdicts),
+        _failed(verdicts["failed_controls"]),
+        _sentences("Verdicts", verdicts["contrasts"]),
+        _sentences("Controls", verdicts["controls"]),
+        _claims(verdicts),
+        _axes([*verdicts["controls"], *verdicts["contrasts"]]),
+        _secondary(verdicts["secondary"]),
+        _tuning(verdicts["tuning"]),
+        _edges(verdicts["rates_at_the_edge"]),
+        _summary(summary, {verdict["endpoint"] for verdict in (*verdicts["controls"], *verdicts["contrasts"])}),
+        _cells(cells),
+        "\n".join(["## Power", "", *(f"- {line}" for line in verdicts["power"])]) if verdicts["power"] else "",
+        f"Protocol {verdicts['protocol']}.",
+    ]
+    return "\n\n".join(piece for piece in pieces if piece) + "\n"
+
+
+def _standing(verdicts: Mapping[str, Any]) -> str:
+    standing = verdicts["standing"]
+    if standing["confirmatory"]:
+        return "Confirmatory: every result was made under the protocol as it is."
+    return f"Not confirmatory: {standing['reason']}."
+
+
+def _failed(failures: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"- {name}: {', '.join(endpoints) or NOT_RUN}" for name, endpoints in failures.items()]
+    return "\n".join(["Controls that did not come out as they have to:", "", *lines]) if lines else ""
+
+
+def _sentences(title: str, verdicts: Iterable[Mapping[str, Any]]) -> str:
+    lines = [f"- {verdict['sentence']}" for verdict in verdicts]
+    return "\n".join([f"## {title}", "", *lines]) if lines else ""
+
+
+def _claims(verdicts: Mapping[str, Any]) -> str:
+    lines = [f"- {claim['sentence']}" for claim in verdicts["claims"]]
+    if verdicts["claims_not_measured"]:
+        lines.append(f"- Not measured by this protocol: {', '.join(verdicts['claims_not_measured'])}.")
+    return "\n".join(["## Published claims", "", *lines]) if lines else ""
+
+
+def _axes(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """Every contrast on every axis."""
+    rows = [
+        (
+            verdict["contrast"]["name"],
+            verdict["endpoint"],
+            axis,
+            effect["pairs"],
+            *(_number(effect[name]) for name in ("mean", "low", "high", "hodges_lehmann", "d_z", "p_value")),
+        )
+        for verdict in verdicts
+        for axis, effect in verdict["axes"].items()
+    ]
+    header = ("contrast", "endpoint", "equal", "pairs", "mean", "low", "high", "Hodges-Lehmann", "d_z", "p")
+    return _table("On all axes", header, rows)
+
+
+def _secondary(rows: Sequence[Mapping[str, Any]]) -> str:
+    header = ("contrast", "dataset", "endpoint", "axis", "pairs", "mean", "low", "high", "d_z", "p", "q")
+    return _table("Secondary endpoints", header, [[_number(row[name]) for name in header] for row in rows])
+
+
+def _tuning(tuning: Mapping[str, Any] | None) -> str:
+    if tuning is None:
+        return ""
+    words = {"rates": "rate", "targets": "validation MAE held equal", "margins": "margin"}
+    rows = [(word, name, _number(value)) for key, word in words.items() for name, value in tuning[key].items()]
+    return _table("Fixed by the tuning seeds", ("what", "of", "value"), rows)
+
+
+def _edges(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"At the smallest or largest rate that was tried, so that a better one may lie beyond: {', '.join(names)}."
+
+
+def _summary(summary: pd.DataFrame, endpoints: Collection[str]) -> str:
+    """Means of the arms on the primary axis; the whole table lies beside the report."""
+    if not len(summary):
+        return ""
+    chosen = (summary["axis"] == summary["axis"].iloc[0]) & summary["endpoint"].isin(endpoints)
+    rows = summary[chosen].drop(columns="axis")
+    return _table(
+        f"Arms at equal {summary['axis'].iloc[0]}",
+        tuple(rows.columns),
+        [[_number(value) for value in row] for row in rows.itertuples(index=False)],
+    )
+
+
+def _cells(cells: pd.DataFrame) -> str:
+    counted = cells.groupby(["block", "dataset", "arm"], sort=False)["status"]
+    rows = [(*place, len(of_arm), int((of_arm == DIVERGED).sum())) for place, of_arm in counted]
+    return _table("Cells", ("block", "data set", "arm", "trainings", DIVERGED), rows)
+
+
+def _number(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return ""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join([f"## {title}", "", *(f"| {' | '.join(map(str, line))} |" for line in lines)])
