@@ -12,8 +12,15 @@ SMALL = {
     },
     "model": {"embed_dim": 8, "heads": 2, "layers": 1, "feedforward_dim": 8, "patch_length": 4},
     "training": {"batch_size": 8, "snapshot_every": 1},
-    "adam": {"epochs": 2},
-    "spectra": {"tracked_every": 1, "shuffles": 3, "overlap_rank": 2, "farms_size": 4, "min_tail": 2},
+    "adam": {"epochs": 1},
+    "spectra": {
+        "tracked_every": 1,
+        "tracked_at_most": 4,
+        "shuffles": 3,
+        "overlap_rank": 2,
+        "farms_size": 4,
+        "min_tail": 2,
+    },
 }
 PROTOCOL = {
     "title": "the smallest study",

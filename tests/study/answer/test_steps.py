@@ -188,5 +188,5 @@ def test_the_plan_lists_every_arm_and_what_too_few_seeds_cannot_show(repository)
     assert "losses          light  adam-mae        seeds 1-3" in lines
     (count,) = [line for line in lines if "core-seconds" in line]
     # 4 + 4 of tuning, of which one is also a trial, 6 + 3 others; an epoch has 4 batches of 8 of 28 windows.
-    assert count.startswith("20 cells, 16 trainings, 384 forward passes, about ")
+    assert count.startswith("20 cells, 16 trainings, 192 forward passes, about ")
     assert any(line.startswith("MAE - MSE: 3 seeds cannot reach p") for line in lines)
