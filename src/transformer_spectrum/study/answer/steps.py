@@ -1,4 +1,4 @@
-"""The five steps of a study, each from files to files: what the stages of studies/dvc.yaml run."""
+"""The five steps of a study, each from files to files: what the stages of studies/pipeline.yaml run."""
 
 from __future__ import annotations
 
