@@ -128,3 +128,10 @@ def test_bytes_are_shown_in_their_units_and_without_a_total_where_none_is_known(
             shown.update(1_310_000)
             shown._print()
         assert capsys.readouterr().err.startswith(expected)
+
+
+def test_trainings_that_share_a_count_tell_its_ends_once(capsys):
+    with Progress("train 2 x adam", 4) as progress:
+        for step in (0, 0, 2, 4, 4):
+            progress.update(step)
+    assert capsys.readouterr().err.splitlines() == ["train 2 x adam: step 0/4", "train 2 x adam: step 4/4"]

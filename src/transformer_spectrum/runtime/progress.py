@@ -34,6 +34,7 @@ class Progress:
         self.started = time.monotonic()
         self.bar: tqdm[NoReturn] | None = None
         self._ended = threading.Event()
+        self._told: int | None = None
 
     def __enter__(self) -> Progress:
         self.started = time.monotonic()
@@ -68,7 +69,8 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.words, refresh=False)
             self.bar.update(step - self.bar.n)
-        elif self.ends and step in (0, self.total):
+        elif self.ends and step in (0, self.total) and step != self._told:
+            self._told = step  # once, however many trainings share the count
             self._print()
 
     def _tell(self) -> None:
