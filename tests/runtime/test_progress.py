@@ -116,7 +116,7 @@ def test_a_resumed_bar_does_not_take_the_earlier_steps_for_fast_ones(monkeypatch
             time.sleep(0.12)
             shown.update(step)
     left = [line for line in terminal.drawn() if line][-1].split("ETA ")[-1]
-    assert left in ("00:11", "00:12", "00:13", "00:14", "00:15")
+    assert "00:11" <= left < "01:00"  # 96 steps of .12 s, on a busy machine more; with the earlier ones it were 00:00
 
 
 def test_bytes_are_shown_in_their_units_and_without_a_total_where_none_is_known(capsys):
