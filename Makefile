@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep study
+.PHONY: help setup repro verify test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -31,6 +31,9 @@ $(READY_DEV): $(READY) requirements-dev.lock
 
 repro: $(READY) ## run the pipeline: raw data to spectra, tables and figures; OPTIONS are of dvc repro
 	PYTHONPATH=src python -m transformer_spectrum.runtime.reproduction $(OPTIONS)
+
+verify: $(READY) ## run the committed pipeline anew in a folder of its own, and tell the same bits, rounding and a fault apart
+	PYTHONPATH=src python -m transformer_spectrum.runtime.verification
 
 # Bytecode is written whatever the environment says: several hundred processes import the package.
 test: $(READY_DEV) ## run the test suite, the longest tests first
