@@ -19,9 +19,10 @@ from transformer_spectrum.analysis.of_checkpoint.measuring import draws_of
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
+from transformer_spectrum.report.model_page.exports import csv_header, csv_rows, json_tree
 from transformer_spectrum.report.model_page.figures import spectrum_panels
 from transformer_spectrum.report.model_page.page import page
-from transformer_spectrum.report.model_page.tables import _text_table, csv_header, csv_rows, json_tree, text_report
+from transformer_spectrum.report.model_page.tables import _text_table, text_report
 from transformer_spectrum.report.page.svg import Panel
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.spectra.effects import UNUSABLE

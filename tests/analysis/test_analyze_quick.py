@@ -16,6 +16,7 @@ from transformer_spectrum.analysis.of_checkpoint.examination import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.analysis.of_checkpoint.weightwatcher import KERNEL
 from transformer_spectrum.cli.main import main
+from transformer_spectrum.report.model_page import exports
 from transformer_spectrum.report.model_page import tables as model_tables
 from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.spectra.analysis import MANY_SPIKES, METRICS, Estimators
@@ -175,8 +176,8 @@ def test_a_bound_of_a_search_is_marked_in_table_file_and_page(bounded):
     assert cells["layers.0.fc1"][titles.index("spikes")] == "≥24"
     assert cells["layers.1.fc1"][titles.index("spikes")] == "0"
     assert cells["eight"][titles.index("tail")] == "≤8"
-    names = model_tables.csv_header(bounded)
-    rows = {row[0]: dict(zip(names, row, strict=True)) for row in model_tables.csv_rows(bounded)}
+    names = exports.csv_header(bounded)
+    rows = {row[0]: dict(zip(names, row, strict=True)) for row in exports.csv_rows(bounded)}
     steep = rows["layers.0.fc1"]
     assert "mp_spikes ≥ 24" in steep["bounds"]
     for metric in ("mp_spikes", "mp_variance", "mp_upper_edge", "tw_edge", "mp_soft_rank", "mp_distance"):

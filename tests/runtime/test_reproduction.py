@@ -1,6 +1,7 @@
 """`make repro`: what a killed DVC leaves half-written is put back, and a cache that took nothing is an error."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,9 @@ def test_outputs_that_the_cache_could_not_take_are_an_error(repository, monkeypa
     dvc("commit", "--force")
     assert reproduction.lost() == []
     assert repro()[0] == 0
+    (repository / ".dvc/cache").rename(repository / "elsewhere")
+    shutil.rmtree(repository / "large")
+    assert reproduction.lost() == []  # as in a fresh clone, of a stage that was not asked for
 
 
 @pytest.mark.slow

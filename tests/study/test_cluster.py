@@ -1,6 +1,5 @@
 """Studies on a scheduler and workers that are processes of their own: killed, refused, asked for more."""
 
-import csv
 import json
 import os
 import shutil
@@ -15,8 +14,8 @@ import psutil
 import pytest
 import yaml
 from distributed.security import Security
+from sweeps import call_sweep, records, rows_of
 
-from transformer_spectrum.cli.main import main
 from transformer_spectrum.study.cluster import ComputePlace, connected
 from transformer_spectrum.study.engine import Engine, Task
 from transformer_spectrum.study.ensembles import MEMBERS
@@ -129,18 +128,11 @@ def cluster(shared):
 
 
 def sweep(*options, code=0):
-    arguments = ["sweep", "tiny", *SMOKE, *map(str, options)]
-    if code == 0:
-        return main(arguments)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == code
-    return None
+    call_sweep(*SMOKE, *options, code=code)
 
 
 def cells():
-    with Path("out/cells.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return rows_of("out/cells.csv")
 
 
 def trainings(folder="out"):
@@ -149,12 +141,6 @@ def trainings(folder="out"):
     files = sorted(path for path in root.rglob("*") if path.is_file())
     timed = ("record.json", "seconds.tsv", "scores.json")
     return {str(path.relative_to(root)): path.read_bytes() for path in files if path.name not in timed}
-
-
-def records():
-    """Training -> inode of its record: another one where it was trained again."""
-    paths = Path("out/trainings").rglob("record.json")
-    return {str(path.parent.relative_to("out/trainings")): path.stat().st_ino for path in paths}
 
 
 def with_loss(name, **loss):

@@ -1,6 +1,5 @@
 """Whole studies: what they leave, what they run again, what they never believe."""
 
-import csv
 import json
 import os
 import shutil
@@ -15,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from sweeps import call_sweep, records, rows_of
 
-from transformer_spectrum.cli.main import main
 from transformer_spectrum.data.windows.arrays import ARRAYS, unpack
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime import deciding_code
@@ -37,25 +36,7 @@ LONG = ("--set", "adam.epochs=60", "--set", "adam.patience=60")
 
 
 def call(*options, code=0):
-    """Calls the command in this process; `code` is the exit code that it has to end with."""
-    arguments = ["sweep", "tiny", "--overlay", "config/overlays/smoke.yaml", "--out", "out", *FIGURES, *options]
-    if code == 0:
-        return main(arguments)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == code
-    return None
-
-
-def rows_of(path):
-    with Path(path).open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def trained():
-    """Training -> inode of its record: another one where it was trained again."""
-    found = Path("out/trainings").rglob("record.json")
-    return {str(path.parent.relative_to("out/trainings")): path.stat().st_ino for path in found}
+    call_sweep("--overlay", "config/overlays/smoke.yaml", "--out", "out", *FIGURES, *options, code=code)
 
 
 def statuses():
@@ -174,32 +155,32 @@ def test_a_value_is_missing_exactly_where_a_reason_is_given(study):
 
 
 def test_the_next_call_runs_nothing_again(study):
-    before, table = trained(), Path("out/table.csv").read_bytes()
+    before, table = records(), Path("out/table.csv").read_bytes()
     figure = Path("out/figures/stable_rank.png").stat().st_ino
     call("--runs", "2")
-    assert trained() == before
+    assert records() == before
     assert Path("out/table.csv").read_bytes() == table
     assert Path("out/figures/stable_rank.png").stat().st_ino == figure
 
 
 def test_only_what_is_missing_or_damaged_runs_again_and_gives_the_same_bytes(study):
-    before = trained()
+    before = records()
     tables = Path("out/table.csv").read_bytes()
     shutil.rmtree("out/trainings/narrow/mse/adam/seed_1")
     damaged = Path("out/trainings/narrow/sgt_q5/adam/seed_2/history.npz")
     damaged.write_bytes(damaged.read_bytes()[:-100])
     shutil.rmtree("out/spectra/narrow/mse/adam/seed_2")
     call("--runs", "2")
-    changed = {place for place, inode in trained().items() if before[place] != inode}
+    changed = {place for place, inode in records().items() if before[place] != inode}
     assert changed == {"narrow/mse/adam/seed_1", "narrow/sgt_q5/adam/seed_2"}
     assert Path("out/table.csv").read_bytes() == tables
 
 
 def test_another_request_runs_again_and_leaves_the_windows_alone(study):
-    before = trained()
+    before = records()
     windows = {path: path.stat().st_ino for path in Path("out/windows").rglob("record.json")}
     call("--runs", "1", "--set", "adam.learning_rate=0.002")
-    after = trained()
+    after = records()
     assert {place for place in before if before[place] != after[place]} == {
         "narrow/mse/adam/seed_1",
         "narrow/sgt_q5/adam/seed_1",
@@ -208,7 +189,7 @@ def test_another_request_runs_again_and_leaves_the_windows_alone(study):
 
 
 def test_changed_code_runs_again(study, monkeypatch):
-    before = trained()
+    before = records()
     identity()  # of what runs; only what is asked for changes
     real = deciding_code.checksums
 
@@ -218,7 +199,7 @@ def test_changed_code_runs_again(study, monkeypatch):
 
     monkeypatch.setattr(deciding_code, "checksums", changed)
     call("--runs", "1")
-    assert {place for place, inode in trained().items() if before[place] != inode} == {
+    assert {place for place, inode in records().items() if before[place] != inode} == {
         "narrow/mse/adam/seed_1",
         "narrow/sgt_q5/adam/seed_1",
     }
@@ -230,7 +211,7 @@ def test_cells_of_a_grid_that_shrank_are_not_in_the_table(study):
     call("--runs", "1")
     assert {(row["loss"], row["seed"]) for row in rows_of("out/table.csv")} == {("mse", "1")}
     assert statuses() == {("mse", "1"): "done"}
-    assert len(trained()) == 4  # they are left alone, for a grid that grows again
+    assert len(records()) == 4  # they are left alone, for a grid that grows again
 
 
 def test_a_killed_worker_loses_nothing(study):
@@ -288,9 +269,9 @@ def test_a_stand_in_is_marked_everywhere_and_gives_way_to_real_data(repository, 
     assert said not in capsys.readouterr().err
     assert {row["standin"] for row in rows_of("out/table.csv")} == {"0"}
     monkeypatch.delenv("TRANSFORMER_SPECTRUM_MIRROR")
-    before = trained()
+    before = records()
     call()  # what was fetched from the mirror stays
-    assert trained() == before
+    assert records() == before
 
 
 def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
@@ -302,9 +283,9 @@ def test_a_cell_that_diverges_is_named_and_kept_out_of_the_table(repository):
     assert cells["wild"]["status"] == "diverged"
     assert cells["wild"]["stop_reason"].startswith("diverged at step")
     assert {row["loss"] for row in rows_of("out/table.csv")} == {"mse", "sgt_q5"}
-    before = trained()
+    before = records()
     call("--optimizers", "es", code=1)  # the same bits diverge again, so it is not tried
-    assert trained() == before
+    assert records() == before
 
 
 def test_losses_that_are_one_on_the_residuals_are_said_to_be(repository, capsys):
@@ -346,9 +327,9 @@ def test_cells_run_one_by_one_make_the_same_study(study, capsys):
     for index in range(4):
         call("--runs", "2", "--cell", str(index))
     assert not Path("out/table.csv").exists()
-    before = trained()
+    before = records()
     call("--runs", "2")
-    assert trained() == before
+    assert records() == before
     assert Path("out/table.csv").read_bytes() == table
 
 

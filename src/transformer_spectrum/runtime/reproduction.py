@@ -188,12 +188,15 @@ def _at_work() -> Iterator[int]:
 
 
 def lost() -> list[str]:
-    """Outputs of the pipeline in the current folder that DVC's cache should have, and has not."""
+    """Outputs of the pipeline that are in the current folder, and that DVC's cache should have, and has not.
+
+    What is not there, as those of stages that were not asked for, is not lost.
+    """
     from dvc.repo import Repo
 
     with Repo() as repo:
         outs = [out for stage in repo.stage.load_all("dvc.yaml") for out in stage.outs]
-        return [str(out) for out in outs if out.use_cache and out.hash_info and out.changed_cache()]
+        return [str(out) for out in outs if out.use_cache and out.hash_info and out.exists and out.changed_cache()]
 
 
 def reproduce(options: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from transformer_spectrum.config.load import read_tree
 from transformer_spectrum.config.schema import Section
@@ -34,7 +34,7 @@ from transformer_spectrum.study.inference.endpoints import endpoint
 from transformer_spectrum.study.inference.equivalence import Equivalence, equivalence
 from transformer_spectrum.study.inference.estimates import MeanDifference, mean_difference
 from transformer_spectrum.study.inference.matching import Contrast, arm_values, difference_matrix, paired
-from transformer_spectrum.study.protocol.model import complaint_of
+from transformer_spectrum.study.protocol.model import validated
 
 ZERO = "zero"
 Relation = Literal["above", "below", "equal"]
@@ -133,12 +133,7 @@ def parse_claim(content: Any, source: str) -> Claim:
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: rank.yaml: statment: unknown key (and ... more)
     """
-    if not isinstance(content, dict):
-        raise InputError(f"{source}: must be a mapping with {', '.join(Claim.model_fields)}")
-    try:
-        return Claim.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{source}: {complaint_of(error)}") from None
+    return validated(Claim, content, source)
 
 
 def load_claims(folder: str | Path) -> dict[str, Claim]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY, Examination
-from transformer_spectrum.report.model_page import circuits, tables, weightwatcher
+from transformer_spectrum.report.model_page import circuits, exports, weightwatcher
 from transformer_spectrum.report.model_page.page import page
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, write_csv, write_json, write_text
@@ -75,10 +75,10 @@ def write(examination: Examination, out: str | Path, figures: int, *, force: boo
     """
     check_out(out, force=force)
     with atomic_folder(out) as folder:
-        table = weightwatcher if examination.settings["like"] else tables
+        table = weightwatcher if examination.settings["like"] else exports
         write_csv(folder / "matrices.csv", table.csv_header(examination), table.csv_rows(examination))
         if examination.settings["circuits"]:
             write_csv(folder / "circuits.csv", circuits.HEADER, circuits.rows(examination))
-        write_json(folder / "summary.json", tables.json_tree(examination))
+        write_json(folder / "summary.json", exports.json_tree(examination))
         write_text(folder / "index.html", page(examination, figures))
         write_record(folder / RECORD, {"made_by": MADE_BY}, sorted(folder.iterdir()))

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformer_spectrum.analysis.of_checkpoint.results import Examination
 from transformer_spectrum.analysis.of_checkpoint.weightwatcher import NULL, details
-from transformer_spectrum.report.model_page.tables import aligned, below, footnote_lines, grouped
+from transformer_spectrum.report.model_page.exports import grouped
+from transformer_spectrum.report.model_page.tables import aligned, below, footnote_lines
 from transformer_spectrum.spectra.weightwatcher import COLUMNS
 
 OURS = ("family", "same_entries_as")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.study.answer.matched import endpoint_table
 from transformer_spectrum.study.inference.matching import Contrast, difference_matrix, paired
-from transformer_spectrum.study.protocol.model import Protocol, complaint_of
+from transformer_spectrum.study.protocol.model import Protocol, validated
 from transformer_spectrum.study.protocol.sections import UNTREATED, PlannedArm, TreatmentPlan, TuningOutcome
 from transformer_spectrum.study.protocol.tuning import TRIALS, tuning_outcome
 
@@ -98,10 +97,7 @@ def with_tuning(protocol: Protocol, path: Path) -> Protocol:
         earlier, now = str(content.get("protocol"))[:8], protocol.design_sha256[:8]
         words = f"was made under protocol {earlier}, and it is {now} now"
         raise InputError(f"{path}: {words}; run the stage study-tuning again")
-    try:
-        outcome = TuningOutcome.model_validate({name: content.get(name) for name in TuningOutcome.model_fields})
-    except ValidationError as error:
-        raise InputError(f"{path}: {complaint_of(error)}") from None
+    outcome = validated(TuningOutcome, {name: content.get(name) for name in TuningOutcome.model_fields}, path)
     if protocol.tuning not in (None, outcome):
         raise InputError(f"tuning: differs from {path}; leave it null, the tuning seeds fix it")
     return protocol.model_copy(update={"tuning": outcome})

@@ -25,9 +25,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from transformer_spectrum.analysis.comparison.trajectory import AXES
 from transformer_spectrum.config import tree
@@ -216,12 +216,7 @@ def parse_protocol(content: Any, source: str = "protocol.yaml") -> Protocol:
     >>> len(parse_protocol(EXAMPLE).sha256)
     64
     """
-    if not isinstance(content, dict):
-        raise InputError(f"{source}: must be a mapping with {', '.join(Protocol.model_fields)}")
-    try:
-        return Protocol.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{source}: {complaint_of(error)}") from None
+    return validated(Protocol, content, source)
 
 
 def load_protocol(path: str | Path) -> Protocol:
@@ -266,6 +261,31 @@ EXAMPLE: Mapping[str, Any] = {
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], content: Any, source: str | Path) -> Model:
+    """A tree as a model has it.
+
+    Args:
+        model: of pydantic.
+        content: what a file holds.
+        source: what the message calls it.
+    Raises:
+        InputError: one line with the file, where in it, the value and the rule.
+
+    >>> validated(TuningOutcome, [1], "tuning.json")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: tuning.json: must be a mapping with rates, targets, margins
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: must be a mapping with {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: {complaint_of(error)}") from None
 
 
 def complaint_of(error: ValidationError) -> str:

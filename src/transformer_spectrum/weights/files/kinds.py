@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.parsing import parsing
 
 Kind = Literal["safetensors", "torch zip", "torch legacy", "index"]
 
@@ -94,11 +96,10 @@ def _check_safetensors(path: Path, size: int, length: int) -> None:
         raise InputError(f"{path}: a safetensors file that was cut off: a header of {length} bytes, {size} in the file")
     with path.open("rb") as stream:
         stream.seek(8)
-        try:
+        ends: list[Any] = []
+        with contextlib.suppress(Exception):  # whatever is wrong, the library reads it next and says so
             header = json.loads(stream.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except Exception:  # the library reads it next, and says what is wrong
-            return
     if ends and all(isinstance(end, int) for end in ends) and 8 + length + max(ends) > size:
         whole = 8 + length + max(ends)
         raise InputError(f"{path}: a safetensors file that was cut off: {size} of {whole} bytes")
@@ -118,14 +119,9 @@ def _text(head: bytes) -> str:
 
 
 def _zip(path: Path) -> Kind:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except Exception:  # a damaged directory may ask for anything: a version of zip that there is none of, memory
-        raise InputError(
-            f"{path}: a zip archive, as torch.save writes, whose end is missing or damaged; the file was cut off "
-            "(a download or a save that did not finish)"
-        ) from None
+    hint = "the file was cut off or damaged (a download or a save that did not finish)"
+    with parsing(path, "a whole zip archive, as torch.save writes", hint), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     inside = {name.split("/", 1)[-1] for name in names}
     if "constants.pkl" in inside or "bytecode.pkl" in inside:
         reason = "a TorchScript archive (torch.jit.save), which holds code; save model.state_dict() with torch.save"
@@ -170,11 +166,8 @@ def _cause(path: Path, head: bytes, size: int, text: str) -> str:
 
 
 def _tar(path: Path) -> str:
-    try:
-        with tarfile.open(path) as archive:
-            names = {member.name.split("/")[-1] for member in archive}
-    except Exception:  # by kind: its fields are numbers and names in several encodings
-        return "a tar archive that was cut off or damaged"
+    with parsing(path, "a whole tar archive", "it was cut off or damaged"), tarfile.open(path) as archive:
+        names = {member.name.split("/")[-1] for member in archive}
     if {"storages", "tensors", "pickle"} <= names:
         return (
             "the tar format of PyTorch before 0.1.10, which holds a pickle that is not opened; load it in an old "
