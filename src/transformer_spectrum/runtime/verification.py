@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ logger = logging.getLogger("transformer_spectrum.runtime.verification")  # its o
 
 FOLDERS = ("metrics", "plots")
 DIFFERS_ALWAYS = ("circumstances.json", "seconds.tsv")  # when, from which commit, how fast
+TELL_WHEN = ("run.json", "provenance.json")
+"""Outputs in DVC's cache that hold days and places beside numbers."""
 MACHINE = ("processor", "architecture", "capability", "accelerator")
 """What of a machine may change last digits."""
 TRAININGS = ("adam", "es", "ga")
@@ -161,7 +163,7 @@ def _compare_training(name: str, committed: Path, anew: Path, comparison: Compar
             comparison.at_last = max(comparison.at_last, hold(f"{place}: {end}", apart, AT_LAST, "at its best step"))
 
 
-def compare(committed: Path, anew: Path, names: list[str], *, same_kind: bool) -> Comparison:
+def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: bool) -> Comparison:
     """Two folders of results.
 
     Args:
@@ -205,8 +207,8 @@ def _git(*words: str) -> str:
     return process.stdout
 
 
-def _cached(path: Path) -> dict[str, str]:
-    """Output in DVC's cache -> its digest, of the stages that neither fetch nor draw."""
+def _cached(path: Path, tracked: Sequence[str]) -> dict[str, str]:
+    """Output in DVC's cache -> its digest; not what is fetched, tells when it was made, or has `tracked` files."""
     stages = stages_of(path)
     if stages is None:
         raise InputError(f"{path}: is missing, or not whole")
@@ -215,7 +217,8 @@ def _cached(path: Path) -> dict[str, str]:
         for name, stage in stages.items()
         if not name.startswith("fetch-") and name != "report"
         for out in stage.get("outs") or ()
-        if not out["path"].startswith(FOLDERS) and Path(out["path"]).name not in ("run.json", "provenance.json")
+        if Path(out["path"]).name not in TELL_WHEN
+        and not any(file == out["path"] or file.startswith(out["path"] + "/") for file in tracked)
     }
 
 
@@ -246,8 +249,8 @@ def verify() -> int:
     if changed := _git("status", "--porcelain", "--", *DECIDING, "dvc.lock", *FOLDERS).split("\n")[0]:
         raise InputError(f"{changed[3:]}: is not as the commit has it; what is verified is a commit")
     alike = same_kind(root)
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        anew = Path(folder) / "repository"
+    with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
+        anew = Path(temporary) / "repository"
         _git("clone", "--quiet", str(root), str(anew))
         environment = {**os.environ, "PYTHONPATH": "src"}
         command = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction", "report"]
@@ -255,8 +258,9 @@ def verify() -> int:
         if code:
             _tell(["the pipeline did not run to its end"])
             return code
-        comparison = compare(root, anew, _git("ls-files", *FOLDERS).splitlines(), same_kind=alike)
-        before, after = _cached(root / "dvc.lock"), _cached(anew / "dvc.lock")
+        names = _git("ls-files", *FOLDERS).splitlines()
+        comparison = compare(root, anew, names, same_kind=alike)
+        before, after = (_cached(folder / "dvc.lock", names) for folder in (root, anew))
         other = [name for name, digest in before.items() if after.get(name) != digest]
         comparison.same += len(before) - len(other)
         comparison.different.update(dict.fromkeys(other, math.nan))
@@ -282,7 +286,7 @@ def sentences(comparison: Comparison, alike: bool) -> list[str]:
     return [*lines, *(f"fault: {fault}" for fault in comparison.faults), f"verdict: {comparison.verdict}"]
 
 
-def _tell(lines: list[str]) -> None:
+def _tell(lines: Sequence[str]) -> None:
     for line in lines:
         logger.info(f"verify: {line}")
 
