@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock clean sweep study
+.PHONY: help setup repro verify test mutants chaos kills lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -139,6 +139,15 @@ lock: ## renew the two lock files from pyproject.toml, in an environment of its 
 	  echo "-r requirements.lock"; $(FREEZE) | grep --invert-match --line-regexp --fixed-strings --file=requirements.lock.new; } \
 	  > requirements-dev.lock.new
 	mv requirements.lock.new requirements.lock && mv requirements-dev.lock.new requirements-dev.lock && rm -rf .venv-lock
+
+sbom: ## list what requirements.lock installs, with licences: docs/sbom.cdx.json and docs/reference/licences.md
+	rm -rf .venv-sbom && $(PYTHON) -m venv .venv-sbom/tool && $(PYTHON) -m venv .venv-sbom/run
+	.venv-sbom/tool/bin/python -m pip install --quiet cyclonedx-bom==7.5.0
+	.venv-sbom/run/bin/python -m pip install --quiet --no-deps --requirement requirements.lock
+	.venv-sbom/run/bin/python -m pip uninstall --quiet --yes pip
+	.venv-sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible .venv-sbom/run/bin/python \
+	  | sed -e 's/+cpu//g' -e 's/%2Bcpu//g' > docs/sbom.cdx.json.new
+	mv docs/sbom.cdx.json.new docs/sbom.cdx.json && $(PYTHON) docs/licences.py && rm -rf .venv-sbom
 
 clean: ## remove the environment and caches, not the results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis mutants build site src/*.egg-info

@@ -1,5 +1,7 @@
 """What SECURITY.md promises: no parameter reaches a shell, and no file that is read runs anything."""
 
+import importlib
+import json
 import re
 import subprocess
 import sys
@@ -80,3 +82,30 @@ def test_the_workflows_have_no_more_rights_than_they_need_and_name_every_action_
         for action in re.findall(r"uses: (\S+)", path.read_text()):
             assert re.search(r"@[0-9a-f]{40}$", action) or action.startswith("./"), action
         assert "pull_request_target" not in path.read_text(), path
+
+
+def canonical(name):
+    """As pip compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_list_of_components_is_that_of_the_lock_file_and_names_no_machine():
+    text = (ROOT / "docs/sbom.cdx.json").read_text()
+    listed = {(canonical(entry["name"]), entry["version"]) for entry in json.loads(text)["components"]}
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = {(canonical(name), version) for name, _, version in (line.partition("==") for line in lines) if version}
+    assert listed == pinned
+    assert "file:" not in text
+
+
+def test_the_page_of_licences_is_that_list(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    licences = importlib.import_module("licences")
+    assert licences.PAGE.read_text() == licences.page(licences.stored())
+    several = {
+        "licenses": [{"license": {"id": "MIT"}}, {"license": {"name": "License :: OSI Approved :: MIT License"}}]
+    }
+    assert licences.licence(several) == "MIT, MIT License"
+    assert licences.licence({"licenses": [{"expression": "MIT OR Apache-2.0"}]}) == "MIT OR Apache-2.0"
+    assert licences.licence({"licenses": [{"license": {"name": "All rights " * 20}}]}) == "its own text"
+    assert licences.licence({}) == "not stated in its metadata"
