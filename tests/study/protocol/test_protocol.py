@@ -1,6 +1,7 @@
 """The protocol: what it refuses, what its hash holds, and what it asks for."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import yaml
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.tree import merge
+from transformer_spectrum.data.prepare import prepare
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.robustness import Judgement
@@ -46,6 +49,16 @@ def test_every_cell_of_the_committed_protocol_has_legal_parameters_once_it_is_tu
     assert counts["losses"] == counts["losses_one_rate"] == 2 * 5 * 20
     assert counts["controls"] == 9 * 12
     assert counts["crossed"] == 3 * 3 * 2 * 2 * 6
+
+
+def test_a_full_batch_holds_all_windows_of_the_training_split(tmp_path):
+    tuning = {"rates": {"adam-mse": 0.001}, "targets": {"light": 0.8}, "margins": {}}
+    cells = cells_of(parse_protocol({**COMMITTED, "tuning": tuning}), "controls", base())
+    (cell,) = [cell for cell in cells if cell.arm.name == "adam-mse-full_batch" and cell.seed == 1]
+    draw_synthetic(cell.params, tmp_path / "raw")
+    prepare(cell.params, raw=tmp_path / "raw", processed=tmp_path / "processed", metrics=tmp_path / "data.json")
+    windows = json.loads((tmp_path / "data.json").read_text())["train"]["windows"]
+    assert cell.params.training.batch_size == windows
 
 
 def test_the_controls_say_what_has_to_come_out():
