@@ -47,8 +47,8 @@ def change(folders, name, old, new):
 
 def test_the_same_bytes_are_identical_whatever_the_circumstances_say(folders):
     (folders[1] / "metrics/adam/circumstances.json").write_text("{}")
-    comparison = verification.compare(*folders, NAMES, same_kind=True)
-    assert (comparison.verdict, comparison.same, comparison.faults) == ("identical", 4, [])
+    likeness = verification.compare(*folders, NAMES, same_kind=True)
+    assert (likeness.verdict, likeness.same, likeness.faults) == ("identical", 4, [])
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_another_number_is_a_fault_on_the_same_kind_of_machine_and_maybe_roundin
 
 def test_a_file_that_was_not_made_is_a_fault(folders):
     (folders[1] / CURVE).unlink()
-    comparison = verification.compare(*folders, NAMES, same_kind=False)
-    assert comparison.faults == [f"{CURVE}: was not made"]
-    assert verification.sentences(comparison, alike=False)[-2:] == [f"fault: {CURVE}: was not made", "verdict: fault"]
+    likeness = verification.compare(*folders, NAMES, same_kind=False)
+    assert likeness.faults == [f"{CURVE}: was not made"]
+    assert verification.sentences(likeness, alike=False)[-2:] == [f"fault: {CURVE}: was not made", "verdict: fault"]
 
 
 def test_the_kind_of_machine_is_the_trainings_own(folders):

@@ -36,7 +36,6 @@ TELL_WHEN = ("run.json", "provenance.json")
 """Outputs in DVC's cache that hold days and places beside numbers."""
 MACHINE = ("processor", "architecture", "capability", "accelerator")
 """What of a machine may change last digits."""
-TRAININGS = ("adam", "es", "ga")
 CURVES = ("train_loss", "validation_mae", "distance", "stable_rank", "change_stable_rank", "spectral_entropy")
 FIRST_STEPS = 4
 AT_FIRST = 1e-4
@@ -48,7 +47,7 @@ Verdict = Literal["identical", "rounding", "fault"]
 
 
 @dataclass
-class Comparison:
+class Likeness:
     """What a run made anew has in common with the committed one."""
 
     same: int = 0
@@ -136,12 +135,12 @@ def _curve(path: Path) -> dict[int, float]:
         return {int(row[0]): float(row[1]) if row[1] else math.nan for row in rows}
 
 
-def _compare_training(name: str, committed: Path, anew: Path, comparison: Comparison) -> None:
+def _compare_training(name: str, committed: Path, anew: Path, likeness: Likeness) -> None:
     """How alike two trainings begin, and end."""
 
     def hold(label: str, apart: float, limit: float, where: str) -> float:
         if apart > limit:
-            comparison.faults.append(f"{label}: {apart:.2g} apart {where}; rounding allows {limit:g}")
+            likeness.faults.append(f"{label}: {apart:.2g} apart {where}; rounding allows {limit:g}")
         return apart
 
     for curve in CURVES:
@@ -153,17 +152,17 @@ def _compare_training(name: str, committed: Path, anew: Path, comparison: Compar
         first = hold(str(place), max(early, default=math.inf), AT_FIRST, f"by step {FIRST_STEPS}")
         ends = [values[max(values)] if values else math.nan for values in (before, after)]
         last = hold(str(place), relative(*ends), AT_LAST, "at its end")
-        comparison.at_first, comparison.at_last = max(comparison.at_first, first), max(comparison.at_last, last)
+        likeness.at_first, likeness.at_last = max(likeness.at_first, first), max(likeness.at_last, last)
     place = Path("metrics", name, "scores.json")
     scores = _cells(committed / place), _cells(anew / place)
     for end in ENDS:
         values = [_number(cells.get(end)) for cells in scores]
         if values[0] is not None or values[1] is not None:
             apart = relative(*(math.nan if value is None else value for value in values))
-            comparison.at_last = max(comparison.at_last, hold(f"{place}: {end}", apart, AT_LAST, "at its best step"))
+            likeness.at_last = max(likeness.at_last, hold(f"{place}: {end}", apart, AT_LAST, "at its best step"))
 
 
-def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: bool) -> Comparison:
+def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: bool) -> Likeness:
     """Two folders of results.
 
     Args:
@@ -180,24 +179,24 @@ def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: boo
     >>> compare(Path("one"), Path("other"), ["metrics/data.json"], same_kind=True).verdict
     'identical'
     """
-    comparison = Comparison()
+    likeness = Likeness()
     for name in names:
         if Path(name).name in DIFFERS_ALWAYS:
             continue
         if not (anew / name).is_file():
-            comparison.faults.append(f"{name}: was not made")
+            likeness.faults.append(f"{name}: was not made")
         elif (committed / name).read_bytes() == (anew / name).read_bytes():
-            comparison.same += 1
+            likeness.same += 1
         else:
-            comparison.different[name] = difference(committed / name, anew / name)
+            likeness.different[name] = difference(committed / name, anew / name)
     if same_kind:
-        comparison.faults += [f"{name}: other bytes on the same kind of machine" for name in comparison.different]
-    if "metrics/data.json" in comparison.different and comparison.different["metrics/data.json"] > AT_FIRST:
-        comparison.faults.append("metrics/data.json: other data")
-    for training in TRAININGS:
-        if f"metrics/{training}/scores.json" in names and (anew / f"metrics/{training}/scores.json").is_file():
-            _compare_training(training, committed, anew, comparison)
-    return comparison
+        likeness.faults += [f"{name}: other bytes on the same kind of machine" for name in likeness.different]
+    if "metrics/data.json" in likeness.different and likeness.different["metrics/data.json"] > AT_FIRST:
+        likeness.faults.append("metrics/data.json: other data")
+    for place in map(Path, names):
+        if place.name == "scores.json" and (anew / place).is_file():
+            _compare_training(place.parent.name, committed, anew, likeness)
+    return likeness
 
 
 def _git(*words: str) -> str:
@@ -225,15 +224,11 @@ def _cached(path: Path, tracked: Sequence[str]) -> dict[str, str]:
 def same_kind(committed: Path) -> bool:
     """Whether this machine is of the kind that made the committed trainings."""
     here = machine()
-    for training in TRAININGS:
-        path = committed / "metrics" / training / "circumstances.json"
-        if path.exists():
-            with parsing(path, "valid JSON"):
-                there = json.loads(path.read_text(encoding="utf-8"))["machine"]
-                if any(
-                    there[kind] != here[kind] for kind in ("processor", "architecture", "capability", "accelerator")
-                ):
-                    return False
+    for path in sorted(committed.glob("metrics/*/circumstances.json")):
+        with parsing(path, "valid JSON"):
+            there = json.loads(path.read_text(encoding="utf-8"))["machine"]
+            if any(there[part] != here[part] for part in MACHINE):
+                return False
     return True
 
 
@@ -259,31 +254,31 @@ def verify() -> int:
             _tell(["the pipeline did not run to its end"])
             return code
         names = _git("ls-files", *FOLDERS).splitlines()
-        comparison = compare(root, anew, names, same_kind=alike)
+        likeness = compare(root, anew, names, same_kind=alike)
         before, after = (_cached(folder / "dvc.lock", names) for folder in (root, anew))
         other = [name for name, digest in before.items() if after.get(name) != digest]
-        comparison.same += len(before) - len(other)
-        comparison.different.update(dict.fromkeys(other, math.nan))
+        likeness.same += len(before) - len(other)
+        likeness.different.update(dict.fromkeys(other, math.nan))
         if alike:
-            comparison.faults += [f"{name}: other bytes on the same kind of machine" for name in other]
-    _tell(sentences(comparison, alike))
-    return 1 if comparison.faults else 0
+            likeness.faults += [f"{name}: other bytes on the same kind of machine" for name in other]
+    _tell(sentences(likeness, alike))
+    return 1 if likeness.faults else 0
 
 
-def sentences(comparison: Comparison, alike: bool) -> list[str]:
+def sentences(likeness: Likeness, alike: bool) -> list[str]:
     """What came out, a line each.
 
-    >>> sentences(Comparison(same=81), True)
+    >>> sentences(Likeness(same=81), True)
     ['81 files have the bytes of the commit', 'verdict: identical']
     """
-    lines = [f"{comparison.same} files have the bytes of the commit"]
-    if comparison.different:
+    lines = [f"{likeness.same} files have the bytes of the commit"]
+    if likeness.different:
         kind = "the same kind of machine" if alike else "another kind of machine"
         lines.append(
-            f"{len(comparison.different)} have others, on {kind}: the trainings are {comparison.at_first:.2g} apart by "
-            f"step {FIRST_STEPS}, and {comparison.at_last:.2g} at their ends"
+            f"{len(likeness.different)} have others, on {kind}: the trainings are {likeness.at_first:.2g} apart by "
+            f"step {FIRST_STEPS}, and {likeness.at_last:.2g} at their ends"
         )
-    return [*lines, *(f"fault: {fault}" for fault in comparison.faults), f"verdict: {comparison.verdict}"]
+    return [*lines, *(f"fault: {fault}" for fault in likeness.faults), f"verdict: {likeness.verdict}"]
 
 
 def _tell(lines: Sequence[str]) -> None:
