@@ -14,6 +14,24 @@ from transformer_spectrum.runtime.errors import InputError
 
 SCORES = "metrics/adam/scores.json"
 CURVE = "metrics/adam/plots/metrics/stable_rank.tsv"
+LOCK = """\
+schema: '2.0'
+stages:
+  train-adam:
+    cmd: train
+    outs:
+    - path: models/adam/history.npz
+      md5: a0000000000000000000000000000001
+    - path: models/adam/run.json
+      md5: a0000000000000000000000000000002
+    - path: metrics/adam
+      md5: a0000000000000000000000000000003.dir
+  report:
+    cmd: report
+    outs:
+    - path: report/index.html
+      md5: a0000000000000000000000000000004
+"""
 NAMES = ["metrics/data.json", "metrics/adam/circumstances.json", SCORES, CURVE, "plots/loss.png"]
 
 
@@ -27,6 +45,7 @@ def folders(tmp_path):
         CURVE: "step\tstable_rank\n0\t23.0\n1\t22.9\n60\t20.0\n",
         "plots/loss.png": "picture",
     }
+    content["dvc.lock"] = LOCK
     for name, text in content.items():
         (tmp_path / "committed" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "committed" / name).write_text(text)
@@ -47,8 +66,10 @@ def change(folders, name, old, new):
 
 def test_the_same_bytes_are_identical_whatever_the_circumstances_say(folders):
     (folders[1] / "metrics/adam/circumstances.json").write_text("{}")
+    for digest in ("2", "3", "4"):  # of a page, of a record, of a folder whose files are compared themselves
+        change(folders, "dvc.lock", f"0{digest}", f"a{digest}")
     likeness = verification.compare(*folders, NAMES, same_kind=True)
-    assert (likeness.verdict, likeness.same, likeness.faults) == ("identical", 4, [])
+    assert (likeness.verdict, likeness.same, likeness.faults) == ("identical", 5, [])
 
 
 @pytest.mark.parametrize(
@@ -63,6 +84,7 @@ def test_the_same_bytes_are_identical_whatever_the_circumstances_say(folders):
         (SCORES, "0.175", "0.35", "fault"),
         (SCORES, '"evaluations": 3961, ', "", "fault"),
         ("plots/loss.png", "picture", "other picture", "rounding"),
+        ("dvc.lock", "00001", "0000a", "rounding"),  # the history
         ("metrics/data.json", "700", "500", "fault"),
         ("metrics/data.json", "0.5", "0.500000001", "rounding"),
     ],
@@ -91,6 +113,8 @@ def test_the_kind_of_machine_is_the_trainings_own(folders):
     text = json.dumps({"machine": {**here, "cores": 99}})  # of which no bit depends
     (folders[0] / "metrics/adam/circumstances.json").write_text(text)
     assert verification.same_kind(folders[0])
+    (folders[0] / "metrics/adam/circumstances.json").unlink()
+    assert not verification.same_kind(folders[0])
 
 
 def test_what_is_not_committed_is_not_verified(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ import yaml
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
 from transformer_spectrum.runtime.files import write_json, write_text
 from transformer_spectrum.runtime.log import to_stderr
+from transformer_spectrum.runtime.parsing import parsing
 
 logger = logging.getLogger("transformer_spectrum.runtime.reproduction")  # its own name is __main__ where it runs
 
@@ -45,13 +46,16 @@ def stages_of(path: Path) -> dict[str, Any] | None:
     True
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        stages = tree["stages"]
-        entries = [entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or ()]
-        complete = all("path" in entry and DIGEST.fullmatch(entry["md5"]) for entry in entries)
-        complete = complete and all(isinstance(stage["cmd"], str | list) for stage in stages.values())
-    except Exception:  # by kind: any beginning of a YAML may stand there
+        with parsing(path, "a whole dvc.lock"):  # any beginning of a YAML may stand there
+            text = path.read_text(encoding="utf-8")
+            tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            stages = tree["stages"]
+            entries = [
+                entry for stage in stages.values() for kind in ("deps", "outs") for entry in stage.get(kind) or ()
+            ]
+            complete = all("path" in entry and DIGEST.fullmatch(entry["md5"]) for entry in entries)
+            complete = complete and all(isinstance(stage["cmd"], str | list) for stage in stages.values())
+    except (InputError, OSError):
         return None
     return stages if complete and text.endswith("\n") and "schema" in tree else None
 

@@ -31,6 +31,7 @@ from transformer_spectrum.runtime.reproduction import stages_of
 logger = logging.getLogger("transformer_spectrum.runtime.verification")  # its own name is __main__ where it runs
 
 FOLDERS = ("metrics", "plots")
+DATA = "metrics/data.json"
 DIFFERS_ALWAYS = ("circumstances.json", "seconds.tsv")  # when, from which commit, how fast
 TELL_WHEN = ("run.json", "provenance.json")
 """Outputs in DVC's cache that hold days and places beside numbers."""
@@ -52,8 +53,8 @@ class Likeness:
 
     same: int = 0
     """Files of the same bytes."""
-    different: dict[str, float] = field(default_factory=dict)
-    """Others, each with its largest relative difference of a number; infinite where more than numbers differ."""
+    different: list[str] = field(default_factory=list)
+    """Others."""
     faults: list[str] = field(default_factory=list)
     """Differences that rounding does not explain, a sentence each."""
     at_first: float = 0.0
@@ -163,7 +164,7 @@ def _compare_training(name: str, committed: Path, anew: Path, likeness: Likeness
 
 
 def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: bool) -> Likeness:
-    """Two folders of results.
+    """Two folders of results, each with its dvc.lock.
 
     Args:
         committed: the repository's.
@@ -176,6 +177,7 @@ def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: boo
     >>> for folder in ("one", "other"):
     ...     Path(folder, "metrics").mkdir(parents=True)
     ...     _ = Path(folder, "metrics/data.json").write_text('{"windows": 700}')
+    ...     _ = Path(folder, "dvc.lock").write_text("schema: '2.0'\\nstages: {}\\n")
     >>> compare(Path("one"), Path("other"), ["metrics/data.json"], same_kind=True).verdict
     'identical'
     """
@@ -188,11 +190,15 @@ def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: boo
         elif (committed / name).read_bytes() == (anew / name).read_bytes():
             likeness.same += 1
         else:
-            likeness.different[name] = difference(committed / name, anew / name)
+            likeness.different.append(name)
+    if DATA in likeness.different and difference(committed / DATA, anew / DATA) > AT_FIRST:
+        likeness.faults.append(f"{DATA}: other data")
+    cached = [_cached(folder / "dvc.lock", names) for folder in (committed, anew)]
+    other = [name for name, digest in cached[0].items() if cached[1].get(name) != digest]
+    likeness.same += len(cached[0]) - len(other)
+    likeness.different += other
     if same_kind:
         likeness.faults += [f"{name}: other bytes on the same kind of machine" for name in likeness.different]
-    if "metrics/data.json" in likeness.different and likeness.different["metrics/data.json"] > AT_FIRST:
-        likeness.faults.append("metrics/data.json: other data")
     for place in map(Path, names):
         if place.name == "scores.json" and (anew / place).is_file():
             _compare_training(place.parent.name, committed, anew, likeness)
@@ -202,7 +208,7 @@ def compare(committed: Path, anew: Path, names: Sequence[str], *, same_kind: boo
 def _git(*words: str) -> str:
     process = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     if process.returncode:
-        raise InputError(f"git {words[0]}: {process.stderr.strip().splitlines()[-1:] or ['failed']}")
+        raise InputError(f"git {words[0]}: {process.stderr.strip() or 'failed'}")
     return process.stdout
 
 
@@ -223,13 +229,13 @@ def _cached(path: Path, tracked: Sequence[str]) -> dict[str, str]:
 
 def same_kind(committed: Path) -> bool:
     """Whether this machine is of the kind that made the committed trainings."""
-    here = machine()
-    for path in sorted(committed.glob("metrics/*/circumstances.json")):
+    here, paths = machine(), sorted(committed.glob("metrics/*/circumstances.json"))
+    for path in paths:
         with parsing(path, "valid JSON"):
             there = json.loads(path.read_text(encoding="utf-8"))["machine"]
             if any(there[part] != here[part] for part in MACHINE):
                 return False
-    return True
+    return bool(paths)  # of another kind, as far as anybody knows, where none says it
 
 
 def verify() -> int:
@@ -247,20 +253,16 @@ def verify() -> int:
     with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
         anew = Path(temporary) / "repository"
         _git("clone", "--quiet", str(root), str(anew))
+        names = _git("ls-files", *FOLDERS).splitlines()
+        for name in names:  # what counts is what is made
+            (anew / name).unlink()
         environment = {**os.environ, "PYTHONPATH": "src"}
         command = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction", "report"]
         code = subprocess.run(command, cwd=anew, env=environment, check=False).returncode
         if code:
             _tell(["the pipeline did not run to its end"])
             return code
-        names = _git("ls-files", *FOLDERS).splitlines()
         likeness = compare(root, anew, names, same_kind=alike)
-        before, after = (_cached(folder / "dvc.lock", names) for folder in (root, anew))
-        other = [name for name, digest in before.items() if after.get(name) != digest]
-        likeness.same += len(before) - len(other)
-        likeness.different.update(dict.fromkeys(other, math.nan))
-        if alike:
-            likeness.faults += [f"{name}: other bytes on the same kind of machine" for name in other]
     _tell(sentences(likeness, alike))
     return 1 if likeness.faults else 0
 
