@@ -23,8 +23,19 @@ def trained():
     history, snapshots = training("adam", STEPS, SPECS)
     few = {"bootstrap": 0, "shuffles": 5, "farms_size": 8, "overlap_rank": 2}
     params = load_params(ROOT / "params.yaml").spectra.model_copy(update=few)
-    summary = summarize({"adam": history}, {"adam": snapshots}, params, heads=4, seed=1)["adam"]
-    path = endpoint_path(summary, name="adam-mse", method="gradient", dataset="light", seed=7, loss="mse")
+    summary = summarize({"adam": history}, {"adam": snapshots}, params, heads=4, seed=7)["adam"]
+    path = endpoint_path(
+        history,
+        snapshots,
+        params,
+        optimizer="adam",
+        heads=4,
+        name="adam-mse",
+        method="gradient",
+        dataset="light",
+        seed=7,
+        loss="mse",
+    )
     return summary, snapshots, path
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.comparison.family_distance import relative_distance
 from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
-from transformer_spectrum.analysis.of_training.circuits import CircuitEvidence
-from transformer_spectrum.analysis.of_training.summary import Summary
+from transformer_spectrum.analysis.of_training.circuits import named_weights
+from transformer_spectrum.analysis.of_training.evidence import entries, farms_of, recorded_matrices, spectra_of
+from transformer_spectrum.analysis.of_training.nulls import NullDraws
+from transformer_spectrum.analysis.of_training.summary import analyzed, estimators_of
+from transformer_spectrum.analysis.of_training.thinning import tracked_of
+from transformer_spectrum.analysis.of_training.vectors import overlaps_at
+from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.spectra.circuits import circuit_metrics
+from transformer_spectrum.spectra.forecaster_circuits import KINDS, ForecasterCircuits, forecaster_circuits
 from transformer_spectrum.study.inference.endpoints import (
     CHANGE_RANK,
     ENDPOINTS,
@@ -21,24 +29,40 @@ from transformer_spectrum.study.inference.endpoints import (
     log_relative_norm,
     path_log_stable_rank,
 )
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
 
-FOLDED = True
-"""Circuits are taken with the gains of the norms that they read, as the model computes them."""
-
+OF_WEIGHTS = (PATH_RANK, *(f"{kind}_spectral_entropy" for kind in KINDS), "overlap_left", "overlap_right", "farms_alpha")
+"""What needs entries, which are kept at the tracked steps alone."""
 PATH_COLUMNS = ("updates", "evaluations", "validation_mae", "distance", *(each.name for each in ENDPOINTS))
 """Of the table of a path, a row a record."""
 
 
 def endpoint_path(
-    summary: Summary, *, name: str, method: Method, dataset: str, seed: int, loss: str = ""
+    history: History,
+    snapshots: Snapshots,
+    spectra: SpectraParams,
+    *,
+    optimizer: str,
+    heads: int,
+    name: str,
+    method: Method,
+    dataset: str,
+    seed: int,
+    loss: str = "",
 ) -> Trajectory:
     """Every endpoint of a training at every record that has it.
 
-    What singular values give is there at every record; nulls, circuits, overlaps and FARMS alpha at the tracked steps,
-    which have weights. The distance is that of all feed-forward and attention matrices (of an LSTM: gates) together.
+    What singular values give is there at every record; the null of W, circuits, overlaps and FARMS alpha at the tracked
+    steps, which have weights. The distance is that of all feed-forward and attention matrices (of an LSTM: gates)
+    together. Of the nulls that `analysis.of_training` draws only the one that an endpoint needs is drawn here.
 
     Args:
-        summary: of the training, with its nulls.
+        history: of the training.
+        snapshots: its weights at the tracked steps.
+        spectra: settings of the estimators, and how many shuffles.
+        optimizer: the section that trained it, which names the random streams as in `analysis.of_training`.
+        heads: of the attention layers.
         name: of the arm.
         method: whether updates follow gradients.
         dataset: identity of its data; only trainings on the same one are matched.
@@ -46,42 +70,25 @@ def endpoint_path(
         loss: what was minimised, type and settings.
     Returns:
         The path, with a metric for every name in `inference.endpoints.ENDPOINTS`; NaN = no value at that record.
+    Raises:
+        InputError: a tracked step has no weights.
 
-    >>> path = endpoint_path(summaries["adam"], name="adam-mse", method="gradient", dataset="light", seed=1)
+    >>> history, snapshots = History.load("models/es/history.npz"), Snapshots.load("models/es/snapshots.safetensors")
+    >>> names = {"optimizer": "es", "name": "es-mse", "method": "population", "dataset": "light", "seed": 1}
+    >>> path = endpoint_path(history, snapshots, params.spectra, heads=4, **names)
     >>> path, len(path.metrics) == len(ENDPOINTS)
-    (Trajectory(adam-mse, seed 1: 4 records to update 3), True)
+    (Trajectory(es-mse, seed 1: 5 records to update 4), True)
     """
-    history, evidence = summary.history, summary.evidence
-    families, matrices = history.families.tolist(), len(history.names)
-    values = summary.analysis.values
+    families = history.families.tolist()
+    values = analyzed(history, estimators_of(spectra)).values
     members = np.array(sorted(position for positions in grouped(families) for position in positions))
     distance = relative_distance(history, members)
-
-    def at_tracked(of_step: Callable[[int], np.ndarray | float]) -> np.ndarray:
-        column = np.full(len(history.steps), np.nan)
-        for position, record in enumerate(summary.tracked):
-            column[record] = np.asarray(of_step(position)).item()
-        return column
-
-    def path_rank(position: int) -> np.ndarray:
-        rank = evidence.observed.values["stable_rank"][position, None, :matrices]
-        draws = evidence.nulls["path"][position].values["stable_rank"][:, None, :matrices]
-        return path_log_stable_rank(rank, draws, families)
-
-    def of_matrices(columns: np.ndarray) -> np.ndarray:
-        return group_mean(columns[None, :matrices], families)
-
     norms = log_relative_norm(values[f"{CHANGE}spectral_norm"], values["spectral_norm"][0])
     metrics = {
         CHANGE_RANK: change_log_stable_rank(values[f"{CHANGE}stable_rank"], families),
-        PATH_RANK: at_tracked(path_rank),
         "log_relative_norm": group_mean(norms, families),
         "log_distance": np.log(distance, out=np.full_like(distance, np.nan), where=distance > 0),
-        "query_key_spectral_entropy": at_tracked(lambda at: _entropy(evidence.circuits[at], "query_key")),
-        "output_value_spectral_entropy": at_tracked(lambda at: _entropy(evidence.circuits[at], "output_value")),
-        "overlap_left": at_tracked(lambda at: of_matrices(evidence.overlaps[at].left)),
-        "overlap_right": at_tracked(lambda at: of_matrices(evidence.overlaps[at].right)),
-        "farms_alpha": at_tracked(lambda at: of_matrices(evidence.farms[at])),
+        **_of_weights(history, snapshots, spectra, optimizer, heads, seed),
     }
     return Trajectory(
         name=name,
@@ -115,11 +122,41 @@ def path_rows(path: Trajectory) -> Iterator[tuple[int | str, ...]]:
     return zip(*counts, *numbers, strict=True)
 
 
-def _entropy(circuits: CircuitEvidence, kind: str) -> float:
-    """Mean spectral entropy of the circuits of a kind; NaN where there are none."""
-    positions = [place for place, circuit in enumerate(circuits.circuits) if circuit.kind == kind]
+def _of_weights(
+    history: History, snapshots: Snapshots, spectra: SpectraParams, optimizer: str, heads: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The endpoints that need entries, NaN but at the tracked steps."""
+    families, tracked = history.families.tolist(), tracked_of(history, spectra)
+    specs = recorded_matrices(history, heads=0)
+    start = [matrix.astype(np.float64) for matrix in entries(snapshots, 0, specs)]
+    nulls = NullDraws(start, spectra.shuffles, estimators_of(spectra))
+    columns = {name: np.full(len(history.steps), np.nan) for name in OF_WEIGHTS}
+    for record, step in zip(tracked, history.steps[tracked].tolist(), strict=True):
+        matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
+        changes = [matrix - first for matrix, first in zip(matrices, start, strict=True)]
+        drawn = nulls.path(changes, torch_generator(seed, f"path {optimizer} {step}"))
+        ranks, null_ranks = (
+            nulls.metrics(spectra).values["stable_rank"] for spectra in (spectra_of(matrices)[None], drawn)
+        )
+        overlaps = overlaps_at(start, changes, spectra.overlap_rank)
+        columns[PATH_RANK][record] = path_log_stable_rank(ranks, null_ranks[:, None], families).item()
+        for name, of_matrices in (
+            ("overlap_left", overlaps.left),
+            ("overlap_right", overlaps.right),
+            ("farms_alpha", farms_of(matrices, spectra.farms_size)[0]),
+        ):
+            columns[name][record] = group_mean(of_matrices[None], families).item()
+        products = forecaster_circuits(named_weights(snapshots, step), heads)
+        for kind in KINDS:
+            columns[f"{kind}_spectral_entropy"][record] = _mean_entropy(products, kind)
+    return columns
+
+
+def _mean_entropy(products: ForecasterCircuits, kind: str) -> float:
+    """Of the circuits of a kind with the gains of the norms that they read; NaN where there are none."""
+    positions = [place for place, circuit in enumerate(products.circuits) if circuit.kind == kind]
     if not positions:
         return float("nan")
-    entropies = circuits.observed[FOLDED].values["spectral_entropy"][positions]
+    entropies = circuit_metrics(products.folded[positions]).values["spectral_entropy"]
     entropies = entropies[np.isfinite(entropies)]
     return float(entropies.mean()) if len(entropies) else float("nan")

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from transformer_spectrum.study import results, work
 from transformer_spectrum.study.cluster import ComputePlace, connected
 from transformer_spectrum.study.engine import Ended, Engine, Task
 from transformer_spectrum.study.ensembles import Ensemble, Shape, ensembles
-from transformer_spectrum.study.files import read_files
+from transformer_spectrum.study.files import Files, read_files
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request
 from transformer_spectrum.study.store import Store, fault, read_record
@@ -30,12 +30,19 @@ from transformer_spectrum.training.setup import read_windows
 
 logger = logging.getLogger(__name__)
 
+Measure = Callable[[Cell, bool, Files], Files]
+"""`work.measure` or `work.measure_path`: a cell, whether its data are a stand-in, what is kept of it -> its tables."""
 Failures = dict[str, str]
 """ComputePlace -> why a cell is not done."""
 
 
 def execute(
-    study: str, cells: Sequence[Cell], store: Store, place: ComputePlace, members: int | None = None
+    study: str,
+    cells: Sequence[Cell],
+    store: Store,
+    place: ComputePlace,
+    members: int | None = None,
+    measure: Measure = work.measure,
 ) -> Failures:
     """Runs what is missing of a study; workers compute, and only this process writes results.
 
@@ -45,6 +52,7 @@ def execute(
         store: its folder.
         place: where to compute.
         members: trainings in one ensemble at most, >= 1; None = `ensembles.MEMBERS`.
+        measure: what makes a training's tables.
     Returns:
         Why cells are not done.
     Raises:
@@ -63,7 +71,7 @@ def execute(
     with connected(place, gpus) as client:
         engine = Engine(client, f"sweep {study}")
         engine.wait("GPU" if any(cell.params.device == "cuda" for cell in missing) else "CPU")
-        execution = Execution(study, store, engine, lasting=place.scheduler is None)
+        execution = Execution(study, store, engine, measure, lasting=place.scheduler is None)
         execution.prepare(missing)
         execution.complete(missing, len(cells), len(ready) - len(missing), members)
     return failures | execution.failures
@@ -119,11 +127,12 @@ class Execution:
         study: its name.
         store: its folder.
         engine: of the workers.
+        measure: what makes a training's tables.
         lasting: whether workers keep resume files in the study's folder, which then is theirs too.
     """
 
-    def __init__(self, study: str, store: Store, engine: Engine, *, lasting: bool) -> None:
-        self.study, self.store, self.engine, self.lasting = study, store, engine, lasting
+    def __init__(self, study: str, store: Store, engine: Engine, measure: Measure, *, lasting: bool) -> None:
+        self.study, self.store, self.engine, self.measure, self.lasting = study, store, engine, measure, lasting
         self.failures: Failures = {}
         self._requests: dict[str, Request] = {}
         self._ended = 0
@@ -254,7 +263,7 @@ class Execution:
     def _measuring(self, cell: Cell) -> Task:
         return Task(
             f"{cell.place} spectra",
-            work.measure,
+            self.measure,
             functools.partial(self._measured_on, cell),
             functools.partial(self._measured, cell),
         )

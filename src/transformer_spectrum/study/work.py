@@ -28,6 +28,7 @@ from transformer_spectrum.study.spectra_rows import (
 )
 from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
 from transformer_spectrum.training.train import Job, train_all
 
 RAW, WINDOWS, MATRICES, FAMILIES, PATHS = "raw", "windows", "matrices.csv", "families.csv", "paths.csv"
@@ -122,7 +123,7 @@ def keep(cell: Cell, models: Path, live: Path, folder: Path) -> None:
 
 
 def measure(cell: Cell, standin: bool, training: Files) -> Files:
-    """Measures the spectra of a training.
+    """Measures the spectra of a training of a sweep: MATRICES and FAMILIES.
 
     Args:
         cell: whose training.
@@ -135,8 +136,27 @@ def measure(cell: Cell, standin: bool, training: Files) -> Files:
         summary, tables = summary_of(cell, folder / "training"), folder / "tables"
         write_csv(tables / MATRICES, COLUMNS, matrix_rows(cell, summary, standin=standin))
         write_csv(tables / FAMILIES, FAMILY_COLUMNS, family_rows(cell, summary, standin=standin))
-        path = endpoint_path(
-            summary, name=cell.loss, method=METHODS[cell.optimizer], dataset=cell.dataset, seed=cell.seed
-        )
-        write_csv(tables / PATHS, PATH_COLUMNS, path_rows(path))
         return read_files(tables)
+
+
+def measure_path(cell: Cell, standin: bool, training: Files) -> Files:
+    """Measures the endpoints of a training of a protocol: PATHS.
+
+    Args: of `measure`.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch()) as name:
+        folder = Path(name)
+        write_files(folder / "training", training)
+        path = endpoint_path(
+            History.load(folder / "training" / "history.npz"),
+            Snapshots.load(folder / "training" / "snapshots.safetensors"),
+            cell.params.spectra,
+            optimizer=cell.optimizer,
+            heads=cell.params.model.heads,
+            name=cell.loss,
+            method=METHODS[cell.optimizer],
+            dataset=cell.dataset,
+            seed=cell.seed,
+        )
+        write_csv(folder / "tables" / PATHS, PATH_COLUMNS, path_rows(path))
+        return read_files(folder / "tables")

@@ -16,6 +16,7 @@ from transformer_spectrum.study.answer.trainings import CELLS, distinct, planned
 from transformer_spectrum.study.answer.tuned import tune, with_tuning
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.protocol.model import parse_protocol
+from transformer_spectrum.study.protocol.sections import TuningOutcome
 
 ROOT = Path(__file__).parents[3]
 STEPS = 4
@@ -48,7 +49,7 @@ def protocol(**changes):
 def test_an_endpoint_is_taken_where_the_target_is_crossed_and_a_diverged_training_is_counted_without_one():
     arms = ("adam-mse", "adam-mae")
     cells, paths = cells_and_paths("losses", arms, (1, 2, 3), lambda arm, seed: seed, diverged=("adam-mae/2",))
-    table = endpoint_table(protocol(axes=["validation_mae"]), cells, paths, {"light": 0.75})
+    table = endpoint_table(protocol(axes=["validation_mae"]), cells, paths, TuningOutcome(rates={}, targets={"light": 0.75}, margins={}))
     rows = table[table["endpoint"] == "mp_spikes"].set_index(["arm", "seed"])
     assert rows.loc[("adam-mse", 2), "value"] == pytest.approx(2 * 2.5)  # a MAE of .75 is between steps 2 and 3
     assert np.isnan(rows.loc[("adam-mae", 2), "value"])
@@ -62,7 +63,7 @@ def test_an_endpoint_is_taken_where_the_target_is_crossed_and_a_diverged_trainin
 def test_an_arm_that_diverged_in_every_seed_still_has_its_rows_and_population_methods_none_on_updates():
     diverged = ("es-mse/1", "es-mse/2")
     cells, paths = cells_and_paths("losses", ("adam-mse", "es-mse"), (1, 2), lambda arm, seed: 1.0, diverged)
-    table = endpoint_table(protocol(), cells, paths, {})
+    table = endpoint_table(protocol(), cells, paths, TuningOutcome(rates={}, targets={}, margins={}))
     of_es = table[table["arm"] == "es-mse"]
     assert set(of_es["axis"]) == {"evaluations", "distance"}
     assert of_es["value"].isna().all()

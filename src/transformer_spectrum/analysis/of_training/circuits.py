@@ -52,7 +52,7 @@ def circuits_at(snapshots: Snapshots, step: int, heads: int, draws: int, generat
     >>> circuits_at(snapshots, 5, 2, 3, torch.Generator()).circuits  # no attention
     ()
     """
-    weights, initial = (_named(snapshots, at) for at in (step, snapshots.steps[0]))
+    weights, initial = (named_weights(snapshots, at) for at in (step, snapshots.steps[0]))
     products = forecaster_circuits(weights, heads)
     if not products.circuits:
         return CircuitEvidence((), {}, {}, {})
@@ -67,8 +67,12 @@ def circuits_at(snapshots: Snapshots, step: int, heads: int, draws: int, generat
     )
 
 
-def _named(snapshots: Snapshots, step: int) -> dict[str, np.ndarray]:
-    """Name of a parameter -> its entries at a step."""
+def named_weights(snapshots: Snapshots, step: int) -> dict[str, np.ndarray]:
+    """Name of a parameter -> its entries at a kept step.
+
+    >>> list(named_weights(Snapshots((0, 5), {"readout": np.zeros((2, 3, 4), np.float32)}), 5))
+    ['readout.weight']
+    """
     position = snapshots.steps.index(step)
     tensors = {**snapshots.weights, **snapshots.gains}
     return {f"{name}.weight": stack[position] for name, stack in tensors.items()}

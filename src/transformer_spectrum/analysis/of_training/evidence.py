@@ -99,7 +99,7 @@ def gather(
             f"{optimizer}: no weights kept at tracked step {lacking[0]}; spectra.tracked_every must be a multiple of "
             "training.snapshot_every"
         )
-    specs = _recorded_matrices(history, heads if settings.per_head else 0)
+    specs = recorded_matrices(history, heads if settings.per_head else 0)
     shapes = np.array([spec.shape for spec in specs])
     start = [matrix.astype(np.float64) for matrix in entries(snapshots, steps[0], specs)]
     draws = NullDraws(start, settings.shuffles, estimators)
@@ -117,8 +117,8 @@ def gather(
         for position, step in enumerate(steps):
             matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
             changes = [matrix - first for matrix, first in zip(matrices, start, strict=True)]
-            observed.append(_spectra(matrices))
-            moved.append(_spectra(changes))
+            observed.append(spectra_of(matrices))
+            moved.append(spectra_of(changes))
             stream = f"{optimizer} {step}"
             drawn["path"].append(draws.path(changes, torch_generator(seed, f"path {stream}")))
             if step > 0:
@@ -127,7 +127,7 @@ def gather(
             references.append(shuffled.mean(axis=0))
             drawn["change_shuffled"].append(shuffled)
             drawn["change_signs"].append(draws.signed(changes, torch_generator(seed, f"change signs {stream}")))
-            farms.append(_farms(matrices, settings.farms_size))
+            farms.append(farms_of(matrices, settings.farms_size))
             overlaps.append(overlaps_at(start, changes, settings.overlap_rank))
             circuits.append(
                 circuits_at(snapshots, step, heads, settings.shuffles, torch_generator(seed, f"circuits {stream}"))
@@ -179,8 +179,12 @@ def _at_a_glance(history: History, step: int) -> dict[str, float]:
     return {"mae": float(history.validation_mae[np.flatnonzero(history.steps == step)[0]])}
 
 
-def _recorded_matrices(history: History, heads: int) -> list[Matrix]:
-    """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0."""
+def recorded_matrices(history: History, heads: int) -> list[Matrix]:
+    """The history's matrices as the snapshots hold them, behind them every head of Q, K and V where `heads` > 0.
+
+    >>> [matrix.name for matrix in recorded_matrices(summaries["es"].history, heads=0)][-1]
+    'readout'
+    """
     matrices = [
         Matrix(name, replace(of_forecaster(name), block=family), name, (rows, columns))
         for name, family, (rows, columns) in zip(
@@ -215,13 +219,22 @@ def entries(snapshots: Snapshots, step: int, specs: Sequence[Matrix]) -> list[np
     return matrices
 
 
-def _spectra(matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """(M, R) singular values, padded with NaN."""
+def spectra_of(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """(M, R) singular values, descending, padded with NaN.
+
+    >>> spectra_of([np.diag([3.0, 4.0]), np.ones((1, 4))]).round(6)
+    array([[ 4.,  3.],
+           [ 2., nan]])
+    """
     return padded(matrices, lambda positions: spectrum(np.stack([matrices[i] for i in positions]))[None])[0]
 
 
-def _farms(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M,) alpha and (M,) reasons; the side must be the same for all, or they could not be compared."""
+def farms_of(matrices: Sequence[np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
+    """FARMS alpha (M,) and (M,) reasons; the side must be the same for all, or they could not be compared.
+
+    >>> farms_of([np.eye(2)], side=4)[1].tolist()
+    ['no room for the submatrices']
+    """
     alpha = np.full(len(matrices), np.nan)
     reason = np.full(len(matrices), NO_WINDOW, dtype="U64")
     for shape, at in by_shape((matrix.shape for matrix in matrices), oriented=True).items():

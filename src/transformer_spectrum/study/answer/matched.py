@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -11,6 +9,7 @@ from transformer_spectrum.analysis.comparison.trajectory import Trajectory
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.matching import COLUMNS, match
 from transformer_spectrum.study.protocol.model import Protocol
+from transformer_spectrum.study.protocol.sections import TuningOutcome
 
 DIVERGED = "diverged"
 """In the column `crossing`: the training has no value on any axis."""
@@ -18,7 +17,7 @@ SUMMARY = ("block", "dataset", "arm", "axis", "endpoint", "seeds", "without", "m
 
 
 def endpoint_table(
-    protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame, targets: Mapping[str, float]
+    protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame, tuning: TuningOutcome
 ) -> pd.DataFrame:
     """`matching.COLUMNS` of every block's cells, behind the block and the sha256 of their protocol.
 
@@ -27,12 +26,12 @@ def endpoint_table(
     Args:
         protocol: whose axes they are.
         cells, paths: of `trainings.run_cells`.
-        targets: data set -> validation MAE that is held equal, scaled units; without one it is what all arms of a seed
-            reach.
+        tuning: whose targets of validation MAE are held equal; without one it is what all arms of a seed reach.
 
     >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> tuning = TuningOutcome(rates={}, targets={}, margins={})
     >>> cells, protocol = pd.DataFrame([], columns=["block", "dataset"]), parse_protocol(EXAMPLE)
-    >>> endpoint_table(protocol, cells, pd.DataFrame(), {}).columns.tolist()[:4]
+    >>> endpoint_table(protocol, cells, pd.DataFrame(), tuning).columns.tolist()[:4]
     ['block', 'protocol', 'dataset', 'axis']
     """
     by_training = dict(list(paths.groupby("training", sort=False))) if len(paths) else {}
@@ -40,7 +39,8 @@ def endpoint_table(
     for (block, dataset), rows in cells.groupby(["block", "dataset"], sort=False):
         usable = rows[rows["status"] != DIVERGED]
         trajectories = [_trajectory(row, by_training[row["training"]]) for _, row in usable.iterrows()]
-        held = {"validation_mae": targets[str(dataset)]} if dataset in targets else {}
+        target = tuning.target(str(block), str(dataset))
+        held = {} if target is None else {"validation_mae": target}
         table = match(trajectories, held, axes=protocol.axes) if trajectories else _without(rows.iloc[:0], protocol)
         table = pd.concat([table, _without(rows[rows["status"] == DIVERGED], protocol)], ignore_index=True)
         borne = {(row["arm"], row["seed"]): row["protocol"] for _, row in rows.iterrows()}

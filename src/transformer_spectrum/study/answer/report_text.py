@@ -96,8 +96,11 @@ def _secondary(rows: Sequence[Mapping[str, Any]]) -> str:
 def _tuning(tuning: Mapping[str, Any] | None) -> str:
     if tuning is None:
         return ""
-    words = {"rates": "rate", "targets": "validation MAE held equal", "margins": "margin"}
+    held = "validation MAE held equal"
+    words = {"rates": "rate", "targets": held, "margins": "margin"}
     rows = [(word, name, _number(value)) for key, word in words.items() for name, value in tuning[key].items()]
+    own = [(f"{block}, {name}", value) for block, of in tuning["own_targets"].items() for name, value in of.items()]
+    rows += [(held, where, _number(value)) for where, value in own]
     return _table("Fixed by the tuning seeds", ("what", "of", "value"), rows)
 
 

@@ -61,7 +61,7 @@ def tabulate_study(places: StudyPlaces = HERE) -> None:
     """Writes every endpoint where an axis is held equal, and their means over seeds."""
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     assert protocol.tuning is not None
-    table = endpoint_table(protocol, pd.read_csv(places.cells), read_table(places.paths), protocol.tuning.targets)
+    table = endpoint_table(protocol, pd.read_csv(places.cells), read_table(places.paths), protocol.tuning)
     write_table(places.endpoints, table)
     _write_csv(places.summary, summary_table(table))
 

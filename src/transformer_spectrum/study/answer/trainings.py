@@ -22,7 +22,7 @@ from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import UNTREATED
 from transformer_spectrum.study.request import training_request, windows_request
 from transformer_spectrum.study.store import Store, read_record
-from transformer_spectrum.study.work import PATHS
+from transformer_spectrum.study.work import PATHS, measure_path
 
 if TYPE_CHECKING:
     from transformer_spectrum.study.cluster import ComputePlace
@@ -132,7 +132,7 @@ def run_cells(
         store.claim()
         store.sweep_out()
         asked_under = _asked(folder / LEDGER, trainings, sha256)
-        failures = execute("study", trainings, store, place)
+        failures = execute("study", trainings, store, place, measure=measure_path)
         if failures:
             name, reason = next(iter(failures.items()))
             raise InputError(f"{len(failures)} of {len(trainings)} trainings are not done, {name} among them: {reason}")

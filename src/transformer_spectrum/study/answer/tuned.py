@@ -13,7 +13,7 @@ from transformer_spectrum.study.answer.matched import endpoint_table
 from transformer_spectrum.study.inference.matching import Contrast, difference_matrix, paired
 from transformer_spectrum.study.protocol.model import Protocol, validated
 from transformer_spectrum.study.protocol.sections import UNTREATED, PlannedArm, TreatmentPlan, TuningOutcome
-from transformer_spectrum.study.protocol.tuning import TRIALS, tuning_outcome
+from transformer_spectrum.study.protocol.tuning import TRIALS, own_targets, tuning_outcome
 
 
 def trials_table(protocol: Protocol, cells: pd.DataFrame) -> pd.DataFrame:
@@ -46,20 +46,22 @@ def tune(protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame) -> Tuning
         InputError: what `tuning_outcome` refuses.
     """
     trials = trials_table(protocol, cells)
-    targets = tuning_outcome(trials, {}).targets
+    chosen = tuning_outcome(trials, {})
+    chosen = chosen.model_copy(update={"own_targets": own_targets(protocol, trials, chosen.rates)})
     same: dict[str, list[float]] = {name: [] for name in protocol.endpoints.primary}
     for block in protocol.tuning_blocks:
         pairs = _same(protocol, protocol.planned(block))
         if not pairs:
             continue
-        table = endpoint_table(protocol, cells[cells["block"] == block], paths, targets)
+        table = endpoint_table(protocol, cells[cells["block"] == block], paths, chosen)
         for dataset in protocol.blocks[block].datasets:
             for again, usual in pairs:
                 contrast = Contrast(f"{again} - {usual}", dataset, again, usual)
                 for name, differences in same.items():
                     by_seed = paired(table, contrast, name, protocol.axes[0])
                     differences += difference_matrix([by_seed])[1][:, 0].tolist()
-    return tuning_outcome(trials, {name: np.array(differences) for name, differences in same.items()})
+    margins = tuning_outcome(trials, {name: np.array(differences) for name, differences in same.items()}).margins
+    return chosen.model_copy(update={"margins": margins})
 
 
 def _same(protocol: Protocol, arms: list[PlannedArm]) -> list[tuple[str, str]]:
@@ -97,7 +99,9 @@ def with_tuning(protocol: Protocol, path: Path) -> Protocol:
         earlier, now = str(content.get("protocol"))[:8], protocol.design_sha256[:8]
         words = f"was made under protocol {earlier}, and it is {now} now"
         raise InputError(f"{path}: {words}; run the stage study-tuning again")
-    outcome = validated(TuningOutcome, {name: content.get(name) for name in TuningOutcome.model_fields}, path)
+    outcome = validated(
+        TuningOutcome, {name: value for name, value in content.items() if name != "protocol"}, path
+    )
     if protocol.tuning not in (None, outcome):
         raise InputError(f"tuning: differs from {path}; leave it null, the tuning seeds fix it")
     return protocol.model_copy(update={"tuning": outcome})

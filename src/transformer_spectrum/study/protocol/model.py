@@ -92,6 +92,11 @@ class Protocol(Section):
                 most = min(len(self.optimizers[optimizer].rates) for optimizer in block.optimizers)
                 if not block.rates or max(block.rates) >= most:
                     raise ValueError(f"blocks.{name}.rates = {list(block.rates)}: must be positions below {most}")
+            for entry in block.held_to or ():
+                if entry not in self.tuning_blocks:
+                    raise ValueError(
+                        f"blocks.{name}.held_to: {entry}: must be one of {', '.join(self.tuning_blocks) or 'none'}"
+                    )
         for name in self.tuning_blocks:
             if name not in self.blocks:
                 raise ValueError(f"tuning_blocks: {name}: must be one of {', '.join(self.blocks)}")
@@ -106,7 +111,7 @@ class Protocol(Section):
         blocks: list[tuple[str, Parameters, tuple[str, ...] | None]] = [("set", self.set, None)]
         blocks += [(f"datasets.{name}", block, OF_DATASET) for name, block in self.datasets.items()]
         blocks += [(f"losses.{name}", block, OF_LOSS) for name, block in self.losses.items()]
-        blocks += [(f"optimizers.{name}", plan.set, (plan.trained_by,)) for name, plan in self.optimizers.items()]
+        blocks += [(f"optimizers.{name}", plan.set, (plan.trained_by, "training")) for name, plan in self.optimizers.items()]
         blocks += [(f"treatments.{name}", plan.set, None) for name, plan in self.treatments.items()]
         for where, block, sections in blocks:
             parameters_in(block, where)

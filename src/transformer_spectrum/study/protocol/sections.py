@@ -42,7 +42,7 @@ class OptimizerPlan(Section):
     )
     rate: str = Field(description="dotted name of the parameter that is tuned: learning rate or step size")
     rates: tuple[Real, ...] = Field(min_length=1, description="its values, ascending")
-    set: Parameters = Field(default_factory=dict, description="parameters of its section")
+    set: Parameters = Field(default_factory=dict, description="parameters of its section and of `training`")
 
 
 class TreatmentPlan(Section):
@@ -65,6 +65,11 @@ class BlockPlan(Section):
         description="tuned: that of `tuning`; all of the optimizer; one common value; or positions in its rates, from 0"
     )
     seeds: Seeds
+    held_to: tuple[Name, ...] | None = Field(
+        default=None,
+        description="tuning blocks whose trainings fix the validation MAE that is held equal; not given = all that have "
+        "the data set; empty = none, and so what all arms of a seed reach",
+    )
 
 
 class ContrastPlan(Section):
@@ -92,9 +97,21 @@ class TuningOutcome(Section):
 
     rates: dict[str, Real] = Field(description="optimizer-loss -> rate of the lowest validation MAE")
     targets: dict[Name, Real] = Field(description="data set -> validation MAE that is held equal; scaled units")
+    own_targets: dict[Name, dict[Name, Real]] = Field(
+        default_factory=dict, description="block -> the same of blocks with `held_to`"
+    )
     margins: dict[str, Real] = Field(
         description="primary endpoint -> largest difference that counts as none; log units"
     )
+
+    def target(self, block: str, dataset: str) -> float | None:
+        """Validation MAE at which a block's arms on a data set are compared; None = what all arms of a seed reach.
+
+        >>> outcome = TuningOutcome(rates={}, targets={"light": 0.8}, own_targets={"crossed": {}}, margins={})
+        >>> outcome.target("losses", "light"), outcome.target("crossed", "light")
+        (0.8, None)
+        """
+        return self.own_targets.get(block, self.targets).get(dataset)
 
 
 @dataclass(frozen=True)

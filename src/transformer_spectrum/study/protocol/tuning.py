@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import OptimizerPlan, TuningOutcome
 
 TRIALS = ("dataset", "optimizer", "loss", "rate", "seed", "validation_mae")
@@ -58,6 +59,39 @@ def tuning_outcome(
         targets[str(dataset)] = float(rows["validation_mae"].max())
     margins = {name: _margin(name, differences, factor) for name, differences in same.items()}
     return TuningOutcome(rates=rates, targets=targets, margins=margins)
+
+
+def own_targets(protocol: Protocol, trials: pd.DataFrame, rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Block -> data set -> largest lowest MAE at the chosen rates in the tuning blocks that the block is held to.
+
+    Args:
+        protocol: whose blocks they are; those without `held_to` are left out.
+        trials: as in `tuning_outcome`.
+        rates: that it has chosen.
+
+    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> own_targets(parse_protocol(EXAMPLE), pd.DataFrame(columns=TRIALS), {})
+    {}
+    """
+    names = trials["optimizer"].astype(str) + "-" + trials["loss"].astype(str)
+    chosen = trials[trials["rate"] == names.map(rates)]
+    found: dict[str, dict[str, float]] = {}
+    for name, block in protocol.blocks.items():
+        if block.held_to is None:
+            continue
+        plans = [protocol.blocks[tuning] for tuning in block.held_to]
+        rows = chosen[
+            [
+                any(
+                    row.dataset in plan.datasets and row.loss in plan.losses and row.optimizer in plan.optimizers
+                    for plan in plans
+                )
+                for row in chosen.itertuples()
+            ]
+        ]
+        worst = rows.groupby("dataset", sort=False)["validation_mae"].max()
+        found[name] = {str(dataset): float(mae) for dataset, mae in worst.items() if dataset in block.datasets}
+    return found
 
 
 def at_the_edge(outcome: TuningOutcome, optimizers: Mapping[str, OptimizerPlan]) -> tuple[str, ...]:
