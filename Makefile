@@ -120,12 +120,8 @@ sweep: $(READY) ## run a grid of trainings: make sweep GRID=synthetic RUNS=3 OPT
 	@test -n "$(GRID)" || { echo "make: name a grid of studies/grids/: make sweep GRID=synthetic" >&2; exit 2; }
 	PYTHONPATH=src python -m transformer_spectrum.cli sweep $(GRID) --runs $(or $(RUNS),1) $(OPTIONS)
 
-study: $(PRESENT) studies/dvc.yaml ## run the study of studies/protocol.yaml, which takes hours
+study: $(PRESENT) ## run the study of studies/protocol.yaml, which takes hours
 	dvc repro studies/dvc.yaml $(OPTIONS)
-
-# Made where it is asked for, and not in git before its results are: a bare `dvc status` of a fresh clone would list them.
-studies/dvc.yaml: studies/pipeline.yaml
-	cp $< $@
 
 dag: $(PRESENT) ## print the pipeline's graph
 	dvc dag

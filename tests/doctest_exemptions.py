@@ -27,6 +27,7 @@ EXEMPT: dict[str, dict[str, str]] = {
         "dvc_plots.pictures.write_pngs": DVC,
         "page.vega.bundle": SLOW,
         "pictures.outputs.write_outputs": SLOW,
+        "study_page.outputs.write_study_report": SLOW,
     },
     "runtime": {
         "reproduction.lost": DVC,
@@ -35,13 +36,13 @@ EXEMPT: dict[str, dict[str, str]] = {
         "verification.verify": DVC,
     },
     "study": {
-        "answer.steps.judge_whole_study": TRAINING,
         "answer.steps.plan_study": OURS,
-        "answer.steps.report_study": TRAINING,
         "answer.steps.run_study": TRAINING,
         "answer.steps.tabulate_study": TRAINING,
         "answer.trainings.run_cells": TRAINING,
         "answer.tuned.tune": TRAINING,
+        "conclusions.steps.judge_whole_study": TRAINING,
+        "conclusions.steps.report_study": TRAINING,
         "cluster.connected": PROCESS,
         "execution.execute": TRAINING,
         "results.asked_spectra": TRAINING,
@@ -58,6 +59,7 @@ EXEMPT: dict[str, dict[str, str]] = {
         "sweep.sweep": TRAINING,
         "work.keep": TRAINING,
         "work.measure": TRAINING,
+        "work.measure_path": TRAINING,
         "work.train_cells": TRAINING,
     },
     "tracking": {

@@ -49,7 +49,8 @@ def protocol(**changes):
 def test_an_endpoint_is_taken_where_the_target_is_crossed_and_a_diverged_training_is_counted_without_one():
     arms = ("adam-mse", "adam-mae")
     cells, paths = cells_and_paths("losses", arms, (1, 2, 3), lambda arm, seed: seed, diverged=("adam-mae/2",))
-    table = endpoint_table(protocol(axes=["validation_mae"]), cells, paths, TuningOutcome(rates={}, targets={"light": 0.75}, margins={}))
+    tuning = TuningOutcome(rates={}, targets={"light": 0.75}, margins={})
+    table = endpoint_table(protocol(axes=["validation_mae"]), cells, paths, tuning)
     rows = table[table["endpoint"] == "mp_spikes"].set_index(["arm", "seed"])
     assert rows.loc[("adam-mse", 2), "value"] == pytest.approx(2 * 2.5)  # a MAE of .75 is between steps 2 and 3
     assert np.isnan(rows.loc[("adam-mae", 2), "value"])

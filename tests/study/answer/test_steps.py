@@ -12,15 +12,9 @@ from study_protocol import PROTOCOL, write_protocol
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_table, sha256
 from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import (
-    judge_whole_study,
-    plan_study,
-    report_study,
-    run_study,
-    tabulate_study,
-    tune_study,
-)
+from transformer_spectrum.study.answer.steps import plan_study, run_study, tabulate_study, tune_study
 from transformer_spectrum.study.answer.tuned import with_tuning
+from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
 from transformer_spectrum.study.protocol.model import load_protocol
 from transformer_spectrum.training.records.history import History
 
@@ -133,14 +127,26 @@ def test_paths_endpoints_and_verdicts_are_those_of_the_histories(study):
 
 
 def test_the_report_says_first_whether_it_confirms_anything_and_which_controls_failed(study):
-    text, verdicts = PLACES.report.read_text(), json.loads(PLACES.verdicts.read_text())
+    text, verdicts = (PLACES.report / "index.md").read_text(), json.loads(PLACES.verdicts.read_text())
     assert verdicts["standing"]["confirmatory"]
     sentence = "Confirmatory: every result was made under the protocol as it is."
     assert text.splitlines()[:3] == ["# The smallest study", "", sentence]
-    order = ["Controls that did not come out", "## Verdicts", "## Controls", "## Published claims", "## On all axes"]
+    order = [
+        "Control A/A",
+        "## Does the loss shape it?",
+        "## Verdicts",
+        "## Controls",
+        "## Published claims",
+        "## On all axes",
+    ]
     places = [text.index(words) for words in order if words in text]
     assert places == sorted(places)
-    assert "## Verdicts" in text
+    assert {"## Verdicts", "## Does the loss shape it?"} <= set(text.splitlines())
+    html = (PLACES.report / "index.html").read_text()
+    assert (
+        html.index("Control A/A did not come out") < html.index("Does the loss shape it?") < html.index("The protocol")
+    )
+    assert html.count("<svg") > 8  # forests, curves and spectra
     for verdict in (*verdicts["contrasts"], *verdicts["controls"], *verdicts["claims"]):
         assert f"- {verdict['sentence']}" in text
     assert [claim["name"] for claim in verdicts["claims"]] == ["spikes"]
@@ -148,7 +154,7 @@ def test_the_report_says_first_whether_it_confirms_anything_and_which_controls_f
 
 def test_what_is_there_is_not_trained_again_and_gives_the_same_bytes(study):
     before, files = records(), outputs()
-    assert len(files) == 8
+    assert len(files) == 15
     all_steps()
     assert records() == before
     assert outputs() == files
@@ -165,7 +171,12 @@ def test_results_that_were_made_before_the_protocol_changed_confirm_nothing(stud
     assert not verdicts["standing"]["confirmatory"]
     assert "results were made under protocol" in verdicts["standing"]["reason"]
     assert not any(verdict["confirmatory"] for verdict in verdicts["contrasts"])
-    assert PLACES.report.read_text().splitlines()[2].startswith("Not confirmatory: results were made under protocol")
+    assert (
+        (PLACES.report / "index.md")
+        .read_text()
+        .splitlines()[2]
+        .startswith("Not confirmatory: results were made under protocol")
+    )
 
 
 def test_a_training_that_fails_stops_the_study_by_its_reason_and_what_is_done_is_kept(study):

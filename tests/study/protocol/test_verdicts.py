@@ -11,7 +11,7 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.matching import COLUMNS
 from transformer_spectrum.study.inference.robustness import Judgement
 from transformer_spectrum.study.protocol.model import parse_protocol
-from transformer_spectrum.study.protocol.tuning import TRIALS, tuning_outcome
+from transformer_spectrum.study.protocol.tuning import TRIALS, own_targets, tuning_outcome
 from transformer_spectrum.study.protocol.verdicts import judge_study
 
 CONTENT = yaml.safe_load((Path(__file__).parents[3] / "studies/protocol.yaml").read_text())
@@ -93,6 +93,24 @@ def test_the_rate_of_the_lowest_mae_is_chosen_and_no_data_set_outweighs_another(
     assert outcome.rates == {"adam-mse": 0.003, "sgd-mse": 0.05}
     assert outcome.targets["light"] == pytest.approx(0.92)  # the worst arm's worst seed
     assert outcome.targets["heavy"] == pytest.approx(35.0)
+
+
+def test_a_block_is_held_to_what_its_own_tuning_blocks_reach_and_without_any_to_what_a_seed_reaches():
+    content = yaml.safe_load((Path(__file__).parents[3] / "studies/protocol.yaml").read_text())
+    protocol = parse_protocol(content)
+    rows = [("light", "adam", loss, 0.001, seed, 0.2 + 0.01 * seed) for loss in ("mse", "mae") for seed in (1, 2)]
+    rows += [("heavy", "adam", loss, 0.001, seed, 0.5) for loss in ("mse", "mae") for seed in (1, 2)]
+    rows += [("light", "ga", "mse", 0.01, seed, 0.8) for seed in (1, 2)]
+    rows += [("light", "adam", "mse", 0.003, seed, 0.9) for seed in (1, 2)]  # not the rate that is chosen
+    chosen = tuning_outcome(trials(rows), {})
+    own = own_targets(protocol, trials(rows), chosen.rates)
+    assert own["losses"] == {"light": pytest.approx(0.22), "heavy": 0.5}  # without the GA's .8
+    assert own["crossed"] == own["real_lstm"] == {}
+    assert "optimizers" not in own
+    outcome = chosen.model_copy(update={"own_targets": own})
+    assert outcome.target("optimizers", "light") == pytest.approx(0.8)
+    assert outcome.target("losses", "light") == pytest.approx(0.22)
+    assert outcome.target("crossed", "light") is None
 
 
 def test_a_rate_that_diverged_once_is_none():

@@ -16,9 +16,7 @@ DIVERGED = "diverged"
 SUMMARY = ("block", "dataset", "arm", "axis", "endpoint", "seeds", "without", "mean", "sd")
 
 
-def endpoint_table(
-    protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame, tuning: TuningOutcome
-) -> pd.DataFrame:
+def endpoint_table(protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame, tuning: TuningOutcome) -> pd.DataFrame:
     """`matching.COLUMNS` of every block's cells, behind the block and the sha256 of their protocol.
 
     Trainings that have diverged have rows without a value, so that they are counted.

@@ -13,12 +13,12 @@ from transformer_spectrum.study.protocol.sections import PlannedArm, TuningOutco
 
 PASSES_OF_AN_UPDATE = 3
 """A forward pass, and a backward one that counts as two."""
-SECONDS_OF_A_PASS = {"adam": 0.0030, "es": 0.0038, "ga": 0.0062}
-"""Of one core, in ensembles of eight with their recordings: measured by process time on a busy machine for Adam,
-OpenAI-ES and the GA of the block `optimizers`, at a tenth or a sixth of their rounds. Other sizes take other times.
+SECONDS_OF_A_PASS = {"adam": 0.0032, "es": 0.0036, "ga": 0.0050}
+"""Of one core of an AMD EPYC, in ensembles of eight with their recordings: measured by process time for Adam, OpenAI-ES
+and the GA of the block `optimizers`, at a third or a quarter of their rounds. Other sizes take other times.
 """
-SECONDS_OF_SPECTRA = 7.9
-"""Of one core, likewise, for spectra, nulls and endpoints of one training."""
+SECONDS_OF_SPECTRA = 1.4
+"""Of one core, likewise, for the endpoints of one training with eight shuffles."""
 
 
 def provisional(protocol: Protocol) -> Protocol:
@@ -69,7 +69,7 @@ def plan_lines(protocol: Protocol, cells: Sequence[PlannedCell], trainings: Sequ
     >>> print("\\n".join(plan_lines(protocol, cells, distinct(protocol, cells))[:3]))
     controls  light  adam-mse        seeds 1-12
     controls  light  adam-mse-decay  seeds 1-12
-    24 cells, 24 trainings, 95,040 forward passes, about 475 core-seconds
+    24 cells, 24 trainings, 95,040 forward passes, about 338 core-seconds
     """
     seeds: dict[tuple[str, str, PlannedArm], list[int]] = {}
     for cell in cells:

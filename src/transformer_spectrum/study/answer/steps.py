@@ -1,25 +1,28 @@
-"""The five steps of a study, each from files to files: what the stages of studies/pipeline.yaml run."""
+"""The steps of a study that compute, each from files to files: what the stages of studies/dvc.yaml run.
+
+The steps that judge and publish what these leave are in `study.conclusions.steps`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import atomic_path, read_json, read_table, write_json, write_table, write_text
-from transformer_spectrum.study.answer.judged import judgement
+from transformer_spectrum.runtime.files import atomic_path, read_table, write_json, write_table
+from transformer_spectrum.study.answer.arm_spectra import arm_spectra
+from transformer_spectrum.study.answer.curves import curves_table
 from transformer_spectrum.study.answer.matched import endpoint_table, summary_table
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.plan_text import plan_lines, provisional
-from transformer_spectrum.study.answer.report_text import report_text
 from transformer_spectrum.study.answer.trainings import distinct, planned_cells, run_cells
 from transformer_spectrum.study.answer.tuned import trials_table, tune, with_tuning
-from transformer_spectrum.study.claims import load_claims
 from transformer_spectrum.study.protocol.model import Protocol, load_protocol
+from transformer_spectrum.training.records.history import History
 
 HERE = StudyPlaces()
 
@@ -40,43 +43,34 @@ def tune_study(places: StudyPlaces = HERE, workers: int | None = None) -> None:
     protocol = load_protocol(places.protocol)
     if not protocol.tuning_blocks:
         raise InputError(f"{places.protocol}: tuning_blocks: names none, so nothing fixes rates, targets and margins")
-    cells, paths = _run(protocol, protocol.design_sha256, protocol.tuning_blocks, places, workers)
+    cells, paths, _ = _run(protocol, protocol.design_sha256, protocol.tuning_blocks, places, workers)
     outcome = tune(protocol, cells, paths)
-    _write_csv(places.trials, trials_table(protocol, cells))
+    write_csv_table(places.trials, trials_table(protocol, cells))
     write_json(places.tuning, {"protocol": protocol.design_sha256, **outcome.model_dump(mode="json")})
 
 
 def run_study(places: StudyPlaces = HERE, workers: int | None = None) -> None:
-    """Runs every other block; writes what became of the cells, and every endpoint at every record.
+    """Runs every other block; writes what became of the cells, every endpoint at every record, and the arms' spectra.
 
     Args, Raises: of `tune_study`; and tuning has not run.
     """
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
-    cells, paths = _run(protocol, protocol.sha256, _measured(protocol), places, workers)
-    _write_csv(places.cells, cells)
+    assert protocol.tuning is not None
+    cells, paths, histories = _run(protocol, protocol.sha256, _measured(protocol), places, workers)
+    write_csv_table(places.cells, cells)
     write_table(places.paths, paths)
+    write_table(places.spectra, arm_spectra(cells, protocol.tuning, lambda name: History.load(histories[name])))
 
 
 def tabulate_study(places: StudyPlaces = HERE) -> None:
-    """Writes every endpoint where an axis is held equal, and their means over seeds."""
+    """Writes every endpoint where an axis is held equal, their means over seeds, and curves of the primary ones."""
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     assert protocol.tuning is not None
-    table = endpoint_table(protocol, pd.read_csv(places.cells), read_table(places.paths), protocol.tuning)
+    cells, paths = pd.read_csv(places.cells), read_table(places.paths)
+    table = endpoint_table(protocol, cells, paths, protocol.tuning)
     write_table(places.endpoints, table)
-    _write_csv(places.summary, summary_table(table))
-
-
-def judge_whole_study(places: StudyPlaces = HERE) -> None:
-    """Writes the verdicts, and the answers to the claims in the study's folder."""
-    protocol = with_tuning(load_protocol(places.protocol), places.tuning)
-    claims = load_claims(places.claims) if places.claims.is_dir() else {}
-    write_json(places.verdicts, judgement(protocol, read_table(places.endpoints), claims))
-
-
-def report_study(places: StudyPlaces = HERE) -> None:
-    """Writes the report."""
-    summary, cells = pd.read_csv(places.summary), pd.read_csv(places.cells)
-    write_text(places.report, report_text(read_json(places.verdicts), summary, cells))
+    write_csv_table(places.summary, summary_table(table))
+    write_csv_table(places.curves, curves_table(cells, paths, protocol.endpoints.primary))
 
 
 def plan_study(places: StudyPlaces = HERE) -> list[str]:
@@ -93,13 +87,19 @@ def _measured(protocol: Protocol) -> list[str]:
 
 def _run(
     protocol: Protocol, sha256: str, blocks: Sequence[str], places: StudyPlaces, workers: int | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Path]]:
     from transformer_spectrum.study.cluster import ComputePlace  # the judge needs no Dask
 
     cells = planned_cells(protocol, blocks, load_params())
     return run_cells(protocol, sha256, cells, places.store, ComputePlace(workers or os.cpu_count() or 1))
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table with nine digits of a number, as many as a float32 has.
+
+    >>> write_csv_table(Path("shares.csv"), pd.DataFrame({"share": [1 / 3]}))
+    >>> Path("shares.csv").read_text()
+    'share\\n0.333333333\\n'
+    """
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")

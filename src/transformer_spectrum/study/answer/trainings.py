@@ -109,7 +109,7 @@ def distinct(protocol: Protocol, cells: Iterable[PlannedCell]) -> list[Cell]:
 
 def run_cells(
     protocol: Protocol, sha256: str, cells: Sequence[PlannedCell], folder: Path, place: ComputePlace
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Path]]:
     """Runs the trainings that are missing, in ensembles, and gathers those of all cells.
 
     Args:
@@ -119,7 +119,8 @@ def run_cells(
         folder: the store.
         place: where to compute.
     Returns:
-        CELLS, a row a cell; and `endpoint_paths.PATH_COLUMNS` behind `training`, a row a record of every training.
+        CELLS, a row a cell; `endpoint_paths.PATH_COLUMNS` behind `training`, a row a record of every training; and the
+        file of every training's history.
     Raises:
         InputError: a training has failed, or its data are not to be had; what is done is kept.
         Interrupted: a signal has ended it; what is done is kept.
@@ -137,9 +138,10 @@ def run_cells(
             name, reason = next(iter(failures.items()))
             raise InputError(f"{len(failures)} of {len(trainings)} trainings are not done, {name} among them: {reason}")
         outcomes = {training.place: read_record(store.training(training))["outcome"] for training in trainings}
+        histories = {training.place: store.training(training) / "history.npz" for training in trainings}
         paths = pd.concat([_path(store, training) for training in trainings], ignore_index=True)
     rows = [_row(protocol, cell, outcomes, asked_under) for cell in cells]
-    return pd.DataFrame(rows, columns=list(CELLS)), paths
+    return pd.DataFrame(rows, columns=list(CELLS)), paths, histories
 
 
 def _asked(path: Path, trainings: Sequence[Cell], sha256: str) -> dict[str, str]:

@@ -99,9 +99,7 @@ def with_tuning(protocol: Protocol, path: Path) -> Protocol:
         earlier, now = str(content.get("protocol"))[:8], protocol.design_sha256[:8]
         words = f"was made under protocol {earlier}, and it is {now} now"
         raise InputError(f"{path}: {words}; run the stage study-tuning again")
-    outcome = validated(
-        TuningOutcome, {name: value for name, value in content.items() if name != "protocol"}, path
-    )
+    outcome = validated(TuningOutcome, {name: value for name, value in content.items() if name != "protocol"}, path)
     if protocol.tuning not in (None, outcome):
         raise InputError(f"tuning: differs from {path}; leave it null, the tuning seeds fix it")
     return protocol.model_copy(update={"tuning": outcome})

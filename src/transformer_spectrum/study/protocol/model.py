@@ -111,7 +111,9 @@ class Protocol(Section):
         blocks: list[tuple[str, Parameters, tuple[str, ...] | None]] = [("set", self.set, None)]
         blocks += [(f"datasets.{name}", block, OF_DATASET) for name, block in self.datasets.items()]
         blocks += [(f"losses.{name}", block, OF_LOSS) for name, block in self.losses.items()]
-        blocks += [(f"optimizers.{name}", plan.set, (plan.trained_by, "training")) for name, plan in self.optimizers.items()]
+        blocks += [
+            (f"optimizers.{name}", plan.set, (plan.trained_by, "training")) for name, plan in self.optimizers.items()
+        ]
         blocks += [(f"treatments.{name}", plan.set, None) for name, plan in self.treatments.items()]
         for where, block, sections in blocks:
             parameters_in(block, where)
@@ -281,9 +283,9 @@ def validated(model: type[Model], content: Any, source: str | Path) -> Model:
     Raises:
         InputError: one line with the file, where in it, the value and the rule.
 
-    >>> validated(TuningOutcome, [1], "tuning.json")
+    >>> validated(TuningOutcome, [1], "tuning.json")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    transformer_spectrum.runtime.errors.InputError: tuning.json: must be a mapping with rates, targets, margins
+    transformer_spectrum.runtime.errors.InputError: tuning.json: must be a mapping with rates, targets, ...
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: must be a mapping with {', '.join(model.model_fields)}")

@@ -67,8 +67,8 @@ class BlockPlan(Section):
     seeds: Seeds
     held_to: tuple[Name, ...] | None = Field(
         default=None,
-        description="tuning blocks whose trainings fix the validation MAE that is held equal; not given = all that have "
-        "the data set; empty = none, and so what all arms of a seed reach",
+        description="tuning blocks whose trainings fix the validation MAE that is held equal; not given = all of them; "
+        "empty = none, and so what all arms of a seed reach",
     )
 
 

@@ -7,56 +7,52 @@ from typing import Any
 
 import pandas as pd
 
-from transformer_spectrum.study.answer.matched import DIVERGED
+from transformer_spectrum.report.study_page.page import edge_words
+from transformer_spectrum.report.study_page.words import answers, failed_words, standing_words
 
-NOT_RUN = "not run"
+DIVERGED = "diverged"
+"""In the column `status` of cells.csv."""
 
 
-def report_text(verdicts: Mapping[str, Any], summary: pd.DataFrame, cells: pd.DataFrame) -> str:
+def report_text(verdicts: Mapping[str, Any], variance: pd.DataFrame, summary: pd.DataFrame, cells: pd.DataFrame) -> str:
     """The whole report.
 
     Args:
-        verdicts: of `judged.judgement`.
-        summary: of `matched.summary_table`.
-        cells: of `trainings.run_cells`.
+        verdicts: of `study.conclusions.judged.judgement`.
+        variance: of `study.conclusions.attributed.shares_table`.
+        summary: of `study.answer.matched.summary_table`.
+        cells: of `study.answer.trainings.run_cells`.
 
     >>> nothing = {"title": "one control", "protocol": "5f" * 32, "standing": {"confirmatory": False, "reason":
     ...     "there are no results"}, "failed_controls": {}, "controls": [], "contrasts": [], "secondary": [],
     ...     "claims": [], "claims_not_measured": [], "tuning": None,
-    ...     "rates_at_the_edge": [], "power": []}
-    >>> text = report_text(nothing, pd.DataFrame(), pd.DataFrame(columns=["block", "dataset", "arm", "status"]))
+    ...     "rates_at_the_edge": [], "power": [], "axes": ["distance"], "endpoints": {}}
+    >>> cells = pd.DataFrame(columns=["block", "dataset", "arm", "status"])
+    >>> text = report_text(nothing, pd.DataFrame(), pd.DataFrame(), cells)
     >>> text.splitlines()[2]
     'Not confirmatory: there are no results.'
     """
     pieces = [
         f"# {str(verdicts['title']).capitalize()}",
-        _standing(verdicts),
-        _failed(verdicts["failed_controls"]),
+        standing_words(verdicts["standing"]),
+        "\n".join(f"- {sentence}" for sentence in failed_words(verdicts["failed_controls"])),
+        *(
+            "\n".join([f"## {question}", "", *(f"- {sentence}" for sentence in sentences)])
+            for question, sentences in answers(verdicts, variance)
+        ),
         _sentences("Verdicts", verdicts["contrasts"]),
         _sentences("Controls", verdicts["controls"]),
         _claims(verdicts),
         _axes([*verdicts["controls"], *verdicts["contrasts"]]),
         _secondary(verdicts["secondary"]),
         _tuning(verdicts["tuning"]),
-        _edges(verdicts["rates_at_the_edge"]),
+        edge_words(verdicts["rates_at_the_edge"]),
         _summary(summary, {verdict["endpoint"] for verdict in (*verdicts["controls"], *verdicts["contrasts"])}),
         _cells(cells),
         "\n".join(["## Power", "", *(f"- {line}" for line in verdicts["power"])]) if verdicts["power"] else "",
         f"Protocol {verdicts['protocol']}.",
     ]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
-
-
-def _standing(verdicts: Mapping[str, Any]) -> str:
-    standing = verdicts["standing"]
-    if standing["confirmatory"]:
-        return "Confirmatory: every result was made under the protocol as it is."
-    return f"Not confirmatory: {standing['reason']}."
-
-
-def _failed(failures: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"- {name}: {', '.join(endpoints) or NOT_RUN}" for name, endpoints in failures.items()]
-    return "\n".join(["Controls that did not come out as they have to:", "", *lines]) if lines else ""
 
 
 def _sentences(title: str, verdicts: Iterable[Mapping[str, Any]]) -> str:
@@ -102,12 +98,6 @@ def _tuning(tuning: Mapping[str, Any] | None) -> str:
     own = [(f"{block}, {name}", value) for block, of in tuning["own_targets"].items() for name, value in of.items()]
     rows += [(held, where, _number(value)) for where, value in own]
     return _table("Fixed by the tuning seeds", ("what", "of", "value"), rows)
-
-
-def _edges(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    return f"At the smallest or largest rate that was tried, so that a better one may lie beyond: {', '.join(names)}."
 
 
 def _summary(summary: pd.DataFrame, endpoints: Collection[str]) -> str:

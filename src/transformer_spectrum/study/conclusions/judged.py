@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from transformer_spectrum.study.claims import Claim, ClaimAnswer, answer
+from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.robustness import ContrastVerdict
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.tuning import at_the_edge
@@ -27,7 +28,7 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
         endpoints: of `matched.endpoint_table`.
         claims: name -> claim; each is answered where the protocol has its block and arms.
     Returns:
-        Content of a JSON file: standing, controls, contrasts, secondary endpoints, claims, power.
+        Content of a JSON file: standing, controls, contrasts, design, secondary endpoints, claims, power.
     Raises:
         InputError: an arm of a contrast is not in the table.
 
@@ -53,8 +54,12 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
         "design": protocol.design_sha256,
         "standing": _plain(verdicts.standing),
         "failed_controls": _plain(verdicts.failed_controls),
-        "controls": [_verdict(verdict) for verdict in verdicts.controls],
-        "contrasts": [_verdict(verdict) for verdict in verdicts.contrasts],
+        "controls": [_verdict(protocol, verdict) for verdict in verdicts.controls],
+        "contrasts": [_verdict(protocol, verdict) for verdict in verdicts.contrasts],
+        "blocks": _blocks(protocol),
+        "axes": list(protocol.axes),
+        "level": protocol.level,
+        "endpoints": {each.name: [each.role, each.formula, each.unit] for each in ENDPOINTS},
         "secondary": _plain(verdicts.secondary.to_dict("records")),
         "claims": [_answer(each) for each in answers],
         "claims_not_measured": sorted(set(claims) - set(usable)),
@@ -70,8 +75,35 @@ def _is_measured(claim: Claim, endpoints: pd.DataFrame) -> bool:
     return {claim.first, claim.second} - {"zero"} <= set(rows["arm"])
 
 
-def _verdict(verdict: ContrastVerdict) -> dict[str, Any]:
-    return {"sentence": verdict.sentence, **_plain(verdict)}
+def _verdict(protocol: Protocol, verdict: ContrastVerdict) -> dict[str, Any]:
+    (plan,) = (each for each in protocol.contrasts if each.name == verdict.contrast.name)
+    arms = {arm.name: arm for arm in protocol.planned(plan.block)}
+    first, second = arms[plan.first], arms[plan.second]
+    of = "optimizer" if first.optimizer != second.optimizer else "loss" if first.loss != second.loss else "treatment"
+    return {
+        "sentence": verdict.sentence,
+        "block": plan.block,
+        "between": of,
+        "expected": plan.expected,
+        **_plain(verdict),
+    }
+
+
+def _blocks(protocol: Protocol) -> list[dict[str, Any]]:
+    """What the page says of the design."""
+    return [
+        {
+            "name": name,
+            "tuning": name in protocol.tuning_blocks,
+            "datasets": list(plan.datasets),
+            "arms": list(protocol.arms(name)),
+            "seeds": [plan.seeds.first, plan.seeds.count],
+            "targets": {dataset: protocol.tuning.target(name, dataset) for dataset in plan.datasets}
+            if protocol.tuning
+            else {},
+        }
+        for name, plan in protocol.blocks.items()
+    ]
 
 
 def _answer(answered: ClaimAnswer) -> dict[str, Any]:

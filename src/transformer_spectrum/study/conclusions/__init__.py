@@ -1,0 +1,1 @@
+"""What a study comes to: verdicts, shares of variance, answers to published claims, and their publication."""

@@ -1,0 +1,45 @@
+"""The steps of a study that judge and publish, each from files to files, see studies/dvc.yaml."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from transformer_spectrum.report.study_page.outputs import StudyTables, write_study_report
+from transformer_spectrum.runtime.files import read_json, read_table, write_json
+from transformer_spectrum.study.answer.places import StudyPlaces
+from transformer_spectrum.study.answer.steps import HERE, write_csv_table
+from transformer_spectrum.study.answer.tuned import with_tuning
+from transformer_spectrum.study.claims import load_claims
+from transformer_spectrum.study.conclusions.attributed import shares_table
+from transformer_spectrum.study.conclusions.judged import judgement
+from transformer_spectrum.study.protocol.model import load_protocol
+
+
+def judge_whole_study(places: StudyPlaces = HERE) -> None:
+    """Writes the verdicts with the answers to the claims in the study's folder, and the shares of variance.
+
+    Raises:
+        InputError: a file is missing or broken, or tuning has not run.
+    """
+    protocol = with_tuning(load_protocol(places.protocol), places.tuning)
+    claims = load_claims(places.claims) if places.claims.is_dir() else {}
+    endpoints = read_table(places.endpoints)
+    write_json(places.verdicts, judgement(protocol, endpoints, claims))
+    write_csv_table(places.variance, shares_table(protocol, endpoints))
+
+
+def report_study(places: StudyPlaces = HERE) -> None:
+    """Writes the report from the tables alone.
+
+    Raises:
+        InputError: a table is missing or broken.
+    """
+    tables = StudyTables(
+        verdicts=read_json(places.verdicts),
+        cells=pd.read_csv(places.cells),
+        summary=pd.read_csv(places.summary),
+        curves=pd.read_csv(places.curves),
+        spectra=read_table(places.spectra),
+        variance=pd.read_csv(places.variance),
+    )
+    write_study_report(tables, places.report)
