@@ -71,7 +71,28 @@ def tables():
         "level": 0.05,
         "endpoints": {"change_log_stable_rank": ["primary", "mean of ln stable rank", "log units"]},
         "secondary": [],
-        "claims": [],
+        "claims": [
+            {
+                "sentence": "Muon keeps rank: refuted (numbers).",
+                "outcome": "refuted",
+                "q_value": 0.02,
+                "effect": effect(0.001, -0.001, 0.002),
+                "on_axes": {
+                    "validation_mae": {"outcome": "refuted", "q_value": 0.02, "effect": effect(0.001, 0.0, 0.002)},
+                    "distance": {"outcome": "confirmed", "q_value": 0.01, "effect": effect(0.75, 0.5, 1.0)},
+                },
+                "claim": {
+                    "statement": "Muon keeps rank",
+                    "sources": [{"reference": "A & B (2026)", "read": "abstract", "says": "so"}],
+                    "endpoint": "change_log_stable_rank",
+                    "first": "muon-mse",
+                    "second": "adam-mse",
+                    "dataset": "light",
+                    "axis": "validation_mae",
+                    "caveat": "another network",
+                },
+            }
+        ],
         "claims_not_measured": ["muon"],
         "tuning": {"rates": {"adam-mse": 0.001}, "targets": {}, "own_targets": {}, "margins": {}},
         "rates_at_the_edge": ["adam-mse"],
@@ -157,6 +178,15 @@ def test_the_answer_counts_what_was_found_names_it_by_size_and_says_where_the_ax
     (shares,) = questions["Whose is the variance?"]
     assert "over 216 trainings of the block crossed, at equal validation MAE: optimizer 70 % [69 %, 71 %]" in shares
     assert "seed and all with it 20 %; under 1 %: rate" in shares
+
+
+def test_a_claim_stands_on_its_axis_and_every_other_with_its_source(tables, tmp_path):
+    words = text_of(page(tables))
+    for piece in ("Muon keeps rank", "A &amp; B (2026) (abstract read)", "confirmed, 0.750", "another network"):
+        assert piece in words, piece
+    write_study_report(tables, tmp_path)
+    line = next(line for line in (tmp_path / "index.md").read_text().splitlines() if "Muon keeps rank" in line)
+    assert line.endswith("The axis decides: confirmed at equal relative distance (0.75).")
 
 
 def test_bars_hold_the_shares_and_a_negative_one_has_no_width(tables):

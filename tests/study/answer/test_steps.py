@@ -149,7 +149,10 @@ def test_the_report_says_first_whether_it_confirms_anything_and_which_controls_f
     assert html.count("<svg") > 8  # forests, curves and spectra
     for verdict in (*verdicts["contrasts"], *verdicts["controls"], *verdicts["claims"]):
         assert f"- {verdict['sentence']}" in text
-    assert [claim["name"] for claim in verdicts["claims"]] == ["spikes"]
+    (claim,) = verdicts["claims"]
+    assert claim["name"] == "spikes"
+    assert claim["on_axes"]["evaluations"]["effect"] == claim["effect"]
+    assert set(claim["on_axes"]) == {"evaluations", "distance", "updates"}
 
 
 def test_what_is_there_is_not_trained_again_and_gives_the_same_bytes(study):

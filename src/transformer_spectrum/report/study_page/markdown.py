@@ -9,6 +9,7 @@ import pandas as pd
 
 from transformer_spectrum.report.study_page.page import edge_words
 from transformer_spectrum.report.study_page.words import answers, failed_words, standing_words
+from transformer_spectrum.vocabulary import AXIS_WORDS
 
 DIVERGED = "diverged"
 """In the column `status` of cells.csv."""
@@ -61,10 +62,20 @@ def _sentences(title: str, verdicts: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _claims(verdicts: Mapping[str, Any]) -> str:
-    lines = [f"- {claim['sentence']}" for claim in verdicts["claims"]]
+    lines = [f"- {claim['sentence']}{_elsewhere(claim)}" for claim in verdicts["claims"]]
     if verdicts["claims_not_measured"]:
         lines.append(f"- Not measured by this protocol: {', '.join(verdicts['claims_not_measured'])}.")
     return "\n".join(["## Published claims", "", *lines]) if lines else ""
+
+
+def _elsewhere(claim: Mapping[str, Any]) -> str:
+    """Where the answer is another one on another axis."""
+    others = [
+        f"{answered['outcome']} at equal {AXIS_WORDS[axis]} ({_number(answered['effect']['mean'])})"
+        for axis, answered in claim["on_axes"].items()
+        if answered["outcome"] != claim["outcome"]
+    ]
+    return f" The axis decides: {', '.join(others)}." if others else ""
 
 
 def _axes(verdicts: Iterable[Mapping[str, Any]]) -> str:

@@ -16,7 +16,6 @@ from transformer_spectrum.report.study_page.words import (
     answers,
     endpoint_words,
     failed_words,
-    interval,
     percent,
     standing_words,
 )
@@ -73,7 +72,7 @@ def page(tables: StudyTables) -> str:
         variance=figures.bars_of_variance(tables.variance[tables.variance["endpoint"].isin(primary)]),
         terms=figures.TERMS,
         shares=_shares(tables.variance),
-        claims=_claims(verdicts["claims"]),
+        claims=_claims(verdicts["claims"], axes),
         claim_notes=_claim_notes(verdicts),
         curves=list(figures.groups_of_curves(tables.curves)),
         spectra=list(figures.groups_of_spectra(tables.spectra)),
@@ -144,7 +143,13 @@ def _shares(variance: pd.DataFrame) -> Table:
     return Table("Shares of variance of every term.", header, tuple(rows), left=(0, 1, 2), tall=True)
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> Table:
+def _on_axis(answered: Mapping[str, Any] | None) -> str:
+    if answered is None:
+        return "–"
+    return f"{answered['outcome']}, {number(answered['effect']['mean'], 3)}"
+
+
+def _claims(claims: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Table:
     rows = []
     for answered in claims:
         claim, effect = answered["claim"], answered["effect"]
@@ -155,14 +160,17 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> Table:
                 answered["outcome"],
                 f"{endpoint_words(claim['endpoint'])}, {claim['first']} against {claim['second']} on "
                 f"{claim['dataset']} at equal {AXIS_WORDS[claim['axis']]}",
-                f"{number(effect['mean'], 3)} {interval(effect)}",
+                f"{number(effect['mean'], 3)} [{number(effect['low'], 3)}, {number(effect['high'], 3)}]",
                 short(answered["q_value"]),
                 str(effect["pairs"]),
+                *(_on_axis(answered["on_axes"].get(axis)) for axis in axes),
                 sources,
             )
         )
-    header = ("claim", "answer", "measured by", "difference", "q", "pairs", "source")
-    return Table("Each claim on this study's table.", header, tuple(rows), left=(0, 1, 2, 6))
+    on_axes = [f"at equal {AXIS_WORDS[axis]}" for axis in axes]
+    header = ("claim", "answer", "measured by", "difference", "q", "pairs", *on_axes, "source")
+    words = "Each claim on this study's table, on its own axis and on every other."
+    return Table(words, header, tuple(rows), left=(0, 1, 2, *range(6, len(header))))
 
 
 def _claim_notes(verdicts: Mapping[str, Any]) -> list[str]:

@@ -48,6 +48,7 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
     margins = protocol.tuning.margins if protocol.tuning else {}
     usable = {name: claim for name, claim in claims.items() if _is_measured(claim, endpoints)}
     answers = answer(usable, endpoints, margins=margins, level=protocol.level) if usable else ()
+    elsewhere = _on_all_axes(protocol, usable, endpoints)
     return {
         "title": protocol.title,
         "protocol": protocol.sha256,
@@ -61,12 +62,26 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
         "level": protocol.level,
         "endpoints": {each.name: [each.role, each.formula, each.unit] for each in ENDPOINTS},
         "secondary": _plain(verdicts.secondary.to_dict("records")),
-        "claims": [_answer(each) for each in answers],
+        "claims": [{**_answer(each), "on_axes": elsewhere[each.name]} for each in answers],
         "claims_not_measured": sorted(set(claims) - set(usable)),
         "tuning": protocol.tuning.model_dump(mode="json") if protocol.tuning else None,
         "rates_at_the_edge": list(at_the_edge(protocol.tuning, protocol.optimizers)) if protocol.tuning else [],
         "power": [check.sentence for check in protocol.power_checks() if check.sentence],
     }
+
+
+def _on_all_axes(
+    protocol: Protocol, claims: Mapping[str, Claim], endpoints: pd.DataFrame
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Claim -> axis -> what its answer would be there, q over all claims of that axis; axes without its arms lack."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in claims}
+    for axis in protocol.axes:
+        moved = {name: claim.model_copy(update={"axis": axis}) for name, claim in claims.items()}
+        usable = {name: claim for name, claim in moved.items() if _is_measured(claim, endpoints)}
+        margins = protocol.tuning.margins if protocol.tuning else {}
+        for each in answer(usable, endpoints, margins=margins, level=protocol.level) if usable else ():
+            found[each.name][axis] = _plain({"outcome": each.outcome, "q_value": each.q_value, "effect": each.effect})
+    return found
 
 
 def _is_measured(claim: Claim, endpoints: pd.DataFrame) -> bool:
