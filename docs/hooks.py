@@ -31,9 +31,10 @@ OUTSIDE = {"CONTRIBUTING.md": "contributing.md", "benchmarks/RESULTS.md": "bench
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the committed run's pictures and the pages that lie outside of docs/."""
-    for path in sorted((ROOT / "plots").glob("*.png")):
-        files.append(File.generated(config, f"plots/{path.name}", abs_src_path=str(path)))
+    """Adds pictures of the committed run and of the study, its page, and the pages that lie outside of docs/."""
+    for folder in ("plots", "studies/report"):
+        for path in sorted([*(ROOT / folder).glob("*.png"), *(ROOT / folder).glob("*.html")]):
+            files.append(File.generated(config, f"{folder}/{path.name}", abs_src_path=str(path)))
     for source, name in OUTSIDE.items():
         files.append(File.generated(config, name, content=(ROOT / source).read_text(encoding="utf-8")))
     return files
@@ -47,7 +48,9 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     up = "../" * page.file.src_uri.count("/")
     for source, name in OUTSIDE.items():
         markdown = markdown.replace(f"]({up}../{source}", f"]({up}{name}")
-    markdown = markdown.replace(f"]({up}../plots/", f"]({up}plots/")
+    for folder in ("plots", "studies/report"):
+        markdown = markdown.replace(f"]({up}../{folder}/", f"]({up}{folder}/")
+    markdown = markdown.replace("studies/report/index.md)", "studies/report/index.html)")
     return IMAGE.sub(r"[\g<0>](\1)", markdown)
 
 
@@ -55,7 +58,7 @@ def readme_part(name: str) -> str:
     """What stands in README.md between `<!-- NAME -->` and `<!-- end of NAME -->`, with links as from docs/."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shared = text.split(f"<!-- {name} -->\n")[1].split(f"<!-- end of {name} -->")[0]
-    return re.sub(r"\]\((?=(benchmarks|plots)/)", "](../", shared).replace("](docs/", "](")
+    return re.sub(r"\]\((?=(benchmarks|plots|studies)/)", "](../", shared).replace("](docs/", "](")
 
 
 def commands() -> str:
@@ -118,5 +121,5 @@ GENERATED = {
     "rooms": rooms,
     "stages": stages,
     "question": lambda: readme_part("the question"),
-    "result": lambda: readme_part("the committed run"),
+    "answer": lambda: readme_part("the answer"),
 }

@@ -1,6 +1,6 @@
-"""The numbers of the committed run, as README.md shows them: `python docs/run_numbers.py` prints them as Markdown.
+"""The numbers of the committed run, as docs/committed_run.md shows them: `python docs/run_numbers.py` prints them.
 
-With --write they are put into README.md, between the two comments. They come from the files of the run that are in
+With --write they are put into it, between the two comments. They come from the files of the run that are in
 git (metrics/), so a clone without data can check them; the sentences are those of the run's own comparison.
 """
 
@@ -17,7 +17,7 @@ from transformer_spectrum.report.run_page.axes import AXES
 from transformer_spectrum.vocabulary import AXIS_WORDS, CROSSING_WORDS, display_name, metric_words
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/committed_run.md"
 BEGIN = "<!-- numbers of the committed run: python docs/run_numbers.py --write -->"
 END = "<!-- end of the numbers -->"
 FAMILY = "feed_forward"
@@ -111,7 +111,7 @@ def verdicts() -> str:
 
 
 def numbers() -> str:
-    """All of it, as it stands in README.md."""
+    """All of it, as it stands in docs/committed_run.md."""
     words = " / ".join(metric_words(metric) for metric in METRICS)
     return f"""\
 {scores()}
@@ -124,17 +124,17 @@ The feed-forward matrices where all three have first reached the same ({words}, 
 
 
 def renewed(text: str) -> str:
-    """README.md with the present numbers between its two comments."""
+    """The page with the present numbers between its two comments."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{numbers()}\n\n{END}{after}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Print the numbers of the committed run, as README.md shows them.")
-    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    parser = argparse.ArgumentParser(description="Print the numbers of the committed run as Markdown.")
+    parser.add_argument("--write", action="store_true", help="put them into docs/committed_run.md")
     if parser.parse_args().write:
-        README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         print(numbers())
 

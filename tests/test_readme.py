@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import study_numbers
 from run_numbers import numbers, renewed
 
 from transformer_spectrum.cli.main import COMMANDS, main
@@ -16,6 +17,7 @@ from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RUN = (ROOT / "docs/committed_run.md").read_text()
 OPTIMIZERS = ("adam", "es", "ga")
 
 
@@ -75,8 +77,8 @@ def read(name):
 
 
 def row(beginning):
-    """The cells of the first row of a table in README.md that begins so."""
-    line = next(line for line in README.splitlines() if line.startswith(f"| {beginning}"))
+    """The cells of the first row of a table of the committed run that begins so."""
+    line = next(line for line in RUN.splitlines() if line.startswith(f"| {beginning}"))
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
 
 
@@ -122,8 +124,8 @@ def where_equal(axis):
 
 
 def test_the_numbers_are_those_that_the_command_prints():
-    assert renewed(README) == README, "run python docs/run_numbers.py --write"
-    assert numbers() in README
+    assert renewed(RUN) == RUN, "run python docs/run_numbers.py --write"
+    assert numbers() in RUN
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adam", "Adam"), ("es", "ES"), ("ga", "GA")])
@@ -179,3 +181,51 @@ def test_adam_beats_persistence_free_running_in_the_committed_run():
     baselines = json.loads((ROOT / "metrics/data.json").read_text())["baselines"]
     assert metrics["free_running"]["mae"] < 0.8 * baselines["persistence"]["mae"]
     assert metrics["free_running"]["mae"] < baselines["context_mean"]["mae"]
+
+
+# The answer of the committed study, likewise.
+
+
+def test_the_answer_is_the_one_that_the_command_prints():
+    assert study_numbers.renewed(README) == README, "run python docs/study_numbers.py --write"
+    assert study_numbers.numbers() in README
+
+
+def test_every_difference_in_the_answer_is_that_of_the_pairs_in_the_tidy_table():
+    table = pd.read_parquet(ROOT / "studies/tables/endpoints.parquet")
+    table = table[table["axis"] == "validation_mae"]
+    verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text())
+    compared = 0
+    for line in README.splitlines():
+        endpoint = {
+            "- Ln stable rank of the change": "change_log_stable_rank",
+            "- Ln stable rank of W": "path_log_stable_rank",
+        }
+        names = [name for words, name in endpoint.items() if line.startswith(words)]
+        if not names:
+            continue
+        for verdict in (*verdicts["contrasts"], *verdicts["controls"]):
+            contrast = verdict["contrast"]
+            said_of_it = re.search(rf"{re.escape(contrast['name'])} ([+−]?[\d.]+) \[", line)
+            if not said_of_it:
+                continue
+            rows = table[(table["block"] == verdict["block"]) & (table["dataset"] == contrast["dataset"])]
+            wide = rows[rows["endpoint"] == names[0]].pivot(index="seed", columns="arm", values="value")
+            differences = (wide[contrast["first"]] - wide[contrast["second"]]).dropna()
+            assert float(said_of_it[1].replace("−", "-")) == pytest.approx(differences.mean(), abs=0.0051)
+            compared += 1
+    assert compared >= 8
+
+
+def test_the_shares_in_the_answer_are_those_of_the_squares_of_the_tidy_table():
+    table = pd.read_parquet(ROOT / "studies/tables/endpoints.parquet")
+    rows = table[(table["block"] == "crossed") & (table["axis"] == "validation_mae")]
+    rows = rows[rows["endpoint"] == "change_log_stable_rank"]
+    assert len(rows) == rows["value"].notna().sum() == 216
+    total = ((rows["value"] - rows["value"].mean()) ** 2).sum()
+    means = rows.groupby(rows["arm"].str.split("-").str[0])["value"].agg(["mean", "size"])
+    between = (means["size"] * (means["mean"] - rows["value"].mean()) ** 2).sum()
+    (shown,) = re.findall(r"Ln stable rank of the change .* over 216 trainings.*?optimizer (\d+) %", README)
+    assert float(shown) == pytest.approx(
+        100 * between / total, abs=1.5
+    )  # of components: freed of what seeds give means

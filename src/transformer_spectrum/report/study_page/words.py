@@ -170,8 +170,10 @@ def shares_words(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[st
         small = [row.term for row in terms.itertuples() if row.share < 0.01 and row.term in lost]
         rest = float(usable.loc[usable["term"].str.contains("seed"), "share"].sum())
         under = f"; under 1 %: {joined(small)}" if small else ""
+        told = told or ["no factor can be told from nothing"]
+        name = endpoint_words(endpoint)
         sentences.append(
-            f"{endpoint_words(endpoint)} over {int(rows['trainings'].iloc[0])} trainings of the block {block}, at "
+            f"{name[:1].upper()}{name[1:]} over {int(rows['trainings'].iloc[0])} trainings of the block {block}, at "
             f"equal {AXIS_WORDS[verdicts['axes'][0]]}: {', '.join(told)}; seed and all with it {percent(rest)}{under}."
         )
     return sentences
