@@ -201,12 +201,17 @@ def small_site(tmp_path_factory):
     return root / "site"
 
 
-def test_the_committed_runs_pictures_come_along_and_the_first_page_shows_one(small_site):
+def test_pictures_of_the_run_and_of_the_study_come_along_and_the_first_page_shows_the_answer(small_site):
     pictures = list((ROOT / "plots").glob("*.png"))
     assert len(pictures) >= 6
     for path in pictures:
         assert (small_site / "plots" / path.name).read_bytes() == path.read_bytes()
-    assert 'src="plots/overview.png"' in (small_site / "index.html").read_text()
+    assert 'src="plots/overview.png"' in (small_site / "committed_run.html").read_text()
+    answer = (small_site / "studies/report/answer.png").read_bytes()
+    assert answer == (ROOT / "studies/report/answer.png").read_bytes()
+    assert 'src="studies/report/answer.png"' in (small_site / "index.html").read_text()
+    assert (small_site / "studies/report/index.html").is_file()
+    assert 'href="studies/report/index.html"' in (small_site / "findings.html").read_text()
     assert all((ROOT / "plots" / name).exists() for name in re.findall(r"plots/(\w+\.png)", PAGES["index.md"]))
 
 

@@ -176,8 +176,10 @@ def test_the_answer_counts_what_was_found_names_it_by_size_and_says_where_the_ax
     assert "0 of 1 contrasts found, 1 null within the margin, 0 inconclusive" in loss
     assert "The largest is MAE - MSE +0.06" in loss
     (shares,) = questions["Whose is the variance?"]
-    assert "over 216 trainings of the block crossed, at equal validation MAE: optimizer 70 % [69 %, 71 %]" in shares
-    assert "seed and all with it 20 %; under 1 %: rate" in shares
+    assert (
+        "over 216 trainings of the block crossed, at equal validation MAE: optimizer 70.0 % [69.0 %, 71.0 %]" in shares
+    )
+    assert "seed and all with it 20.0 %; under 1 %: rate" in shares
 
 
 def test_a_claim_stands_on_its_axis_and_every_other_with_its_source(tables, tmp_path):

@@ -182,7 +182,7 @@ def shares_words(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[st
 def percent(share: float | None) -> str:
     """A share of 1.
 
-    >>> percent(0.256), percent(float("nan"))
-    ('26 %', '–')
+    >>> percent(0.2564), percent(float("nan"))
+    ('25.6 %', '–')
     """
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.0f} %".replace("-", "−")
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %".replace("-", "−")
