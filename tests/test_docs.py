@@ -186,8 +186,11 @@ def small_site(tmp_path_factory):
     """Two pages under the site's own settings, without the API, which takes long."""
     root = tmp_path_factory.mktemp("site")
     (root / "docs/assets").mkdir(parents=True)
-    (root / "docs/index.md").write_text("# First\n\n<!-- generated: question -->\n")
-    (root / "docs/second.md").write_text("# Second\n\n    --mutation-stdev X     of the mutation\n\nA zebra.\n")
+    (root / "docs/index.md").write_text("# First\n\n<!-- generated: question -->\n\n<!-- generated: answer -->\n")
+    elsewhere = "![A run](../plots/overview.png)\n\n[A study](../studies/report/index.md)\n"
+    (root / "docs/second.md").write_text(
+        "# Second\n\n    --mutation-stdev X     of the mutation\n\nA zebra.\n\n" + elsewhere
+    )
     for path in (DOCS / "assets").iterdir():
         (root / "docs/assets" / path.name).write_bytes(path.read_bytes())
     settings = {
@@ -206,12 +209,12 @@ def test_pictures_of_the_run_and_of_the_study_come_along_and_the_first_page_show
     assert len(pictures) >= 6
     for path in pictures:
         assert (small_site / "plots" / path.name).read_bytes() == path.read_bytes()
-    assert 'src="plots/overview.png"' in (small_site / "committed_run.html").read_text()
+    assert 'src="plots/overview.png"' in (small_site / "second.html").read_text()
     answer = (small_site / "studies/report/answer.png").read_bytes()
     assert answer == (ROOT / "studies/report/answer.png").read_bytes()
     assert 'src="studies/report/answer.png"' in (small_site / "index.html").read_text()
     assert (small_site / "studies/report/index.html").is_file()
-    assert 'href="studies/report/index.html"' in (small_site / "findings.html").read_text()
+    assert 'href="studies/report/index.html"' in (small_site / "second.html").read_text()
     assert all((ROOT / "plots" / name).exists() for name in re.findall(r"plots/(\w+\.png)", PAGES["index.md"]))
 
 
