@@ -191,11 +191,14 @@ def small_site(tmp_path_factory):
     (root / "docs/second.md").write_text(
         "# Second\n\n    --mutation-stdev X     of the mutation\n\nA zebra.\n\n" + elsewhere
     )
+    linked = ["findings.md", "committed_run.md"]
+    for name in linked:
+        (root / "docs" / name).write_text("# Linked to\n")
     for path in (DOCS / "assets").iterdir():
         (root / "docs/assets" / path.name).write_bytes(path.read_bytes())
     settings = {
         **SETTINGS,
-        "nav": ["index.md", "second.md", *hooks.OUTSIDE.values()],
+        "nav": ["index.md", "second.md", *linked, *hooks.OUTSIDE.values()],
         "plugins": [plugin for plugin in SETTINGS["plugins"] if isinstance(plugin, str)],
         "hooks": [str(DOCS / "hooks.py")],
     }
