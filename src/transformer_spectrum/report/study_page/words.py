@@ -182,7 +182,7 @@ def shares_words(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[st
 def percent(share: float | None) -> str:
     """A share of 1.
 
-    >>> percent(0.2564), percent(float("nan"))
-    ('25.6 %', '–')
+    >>> percent(0.2564), percent(-0.0001), percent(float("nan"))
+    ('25.6 %', '0.0 %', '–')
     """
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %".replace("-", "−")
+    return "–" if share is None or math.isnan(share) else f"{round(100 * share, 1) + 0.0:.1f} %".replace("-", "−")
