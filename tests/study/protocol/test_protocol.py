@@ -12,6 +12,8 @@ from transformer_spectrum.config.tree import merge
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.answer.plan_text import provisional
+from transformer_spectrum.study.conclusions.attributed import crossed_blocks
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.robustness import Judgement
 from transformer_spectrum.study.protocol.cells import cells_of, rate_of
@@ -31,8 +33,9 @@ def base():
     return load_params(ROOT / "params.yaml")
 
 
-def test_the_committed_protocol_is_valid_and_names_every_endpoint():
-    protocol = load_protocol(ROOT / "studies/protocol.yaml")
+@pytest.mark.parametrize("name", ["protocol", "protocol_gpu"])
+def test_the_committed_protocols_are_valid_and_name_every_endpoint(name):
+    protocol = load_protocol(ROOT / f"studies/{name}.yaml")
     named = {*protocol.endpoints.primary, *protocol.endpoints.secondary, *protocol.endpoints.exploratory}
     assert named == {each.name for each in ENDPOINTS}
     assert protocol.axes[0] == "validation_mae"
@@ -49,6 +52,15 @@ def test_every_cell_of_the_committed_protocol_has_legal_parameters_once_it_is_tu
     assert (counts["losses"], counts["losses_one_rate"]) == (2 * 5 * 20, 2 * 5 * 12)
     assert counts["controls"] == 9 * 12
     assert counts["crossed"] == 3 * 3 * 2 * 2 * 6
+
+
+def test_the_protocol_for_a_gpu_crosses_five_optimizers_with_three_losses_and_two_data_sets_wherever_it_runs():
+    protocol = provisional(load_protocol(ROOT / "studies/protocol_gpu.yaml"))
+    cells = cells_of(protocol, "crossed", base())
+    assert len(cells) == 5 * 3 * 2 * 20
+    assert {(cell.params.model.embed_dim, cell.params.model.feedforward_dim) for cell in cells} == {(128, 512)}
+    assert {cell.params.device for cell in cells} == {"auto"}
+    assert crossed_blocks(protocol) == ["crossed"]
 
 
 def test_a_full_batch_holds_all_windows_of_the_training_split(tmp_path):
