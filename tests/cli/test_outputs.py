@@ -169,10 +169,11 @@ def test_a_download_into_a_folder_of_somebody_elses_data_needs_force_and_loses_n
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A DVC checkout with this repository's pipeline, as far as a command can see it."""
-    (tmp_path / ".dvc").mkdir()
-    for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    """A DVC checkout with this repository's pipelines, as far as a command can see them."""
+    for folder in (".dvc", "studies"):
+        (tmp_path / folder).mkdir()
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml", "studies/dvc.yaml", "studies/dvc.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 

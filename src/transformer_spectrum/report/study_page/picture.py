@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from transformer_spectrum.report.pictures.style import house_style, new_figure
 from transformer_spectrum.report.study_page.figures import TERMS, parts_of_variance
 from transformer_spectrum.report.study_page.words import endpoint_words, first_axis
-from transformer_spectrum.vocabulary import AXIS_WORDS, LINE_SHADES, colour_of
+from transformer_spectrum.vocabulary import AXIS_WORDS, LINE_SHADES, NULL_AREA_COLOUR, colour_of
 
 DRAWN = {"optimizer": colour_of("adam"), "loss": colour_of("es")}
 """What arms differ in -> its colour."""
@@ -44,7 +44,7 @@ def _forest(axes: Axes, verdicts: Sequence[Mapping[str, Any]], names: Sequence[s
     axes.axvline(0.0, color="#555555", linewidth=0.8)
     margins = [verdict["equivalence"]["margin"] for verdict in verdicts if verdict["equivalence"]]
     if margins:
-        axes.axvspan(-margins[0], margins[0], color="#e3e3e3", linewidth=0)
+        axes.axvspan(-margins[0], margins[0], color=NULL_AREA_COLOUR, linewidth=0)
     for verdict in verdicts:
         effect, place = verdict["axes"][first_axis(verdict)], names.index(verdict["contrast"]["name"])
         if effect["mean"] is None:
