@@ -6,10 +6,11 @@ git (metrics/), so a clone without data can check them; the sentences are those 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from marked import command, replaced
 
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.page.numbers import number, signed
@@ -125,19 +126,8 @@ The feed-forward matrices where all three have first reached the same ({words}, 
 
 def renewed(text: str) -> str:
     """The page with the present numbers between its two comments."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{numbers()}\n\n{END}{after}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Print the numbers of the committed run as Markdown.")
-    parser.add_argument("--write", action="store_true", help="put them into docs/committed_run.md")
-    if parser.parse_args().write:
-        PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(numbers())
+    return replaced(text, BEGIN, numbers(), END)
 
 
 if __name__ == "__main__":
-    main()
+    command("the numbers of the committed run", PAGE, numbers, renewed)

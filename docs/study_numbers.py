@@ -6,11 +6,11 @@ clone can check it; the sentences are those of the study's own report.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pandas as pd
+from marked import command, replaced
 
 from transformer_spectrum.report.study_page.words import answers, failed_words
 
@@ -40,20 +40,9 @@ def numbers() -> str:
 
 
 def renewed(text: str) -> str:
-    """README.md with the present answer between its two comments."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{numbers()}\n\n{END}{after}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Print the answer of the committed study, as README.md shows it.")
-    parser.add_argument("--write", action="store_true", help="put it into README.md")
-    if parser.parse_args().write:
-        README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(numbers())
+    """The page with the present numbers between its two comments."""
+    return replaced(text, BEGIN, numbers(), END)
 
 
 if __name__ == "__main__":
-    main()
+    command("the answer of the committed study", README, numbers, renewed)
