@@ -206,6 +206,8 @@ class Engine:
         except CancelledError:
             raise self._gone() from None
         except Exception as error:  # of the work, on a worker: whatever it is, it ends this piece of work alone
+            if isinstance(error, OSError) and future.status != "error":  # done, but its value cannot be had any more
+                raise self._gone() from None
             return Ended(None, f"{type(error).__name__}: {' '.join(str(error).split())}", "")
 
     def _gone(self) -> InputError:
