@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import shape_checker
 from clones import copy_of_finished, finished, new_clone, pipeline, reproduced  # noqa: F401
 from nursery import nursery  # noqa: F401
 
@@ -21,6 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, those with slow tests and those beside this one: processes that share them end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent != Path(__file__).parent))
+
+
+def pytest_runtest_setup() -> None:
+    """Types and shapes are checked anew in every test."""
+    shape_checker.calls.clear()
 
 
 @pytest.fixture(scope="session")
