@@ -1,11 +1,11 @@
-"""`make kills`: SIGKILL at seeded moments of everything that works here; then one call without help, and the same bytes.
+"""`make kills`: SIGKILL at seeded moments of all that works here; then one call without help, and the same bytes.
 
     python tests/kills.py --trials 240 --seed 0
     python tests/kills.py --seed 0 --trial 17
 
-Trials take turns among the kinds of work: `make repro` in a pipeline of many small stages, where DVC mostly writes files
-of its own; each stage of the pipeline; a training of the command line; ensembles; a sweep whose driver, or one of whose
-workers, dies; the stages of a study.
+Trials take turns among the kinds of work: `make repro` in a pipeline of many small stages, where DVC mostly writes
+files of its own; each stage of the pipeline; a training of the command line; ensembles; a sweep whose driver, or one of
+whose workers, dies; the stages of a study.
 """
 
 from __future__ import annotations

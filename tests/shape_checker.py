@@ -12,7 +12,7 @@ from beartype import BeartypeConf, beartype
 typed = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for mypy
 jaxtyped = jaxtyping.jaxtyped
 
-CALLS = 50
+CALLS = 10
 """Of one function that are checked in one test: a training calls some ten thousand times, all alike."""
 calls: Counter[Callable] = Counter()
 """Of each function, in the test that runs."""

@@ -26,6 +26,8 @@ def rows_of(path):
 
 
 def records():
-    """Training -> inode of its record: another one where it was trained again."""
+    """Training -> inode and time of its record: others where it was trained again (a number alone may come again)."""
     paths = Path("out/trainings").rglob("record.json")
-    return {str(path.parent.relative_to("out/trainings")): path.stat().st_ino for path in paths}
+    return {
+        str(path.parent.relative_to("out/trainings")): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths
+    }

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
@@ -139,6 +139,35 @@ def test_gradients_of_every_loss_pass_torchs_check(kind):
     prediction = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64, requires_grad=True)
     target = torch.tensor([1.0, 0.4, -3.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(loss, (prediction, target))
+
+
+@given(
+    kind=st.sampled_from(sorted(losses.ELEMENTWISE)),
+    log_p=st.floats(math.log(0.02), math.log(50)),
+    log_q=st.one_of(st.floats(math.log(0.02), math.log(1e14)), st.just(math.inf)),
+    lam=st.floats(-0.999, 0.999),
+    log_scale=st.floats(-20, 20),
+    sign=st.sampled_from((-1.0, 1.0)),
+    log_size=st.floats(-30, 30),
+)
+@settings(max_examples=400, deadline=None)
+def test_gradients_pass_torchs_check_over_the_whole_domain(kind, log_p, log_q, lam, log_scale, sign, log_size):
+    """Over the logarithm of the error's size, since a step that suits 1e-13 is none for 1e13."""
+    scale, p = math.exp(log_scale), math.exp(log_p)
+    try:
+        shape = SGT(0.0, scale, lam, p, math.exp(log_q), centred=False, unit_variance=False)
+    except InputError:  # its density leaves float64
+        reject()
+    loss = losses.make_loss(kind, sgt=shape, gamma=scale)
+
+    def of_size(size):
+        error = sign * size.exp()
+        return loss(torch.zeros_like(error), error)
+
+    size = torch.tensor([log_size], dtype=torch.float64, requires_grad=True)
+    value = of_size(size)
+    assert torch.isfinite(value).all()
+    assert torch.autograd.gradcheck(of_size, size, eps=1e-6 / max(1.0, p), rtol=1e-3, atol=1e-4)
 
 
 @every

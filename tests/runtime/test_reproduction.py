@@ -47,18 +47,29 @@ def dvc(*words, code=0):
     return process.stdout + process.stderr
 
 
+IDENTITY = {f"GIT_{role}_{name}": "nobody@nowhere" for role in ("AUTHOR", "COMMITTER") for name in ("NAME", "EMAIL")}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A repository of git and DVC with one commit, made once; nobody changes it."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "dvc.yaml").write_text(PIPELINE.partition("  slow:")[0])
+    dvc = Path(sys.executable).with_name("dvc")
+    commands = f"git init --quiet && {dvc} init --quiet && git add --all && git commit --quiet --message begin"
+    subprocess.run(commands, shell=True, check=True, cwd=folder, env={**os.environ, **IDENTITY})
+    return folder
+
+
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """Of git and DVC, and the current folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("NAME", "EMAIL"):
-        for role in ("AUTHOR", "COMMITTER"):
-            monkeypatch.setenv(f"GIT_{role}_{name}", "nobody@nowhere")
-    subprocess.run(["git", "init", "--quiet"], check=True)
-    dvc("init", "--quiet")
-    (tmp_path / "dvc.yaml").write_text(PIPELINE.partition("  slow:")[0])
-    subprocess.run("git add --all && git commit --quiet --message begin", shell=True, check=True)
-    return tmp_path
+def repository(begun, tmp_path, monkeypatch):
+    """A copy of it, which is the current folder."""
+    folder = tmp_path / "repository"
+    shutil.copytree(begun, folder)
+    monkeypatch.chdir(folder)
+    for name, value in IDENTITY.items():
+        monkeypatch.setenv(name, value)
+    return folder
 
 
 def repro(*options):
@@ -96,7 +107,7 @@ def test_a_half_written_lock_file_is_put_back_from_the_copy(repository):
     assert repro()[0] == 0
     whole = (repository / "dvc.lock").read_bytes()
     subprocess.run("git add --all && git commit --quiet --message end", shell=True, check=True)
-    for length in (0, 30, len(whole) // 2, len(whole) - 1):
+    for length in (0, len(whole) // 2):  # all others above, without a process
         (repository / "dvc.lock").write_bytes(whole[:length])
         code, printed = repro()
         assert code == 0, printed
@@ -151,6 +162,7 @@ def test_outputs_that_the_cache_could_not_take_are_an_error(repository, monkeypa
     outputs = "      - large: {persist: true}\n"
     command = "ulimit -S -f unlimited; mkdir -p large; head -c 1000000 /dev/zero > large/zeros"
     (repository / "dvc.yaml").write_text(f"stages:\n  first:\n    cmd: {command}\n    outs:\n{outputs}")
+    dvc("status", "--quiet", code=1)  # DVC makes its data base here, larger than the limit
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(limited(repository)))
         code, printed = repro()

@@ -44,21 +44,21 @@ def test_queued_and_temporary_experiments_run_the_code_of_their_own_commit(copy_
     trained = (clone.root / "models/adam/run.json").read_bytes()
     parameters = (clone.root / "params.yaml").read_bytes()
     mark(clone, "queued")
-    clone.run("dvc", "exp", "run", "--queue", "-S", "loss.q=1.5,2", "train-adam")
+    clone.run("dvc", "exp", "run", "--queue", "-S", "loss.q=1.5", "train-adam")
     mark(clone, "temporary")
     clone.run("dvc", "exp", "run", "--temp", "--name", "temporary", "-S", "loss.q=3", "-S", "seed=2", "train-adam")
     mark(clone, "later")
-    clone.run("dvc", "queue", "start", "--jobs", "2")
-    wait_for(lambda: len(experiments(clone)) == 3, "the queue does not end")
+    clone.run("dvc", "queue", "start", "--jobs", "1")
+    wait_for(lambda: len(experiments(clone)) == 2, "the queue does not end")
     found = {}
     for name, commit in experiments(clone).items():
         files = DVCFileSystem(str(clone.root), rev=commit)
         about = json.loads(files.read_text("models/adam/run.json"))
         params = yaml.safe_load(files.read_text("params.yaml"))
         found[params["loss"]["q"]] = about["mark"], about["seed"], name == "temporary"
-    assert found == {1.5: ("queued", 1, False), 2: ("queued", 1, False), 3: ("temporary", 2, True)}
+    assert found == {1.5: ("queued", 1, False), 3: ("temporary", 2, True)}
     rows = list(csv.DictReader(io.StringIO(clone.run("dvc", "exp", "show", "--csv", "--hide-workspace"))))
-    assert {row["loss.q"] for row in rows if row["typ"].startswith("branch")} == {"1.5", "2", "3"}
+    assert {row["loss.q"] for row in rows if row["typ"].startswith("branch")} == {"1.5", "3"}
     # The dirty workspace is as it was.
     assert (clone.root / "models/adam/run.json").read_bytes() == trained
     assert (clone.root / "params.yaml").read_bytes() == parameters

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from distributed.security import Security
 from sweeps import call_sweep, records, rows_of
 
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.cluster import ComputePlace, connected
 from transformer_spectrum.study.engine import Engine, Task
 from transformer_spectrum.study.ensembles import MEMBERS
@@ -301,6 +303,32 @@ def test_a_scheduler_that_goes_ends_the_study_in_one_line_and_what_is_done_stays
         cluster.close()
     assert "sweep tiny: the scheduler has gone; what is done is kept" in capsys.readouterr().err
     assert records()
+
+
+@pytest.mark.parametrize("answer", [{}, OSError("in communication")])
+def test_a_client_that_is_closed_while_it_asks_is_a_scheduler_that_has_gone(answer):
+    def asked(n_workers):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    engine = Engine(SimpleNamespace(status="connecting", scheduler_info=asked), "sweep tiny")
+    with pytest.raises(InputError, match="sweep tiny: the scheduler has gone; what is done is kept"):
+        engine.wait()
+
+
+@pytest.mark.parametrize(("status", "error"), [("finished", InputError), ("error", None)])
+def test_a_value_that_cannot_be_fetched_any_more_is_told_from_work_that_failed(status, error):
+    def result():
+        raise OSError("Timed out")
+
+    engine = Engine(SimpleNamespace(), "sweep tiny")
+    future = SimpleNamespace(status=status, result=result)
+    if error:
+        with pytest.raises(error, match="the scheduler has gone"):
+            engine._outcome(future)
+    else:
+        assert engine._outcome(future).reason == "OSError: Timed out"
 
 
 def test_a_scheduler_is_not_talked_to_without_certificates_that_its_own_authority_has_signed(

@@ -221,7 +221,10 @@ class Engine:
         """
         if self.client.status not in ("running", "connecting"):
             raise self._gone()
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        try:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        except (KeyError, OSError):  # the client was closed meanwhile, and then knows of nobody
+            raise self._gone() from None
         kinds: tuple[Kind, ...] = ("CPU", "GPU")
         self.seats = {kind: sum(seat(kind) in worker["resources"] for worker in workers.values()) for kind in kinds}
         for address, worker in workers.items():
