@@ -45,8 +45,8 @@ mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric co
 chaos: $(READY_DEV) ## run the fuzzers long: make chaos CASES=12000 SEED=0; a single trial again: TRIAL=4711
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/chaos.py --cases $(or $(CASES),12000) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
 
-kills: $(READY_DEV) ## kill `make repro` at seeded moments, each time followed by one call without help: make kills TRIALS=100
-	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/kills.py --trials $(or $(TRIALS),100) --seed $(or $(SEED),0)
+kills: $(READY_DEV) ## kill all that works here at seeded moments, each time followed by one call without help: make kills TRIALS=210 SEED=0
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/kills.py --trials $(or $(TRIALS),210) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
 
 lint: $(READY_DEV) ## check style, import layers and YAML
 	ruff check .

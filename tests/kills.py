@@ -132,7 +132,7 @@ def main() -> int:
                     made[kind] = makers[kind]()
                 met, complaint = made[kind].trial(random.Random(f"{asked.seed} {trial}"))
             except Exception:
-                met, complaint = 0, " ".join(traceback.format_exc()[-600:].split())
+                met, complaint = 0, " ".join(traceback.format_exc()[-1500:].split())
             trials[kind] += 1
             kills[kind] += met
             if complaint:
@@ -141,6 +141,7 @@ def main() -> int:
                 if kind in made and isinstance(made[kind], Work):
                     kept = Path(tempfile.gettempdir(), f"killed-{kind}-{trial}")
                     shutil.copytree(made[kind].folder, kept, dirs_exist_ok=True, symlinks=True)
+                    shutil.rmtree(made.pop(kind).folder)
             print(f"{trial + 1} of {asked.trials} trials, {failures} failed", file=sys.stderr, flush=True)
         nursery.close()
     spent = time.monotonic() - began

@@ -119,7 +119,8 @@ def write_run(root, summaries, forecast):
     write_json(root / "metrics/data.json", DESCRIPTION)
     write_json(root / "data/processed/provenance.json", ORIGIN)
     for i, (name, history) in enumerate((name, one.history) for name, one in summaries.items()):
-        scores = {"best_validation_loss": float(history.validation_loss.min()), "stop_reason": "all steps done"}
+        scores = {"best_validation_loss": float(history.validation_loss.min())}
+        scores |= {"stop_cause": "finished", "stop_reason": "all steps done"}
         scores |= {"best_validation_mae": float(history.validation_mae.min()), "selected_by": "mae"}
         scores |= {"optimizer": name, "best_step": history.best_step, "evaluations": int(history.evaluations[-1])}
         for way, mae in (("teacher_forced", 0.2), ("free_running", 0.7)):

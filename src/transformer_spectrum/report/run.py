@@ -53,7 +53,7 @@ TEXT = (
 LONG_TABLES = ("spectra_tails", "spectra_circuits", "spectra_vectors", "spectra_spikes")
 """Of metrics/*.parquet, those that the report reads."""
 CIRCUMSTANCES = "circumstances.json"
-SCORES = ("best_step", "best_validation_mae", "stop_reason", "teacher_forced", "free_running", "missing")
+SCORES = ("best_step", "best_validation_mae", "stop_cause", "stop_reason", "teacher_forced", "free_running", "missing")
 
 LOSS_OR_MAE: Mapping[str, str] = {"mae": "MAE", "loss": "loss"}
 """training.select -> its words."""
@@ -97,6 +97,11 @@ class Training:
     def learned(self) -> bool:
         """Whether any step is better than the initial weights by the score that selects."""
         return int(self.scores["best_step"]) > 0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss that is not finite has ended it; its steps before that count."""
+        return self.scores["stop_cause"] == "diverged"  # a StopCause of optimizers.contract, which needs torch
 
 
 @dataclass(frozen=True)

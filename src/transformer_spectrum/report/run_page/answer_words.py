@@ -16,6 +16,7 @@ from transformer_spectrum.report.run_page import axes
 from transformer_spectrum.vocabulary import STANDIN, family_words, metric_words
 
 QUESTION = "How do the loss and the optimizer shape the weight spectra?"
+DIVERGED = "then diverged"
 WHAT_IF = (
     "This run has a single loss, so it separates the optimizers, not the losses. For those run it again: "
     "dvc exp run -S loss.type=mae, or -S loss.q=2, and compare."
@@ -63,12 +64,15 @@ def headline(run: Run) -> str:
     whether all axes agree on Adam and ES and Adam and GA is not known. One seed.
     """
     best = _ranked(run)[0]
-    if run.params.training.select == "mae":
+    if not any(training.learned for training in run.trainings.values()):
+        clauses = [f"No training has a step that is better by {run.selection} than the initial weights"]
+    elif run.params.training.select == "mae":
         clauses = [f"{run.caption.name_of(best)} reached the lowest validation MAE, {_mae(run, best)}"]
     else:
         lowest = f"has the lowest validation MAE at its best step (by {run.selection}), {_mae(run, best)}"
         clauses = [f"{run.caption.name_of(best)} {lowest}"]
-    clauses += filter(None, [axes.reached(run), axes.agreement(run)])
+    if run.trainings[best].learned:
+        clauses += filter(None, [axes.reached(run), axes.agreement(run)])
     sentence = f"{'; '.join(clauses)}. One seed."
     return f"On simulated stand-in data, no real series: {sentence}" if run.caption.standin else sentence
 
@@ -122,8 +126,10 @@ def _errors(run: Run) -> str:
     for place, name in enumerate(_ranked(run)):
         training = run.trainings[name]
         verb = " came to" if place == 0 else ""
-        failed = "" if training.learned else " (no better than the start)"
-        spent = f"{training.evaluations_at_best:,} evaluations"
+        notes = [] if training.learned else ["no better than the start"]
+        notes += [DIVERGED] if training.diverged else []
+        failed = f" ({', '.join(notes)})" if notes else ""
+        spent = f"{training.evaluations_at_best:,} evaluation{'s' * (training.evaluations_at_best != 1)}"
         reached.append(f"{run.caption.name_of(name)}{verb} {_mae(run, name)} in {spent}{failed}")
     return (
         f"Under the {run.caption.loss_name} and from the same initial weights{begun}, {joined(reached)}, each at its "

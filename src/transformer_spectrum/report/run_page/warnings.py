@@ -52,6 +52,8 @@ def _influence(run: Run) -> Iterator[str]:
 def _trainings(run: Run) -> Iterator[str]:
     for name, training in run.trainings.items():
         title, seed = run.caption.name_of(name), training.settings["seed"]
+        if training.diverged:
+            yield f"{title}: {training.scores['stop_reason']}."
         if not training.learned:
             yield f"{title}: no step is better by {run.selection} than the initial weights."
         if resumed := training.scores.get("resumed_at"):
