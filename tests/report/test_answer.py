@@ -11,6 +11,7 @@ import yaml
 
 from transformer_spectrum.analysis.of_training import plot_tables
 from transformer_spectrum.analysis.of_training.comparison_file import comparison
+from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.report.charts.gallery import charts
 from transformer_spectrum.report.figures.caption import caption_of
 from transformer_spectrum.report.run import read_run
@@ -348,6 +349,25 @@ def test_a_training_that_came_to_nothing_or_was_resumed_is_among_the_warnings(ru
     trainings["adam"] = dataclasses.replace(trainings["adam"], settings={**trainings["adam"].settings, "seed": 5})
     other = dataclasses.replace(run, trainings=trainings)
     assert any("trained with seed 5, not params.yaml's 1" in line for line in warnings(other))
+
+
+def test_where_no_training_has_learned_none_is_said_to_be_the_best(run):
+    nothing = run
+    for name in run.trainings:
+        nothing = changed(nothing, name, best_step=0)
+    words = page_text.headline(nothing)
+    assert words == "No training has a step that is better by validation MAE than the initial weights. One seed."
+
+
+def test_a_training_that_diverged_is_named_with_its_reason(run):
+    assert not any(training.diverged for training in run.trainings.values())
+    reason = "diverged at step 4: the loss is not finite; the steps before it are kept"
+    broken = changed(run, "es", stop_cause=str(StopCause.DIVERGED), stop_reason=reason)
+    assert f"ES: {reason}." in warnings(broken)
+    assert "evaluations (then diverged)" in page_text.answer(broken)[0]
+    assert reason in markdown(broken)
+    broken = changed(broken, "es", best_step=0)
+    assert "(no better than the start, then diverged)" in page_text.answer(broken)[0]
 
 
 def test_versions_that_differ_between_trainings_stand_side_by_side(run):

@@ -205,3 +205,28 @@ def test_a_mean_covers_the_matrices_that_have_a_value_and_counts_the_others():
     assert result.class_reason("alpha_exponent", 1, members) == "3 of 3: zero matrix"
     assert result.class_reason("alpha_exponent", 0, members[:2]) == ""
     np.testing.assert_allclose(result.class_mean("spectral_norm", members), [2 / 3, 0])
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "shape"),
+    [
+        (np.zeros(8), (8, 8)),
+        (np.zeros(1), (1, 5)),
+        (np.r_[1.0, np.zeros(9)], (10, 20)),
+        (np.ones(30), (30, 30)),
+        (np.geomspace(1e-60, 1e-70, 30), (30, 30)),
+        (np.geomspace(1e70, 1e60, 30), (30, 30)),
+        (np.geomspace(1e300, 1e290, 30), (30, 30)),
+        (np.geomspace(1e300, 1e-300, 60), (60, 60)),
+        (np.full(20, np.finfo(np.float32).max, dtype=np.float64), (20, 20)),
+        (np.linspace(340.0, 290.0, 10), (100_000, 10)),
+        (np.array([3.0]), (100_000, 1)),
+    ],
+    ids=["zero", "one zero", "rank 1", "equal", "tiny", "large", "huge", "all sizes", "float32", "tall", "vector"],
+)
+def test_a_spectrum_of_any_kind_has_finite_values_or_reasons(spectrum, shape):
+    result = analyze(spectrum[None, None], np.array([shape]), SETTINGS)
+    for metric in METRICS:
+        value = result.values[metric][0, 0]
+        assert np.isfinite(value) != bool(result.reason(metric, 0, 0)), metric
+        assert not np.isinf(value), metric
