@@ -50,6 +50,7 @@ def contents(folder: Path, *ignored: str) -> dict[str, bytes | None]:
     for inside, folders, names in os.walk(folder):
         if Path(inside) == folder:
             folders[:] = [name for name in folders if name not in ignored]
+            names = [name for name in names if name not in ignored]
         for path in (Path(inside) / name for name in names):
             relative = RUN.sub(r"\1*/", str(path.relative_to(folder)))
             timed = path.name in TIMED or "/logs/" in relative or relative in DATED
