@@ -1,11 +1,11 @@
-"""Memory of `analyze` over a checkpoint of seven billion weights, which is a sparse file: 14 GB long, a few MB on the disk.
+"""Memory of `analyze` over a checkpoint of seven billion weights: a sparse file, 14 GB long, a few MB on the disk.
 
     python benchmarks/large_checkpoint.py [--billions 7]
 
 Tensors are bfloat16: the weight matrices of one block of a language model of that size (four of 4096 x 4096, three of
-11008 x 4096), whose spectra take longest, and as many of 65536 x 256 as it takes. The first row of each holds numbers,
-all else is a hole, which reads as zeros. Peak memory is the process's own resident set, read from the system; beside it
-stands that of the same command over a checkpoint of one tensor, so that what remains is what the size of the file costs.
+11008 x 4096), whose spectra take longest, and as many of 65536 x 256 as it takes. The first row of each holds
+numbers, all else is a hole, which reads as zeros. Peak memory is the process's own resident set, read from the system;
+beside it stands that of the same command over a checkpoint of one tensor: the rest is what the size of the file costs.
 """
 
 from __future__ import annotations

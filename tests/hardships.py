@@ -2,9 +2,10 @@
 
     python tests/hardships.py [--only NAME]
 
-Each hardship has a copy of a finished pipeline and runs two of its stages anew, by `make repro`'s program or as scripts,
-in processes that nothing has prepared. It must end with the bytes of an undisturbed run, or with one line and code 2 (255
-where DVC has run the stage) and every earlier output as it was; the next call without the hardship must end well.
+Each hardship has a copy of a finished pipeline and runs two of its stages anew, by `make repro`'s program or as
+scripts, in processes that nothing has prepared. It must end with the bytes of an undisturbed run, or with one line and
+code 2 (255 where DVC has run the stage) and every earlier output as it was; the next call without the hardship must
+end well.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ HARDSHIPS: dict[str, Hardship] = {
     "a HOME that does not exist": Hardship({"HOME": "/nowhere/at/all"}),
     "a HOME nobody may write": Hardship({"HOME": "home"}, read_only=("home",)),
     "no identity for git": Hardship({**dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"), None), "HOME": "home"}),
-    "no git": Hardship({"PATH": "python-alone"}),
+    "no git": Hardship({"PATH": "python alone"}),
     "a temporary folder that does not exist": Hardship({"TMPDIR": "/nowhere/at/all"}),
     "a temporary folder nobody may write": Hardship({"TMPDIR": "temporary"}, read_only=("temporary",)),
     "models/ read-only": Hardship(read_only=("models", "models/adam"), command=STAGES[:1], may_refuse=True),
@@ -98,11 +99,8 @@ class Trial:
         self.folder, self.hardship = folder, hardship
         environment = {**pristine.environment, "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
         self.plain = environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
-        for name in ("home", "temporary", "python-alone"):
+        for name in ("home", "temporary"):
             (folder / ".dvc/tmp" / name).mkdir(parents=True)
-        for program in ("python", "dvc"):
-            (folder / ".dvc/tmp/python-alone" / program).symlink_to(Path(sys.executable).with_name(program))
-        (folder / ".dvc/tmp/python-alone/sh").symlink_to("/bin/sh")
         self.hard = {**self.plain, **{name: self._placed(value) for name, value in hardship.environment.items()}}
         self.hard = {name: value for name, value in self.hard.items() if value is not None}
         if hardship.code:
@@ -110,8 +108,9 @@ class Trial:
             self.hard["PYTHONPATH"] = f"src{os.pathsep}{folder / '.dvc/tmp/home'}"
 
     def _placed(self, value: str | None) -> str | None:
-        own = value in ("home", "temporary", "python-alone")
-        return str(self.folder / ".dvc/tmp" / str(value)) if own else value
+        if value == "python alone":
+            return str(Path(sys.executable).parent)  # of the environment, which has no git
+        return str(self.folder / ".dvc/tmp" / value) if value in ("home", "temporary") else value
 
     def commands(self) -> list[list[str]]:
         """Each a program and its arguments."""

@@ -116,3 +116,21 @@ def test_whole_trainings_are_those_of_the_package(group, tmp_path):
     jobs = jobs_of(TINY, 1, group, tmp_path)
     assert ours(jobs) > 0
     assert all((job.models / "history.npz").is_file() for job in jobs)
+
+
+def test_a_sparse_checkpoint_is_a_checkpoint_whose_first_rows_hold_numbers(tmp_path):
+    from large_checkpoint import write_sparse
+    from safetensors.torch import load_file
+
+    path = tmp_path / "sparse.safetensors"
+    assert write_sparse(path, {"a.weight": (3000, 400), "b.weight": (20, 10)}) == 3000 * 400 + 20 * 10
+    tensors = load_file(path)
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        "a.weight": (3000, 400),
+        "b.weight": (20, 10),
+    }
+    for tensor in tensors.values():
+        assert tensor.dtype == torch.bfloat16
+        assert (tensor[0] != 0).float().mean() > 0.9
+        assert not tensor[1:].any()
+    assert path.stat().st_blocks * 512 < path.stat().st_size / 20

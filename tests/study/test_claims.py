@@ -111,9 +111,12 @@ def test_there_are_ten_claims_or_more_and_each_is_of_the_protocol():
     assert len(claims) >= 10
     for name, claim in claims.items():
         assert claim.dataset in protocol.blocks[claim.block].datasets, name
+        named = (*protocol.endpoints.primary, *protocol.endpoints.secondary, *protocol.endpoints.exploratory)
+        if claim.groups:
+            assert {each for group in claim.groups.values() for each in group} <= set(named), name
+            continue
         assert claim.axis in protocol.axes, name
         assert {claim.first, claim.second} - {ZERO} <= set(protocol.arms(claim.block)), name
-        named = (*protocol.endpoints.primary, *protocol.endpoints.secondary, *protocol.endpoints.exploratory)
         assert claim.endpoint in named, name
 
 
@@ -125,6 +128,14 @@ def test_there_are_ten_claims_or_more_and_each_is_of_the_protocol():
         ({"refuted_if": ["above"]}, "above: must be in one of them"),
         ({"axis": "loss"}, "axis = 'loss'"),
         ({"sources": []}, "sources"),
+        ({"axis": "end"}, "axis = end: needs groups"),
+        ({"endpoint": "rank_correlation"}, "endpoint = rank_correlation: must be one of"),
+        ({"groups": {"shape": ["alpha"]}}, "endpoint = alpha: must be one of"),
+        ({"groups": {"shape": ["ks_alpha"]}}, "groups: need endpoint: rank_correlation and axis: end"),
+        (
+            {"groups": {"shape": ["ks_alpha"]}, "endpoint": "rank_correlation", "axis": "end", "first": "shape"},
+            "first, second: adam-mse: must be one of groups",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_claim_is_said_in_one_line(change, complaint, tmp_path):

@@ -12,6 +12,14 @@ axis: validation_mae
 confirmed_if: [above]         # how first lies to second: above, below, or equal within the margin
 refuted_if: [below, equal]
 caveat: what differs between the source's setting and this study's
+
+A claim of what predicts the error names groups of endpoints; `conclusions.predictions` says what is compared:
+
+endpoint: rank_correlation
+axis: end                     # where each training ends
+groups: {shape: [hill_alpha, ks_alpha], scale: [log_distance]}
+first: shape
+second: scale
 """
 
 from __future__ import annotations
@@ -37,6 +45,8 @@ from transformer_spectrum.study.inference.matching import Contrast, arm_values, 
 from transformer_spectrum.study.protocol.model import validated
 
 ZERO = "zero"
+RANK_CORRELATION, END = "rank_correlation", "end"
+"""Endpoint and axis of a claim of what predicts the error: no endpoint of a training, but of all of a seed's."""
 Relation = Literal["above", "below", "equal"]
 
 
@@ -58,14 +68,25 @@ class Claim(Section):
     first: str
     second: str
     endpoint: str
-    axis: Literal["validation_mae", "evaluations", "distance", "updates"]
+    axis: Literal["validation_mae", "evaluations", "distance", "updates", "end"]
+    groups: dict[str, tuple[str, ...]] = Field(default={}, description="name -> endpoints that predict the error")
     confirmed_if: tuple[Relation, ...] = Field(min_length=1)
     refuted_if: tuple[Relation, ...] = Field(min_length=1)
     caveat: str = ""
 
     @model_validator(mode="after")
     def _rules(self) -> Claim:
-        endpoint(self.endpoint)
+        for name in (each for group in self.groups.values() for each in group):
+            endpoint(name)
+        if self.groups:
+            if (self.endpoint, self.axis) != (RANK_CORRELATION, END):
+                raise ValueError(f"groups: need endpoint: {RANK_CORRELATION} and axis: {END}")
+            if missing := {self.first, self.second} - {*self.groups, ZERO}:
+                raise ValueError(f"first, second: {min(missing)}: must be one of groups")
+        elif self.axis == END:
+            raise ValueError(f"axis = {END}: needs groups")
+        else:
+            endpoint(self.endpoint)
         if both := set(self.confirmed_if) & set(self.refuted_if):
             raise ValueError(f"confirmed_if, refuted_if: {min(both)}: must be in one of them")
         return self

@@ -18,6 +18,7 @@ from transformer_spectrum.report.study_page.words import (
     failed_words,
     percent,
     standing_words,
+    where_words,
 )
 from transformer_spectrum.vocabulary import AXIS_WORDS
 
@@ -159,7 +160,7 @@ def _claims(claims: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Table:
                 claim["statement"],
                 answered["outcome"],
                 f"{endpoint_words(claim['endpoint'])}, {claim['first']} against {claim['second']} on "
-                f"{claim['dataset']} at equal {AXIS_WORDS[claim['axis']]}",
+                f"{claim['dataset']} {where_words(claim['axis'])}",
                 f"{number(effect['mean'], 3)} [{number(effect['low'], 3)}, {number(effect['high'], 3)}]",
                 short(answered["q_value"]),
                 str(effect["pairs"]),

@@ -14,8 +14,9 @@ from transformer_spectrum.vocabulary import AXIS_WORDS
 ENDPOINT_WORDS: Mapping[str, str] = {
     "change_log_stable_rank": "ln stable rank of the change W_t − W_0",
     "path_log_stable_rank": "ln stable rank of W less that of its null",
+    "rank_correlation": "|rank correlation| with the validation MAE within a seed",
 }
-"""The primary ones; any other is its name with spaces."""
+"""The primary ones, and that of claims of what predicts the error; any other is its name with spaces."""
 QUESTIONS: Mapping[str, str] = {
     "optimizer": "Does the optimizer shape it?",
     "loss": "Does the loss shape it?",
@@ -34,6 +35,15 @@ def endpoint_words(name: str) -> str:
     'mp spikes'
     """
     return ENDPOINT_WORDS.get(name, name.replace("_", " "))
+
+
+def where_words(axis: str) -> str:
+    """Where arms are compared.
+
+    >>> where_words("distance"), where_words("end")
+    ('at equal distance', 'where trainings end')
+    """
+    return "where trainings end" if axis == "end" else f"at equal {AXIS_WORDS[axis]}"
 
 
 def failed_words(failures: Mapping[str, Sequence[str]]) -> list[str]:

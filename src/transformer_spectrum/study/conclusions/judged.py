@@ -18,7 +18,9 @@ from transformer_spectrum.study.protocol.tuning import at_the_edge
 from transformer_spectrum.study.protocol.verdicts import judge_study
 
 
-def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, Claim]) -> dict[str, Any]:
+def judgement(
+    protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, Claim], predictions: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """What the table says of the protocol's contrasts and of claims.
 
     A number that there is not, such as the limit of an interval that so few pairs leave open, is null.
@@ -27,6 +29,7 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
         protocol: as it is now, its tuning in it.
         endpoints: of `matched.endpoint_table`.
         claims: name -> claim; each is answered where the protocol has its block and arms.
+        predictions: of `predictions.rank_correlations`, for claims of what predicts the error.
     Returns:
         Content of a JSON file: standing, controls, contrasts, design, secondary endpoints, claims, power.
     Raises:
@@ -46,8 +49,9 @@ def judgement(protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, 
     rows = endpoints[endpoints["block"].isin(blocks)]
     verdicts = judge_study(protocol, rows, rows["protocol"].unique())
     margins = protocol.tuning.margins if protocol.tuning else {}
-    usable = {name: claim for name, claim in claims.items() if _is_measured(claim, endpoints)}
-    answers = answer(usable, endpoints, margins=margins, level=protocol.level) if usable else ()
+    table = endpoints if predictions is None else pd.concat([endpoints, predictions], ignore_index=True)
+    usable = {name: claim for name, claim in claims.items() if _is_measured(claim, table)}
+    answers = answer(usable, table, margins=margins, level=protocol.level) if usable else ()
     elsewhere = _on_all_axes(protocol, usable, endpoints)
     return {
         "title": protocol.title,
@@ -76,7 +80,7 @@ def _on_all_axes(
     """Claim -> axis -> what its answer would be there, q over all claims of that axis; axes without its arms lack."""
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in claims}
     for axis in protocol.axes:
-        moved = {name: claim.model_copy(update={"axis": axis}) for name, claim in claims.items()}
+        moved = {name: claim.model_copy(update={"axis": axis}) for name, claim in claims.items() if not claim.groups}
         usable = {name: claim for name, claim in moved.items() if _is_measured(claim, endpoints)}
         margins = protocol.tuning.margins if protocol.tuning else {}
         for each in answer(usable, endpoints, margins=margins, level=protocol.level) if usable else ():

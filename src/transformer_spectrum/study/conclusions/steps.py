@@ -12,6 +12,7 @@ from transformer_spectrum.study.answer.tuned import with_tuning
 from transformer_spectrum.study.claims import load_claims
 from transformer_spectrum.study.conclusions.attributed import shares_table
 from transformer_spectrum.study.conclusions.judged import judgement
+from transformer_spectrum.study.conclusions.predictions import rank_correlations
 from transformer_spectrum.study.protocol.model import load_protocol
 
 
@@ -24,7 +25,10 @@ def judge_whole_study(places: StudyPlaces = HERE) -> None:
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     claims = load_claims(places.claims) if places.claims.is_dir() else {}
     endpoints = read_table(places.endpoints)
-    write_json(places.verdicts, judgement(protocol, endpoints, claims))
+    predictions = None
+    if any(claim.groups for claim in claims.values()):
+        predictions = rank_correlations(claims, pd.read_csv(places.cells), read_table(places.paths))
+    write_json(places.verdicts, judgement(protocol, endpoints, claims, predictions))
     write_csv_table(places.variance, shares_table(protocol, endpoints))
 
 
