@@ -74,8 +74,8 @@ HARDSHIPS: dict[str, Hardship] = {
     "no git": Hardship({"PATH": "python alone"}),
     "a temporary folder that does not exist": Hardship({"TMPDIR": "/nowhere/at/all"}),
     "a temporary folder nobody may write": Hardship({"TMPDIR": "temporary"}, read_only=("temporary",)),
-    "models/ read-only": Hardship(read_only=("models", "models/adam"), command=STAGES[:1], may_refuse=True),
-    "plots/ read-only": Hardship(read_only=("plots", "."), command=STAGES[1:], may_refuse=True),
+    "models/ read-only": Hardship(read_only=("models", "models/adam"), command=STAGES, may_refuse=True),
+    "plots/ read-only": Hardship(read_only=("plots", "."), command=STAGES, may_refuse=True),
     ".dvc/cache read-only": Hardship(read_only=(".dvc/cache/files/md5",), may_refuse=True),
     "64 open files": Hardship(limits={resource.RLIMIT_NOFILE: 64}),
     "16 open files": Hardship(limits={resource.RLIMIT_NOFILE: 16}, command=STAGES, may_refuse=True),
@@ -179,7 +179,7 @@ class Trial:
             outcome, wrong = "the same bytes", first_difference(expected, after)
         else:
             code, printed = next(result for result in results if result[0])
-            lines = [line for line in printed.splitlines() if ": error: " in line or ": failed: " in line]
+            lines = [line for line in printed.splitlines() if ": error: " in line or line.startswith("ERROR: ")]
             outcome = f"code {code}: {lines[-1] if lines else '(nothing is said)'}"
             wrong = "" if self.hardship.may_refuse and code in (1, 2, 255) else f"code {code}: {printed[-600:]}"
             if "Traceback" in printed:

@@ -41,7 +41,7 @@ def where_words(axis: str) -> str:
     """Where arms are compared.
 
     >>> where_words("distance"), where_words("end")
-    ('at equal distance', 'where trainings end')
+    ('at equal relative distance', 'where trainings end')
     """
     return "where trainings end" if axis == "end" else f"at equal {AXIS_WORDS[axis]}"
 
