@@ -29,8 +29,8 @@ from transformer_spectrum.training.records.run_folder import RunFolder
 CLI = "from transformer_spectrum.cli.main import main; main()"
 TIMED = frozenset({"seconds.tsv", "circumstances.json", "record.json", "scores.json", "log.txt"})
 """Files that hold wall seconds or days, and so differ from run to run."""
-DATED = ("out/provenance.json", "out/cells.csv", "runs/killed/*/run.json")
-"""The same, by their places."""
+DATED = ("out/provenance.json", "out/cells.csv", "runs/killed/*/run.json", "report/index.html", "report/report.md")
+"""The same, by their places; the pipeline's report says when and how long the trainings ran."""
 LIVE = re.compile(r"(^|/)metrics/(\w+/)?(metrics\.json|plots/metrics/.*\.tsv)$")
 """Files that a training brings up to date at every record, by DVCLive, so that one can watch it."""
 RUN = re.compile(r"^(runs/killed/)[^./][^/]*/")
