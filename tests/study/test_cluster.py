@@ -176,6 +176,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(repository, nursery
     def kill():
         wait_for(lambda: list((tmp_path / "worker-0").rglob("state.safetensors")), "no training is begun")
         killed.send(signal.SIGKILL)
+        wait_for(killed.ended, "it lives on")
         cluster.worker()
 
     killer = threading.Thread(target=kill)
