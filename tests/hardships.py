@@ -182,7 +182,7 @@ class Trial:
             code, printed = next(result for result in results if result[0])
             lines = [line for line in printed.splitlines() if ": error: " in line or line.startswith("ERROR: ")]
             outcome = f"code {code}: {lines[-1] if lines else '(nothing is said)'}"
-            wrong = "" if self.hardship.may_refuse and code in (1, 2, 255) else f"code {code}: {printed[-600:]}"
+            wrong = "" if self.hardship.may_refuse and code in (2, 255) else f"code {code}: {printed[-600:]}"
             if "Traceback" in printed:
                 wrong = f"a traceback: {printed[-600:]}"
             changed = [name for name in before if after.get(name) not in (before[name], expected.get(name))]

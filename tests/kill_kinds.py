@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ def first_difference(expected: dict[str, bytes | None], present: dict[str, bytes
 
 
 @dataclass
-class Work:
+class Work(ABC):
     """One kind of work that can be killed and called again.
 
     Attributes:
@@ -92,19 +93,20 @@ class Work:
     ignored = (".git", ".dvc", "src", "config", "tests")
 
     def __post_init__(self) -> None:
-        """Makes what all trials of a kind share."""
+        """Makes what all trials of a kind share: here the place of its folder."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
         """The pieces of work that a trial chooses from."""
         return ["whole"]
 
+    @abstractmethod
     def begin(self, name: str, chance: random.Random | None) -> None:
         """Puts the folder into the state from which that piece of work begins; without a chance, as it first was."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, name: str) -> list[str]:
         """What begins or goes on with it."""
-        raise NotImplementedError
 
     def start(self, name: str) -> Child:
         return self.nursery.start(self.command(name), self.folder, self.environment)

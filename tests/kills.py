@@ -131,7 +131,7 @@ def main() -> int:
                 if kind not in made:
                     made[kind] = makers[kind]()
                 met, complaint = made[kind].trial(random.Random(f"{asked.seed} {trial}"))
-            except Exception:
+            except Exception:  # whatever it is, this trial has failed, and the next ones go on
                 met, complaint = 0, " ".join(traceback.format_exc()[-1500:].split())
             trials[kind] += 1
             kills[kind] += met

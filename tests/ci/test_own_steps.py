@@ -116,7 +116,7 @@ def test_the_workflow_comments_with_metrics_pictures_and_report(pull_request, en
     for image in images:
         content = (other / "ci-report" / image).read_bytes()
         assert content.startswith(b"\x89PNG")
-        assert len(content) > 3_000
+        assert len(content) > 3_000  # they are small ones of tests/quick_pictures.py
     first = next(line for line in (clone / "report/report.md").read_text().splitlines() if line.startswith("#"))
     assert first in comment.split("<summary>The report</summary>")[1]
 

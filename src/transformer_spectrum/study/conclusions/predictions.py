@@ -19,7 +19,6 @@ from transformer_spectrum.study.claims import END, RANK_CORRELATION, Claim
 
 FEWEST = 4
 """Trainings of a seed whose ranks can tell anything."""
-NEEDED = ("training", "evaluations", "validation_mae")
 
 
 def rank_correlations(claims: Mapping[str, Claim], cells: pd.DataFrame, paths: pd.DataFrame) -> pd.DataFrame:
