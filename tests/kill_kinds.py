@@ -23,7 +23,7 @@ import yaml
 from clones import ROOT, Clone, make_clone
 from nursery import Child, Nursery
 from small_runs import SMALL, write_data
-from study_protocol import CLAIM, write_protocol
+from study_protocol import write_claims, write_protocol
 
 from transformer_spectrum.training.records.run_folder import RunFolder
 
@@ -258,13 +258,12 @@ class Study(Work):
     """The stages of the smallest study, one after another."""
 
     def names(self) -> list[str]:
-        return ["tuning", "run", "table", "judge", "report"]
+        return ["tuning", "run", "table", "follow", "judge", "report"]
 
     def begin(self, name: str, chance: random.Random | None) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         write_protocol(self.folder / "studies")
-        (self.folder / "studies/claims").mkdir()
-        (self.folder / "studies/claims/spikes.yaml").write_text(yaml.safe_dump(CLAIM))
+        write_claims(self.folder / "studies/claims")
         shutil.copy(ROOT / "params.yaml", self.folder)
         for earlier in self.names()[: self.names().index(name)]:
             kept = self.folder.with_name(f"{self.folder.name}-{earlier}")

@@ -90,6 +90,13 @@ CLAIM = {
     "confirmed_if": ["above"],
     "refuted_if": ["below", "equal"],
 }
+FOLLOWED_CLAIM = {**CLAIM, "statement": "ranks fall", "endpoint": "spectral_entropy_gain", "axis": "end"}
+
+
+def write_claims(folder):
+    folder.mkdir(parents=True)
+    for name, claim in (("ranks", FOLLOWED_CLAIM), ("spikes", CLAIM)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(claim))
 
 
 def write_protocol(folder, **changes):

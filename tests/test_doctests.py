@@ -24,6 +24,7 @@ OF_A_RUN = (
     "transformer_spectrum.analysis.",
     "transformer_spectrum.report.",
     "transformer_spectrum.study.endpoint_paths",
+    "transformer_spectrum.study.follow_up.measured",
     "transformer_spectrum.study.spectra_rows",
 )
 """Beginnings of the names of modules whose examples begin in a repository after a run."""

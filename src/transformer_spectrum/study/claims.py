@@ -20,6 +20,14 @@ axis: end                     # where each training ends
 groups: {shape: [hill_alpha, ks_alpha], scale: [log_distance]}
 first: shape
 second: scale
+
+A claim of what only a training's weights tell names one of `follow_up.endpoints`, where training ends as well:
+
+endpoint: small_value_excess
+axis: end
+first: adam-mse
+second: zero
+margin: 0.02                  # what counts as equal, where the protocol has no margin of the endpoint
 """
 
 from __future__ import annotations
@@ -37,6 +45,7 @@ from pydantic import Field, model_validator
 from transformer_spectrum.config.load import read_tree
 from transformer_spectrum.config.schema import Section
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.follow_up.endpoints import FOLLOWED, is_followed
 from transformer_spectrum.study.inference.discovery import benjamini_hochberg
 from transformer_spectrum.study.inference.endpoints import endpoint
 from transformer_spectrum.study.inference.equivalence import Equivalence, equivalence
@@ -70,6 +79,7 @@ class Claim(Section):
     endpoint: str
     axis: Literal["validation_mae", "evaluations", "distance", "updates", "end"]
     groups: dict[str, tuple[str, ...]] = Field(default={}, description="name -> endpoints that predict the error")
+    margin: float | None = Field(default=None, gt=0, description="of equivalence; None = the protocol's, if any")
     confirmed_if: tuple[Relation, ...] = Field(min_length=1)
     refuted_if: tuple[Relation, ...] = Field(min_length=1)
     caveat: str = ""
@@ -83,8 +93,12 @@ class Claim(Section):
                 raise ValueError(f"groups: need endpoint: {RANK_CORRELATION} and axis: {END}")
             if missing := {self.first, self.second} - {*self.groups, ZERO}:
                 raise ValueError(f"first, second: {min(missing)}: must be one of groups")
+        elif is_followed(self.endpoint):
+            if self.axis != END:
+                raise ValueError(f"endpoint = {self.endpoint}: needs axis: {END}")
         elif self.axis == END:
-            raise ValueError(f"axis = {END}: needs groups")
+            followed = ", ".join(each.name for each in FOLLOWED)
+            raise ValueError(f"axis = {END}: needs groups, or an endpoint of {followed}")
         else:
             endpoint(self.endpoint)
         if both := set(self.confirmed_if) & set(self.refuted_if):
@@ -190,7 +204,7 @@ def answer(
     Args:
         claims: name -> claim.
         table: of `inference.matching.match`; with a column `block`, a claim sees the rows of its own block.
-        margins: endpoint -> margin of equivalence; without one nothing is equal.
+        margins: endpoint -> margin of equivalence, of claims without one of their own; without any nothing is equal.
         level: of the shares of false answers; 0 < x < 1.
         seed: of the sample of signs of more than 20 seeds.
     Raises:
@@ -212,10 +226,10 @@ def answer(
         differences.append(values)
         censored.append(missing)
     effects = [mean_difference(values, confidence=1 - level, seed=seed) for values in differences]
-    margin_of = margins or {}
+    margin_of = [claim.margin or (margins or {}).get(claim.endpoint) for claim in claims.values()]
     against = [
-        equivalence(values, margin_of[claim.endpoint], seed=seed) if claim.endpoint in margin_of else None
-        for claim, values in zip(claims.values(), differences, strict=True)
+        None if margin is None else equivalence(values, margin, seed=seed)
+        for margin, values in zip(margin_of, differences, strict=True)
     ]
     q_values = benjamini_hochberg(np.array([effect.p_value for effect in effects]))
     equal_q = benjamini_hochberg(np.array([np.nan if test is None else test.p_value for test in against]))

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
-from study_protocol import CLAIM, write_protocol
+from study_protocol import write_claims, write_protocol
 
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 
@@ -14,11 +13,10 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with params.yaml, the protocol and one claim, which is the working directory."""
+    """A folder with params.yaml, the protocol and two claims, which is the working directory."""
     folder = tmp_path / "repository"
     write_protocol(folder / "studies")
-    (folder / "studies/claims").mkdir()
-    (folder / "studies/claims/spikes.yaml").write_text(yaml.safe_dump(CLAIM))
+    write_claims(folder / "studies/claims")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.chdir(folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

@@ -15,6 +15,9 @@ from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.steps import plan_study, run_study, tabulate_study, tune_study
 from transformer_spectrum.study.answer.tuned import with_tuning
 from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
+from transformer_spectrum.study.follow_up.endpoints import FOLLOWED
+from transformer_spectrum.study.follow_up.steps import follow_claims
+from transformer_spectrum.study.follow_up.table import followed_table
 from transformer_spectrum.study.protocol.model import load_protocol
 from transformer_spectrum.training.records.history import History
 
@@ -24,7 +27,7 @@ GROUPS = (("feed_forward",), ("encoder_self_attention", "decoder_self_attention"
 
 
 def all_steps():
-    for step in (tune_study, run_study, tabulate_study, judge_whole_study, report_study):
+    for step in (tune_study, run_study, tabulate_study, follow_claims, judge_whole_study, report_study):
         step()
 
 
@@ -149,18 +152,45 @@ def test_the_report_says_first_whether_it_confirms_anything_and_which_controls_f
     assert html.count("<svg") > 8  # forests, curves and spectra
     for verdict in (*verdicts["contrasts"], *verdicts["controls"], *verdicts["claims"]):
         assert f"- {verdict['sentence']}" in text
-    (claim,) = verdicts["claims"]
-    assert claim["name"] == "spikes"
+    followed, claim = verdicts["claims"]
+    assert (followed["name"], followed["on_axes"], claim["name"]) == ("ranks", {}, "spikes")
     assert claim["on_axes"]["evaluations"]["effect"] == claim["effect"]
     assert set(claim["on_axes"]) == {"evaluations", "distance", "updates"}
 
 
 def test_what_is_there_is_not_trained_again_and_gives_the_same_bytes(study):
     before, files = records(), outputs()
-    assert len(files) == 15
+    assert len(files) == 16
     all_steps()
     assert records() == before
     assert outputs() == files
+
+
+def test_claims_that_need_weights_are_measured_where_the_trainings_of_their_arms_end(study):
+    table = pd.read_csv(followed_table(PLACES))
+    assert table.groupby("endpoint").size().to_dict() == {each.name: 3 for each in FOLLOWED}
+    assert set(zip(table["block"], table["arm"], table["axis"], table["crossing"], strict=True)) == {
+        ("losses", "adam-mse", "end", "reached")
+    }
+    paths = read_table(PLACES.paths)
+    entropies = paths[paths["training"].str.startswith("light/adam-mse-0.003")].groupby("training")["spectral_entropy"]
+    gains = table[table["endpoint"] == "spectral_entropy_gain"].set_index("seed")["value"]
+    for seed in (1, 2, 3):
+        of_seed = entropies.get_group(f"light/adam-mse-0.003/adam/seed_{seed}")
+        assert gains[seed] == pytest.approx(of_seed.iloc[-1] - of_seed.iloc[0], abs=1e-7)
+    (answered,) = [each for each in json.loads(PLACES.verdicts.read_text())["claims"] if each["name"] == "ranks"]
+    assert answered["effect"]["mean"] == pytest.approx(gains.mean(), rel=1e-6)
+
+
+def test_following_up_alone_trains_what_the_folder_does_not_hold_and_nothing_else(study):
+    before = followed_table(PLACES).read_bytes()
+    shutil.rmtree(PLACES.store)
+    follow_claims()
+    assert sorted(path.parent.name for path in records()) == ["seed_1", "seed_2", "seed_3"]
+    assert followed_table(PLACES).read_bytes() == before
+    (PLACES.claims / "ranks.yaml").unlink()
+    follow_claims()
+    assert pd.read_csv(followed_table(PLACES)).empty
 
 
 def test_results_that_were_made_before_the_protocol_changed_confirm_nothing(study):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import pandas as pd
 
 from transformer_spectrum.study.claims import Claim, ClaimAnswer, answer
+from transformer_spectrum.study.follow_up.endpoints import FOLLOWED
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.robustness import ContrastVerdict
 from transformer_spectrum.study.protocol.model import Protocol
@@ -19,7 +20,7 @@ from transformer_spectrum.study.protocol.verdicts import judge_study
 
 
 def judgement(
-    protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, Claim], predictions: pd.DataFrame | None = None
+    protocol: Protocol, endpoints: pd.DataFrame, claims: Mapping[str, Claim], at_ends: Sequence[pd.DataFrame] = ()
 ) -> dict[str, Any]:
     """What the table says of the protocol's contrasts and of claims.
 
@@ -29,7 +30,8 @@ def judgement(
         protocol: as it is now, its tuning in it.
         endpoints: of `matched.endpoint_table`.
         claims: name -> claim; each is answered where the protocol has its block and arms.
-        predictions: of `predictions.rank_correlations`, for claims of what predicts the error.
+        at_ends: tables where trainings end: of `predictions.rank_correlations`, for claims of what predicts the error;
+            and of `follow_up.steps`, for those that ask for weights.
     Returns:
         Content of a JSON file: standing, controls, contrasts, design, secondary endpoints, claims, power.
     Raises:
@@ -49,7 +51,7 @@ def judgement(
     rows = endpoints[endpoints["block"].isin(blocks)]
     verdicts = judge_study(protocol, rows, rows["protocol"].unique())
     margins = protocol.tuning.margins if protocol.tuning else {}
-    table = endpoints if predictions is None else pd.concat([endpoints, predictions], ignore_index=True)
+    table = pd.concat([endpoints, *at_ends], ignore_index=True)
     usable = {name: claim for name, claim in claims.items() if _is_measured(claim, table)}
     answers = answer(usable, table, margins=margins, level=protocol.level) if usable else ()
     elsewhere = _on_all_axes(protocol, usable, endpoints)
@@ -64,7 +66,7 @@ def judgement(
         "blocks": _blocks(protocol),
         "axes": list(protocol.axes),
         "level": protocol.level,
-        "endpoints": {each.name: [each.role, each.formula, each.unit] for each in ENDPOINTS},
+        "endpoints": {each.name: [each.role, each.formula, each.unit] for each in (*ENDPOINTS, *FOLLOWED)},
         "secondary": _plain(verdicts.secondary.to_dict("records")),
         "claims": [{**_answer(each), "on_axes": elsewhere[each.name]} for each in answers],
         "claims_not_measured": sorted(set(claims) - set(usable)),

@@ -13,6 +13,8 @@ from transformer_spectrum.study.claims import load_claims
 from transformer_spectrum.study.conclusions.attributed import shares_table
 from transformer_spectrum.study.conclusions.judged import judgement
 from transformer_spectrum.study.conclusions.predictions import rank_correlations
+from transformer_spectrum.study.follow_up.endpoints import is_followed
+from transformer_spectrum.study.follow_up.table import followed_table
 from transformer_spectrum.study.protocol.model import load_protocol
 
 
@@ -25,10 +27,12 @@ def judge_whole_study(places: StudyPlaces = HERE) -> None:
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     claims = load_claims(places.claims) if places.claims.is_dir() else {}
     endpoints = read_table(places.endpoints)
-    predictions = None
+    at_ends = []
     if any(claim.groups for claim in claims.values()):
-        predictions = rank_correlations(claims, pd.read_csv(places.cells), read_table(places.paths))
-    write_json(places.verdicts, judgement(protocol, endpoints, claims, predictions))
+        at_ends.append(rank_correlations(claims, pd.read_csv(places.cells), read_table(places.paths)))
+    if any(is_followed(claim.endpoint) for claim in claims.values()):
+        at_ends.append(pd.read_csv(followed_table(places)))
+    write_json(places.verdicts, judgement(protocol, endpoints, claims, at_ends))
     write_csv_table(places.variance, shares_table(protocol, endpoints))
 
 

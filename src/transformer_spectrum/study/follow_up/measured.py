@@ -1,0 +1,102 @@
+"""One training measured where it ends, from its history and the weights that it has kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from transformer_spectrum.analysis.of_training.evidence import entries, recorded_matrices, spectra_of
+from transformer_spectrum.analysis.of_training.nulls import NullDraws
+from transformer_spectrum.analysis.of_training.summary import analyzed, estimators_of
+from transformer_spectrum.analysis.of_training.vectors import overlaps_at
+from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.runtime.seeds import torch_generator
+from transformer_spectrum.study.follow_up.endpoints import (
+    AGREEMENT,
+    CHANGE_SETTLED,
+    ENTROPY_GAIN,
+    SETTLED,
+    SMALL_EXCESS,
+)
+from transformer_spectrum.study.inference.endpoints import group_mean
+from transformer_spectrum.training.records.history import History
+from transformer_spectrum.training.records.snapshots import Snapshots
+
+NAN = float("nan")
+
+
+def followed(
+    history: History, snapshots: Snapshots, spectra: SpectraParams, *, optimizer: str, seed: int
+) -> dict[str, float]:
+    """Every endpoint of `endpoints.FOLLOWED` of one training.
+
+    Half of the updates is the kept step nearest to it. Matrices are averaged as for the primary endpoints, see
+    `inference.endpoints.group_mean`.
+
+    Args:
+        history: of the training.
+        snapshots: its weights, at step 0 and where it ends at least.
+        spectra: settings of the estimators, how many shuffles, and k of the leading vectors.
+        optimizer: the section that trained it, which names the random streams as in `analysis.of_training`.
+        seed: of the training.
+    Returns:
+        Name -> value; NaN where a training has none, such as vectors at half of a single update.
+    Raises:
+        InputError: the snapshots are of other matrices.
+
+    >>> history, snapshots = History.load("models/es/history.npz"), Snapshots.load("models/es/snapshots.safetensors")
+    >>> values = followed(history, snapshots, params.spectra, optimizer="es", seed=1)
+    >>> [name for name, value in values.items() if not np.isfinite(value)]
+    []
+    """
+    families = history.families.tolist()
+    entropy = group_mean(analyzed(history, estimators_of(spectra)).values["spectral_entropy"], families)
+    specs = recorded_matrices(history, heads=0)
+    end = snapshots.steps[-1]
+    half = min(snapshots.steps, key=lambda step: abs(step - end / 2))
+    start, middle, last = (
+        [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)] for step in (0, half, end)
+    )
+    changes, changes_middle = (
+        [matrix - first for matrix, first in zip(matrices, start, strict=True)] for matrices in (last, middle)
+    )
+
+    def settled(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
+        if half in (0, end):
+            return NAN
+        overlaps = overlaps_at(before, after, spectra.overlap_rank)
+        return float(group_mean((overlaps.left + overlaps.right)[None] / 2, families).item()) - AGREEMENT
+
+    draws = NullDraws(start, spectra.shuffles, estimators_of(spectra)).path(
+        changes, torch_generator(seed, f"path {optimizer} {end}")
+    )
+    excess = small_value_log_ratio(spectra_of(last)) - small_value_log_ratio(draws).mean(axis=0)
+    return {
+        ENTROPY_GAIN: float(entropy[-1] - entropy[0]),
+        SMALL_EXCESS: float(group_mean(excess[None], families).item()),
+        SETTLED: settled(middle, last),
+        CHANGE_SETTLED: settled(changes_middle, changes),
+    }
+
+
+def small_value_log_ratio(values: np.ndarray) -> np.ndarray:
+    """ln(mean of the smallest tenth of the singular values / their median).
+
+    Args:
+        values: (..., R) descending, NaN behind the last of a matrix of a lower rank; a tenth of r values is r / 10
+            rounded, one at least.
+    Returns:
+        (...) NaN where that tenth, or the median, is zero.
+
+    >>> small_value_log_ratio(np.array([[9.0, 4.0, 4.0, 2.0], [3.0, 1.0, 0.0, np.nan]])).round(6)
+    array([-0.693147,       nan])
+    """
+    counts = np.isfinite(values).sum(axis=-1, keepdims=True)
+    ranks = np.arange(values.shape[-1])
+    smallest = (ranks < counts) & (ranks >= counts - np.maximum(1, np.round(counts / 10)))
+    means = np.nanmean(np.where(smallest, values, np.nan), axis=-1)
+    medians = np.nanmedian(values, axis=-1)
+    nothing = np.full(np.shape(means), NAN)
+    ratios = np.divide(means, medians, out=nothing, where=(means > 0) & (medians > 0))
+    return np.log(ratios)
