@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test mutants chaos kills hardships lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
+.PHONY: help setup repro verify test mutants chaos kills hardships soak lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,9 @@ chaos: $(READY_DEV) ## run the fuzzers long: make chaos CASES=12000 SEED=0; a si
 
 kills: $(READY_DEV) ## kill all that works here at seeded moments, each time followed by one call without help: make kills TRIALS=210 SEED=0
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/kills.py --trials $(or $(TRIALS),210) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
+
+soak: $(READY_DEV) ## the same small work again and again: what of it stays, and whether memory grows: make soak ROUNDS=10
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/soak.py --rounds $(or $(ROUNDS),10) --trainings $(or $(TRAININGS),60)
 
 hardships: $(READY_DEV) ## run two stages without HOME, git, memory, room, handles and the like: make hardships ONLY=HOME
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/hardships.py $(if $(ONLY),--only "$(ONLY)")

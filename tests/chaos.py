@@ -31,7 +31,7 @@ def made(kind: str, seed: int, trial: int, folder: Path) -> Path:
     from fuzzing import KINDS
 
     make, suffix = KINDS[kind]
-    path = folder / f"trial-{trial}.{suffix}"
+    path = folder / f"trial_{trial}.{suffix}"  # a grid's name has no dash
     path.write_bytes(make(random.Random(f"{seed} {trial}")))
     return path
 

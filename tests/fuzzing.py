@@ -26,6 +26,7 @@ import torch
 import yaml
 from made_up import layout, training
 from safetensors.torch import save as safetensors_bytes
+from study_protocol import PROTOCOL
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.aliases import KEYS
@@ -143,7 +144,7 @@ def _value(chance: random.Random, depth: int = 0) -> Any:
 
 def _yaml(values: dict[str, Any], chance: random.Random) -> bytes:
     """A tree as YAML, some of its values as they were never meant to be written."""
-    text = yaml.safe_dump(tree.nest(values), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     if chance.random() < 0.5:
         lines = text.splitlines()
         for _ in range(chance.choice((1, 1, 3))):
@@ -170,7 +171,7 @@ def params(chance: random.Random) -> bytes:
             case _:
                 values[name] = _value(chance)
     try:
-        return _yaml(values, chance)
+        return _yaml(tree.nest(values), chance)
     except TypeError:  # a value and a section of one name
         return _yaml({"seed": 1}, chance)
 
@@ -180,7 +181,60 @@ def config(chance: random.Random) -> bytes:
     names = chance.sample(
         [*KEYS, "name", "data.dataset", "parameters.seed", "parameters.loss.q"], chance.randrange(1, 6)
     )
-    return _yaml({name: _value(chance) for name in names}, chance)
+    return _yaml(tree.nest({name: _value(chance) for name in names}), chance)
+
+
+@cache
+def _legal(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def _damaged(content: dict[str, Any], chance: random.Random) -> bytes:
+    """A tree with a few of its leaves or branches taken away, renamed, or of other values."""
+    content = copy.deepcopy(content)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        node: Any = content
+        while True:
+            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            if isinstance(node[key], dict | list) and chance.random() < 0.85:
+                node = node[key]
+                continue
+            match chance.randrange(5):
+                case 0:
+                    del node[key]
+                case 1 if isinstance(node, dict):
+                    node[f"{key}{chance.choice(('x', '.x', '-', ' '))}"] = node.pop(key)
+                case 2 if isinstance(node, list):
+                    node.insert(0, node[key])
+                case _:
+                    node[key] = _value(chance)
+            break
+    return _yaml(content, chance)
+
+
+def grid(chance: random.Random) -> bytes:
+    """A grid of a sweep."""
+    return _damaged(_legal(f"studies/grids/{chance.choice(('synthetic', 'covid', 'rvr'))}.yaml"), chance)
+
+
+def protocol(chance: random.Random) -> bytes:
+    """A study's protocol."""
+    return _damaged(chance.choice((PROTOCOL, _legal("studies/protocol.yaml"))), chance)
+
+
+def claim(chance: random.Random) -> bytes:
+    """A published claim."""
+    names = sorted(path.name for path in (ROOT / "studies/claims").glob("*.yaml"))
+    return _damaged(_legal(f"studies/claims/{chance.choice(names)}"), chance)
+
+
+def overlay(chance: random.Random) -> bytes:
+    """Parameters that are laid over others."""
+    names = sorted(path.name for path in (ROOT / "config/overlays").glob("*.yaml"))
+    return _damaged(_legal(f"config/overlays/{chance.choice(names)}"), chance)
 
 
 def toml(chance: random.Random) -> bytes:
@@ -455,6 +509,10 @@ KINDS: dict[str, tuple[Callable[[random.Random], bytes], str]] = {
     "params": (params, "yaml"),
     "config": (config, "yaml"),
     "toml": (toml, "toml"),
+    "grid": (grid, "yaml"),
+    "protocol": (protocol, "yaml"),
+    "claim": (claim, "yaml"),
+    "overlay": (overlay, "yaml"),
     "json": (json_file, "json"),
     "csv": (csv, "csv"),
     "parquet": (parquet, "parquet"),

@@ -12,8 +12,9 @@ from unittest import mock
 import pooch
 from hostile_server import hostile, sends
 
+from transformer_spectrum.cli.overrides import overrides
 from transformer_spectrum.config.aliases import read_config
-from transformer_spectrum.config.load import PARAMETERS
+from transformer_spectrum.config.load import PARAMETERS, load_params, read_tree
 from transformer_spectrum.config.resolve import Asked, resolve
 from transformer_spectrum.data.fetch import downloads
 from transformer_spectrum.data.files.series_files import read_series_file
@@ -21,9 +22,15 @@ from transformer_spectrum.data.series.covid import read_covid
 from transformer_spectrum.data.series.rvr import read_rvr
 from transformer_spectrum.runtime.errors import LINE, InputError
 from transformer_spectrum.runtime.files import read_json
+from transformer_spectrum.study import grid as grids
+from transformer_spectrum.study.answer.plan_text import plan_lines, provisional
+from transformer_spectrum.study.answer.trainings import distinct, planned_cells
+from transformer_spectrum.study.claims import parse_claim
+from transformer_spectrum.study.protocol.model import load_protocol
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.weights.files.folders import open_checkpoint
 
+ROOT = Path(__file__).parents[1]
 SECONDS = 10.0
 BYTES = 500 * 2**20
 
@@ -36,6 +43,26 @@ def _checkpoint(path: Path) -> None:
 
 def _parameters(path: Path) -> None:
     resolve(Asked({}, params=str(path)), say=lambda line: None)
+
+
+def _grid(path: Path) -> None:
+    base = load_params(ROOT / "params.yaml")
+    grids.cells(grids.load_grid(str(path)), base, runs=1)
+
+
+def _protocol(path: Path) -> None:
+    known = provisional(load_protocol(path))
+    cells = planned_cells(known, known.blocks, load_params(ROOT / "params.yaml"))
+    plan_lines(known, cells, distinct(known, cells))
+
+
+def _claim(path: Path) -> None:
+    parse_claim(read_tree(path), str(path))
+
+
+def _overlay(path: Path) -> None:
+    """As `sweep --overlay` and `overrides` take it."""
+    overrides(read_tree(path), str(path))
 
 
 def _answer(path: Path) -> None:
@@ -60,6 +87,10 @@ FUZZED: dict[str, Callable[[Path], object]] = {
     "params": _parameters,
     "config": read_config,
     "toml": read_config,
+    "grid": _grid,
+    "protocol": _protocol,
+    "claim": _claim,
+    "overlay": _overlay,
     "json": read_json,
     "csv": read_series_file,
     "parquet": read_series_file,
@@ -76,6 +107,9 @@ FUZZED: dict[str, Callable[[Path], object]] = {
 READERS: dict[str, tuple[Callable[[Path], object], ...]] = {
     "yaml": (_parameters, read_config),
     "toml": (read_config,),
+    "grid": (_grid,),
+    "claim": (_claim,),
+    "overlay": (_overlay,),
     "json": (read_json,),
     "npy": (read_series_file,),
     "npz": (read_series_file,),

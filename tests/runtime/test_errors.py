@@ -77,9 +77,18 @@ def test_a_log_that_cannot_be_written_ends_no_work(monkeypatch):
         logging.getLogger("transformer_spectrum.training").info("adam: epoch 3")
 
 
-def test_too_little_memory_is_one_line(capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, capsys):
     with pytest.raises(SystemExit) as caught, one_line_errors("stage"):
-        raise MemoryError
+        raise error
     assert caught.value.code == 2
     assert capsys.readouterr().err == "stage: error: there is not enough memory\n"
 
@@ -90,6 +99,7 @@ def test_a_message_has_an_end(capsys):
     assert len(capsys.readouterr().err) < 2000
 
 
-def test_a_defect_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), one_line_errors("stage"):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes differ"), SystemError("returned NULL")])
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)), one_line_errors("stage"):
+        raise error

@@ -307,3 +307,26 @@ def merge(tree, overlay):
             merge(tree[key], value)
         else:
             tree[key] = value
+
+
+def test_a_training_leaves_no_thread_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = threading.active_count()
+    for name in ("metrics/adam", "metrics/es"):
+        with Recorder(name) as recorder:
+            recorder.step(0, {"loss": 3.0})
+            recorder.result({"test_mae": 0.5}, {})
+    assert threading.active_count() == before
+
+
+def test_dvc_studio_gets_a_training_where_somebody_has_set_it_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    events = []
+    monkeypatch.setattr("dvclive.live.get_dvc_studio_config", lambda live: {"token": "none", "url": "http://127.0.0.1"})
+    monkeypatch.setattr("dvclive.live.post_to_studio", lambda live, event, data=None: events.append(event))
+    with Recorder("metrics/adam") as recorder:
+        for step in range(2):
+            recorder.step(step, {"loss": 3.0})
+        recorder.result({"test_mae": 0.5}, {})
+    assert "data" in events
+    assert events[-1] == "done"

@@ -67,13 +67,17 @@ def _module(name: str) -> ModuleType:
 def _run(chosen: argparse.Namespace) -> None:
     try:
         _module(chosen.command).run(chosen)
-    except (InputError, OSError, KeyboardInterrupt, MemoryError):
+    except (InputError, OSError, KeyboardInterrupt):
         if chosen.debug:
             traceback.print_exc()
         raise
     except Exception as error:
         if chosen.debug:
             traceback.print_exc()
+        from transformer_spectrum.runtime.memory import ran_out
+
+        if ran_out(error):
+            raise
         words = shortened(error, LINE)
         print(f"{PROG}: failed: {type(error).__name__}: {words} (--debug shows where)", file=sys.stderr)
         raise SystemExit(1) from None

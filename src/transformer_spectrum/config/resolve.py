@@ -18,7 +18,7 @@ from transformer_spectrum.config.help import entry
 from transformer_spectrum.config.load import PARAMETERS, Params, meant, parameters_in, parse_params, read_tree
 from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.schema import OPTIMIZERS, LossParams, SGTParams
-from transformer_spectrum.runtime.errors import InputError, shortened
+from transformer_spectrum.runtime.errors import InputError, quoted, shortened
 from transformer_spectrum.runtime.parsing import parse_yaml
 
 logger = logging.getLogger(__name__)
@@ -109,9 +109,16 @@ def assignment(name: str, value: Any) -> str:
 
     >>> assignment("loss.q", float("inf")), assignment("es.learning_rate", None)
     ('loss.q=inf', 'es.learning_rate=null')
+
+    Raises:
+        InputError: a value of a kind that no parameter has, such as YAML's dates and bytes.
     """
-    infinite = isinstance(value, float) and math.isinf(value)
-    return f"{name}={'inf' if infinite else json.dumps(list(value) if isinstance(value, tuple) else value)}"
+    if isinstance(value, float) and math.isinf(value):
+        return f"{name}=inf"
+    try:
+        return f"{name}={json.dumps(list(value) if isinstance(value, tuple) else value)}"
+    except TypeError:
+        raise InputError(f"{name} = {quoted(value)}: must be a number, a text, true, false, null or a list") from None
 
 
 def resolve(asked: Asked, say: Callable[[str], None] = logger.info) -> Settings:

@@ -14,7 +14,11 @@ LINE = 1500  # of a message
 
 
 class InputError(ValueError):
-    """Bad input: the message names the parameter or the file, its value and the rule, in one line."""
+    """Bad input: the message names the parameter or the file, its value and the rule, in one line of bounded length."""
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if len(text) <= LINE else shortened(text, LINE))
 
 
 class _Bounded(reprlib.Repr):
@@ -132,9 +136,9 @@ def _say(line: str) -> None:
 def one_line_errors(prog: str) -> Iterator[None]:
     """Ends the process with one line on standard error instead of a traceback.
 
-    Exit codes: 2 for bad input (`InputError`) and for files that cannot be read or written (`OSError`, a
-    full disk included), 130 when interrupted, 141 when nobody reads standard output any more, as behind `head`.
-    Everything else is a defect of ours and keeps its traceback.
+    Exit codes: 2 for bad input (`InputError`), for files that cannot be read or written (`OSError`, a full disk
+    included) and where memory runs out, 130 when interrupted, 141 when nobody reads standard output any more, as behind
+    `head`. Everything else is a defect of ours and keeps its traceback.
 
     >>> with one_line_errors("prepare"):  # says on standard error: prepare: error: seed = -1: must be >= 0
     ...     raise InputError("seed = -1: must be >= 0")
@@ -160,7 +164,11 @@ def one_line_errors(prog: str) -> Iterator[None]:
         _say(f"{prog}: error: {_name(error)}{reason}")
         _give_up_output()
         raise SystemExit(2) from None
-    except MemoryError:
+    except (MemoryError, RuntimeError, SystemError) as error:
+        from transformer_spectrum.runtime.memory import ran_out  # here, since a right call needs no psutil
+
+        if not ran_out(error):
+            raise
         _say(f"{prog}: error: there is not enough memory")
         raise SystemExit(2) from None
     except KeyboardInterrupt:

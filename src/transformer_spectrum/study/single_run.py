@@ -21,6 +21,7 @@ from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json, write_text
 from transformer_spectrum.runtime.provenance import is_standin, versions
+from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
@@ -72,11 +73,12 @@ def _check_startable(params: Params, optimizer: str, windows: Path) -> None:
         optimizer: adam, es or ga.
         windows: the file that `prepare_windows` has written.
     Raises:
-        InputError: the device is not there, the search would not fit in memory, or MLflow knows no such address.
+        InputError: the device is not there, the training would not fit in memory, or MLflow knows no such address.
     """
     build.device(params.device)
     if params.tracking.mlflow is not None:
         mlflow_address(params.tracking.mlflow)
+    check_it_fits(params, optimizer, windows)
     features = read_windows(windows)["train"].context.shape[-1]
     build.searcher(params, optimizer, Layout(build.model(params, features)))
 
@@ -154,18 +156,18 @@ def _train(folder: RunFolder, record: Mapping[str, Any]) -> bool:
     if folder.is_trained:
         shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
         return False
-    train(
-        Job(
-            load_params(folder.params),
-            record["optimizer"],
-            data=folder.data / "windows.npz",
-            models=folder.model,
-            metrics=folder.metrics,
-            provenance=folder.data / "provenance.json",
-            resume=folder.resume,
-            name=record["name"],
-        )
+    job = Job(
+        load_params(folder.params),
+        record["optimizer"],
+        data=folder.data / "windows.npz",
+        models=folder.model,
+        metrics=folder.metrics,
+        provenance=folder.data / "provenance.json",
+        resume=folder.resume,
+        name=record["name"],
     )
+    check_it_fits(job.params, job.optimizer, job.data)
+    train(job)
     return True
 
 

@@ -24,6 +24,7 @@ from transformer_spectrum.optimizers.gradient import algorithms
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
+from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.training import build
 from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.recording import Budget, Recording
@@ -252,6 +253,7 @@ def tune(
     searched = knobs(params, optimizer)
     params = with_values(params, {"adam.compile": False})  # a trial is too short to earn it back
     splits = _read(params, data)
+    check_it_fits(params, optimizer, data)
     count = len(splits["train"])
     budget = trial_budget(params, optimizer, count) if evaluations is None else evaluations
     train = _trainer(params, optimizer, splits, budget)

@@ -14,9 +14,11 @@ from pathlib import Path
 from transformer_spectrum.analysis.comparison.recorded import METHODS
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_csv
 from transformer_spectrum.study.endpoint_paths import PATH_COLUMNS, endpoint_path, path_rows
 from transformer_spectrum.study.files import Files, read_files, scratch, write_files
+from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.spectra_rows import (
     COLUMNS,
@@ -95,6 +97,10 @@ def train_cells(
                     name=cell.name,
                 )
             )
+        try:
+            check_it_fits(jobs[0].params, jobs[0].optimizer, jobs[0].data)  # the others are of its architecture
+        except InputError as refused:
+            return [str(refused)] * len(cells)
         reasons = train_all(jobs)
         return [reason or _results(cell, job) for cell, job, reason in zip(cells, jobs, reasons, strict=True)]
 

@@ -38,6 +38,11 @@ class _Live(Live):
         else:
             self._dvc_file, self._exp_name = self._init_dvc_file(), self._exp_name or "outside-dvc"
 
+    def post_data_to_studio(self) -> None:
+        # DVCLive starts a thread for each training that waits for ever, also where nobody has set up DVC Studio.
+        if "data" not in self._studio_events_to_skip:
+            super().post_data_to_studio()
+
     def make_summary(self) -> None:
         write_json(self.metrics_file, {name: self.summary[name] for name in HEADLINE if name in self.summary})
 

@@ -1,0 +1,100 @@
+"""A training that cannot fit is refused before it begins, by what to change."""
+
+import pytest
+
+from transformer_spectrum.cli.main import main
+from transformer_spectrum.config.load import load_params, parse_params, read_tree
+from transformer_spectrum.config.tree import put
+from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime.memory import GIB, Free
+from transformer_spectrum.study.footprint import check_it_fits, footprint
+from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, train_cells
+from transformer_spectrum.training import build
+
+SMALL = {"data.synthetic.series": 20, "device": "cpu"}
+HUGE = {"model.embed_dim": 16384, "model.feedforward_dim": 32768}
+
+
+def params_with(root, **changes):
+    tree = read_tree(root / "params.yaml")
+    for name, value in {**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}}.items():
+        put(tree, name, value)
+    return parse_params(tree)
+
+
+@pytest.fixture
+def root(repository):
+    return repository
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_it_counts_the_weights_that_the_network_has(root, kind):
+    params = params_with(root, model__type=kind)
+    assert footprint(params, "adam", 3).weights == Layout(build.model(params, 3)).size
+
+
+def test_the_arithmetic_is_of_sizes_that_no_machine_has(root):
+    params = params_with(root, **{name.replace(".", "__"): value for name, value in HUGE.items()})
+    found = footprint(params, "adam", 1)
+    assert found.weights > 10**10
+    assert found.size > 1000 * GIB
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes", "vectors"),
+    [
+        ("ga", {"ga__popsize": 1000}, 2000),
+        ("es", {"es__algorithm": "cma", "es__popsize": 100}, 1500),
+        ("es", {"es__algorithm": "openai", "es__popsize": 10_000}, 0),
+        ("es", {"es__algorithm": "sep_cma", "es__popsize": 10_000}, 0),
+    ],
+)
+def test_a_population_counts_where_its_members_are_kept(root, optimizer, changes, vectors):
+    found = footprint(params_with(root, **changes), optimizer, 1)
+    assert found.parts["a population"][0] == vectors * 4 * found.weights
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes", "words"),
+    [
+        ("adam", {}, "are weights, gradients and what the rule keeps: make model.embed_dim, model.feedforward_dim or"),
+        ("adam", {"training__snapshot_every": 1}, "are kept weights: make training.snapshot_every larger"),
+        ("ga", {"ga__popsize": 500}, "are a population: make ga.popsize smaller"),
+        ("adam", {"training__batch_size": 5000}, "are activations: make training.batch_size or data.sequence_length"),
+    ],
+)
+def test_it_says_what_to_change(root, optimizer, changes, words):
+    refusal = footprint(params_with(root, **changes), optimizer, 1).refusal(Free(2**20, "of this container"))
+    assert "GiB, and 0.0 GiB are free of this container; " in refusal
+    assert words in refusal
+    assert footprint(params_with(root, **changes), optimizer, 1).refusal(Free(2**60, "")) is None
+
+
+def test_a_command_refuses_it_in_one_line_and_leaves_no_run(root, capsys):
+    options = [word for name, value in {**SMALL, **HUGE}.items() for word in ("--set", f"{name}={value}")]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *options])
+    assert ended.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.startswith("transformer-spectrum: error: a training by adam would take about 1,")
+    assert not list((root / "runs").rglob("run.json"))
+
+
+def test_a_sweeps_cells_fail_by_the_same_reason(root):
+    params = params_with(root, es__algorithm="cma", es__popsize=2_000_000)
+    cells = [Cell("synthetic", "light", "mse", "es", seed, params) for seed in (1, 2)]
+    made = make_windows(cells[0], {})
+    windows = {name: made[name] for name in WINDOWS_FILES}
+    reasons = train_cells(cells, [None, None], [0, 0], windows)
+    assert len(reasons) == 2
+    assert all("make es.popsize smaller" in reason for reason in reasons)
+
+
+def test_what_fits_is_left_alone(root):
+    params = params_with(root)
+    made = make_windows(Cell("synthetic", "light", "mse", "adam", 1, params), {})
+    path = root / "windows.npz"
+    path.write_bytes(made["windows/windows.npz"])
+    check_it_fits(params, "adam", path)
+    check_it_fits(load_params(root / "params.yaml"), "ga", path, Free(2 * GIB, "of this machine"))
