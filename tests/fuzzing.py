@@ -125,7 +125,8 @@ def _params() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-def _value(chance: random.Random, depth: int = 0) -> Any:
+def value(chance: random.Random, depth: int = 0) -> Any:
+    """Of a parameter, or of anything."""
     match chance.randrange(9 if depth < 3 else 6):
         case 0:
             return chance.choice((None, True, False, float("inf"), float("-inf"), float("nan"), -0.0))
@@ -136,9 +137,9 @@ def _value(chance: random.Random, depth: int = 0) -> Any:
         case 3 | 4 | 5:
             return chance.choice(SCALARS)
         case 6:
-            return [_value(chance, depth + 1) for _ in range(chance.choice((0, 1, 2, 50)))]
+            return [value(chance, depth + 1) for _ in range(chance.choice((0, 1, 2, 50)))]
         case 7:
-            return {str(_value(chance, 3)): _value(chance, depth + 1) for _ in range(chance.choice((0, 1, 2, 20)))}
+            return {str(value(chance, 3)): value(chance, depth + 1) for _ in range(chance.choice((0, 1, 2, 20)))}
     return chance.choice((0.5, 1, 2, 3, 7, 64))
 
 
@@ -169,7 +170,7 @@ def params(chance: random.Random) -> bytes:
             case 1:
                 values[f"{name}{chance.choice(('x', '.x', '-', ' '))}"] = values.pop(name)
             case _:
-                values[name] = _value(chance)
+                values[name] = value(chance)
     try:
         return _yaml(tree.nest(values), chance)
     except TypeError:  # a value and a section of one name
@@ -181,7 +182,7 @@ def config(chance: random.Random) -> bytes:
     names = chance.sample(
         [*KEYS, "name", "data.dataset", "parameters.seed", "parameters.loss.q"], chance.randrange(1, 6)
     )
-    return _yaml(tree.nest({name: _value(chance) for name in names}), chance)
+    return _yaml(tree.nest({name: value(chance) for name in names}), chance)
 
 
 @cache
@@ -210,7 +211,7 @@ def _damaged(content: dict[str, Any], chance: random.Random) -> bytes:
                 case 2 if isinstance(node, list):
                     node.insert(0, node[key])
                 case _:
-                    node[key] = _value(chance)
+                    node[key] = value(chance)
             break
     return _yaml(content, chance)
 
@@ -248,7 +249,7 @@ def toml(chance: random.Random) -> bytes:
 def json_file(chance: random.Random) -> bytes:
     """run.json, an index and the like."""
     text = json.dumps(
-        {"name": "a", "optimizer": "adam", "dataset": "synthetic", "values": [_value(chance) for _ in range(3)]}
+        {"name": "a", "optimizer": "adam", "dataset": "synthetic", "values": [value(chance) for _ in range(3)]}
     )
     match chance.randrange(4):
         case 0:
@@ -398,7 +399,7 @@ def safetensors(chance: random.Random) -> bytes:
         case 2:
             entry["dtype"] = chance.choice(("F32", "F64", "I8", "BOOL", "F8_E4M3", "x", "", None, 1))
         case 3:
-            header[chance.choice(("", "a" * 5000, "__metadata__", "é"))] = _value(chance)
+            header[chance.choice(("", "a" * 5000, "__metadata__", "é"))] = value(chance)
     try:
         text = json.dumps(header).encode()
     except ValueError:  # an integer of thousands of digits
@@ -441,7 +442,7 @@ def torch_file(chance: random.Random) -> bytes:
         return spoilt(stream.getvalue(), chance)
     if chance.random() < 0.5:
         return stream.getvalue()
-    data = spoilt(pickle.dumps({"a": _value(chance), "b": _Code()}, protocol=chance.choice((2, 2, 3, 4))), chance)
+    data = spoilt(pickle.dumps({"a": value(chance), "b": _Code()}, protocol=chance.choice((2, 2, 3, 4))), chance)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for name, inside in (("data.pkl", data), ("version", b"3\n"), ("byteorder", b"little"), ("data/0", bytes(64))):

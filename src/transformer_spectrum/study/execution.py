@@ -23,7 +23,7 @@ from transformer_spectrum.study.ensembles import Ensemble, Shape, ensembles
 from transformer_spectrum.study.files import Files, read_files
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request
-from transformer_spectrum.study.store import Store, fault, read_record
+from transformer_spectrum.study.store import Store, read_record
 from transformer_spectrum.study.worker import Kind
 from transformer_spectrum.training import build
 from transformer_spectrum.training.setup import read_windows
@@ -78,7 +78,7 @@ def execute(
 
 
 def _is_there(store: Store, cell: Cell) -> bool:
-    windows = not fault(store.windows(cell), results.asked_windows(store, cell))
+    windows = not results.windows_fault(store, cell, results.asked_windows(store, cell))
     return windows and results.is_done(store, cell, results.asked_training(store, cell))
 
 
@@ -141,7 +141,7 @@ class Execution:
     def prepare(self, cells: Sequence[Cell]) -> None:
         """Makes the windows that are missing, once for each data set and seed."""
         shared = {(cell.dataset, cell.seed): cell for cell in reversed(cells)}
-        todo = [cell for cell in shared.values() if fault(self.store.windows(cell), self._asked_windows(cell))]
+        todo = [cell for cell in shared.values() if results.windows_fault(self.store, cell, self._asked_windows(cell))]
         failed: Failures = {}
         tasks = [
             Task(
@@ -186,7 +186,7 @@ class Execution:
         ready = [cell for cell in missing if cell.place not in self.failures]
         self._requests = {cell.place: results.asked_training(self.store, cell) for cell in ready}
         todo = [cell for cell in ready if not self._is_done(cell)]  # windows may have come back as they were
-        untrained = [cell for cell in todo if fault(self.store.training(cell), self._requests[cell.place])]
+        untrained = [cell for cell in todo if results.training_fault(self.store, cell, self._requests[cell.place])]
         kinds: dict[str, Kind] = {cell.place: self._kind(cell) for cell in untrained}
         shapes = self._shapes(untrained)
         cut = ensembles(untrained, shapes, kinds, self.engine.seats, members)
@@ -200,7 +200,7 @@ class Execution:
         self._run(f"sweep {self.study}", "cell", len(todo), tasks)
         for cell in todo:  # what was written is read again before it counts
             if cell.place not in self.failures and not self._is_done(cell):
-                reason = fault(self.store.training(cell), self._requests[cell.place])
+                reason = results.training_fault(self.store, cell, self._requests[cell.place])
                 self.failures[cell.place] = reason or "its spectra are missing"
 
     def _is_done(self, cell: Cell) -> bool:

@@ -19,8 +19,8 @@ from transformer_spectrum.runtime.files import atomic_folder, read_json
 from transformer_spectrum.study.files import Files, read_files, write_files
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
-from transformer_spectrum.study.store import Store, fault, own_names, read_record, write_record
-from transformer_spectrum.study.work import RAW, WINDOWS_FILES
+from transformer_spectrum.study.store import RECORD, Store, fault, own_names, read_record, write_record
+from transformer_spectrum.study.work import RAW, SCALARS_FILES, TRAINING_FILES, WINDOWS_FILES
 from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
 
@@ -143,10 +143,31 @@ def is_done(store: Store, cell: Cell, request: Request) -> bool:
     >>> is_done(Store("nowhere"), cell, {})
     False
     """
-    training = store.training(cell)
-    if fault(training, request):
-        return False
-    return not fault(store.spectra(cell), asked_spectra(store, cell))
+    return not training_fault(store, cell, request) and not fault(store.spectra(cell), asked_spectra(store, cell))
+
+
+def windows_fault(store: Store, cell: Cell, request: Request) -> str:
+    """Why the cell's windows are not there, one sentence; empty when they are.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> windows_fault(Store("nowhere"), Cell("synthetic", "a", "mse", "adam", 1, load_params("params.yaml")), {})
+    'missing'
+    """
+    return fault(store.windows(cell), request, WINDOWS_FILES)
+
+
+def training_fault(store: Store, cell: Cell, request: Request) -> str:
+    """Why the cell's training is not there, one sentence; empty when it is, and its record says what came of it.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> training_fault(Store("nowhere"), Cell("synthetic", "a", "mse", "adam", 1, load_params("params.yaml")), {})
+    'missing'
+    """
+    folder = store.training(cell)
+    why = fault(folder, request, (*TRAINING_FILES, *SCALARS_FILES))
+    if why or read_record(folder)["outcome"] == outcome(folder):
+        return why
+    return f"{folder / RECORD} is damaged"
 
 
 def outcome(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     return read_json(folder / RECORD)
 
 
-def fault(folder: Path, request: Request) -> str:
+def fault(folder: Path, request: Request, needed: Collection[str] = ()) -> str:
     """Why the folder is not the result that was asked for, one sentence; empty when it is.
+
+    Args:
+        folder: of a result.
+        request: what it has to be made from.
+        needed: files that it has to have, relative; what else its record names has to be whole as well.
 
     >>> Path("windows").mkdir()
     >>> write_record(Path("windows"), {"seed": 1}, {})
@@ -161,8 +166,10 @@ def fault(folder: Path, request: Request) -> str:
         return "missing"
     try:
         record = read_json(folder / RECORD)
-        earlier, files = record["request"], record["files"]
+        parts = earlier, _, files = record["request"], record["outcome"], record["files"]
     except (InputError, KeyError, TypeError):
+        return f"{folder / RECORD} is damaged"
+    if not all(isinstance(part, dict) for part in parts) or not {*needed} <= files.keys():
         return f"{folder / RECORD} is damaged"
     if earlier != request:
         return f"of another request: {difference(earlier, request)}"
@@ -184,5 +191,5 @@ def own_names(folder: Path) -> set[str]:
     """
     try:
         return {RECORD, *(Path(name).parts[0] for name in read_json(folder / RECORD)["files"])}
-    except (InputError, KeyError, TypeError, IndexError):
+    except (InputError, KeyError, TypeError, IndexError, ValueError):
         return {RECORD}

@@ -79,7 +79,7 @@ def run_one(cell: Cell, root: Path, *, force: bool = False) -> bool:
             store.claim()
             if results.raw_fault(store, cell):
                 results.fetch(store, cell)
-            if fault(store.windows(cell), results.asked_windows(store, cell)):
+            if results.windows_fault(store, cell, results.asked_windows(store, cell)):
                 results.put_windows(store, cell, work.make_windows(cell, results.raw_series(store, cell)))
         results.say_standins(cell.study, [cell.dataset] if results.is_standin(store, cell) else [])
         _complete(store, cell)
@@ -89,7 +89,7 @@ def run_one(cell: Cell, root: Path, *, force: bool = False) -> bool:
 def _complete(store: Store, cell: Cell) -> None:
     """Trains, unless that is done, and measures the spectra, unless that is done."""
     request = results.asked_training(store, cell)
-    if fault(store.training(cell), request):
+    if results.training_fault(store, cell, request):
         windows = read_files(store.windows(cell), work.WINDOWS_FILES)
         (outputs,) = work.train_cells([cell], [store.resume(cell)], [0], windows)
         if isinstance(outputs, str):

@@ -38,6 +38,8 @@ WINDOWS_FILES = ("windows/windows.npz", "windows/provenance.json")
 """Of the windows' folder, what a training reads."""
 TRAINING_FILES = ("best.safetensors", "last.safetensors", "snapshots.safetensors", "history.npz", "run.json")
 """What is kept of a training's models folder."""
+SCALARS_FILES = (SCORES_FILE, "seconds.tsv")
+"""And of DVCLive's."""
 
 
 def make_windows(cell: Cell, raw: Files) -> Files:
