@@ -59,11 +59,15 @@ PROGRAM = Case("the program itself", "adam", wide(8))
 CASES = (
     Case("Adam, defaults", "adam", {}),
     Case("Adam, width 704", "adam", wide(704)),
+    Case("SGD, width 704", "adam", {**wide(704), "adam.algorithm": "sgd"}),
+    Case("Muon, width 512", "adam", {**wide(512), "adam.algorithm": "muon"}),
     Case("Adam, LSTM of width 1024", "adam", {"model.type": "lstm", "model.embed_dim": 1024}),
     Case("Adam, 3,000 steps, a token each", "adam", {**long(3000), "model.patch_length": 1}),
     Case("Adam, 20,000 series", "adam", {"data.synthetic.series": 20000, "adam.epochs": 1}),
     Case("OpenAI-ES, 512 candidates, width 512", "es", {**wide(512), "es.popsize": 512, "es.generations": 1}),
     Case("CMA-ES, 20 candidates, width 256", "es", {**wide(256), "es.algorithm": "cma", "es.popsize": 20}),
+    Case("sep-CMA, 32 candidates, width 512", "es", {**wide(512), "es.algorithm": "sep_cma"}),
+    Case("GA, 4 members, width 512", "ga", {**wide(512), "ga.popsize": 4, "ga.tournament_size": 2}),
     Case("GA, 160 members, width 256", "ga", {**wide(256), "ga.popsize": 160}),
     Case("96 trainings by Adam, defaults", "adam", {"adam.epochs": 1}, 96),
 )
@@ -115,9 +119,9 @@ def row(case: Case, program: float) -> str:
     with tempfile.TemporaryDirectory() as name:
         peak = peak_of(case, Path(name))
     series = case.params.data.synthetic.series  # each is one window
-    found = footprint(case.params, case.optimizer, features=1, windows=series)
-    estimate, taken = case.members * found.size / MIB, peak - program
-    cells = [f"{found.weights:,}", f"{estimate:,.0f}", f"{taken:,.0f}", f"{peak:,.0f}", f"{estimate / taken:.2f}"]
+    whole = footprint(case.params, case.optimizer, features=1, windows=series)
+    estimate, taken = case.members * whole.size / MIB, peak - program
+    cells = [f"{whole.weights:,}", f"{estimate:,.0f}", f"{taken:,.0f}", f"{peak:,.0f}", f"{estimate / taken:.2f}"]
     return f"| {' | '.join([case.name, *cells, f'{time.monotonic() - began:.0f}'])} |"
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from transformer_spectrum.runtime.errors import InputError, one_line_errors
+from transformer_spectrum.runtime import memory
+from transformer_spectrum.runtime.errors import InputError, one_line_errors, ran_out
 from transformer_spectrum.runtime.log import to_stderr
+from transformer_spectrum.runtime.memory import Free
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -83,7 +85,6 @@ def test_a_log_that_cannot_be_written_ends_no_work(monkeypatch):
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("can't start new thread"),
     ],
 )
 def test_too_little_memory_is_one_line(error, capsys):
@@ -99,7 +100,27 @@ def test_a_message_has_an_end(capsys):
     assert len(capsys.readouterr().err) < 2000
 
 
+def test_where_there_really_is_none_it_is_one_line_too():
+    code = (
+        "import resource\nfrom transformer_spectrum.runtime.errors import one_line_errors\n"
+        "with one_line_errors('stage'):\n    resource.setrlimit(resource.RLIMIT_AS, (2**26, 2**26))\n"
+        "    held = [bytes(2**12)]\n    while True:\n        held += held"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "stage: error: there is not enough memory\n")
+
+
+def test_an_extension_that_says_nothing_is_believed_to_lack_memory_only_where_there_is_none(monkeypatch):
+    error = SystemError("<built-in method draw> returned NULL without setting an exception")
+    for left, believed in ((2**40, False), (2**20, True)):
+        monkeypatch.setattr(memory, "free_memory", lambda left=left: Free(left, "of this machine"))
+        assert ran_out(error) is believed
+    assert not ran_out(ValueError("out of memory"))
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes differ"), SystemError("returned NULL")])
-def test_a_defect_keeps_its_traceback(error):
+def test_a_defect_keeps_its_traceback(error, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: Free(2**40, "of this machine"))
     with pytest.raises(type(error)), one_line_errors("stage"):
         raise error

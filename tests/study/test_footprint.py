@@ -36,9 +36,9 @@ def test_it_counts_the_weights_that_the_network_has(root, kind):
 
 def test_the_arithmetic_is_of_sizes_that_no_machine_has(root):
     params = params_with(root, **{name.replace(".", "__"): value for name, value in HUGE.items()})
-    found = footprint(params, "adam", 1)
-    assert found.weights > 10**10
-    assert found.size > 1000 * GIB
+    whole = footprint(params, "adam", 1)
+    assert whole.weights > 10**10
+    assert whole.size > 1000 * GIB
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_the_arithmetic_is_of_sizes_that_no_machine_has(root):
     ],
 )
 def test_a_population_counts_where_its_members_are_kept(root, optimizer, changes, vectors):
-    found = footprint(params_with(root, **changes), optimizer, 1)
-    assert found.parts["a population"][0] == vectors * 4 * found.weights
+    whole = footprint(params_with(root, **changes), optimizer, 1)
+    assert whole.parts["a population"].size == vectors * 4 * whole.weights
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,33 @@ def test_a_command_refuses_it_in_one_line_and_leaves_no_run(root, capsys):
     assert not list((root / "runs").rglob("run.json"))
 
 
-def test_a_sweeps_cells_fail_by_the_same_reason(root):
-    params = params_with(root, es__algorithm="cma", es__popsize=2_000_000)
-    cells = [Cell("synthetic", "light", "mse", "es", seed, params) for seed in (1, 2)]
+def test_a_sweeps_cells_fail_by_the_same_reason_and_those_beside_them_are_trained(root):
+    small = {"model__embed_dim": 8, "model__layers": 1, "adam__epochs": 2}
+    usual = params_with(root, **small)
+    many = params_with(root, **{**small, "adam__epochs": 10**9}, training__snapshot_every=1, spectra__tracked_every=1)
+    cells = [Cell("synthetic", "light", "mse", "adam", seed, params) for seed, params in ((1, many), (2, usual))]
     made = make_windows(cells[0], {})
     windows = {name: made[name] for name in WINDOWS_FILES}
-    reasons = train_cells(cells, [None, None], [0, 0], windows)
-    assert len(reasons) == 2
-    assert all("make es.popsize smaller" in reason for reason in reasons)
+    reason, files = train_cells(cells, [None, None], [0, 0], windows)
+    assert "make training.snapshot_every larger" in reason
+    assert "best.safetensors" in files
+
+
+def test_what_patience_a_budget_or_tuning_may_spare_counts_for_nothing(root):
+    every = {"adam__epochs": 10**6, "training__snapshot_every": 1}
+    kept = footprint(params_with(root, **every), "adam", 1).parts["kept weights"].size
+    for fewer in ({"adam__patience": 5}, {"budget__evaluations": 100}, {"budget__seconds": 5.0}):
+        assert footprint(params_with(root, **every, **fewer), "adam", 1).parts["kept weights"].size < kept / 1000
+    trial = footprint(params_with(root, **every), "adam", 1, keeps_weights=False)
+    assert trial.parts["kept weights"].size < kept / 1000
+
+
+def test_beside_an_accelerator_what_lies_in_the_machines_memory_is_told_apart(root):
+    whole = footprint(params_with(root, es__algorithm="cma"), "es", 1, 1000)
+    host, device = whole.of(on_host=True), whole.of(on_host=False)
+    assert set(host.parts) == {"kept weights", "a population", "windows"}
+    assert set(host.parts) | set(device.parts) == set(whole.parts)
+    assert "a population" in footprint(params_with(root), "ga", 1).of(on_host=False).parts
 
 
 def test_what_fits_is_left_alone(root):

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 
 from transformer_spectrum.cli.options import OneLineParser
-from transformer_spectrum.runtime.errors import LINE, InputError, one_line_errors, shortened
+from transformer_spectrum.runtime.errors import LINE, InputError, one_line_errors, ran_out, shortened
 from transformer_spectrum.runtime.log import to_stderr
 
 PROG = "transformer-spectrum"
@@ -74,8 +74,6 @@ def _run(chosen: argparse.Namespace) -> None:
     except Exception as error:
         if chosen.debug:
             traceback.print_exc()
-        from transformer_spectrum.runtime.memory import ran_out
-
         if ran_out(error):
             raise
         words = shortened(error, LINE)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 SHOWN = 120  # characters of a value in a message
 LINE = 1500  # of a message
+NEXT_TO_NOTHING = 2**28  # bytes that are left where an extension that says nothing is believed to have lacked memory
 
 
 class InputError(ValueError):
@@ -127,6 +128,26 @@ def _give_up_output() -> None:
         os.close(handle)
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory.
+
+    Python and numpy have a class for it; torch has one on accelerators only, and says it in words on a CPU; of an
+    extension that returns nothing and says nothing (a SystemError) it is believed where next to nothing is left.
+
+    >>> ran_out(MemoryError()), ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory")), ran_out(KeyError())
+    (True, True, False)
+    """
+    if isinstance(error, SystemError):
+        try:
+            from transformer_spectrum.runtime import memory  # here, because a right call needs no psutil
+
+            return memory.free_memory().size < NEXT_TO_NOTHING
+        except (MemoryError, ImportError, OSError):  # not even for that
+            return True
+    words = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "can't allocate memory" in words or "out of memory" in words
+
+
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # nobody may be there to read it
         print(line, file=sys.stderr, flush=True)
@@ -165,8 +186,6 @@ def one_line_errors(prog: str) -> Iterator[None]:
         _give_up_output()
         raise SystemExit(2) from None
     except (MemoryError, RuntimeError, SystemError) as error:
-        from transformer_spectrum.runtime.memory import ran_out  # here, since a right call needs no psutil
-
         if not ran_out(error):
             raise
         _say(f"{prog}: error: there is not enough memory")

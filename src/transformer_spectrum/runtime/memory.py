@@ -1,18 +1,20 @@
-"""How much memory this process may still take, and whether an error says that there was none."""
+"""How much memory this process may still take."""
 
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 GIB = 2**30
-CGROUP = Path("/sys/fs/cgroup")
-"""Of Linux, version 2: the limit that a container or a batch system has set."""
-NEXT_TO_NOTHING = 256 * 2**20
-"""Bytes that are left when an extension that could not get memory is believed to have failed for that."""
+VERSIONS = {
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""Of control groups: the files with the limit and with what is taken, and what of that is files kept for reading."""
 
 
 @dataclass(frozen=True)
@@ -28,42 +30,46 @@ class Free:
     under: str
 
 
-def free_memory(cgroup: Path = CGROUP) -> Free:
-    """The least of what the machine has left, what the process's control group does, and its limit of addresses.
+def free_memory(system: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> Free:
+    """The least of what the machine has left, what each control group of the process does, and its limit of addresses.
 
     Args:
-        cgroup: the folder of the control group's files; without them it sets no limit.
+        system: where Linux shows control groups, of version 2, or of version 1 in its folder `memory`.
+        process: the file that names those of this process; without either they set no limit.
 
     >>> free = free_memory()
-    >>> free.size > 0, free.under in ("of this machine", "of this container", "under ulimit -v")
+    >>> free.size > 0, free.under in ("of this machine", "of this container or job", "under ulimit -v")
     (True, True)
     """
-    left = [Free(psutil.virtual_memory().available, "of this machine")]
-    try:
-        limit, taken = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        if limit != "max":
-            left.append(Free(max(0, int(limit) - int(taken)), "of this container"))
-    except (OSError, ValueError):  # no such file, or of another kind
-        pass
+    left = [Free(psutil.virtual_memory().available, "of this machine"), *_of_groups(system, process)]
     limited, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limited != resource.RLIM_INFINITY:
         left.append(Free(max(0, limited - psutil.Process().memory_info().vms), "under ulimit -v"))
     return min(left, key=lambda each: each.size)
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was not enough memory.
+def _of_groups(system: Path, process: Path) -> Iterator[Free]:
+    """Of the groups of this process that have a limit, from the innermost to the root of what is shown."""
+    try:
+        lines = [line.split(":", 2) for line in process.read_text().splitlines() if line.count(":") >= 2]
+    except (OSError, ValueError):
+        lines = []
+    places = [(2, system, line[2]) for line in lines if line[:2] == ["0", ""]]
+    places += [(1, system / "memory", line[2]) for line in lines if "memory" in line[1].split(",")]
+    for version, root, name in places or [(2, system, "/")]:
+        inner = root / name.strip("/")
+        for group in (inner, *inner.parents):  # a container may show its own group as the root
+            if group.is_relative_to(root):
+                yield from _left(group, *VERSIONS[version])
 
-    Python and numpy have a class for it; torch has one on accelerators only, and says it in words on a CPU; of an
-    extension that returns nothing and says nothing (a SystemError) it is believed where next to nothing is left.
 
-    >>> ran_out(MemoryError()), ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory")), ran_out(KeyError())
-    (True, True, False)
-    """
-    if isinstance(error, MemoryError):
-        return True
-    if isinstance(error, SystemError):
-        return free_memory().size < NEXT_TO_NOTHING
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "out of memory", "can't start new thread")
-    )
+def _left(group: Path, limit: str, taken: str, cached: str) -> Iterator[Free]:
+    try:
+        most = (group / limit).read_text().strip()
+        if most == "max":
+            return
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used = int((group / taken).read_text()) - int(counts.get(cached, 0))
+        yield Free(max(0, int(most) - max(0, used)), "of this container or job")
+    except (OSError, ValueError):  # no such file, or of another kind
+        return

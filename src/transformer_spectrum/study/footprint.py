@@ -1,7 +1,6 @@
 """What a training will take of the memory, before it begins: one that cannot fit is refused by what to change.
 
-The numbers are those of `benchmarks/memory.py`, which holds them against measured peaks. They are rather too small
-than too large, so that nothing is refused that would have fitted.
+`benchmarks/memory.py` holds the numbers against measured peaks; benchmarks/RESULTS.md has the table.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import GIB, Free, free_memory
 from transformer_spectrum.training import build
-from transformer_spectrum.training.ensemble import VECTORS
 from transformer_spectrum.training.setup import read_windows
 
+VECTORS = {"adam": 16, "es": 20, "ga": 8}
+"""Vectors as long as the weights that the leanest rule of each kind keeps: weights, gradient, state, copies."""
 FIRST_EPOCH = 6
 """Records of weights inside the first epoch, and the last one."""
 OF_PYCMA, OF_GA = 15, 2
@@ -30,7 +30,22 @@ WINDOWS = 8
 """Times the numbers in the windows that are held: as read, on the device, predicted, and their residuals."""
 PIECES = 4
 """Of a batch, each computed by a worker."""
-WIDTHS = "model.embed_dim, model.feedforward_dim or model.layers smaller"
+NETWORK = "weights, gradients and what the rule keeps"
+
+
+@dataclass(frozen=True)
+class MemoryPart:
+    """Of a training's memory.
+
+    Attributes:
+        size: bytes.
+        change: what makes it less.
+        on_host: whether it lies in the machine's memory, also where an accelerator computes.
+    """
+
+    size: float
+    change: str
+    on_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,34 +54,45 @@ class Footprint:
 
     Attributes:
         weights: of the network; count.
-        parts: what for -> bytes and what makes it less; the largest says what to change.
+        parts: what for -> how much; the largest says what to change.
     """
 
     weights: int
-    parts: Mapping[str, tuple[float, str]]
+    parts: Mapping[str, MemoryPart]
 
     @property
     def size(self) -> float:
         """Of all parts; bytes."""
-        return sum(size for size, _ in self.parts.values())
+        return sum(part.size for part in self.parts.values())
+
+    def of(self, *, on_host: bool) -> Footprint:
+        """What lies in the machine's memory, or on an accelerator beside it.
+
+        >>> whole = Footprint(9, {"weights": MemoryPart(4.0, ""), "windows": MemoryPart(8.0, "", on_host=True)})
+        >>> whole.of(on_host=True).size, whole.of(on_host=False).size
+        (8.0, 4.0)
+        """
+        return Footprint(self.weights, {name: part for name, part in self.parts.items() if part.on_host == on_host})
 
     def refusal(self, free: Free) -> str | None:
         """Why it would not fit, in one line that says what to change; None where it does.
 
-        >>> found = Footprint(10**9, {"weights": (120 * 2**30, "model.layers smaller")})
-        >>> found.refusal(Free(20 * 2**30, "of this machine")).split("; ")[1]
+        >>> whole = Footprint(10**9, {"weights": MemoryPart(120 * 2**30, "model.layers smaller")})
+        >>> whole.refusal(Free(20 * 2**30, "of this machine")).split("; ")[1]
         '120 GiB of it are weights: make model.layers smaller'
         """
         if self.size <= free.size:
             return None
-        largest, (size, change) = max(self.parts.items(), key=lambda part: part[1][0])
+        largest, part = max(self.parts.items(), key=lambda named: named[1].size)
         return (
             f"would take about {_gib(self.size)} GiB, and {_gib(free.size)} GiB are free {free.under}; "
-            f"{_gib(size)} GiB of it are {largest}: make {change}"
+            f"{_gib(part.size)} GiB of it are {largest}: make {part.change}"
         )
 
 
-def footprint(params: Params, optimizer: str, features: int, windows: int = 0) -> Footprint:
+def footprint(
+    params: Params, optimizer: str, features: int, windows: int = 0, *, keeps_weights: bool = True
+) -> Footprint:
     """Of a training of these parameters by this optimizer, by arithmetic alone.
 
     Args:
@@ -74,50 +100,57 @@ def footprint(params: Params, optimizer: str, features: int, windows: int = 0) -
         optimizer: adam, es or ga.
         features: values a step of the series.
         windows: that are trained, validated and tested on; count.
+        keeps_weights: whether weights are kept every so many rounds, as in all trainings but the trials of `tune`.
+            Those that patience or a budget may spare count for nothing.
     Raises:
         InputError: parameters that do not go together.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> found = footprint(load_params("params.yaml"), "adam", 1)
-    >>> found.weights, list(found.parts)
-    (170124, ['weights, gradients and what the rule keeps', 'kept weights', 'a population', 'activations', 'windows'])
+    >>> whole = footprint(load_params("params.yaml"), "adam", 1)
+    >>> whole.weights, list(whole.parts)[1:]
+    (170124, ['kept weights', 'a population', 'activations', 'windows'])
     """
     with torch.device("meta"):
         model = build.model(params, features)
     weights = Layout(model).size
     vector = 4 * weights
-    rounds = {"adam": params.adam.epochs, "es": params.es.generations, "ga": params.ga.generations}[optimizer]
-    popsize = {"adam": 0, "es": params.es.popsize, "ga": params.ga.popsize}[optimizer]
-    of_candidate = OF_GA if optimizer == "ga" else OF_PYCMA if params.es.algorithm == "cma" else 0
+    settings = getattr(params, optimizer)
+    rounds = params.adam.epochs if optimizer == "adam" else settings.generations
+    certain = keeps_weights and settings.patience is None and not any(params.budget.model_dump().values())
+    kept = FIRST_EPOCH + (rounds // params.training.snapshot_every if certain else 0)
+    popsize = 0 if optimizer == "adam" else settings.popsize
+    by_pycma = optimizer == "es" and settings.algorithm == "cma"
+    of_candidate = OF_GA if optimizer == "ga" else OF_PYCMA if by_pycma else 0
     forward = 4 * params.training.batch_size * model.activations(params.data.context, params.data.horizon)
     shares = min(params.training.workers, PIECES) / PIECES
-    batch = "training.batch_size or data.sequence_length smaller, or model.patch_length larger"
+    held = WINDOWS * 4 * windows * (params.data.context + params.data.horizon) * features
+    smaller = "model.embed_dim, model.feedforward_dim or model.layers smaller"
+    shorter = "training.batch_size or data.sequence_length smaller, or model.patch_length larger"
     return Footprint(
         weights,
         {
-            "weights, gradients and what the rule keeps": (VECTORS * vector, WIDTHS),
-            "kept weights": (
-                (rounds // params.training.snapshot_every + FIRST_EPOCH) * vector,
-                "training.snapshot_every larger",
+            NETWORK: MemoryPart(VECTORS[optimizer] * vector, smaller),
+            "kept weights": MemoryPart(
+                kept * vector, "training.snapshot_every larger, or the model smaller", on_host=True
             ),
-            "a population": (popsize * of_candidate * vector, f"{optimizer}.popsize smaller"),
-            "activations": (forward * (LEARNING * shares if optimizer == "adam" else 1), batch),
-            "windows": (
-                WINDOWS * 4 * windows * params.data.sequence_length * features,
-                "data.stride larger, or series fewer",
-            ),
+            "a population": MemoryPart(popsize * of_candidate * vector, f"{optimizer}.popsize smaller", by_pycma),
+            "activations": MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
+            "windows": MemoryPart(held, "data.stride larger, or series fewer", on_host=True),
         },
     )
 
 
-def check_it_fits(params: Params, optimizer: str, windows: Path, free: Free | None = None) -> None:
+def check_it_fits(
+    params: Params, optimizer: str, windows: Path, free: Free | None = None, *, keeps_weights: bool = True
+) -> None:
     """Meets a training that cannot fit, before it takes the memory of all that runs beside it.
 
     Args:
         params: all parameters.
         optimizer: adam, es or ga.
         windows: the file that it trains on.
-        free: memory; None = what this process may still take, of an accelerator where it trains on one.
+        free: memory of the machine; None = what this process may still take.
+        keeps_weights: see `footprint`.
     Raises:
         InputError: it cannot; or the windows are missing or corrupt, or the device is not there.
 
@@ -127,12 +160,15 @@ def check_it_fits(params: Params, optimizer: str, windows: Path, free: Free | No
     transformer_spectrum.runtime.errors.InputError: windows.npz: no such file; run the stage that writes it (dvc repro)
     """
     splits = read_windows(windows)
-    if free is None:
-        device = build.device(params.device)
-        on_cuda = device.type == "cuda"
-        free = Free(torch.cuda.mem_get_info(device)[0], "on the GPU") if on_cuda else free_memory()
-    count, features = sum(len(split.context) for split in splits.values()), splits["train"].context.shape[-1]
-    refusal = footprint(params, optimizer, features, count).refusal(free)
+    count, features = sum(len(split) for split in splits.values()), splits["train"].context.shape[-1]
+    whole = footprint(params, optimizer, features, count, keeps_weights=keeps_weights)
+    device, host = build.device(params.device), free or free_memory()
+    refusal = whole.refusal(host)
+    if device.type == "cuda":
+        # What torch has taken and does not use, it uses first.
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        on_gpu = Free(torch.cuda.mem_get_info(device)[0] + idle, "on the GPU")
+        refusal = whole.of(on_host=False).refusal(on_gpu) or whole.of(on_host=True).refusal(host)
     if refusal:
         raise InputError(f"a training by {optimizer} {refusal}")
 

@@ -252,8 +252,8 @@ def tune(
             raise InputError(f"{name} = {value}: must be >= {least} and < 2^32")
     searched = knobs(params, optimizer)
     params = with_values(params, {"adam.compile": False})  # a trial is too short to earn it back
+    check_it_fits(params, optimizer, data, keeps_weights=False)
     splits = _read(params, data)
-    check_it_fits(params, optimizer, data)
     count = len(splits["train"])
     budget = trial_budget(params, optimizer, count) if evaluations is None else evaluations
     train = _trainer(params, optimizer, splits, budget)

@@ -99,12 +99,20 @@ def train_cells(
                     name=cell.name,
                 )
             )
-        try:
-            check_it_fits(jobs[0].params, jobs[0].optimizer, jobs[0].data)  # the others are of its architecture
-        except InputError as refused:
-            return [str(refused)] * len(cells)
-        reasons = train_all(jobs)
+        reasons = [_refusal(job) for job in jobs]
+        fitting = [number for number, reason in enumerate(reasons) if not reason]
+        for number, reason in zip(fitting, train_all([jobs[number] for number in fitting]), strict=True):
+            reasons[number] = reason
         return [reason or _results(cell, job) for cell, job, reason in zip(cells, jobs, reasons, strict=True)]
+
+
+def _refusal(job: Job) -> str:
+    """Why it cannot fit into the memory; empty where it does."""
+    try:
+        check_it_fits(job.params, job.optimizer, job.data)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _results(cell: Cell, job: Job) -> Files:

@@ -193,6 +193,17 @@ def test_following_up_alone_trains_what_the_folder_does_not_hold_and_nothing_els
     assert pd.read_csv(followed_table(PLACES)).empty
 
 
+def test_what_was_followed_up_under_another_protocol_confirms_nothing_and_has_to_be_there(study):
+    path = followed_table(PLACES)
+    table = pd.read_csv(path)
+    table.assign(protocol="f" * 64).to_csv(path, index=False)
+    judge_whole_study()
+    assert not json.loads(PLACES.verdicts.read_text())["standing"]["confirmatory"]
+    path.unlink()
+    with pytest.raises(InputError, match=r"followed\.csv: no such file; run the stage study-follow"):
+        judge_whole_study()
+
+
 def test_results_that_were_made_before_the_protocol_changed_confirm_nothing(study):
     write_protocol(Path("studies"), level=0.1)
     with pytest.raises(InputError, match=r"tuning\.json: was made under protocol .* run the stage study-tuning again"):

@@ -15,8 +15,15 @@ ENDPOINT_WORDS: Mapping[str, str] = {
     "change_log_stable_rank": "ln stable rank of the change W_t − W_0",
     "path_log_stable_rank": "ln stable rank of W less that of its null",
     "rank_correlation": "|rank correlation| with the validation MAE within a seed",
+    "spectral_entropy_gain": "spectral entropy of W less that of W_0",
+    "spectral_entropy_excess": "spectral entropy of W less that of its null",
+    "large_value_excess": "ln(σ_1 / median σ) of W less that of its null",
+    "leading_vectors_kept": "agreement of W’s leading vectors with those of W_0, less .9",
+    "small_value_excess": "ln(smallest tenth of σ / median σ) of W less that of its null",
+    "leading_vectors_settled": "agreement of W’s leading vectors at half of the updates with those at the end, less .9",
+    "change_leading_vectors_settled": "the same agreement of the vectors of the change W_t − W_0, less .9",
 }
-"""The primary ones, and that of claims of what predicts the error; any other is its name with spaces."""
+"""The primary ones, and those that claims alone have; any other is its name with spaces."""
 QUESTIONS: Mapping[str, str] = {
     "optimizer": "Does the optimizer shape it?",
     "loss": "Does the loss shape it?",

@@ -49,7 +49,8 @@ def judgement(
     """
     blocks = {plan.block for plan in protocol.contrasts}
     rows = endpoints[endpoints["block"].isin(blocks)]
-    verdicts = judge_study(protocol, rows, rows["protocol"].unique())
+    hashes = [table["protocol"] for table in (rows, *at_ends) if "protocol" in table]
+    verdicts = judge_study(protocol, rows, pd.concat(hashes).unique())
     margins = protocol.tuning.margins if protocol.tuning else {}
     table = pd.concat([endpoints, *at_ends], ignore_index=True)
     usable = {name: claim for name, claim in claims.items() if _is_measured(claim, table)}

@@ -14,7 +14,7 @@ from transformer_spectrum.study.conclusions.attributed import shares_table
 from transformer_spectrum.study.conclusions.judged import judgement
 from transformer_spectrum.study.conclusions.predictions import rank_correlations
 from transformer_spectrum.study.follow_up.endpoints import is_followed
-from transformer_spectrum.study.follow_up.table import followed_table
+from transformer_spectrum.study.follow_up.table import read_followed
 from transformer_spectrum.study.protocol.model import load_protocol
 
 
@@ -31,7 +31,7 @@ def judge_whole_study(places: StudyPlaces = HERE) -> None:
     if any(claim.groups for claim in claims.values()):
         at_ends.append(rank_correlations(claims, pd.read_csv(places.cells), read_table(places.paths)))
     if any(is_followed(claim.endpoint) for claim in claims.values()):
-        at_ends.append(pd.read_csv(followed_table(places)))
+        at_ends.append(read_followed(places))
     write_json(places.verdicts, judgement(protocol, endpoints, claims, at_ends))
     write_csv_table(places.variance, shares_table(protocol, endpoints))
 

@@ -1,1 +1,1 @@
-"""What claims ask of weights that the study's tables do not hold: a few trainings again, measured where they end."""
+"""What claims ask of where training ends, beyond the study's tables: a few trainings again, with their weights."""

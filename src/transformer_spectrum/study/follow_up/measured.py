@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.study.follow_up.endpoints import (
     AGREEMENT,
     CHANGE_SETTLED,
+    ENTROPY_EXCESS,
     ENTROPY_GAIN,
+    HALF,
+    KEPT,
+    LARGE_EXCESS,
     SETTLED,
     SMALL_EXCESS,
 )
@@ -31,8 +35,8 @@ def followed(
 ) -> dict[str, float]:
     """Every endpoint of `endpoints.FOLLOWED` of one training.
 
-    Half of the updates is the kept step nearest to it. Matrices are averaged as for the primary endpoints, see
-    `inference.endpoints.group_mean`.
+    Half of the updates is the kept step nearest to it, at most `HALF` of all updates away. Matrices are averaged as for
+    the primary endpoints, see `inference.endpoints.group_mean`.
 
     Args:
         history: of the training.
@@ -41,7 +45,7 @@ def followed(
         optimizer: the section that trained it, which names the random streams as in `analysis.of_training`.
         seed: of the training.
     Returns:
-        Name -> value; NaN where a training has none, such as vectors at half of a single update.
+        Name -> value; NaN where a training has none, such as vectors at half of the updates where no weights were kept.
     Raises:
         InputError: the snapshots are of other matrices.
 
@@ -62,22 +66,33 @@ def followed(
         [matrix - first for matrix, first in zip(matrices, start, strict=True)] for matrices in (last, middle)
     )
 
-    def settled(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
-        if half in (0, end):
-            return NAN
+    def agreement(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
         overlaps = overlaps_at(before, after, spectra.overlap_rank)
         return float(group_mean((overlaps.left + overlaps.right)[None] / 2, families).item()) - AGREEMENT
 
-    draws = NullDraws(start, spectra.shuffles, estimators_of(spectra)).path(
-        changes, torch_generator(seed, f"path {optimizer} {end}")
-    )
-    excess = small_value_log_ratio(spectra_of(last)) - small_value_log_ratio(draws).mean(axis=0)
+    nulls = NullDraws(start, spectra.shuffles, estimators_of(spectra))
+    draws, values = nulls.path(changes, torch_generator(seed, f"path {optimizer} {end}")), spectra_of(last)
+
+    def excess(measure: Callable[[np.ndarray], np.ndarray]) -> float:
+        return float(group_mean((measure(values) - measure(draws).mean(axis=0))[None], families).item())
+
+    has_half = abs(half / end - 0.5) <= HALF if end else False
     return {
         ENTROPY_GAIN: float(entropy[-1] - entropy[0]),
-        SMALL_EXCESS: float(group_mean(excess[None], families).item()),
-        SETTLED: settled(middle, last),
-        CHANGE_SETTLED: settled(changes_middle, changes),
+        ENTROPY_EXCESS: excess(_entropy),
+        SMALL_EXCESS: excess(small_value_log_ratio),
+        LARGE_EXCESS: excess(lambda values: np.log(values[..., 0] / np.nanmedian(values, axis=-1))),
+        SETTLED: agreement(middle, last) if has_half else NAN,
+        CHANGE_SETTLED: agreement(changes_middle, changes) if has_half else NAN,
+        KEPT: agreement(start, last),
     }
+
+
+def _entropy(values: np.ndarray) -> np.ndarray:
+    """Of sigma^2 / sum sigma^2, in nats; (..., R) with NaN behind the last -> (...)."""
+    shares = values**2 / np.nansum(values**2, axis=-1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return -np.nansum(shares * logs, axis=-1)
 
 
 def small_value_log_ratio(values: np.ndarray) -> np.ndarray:

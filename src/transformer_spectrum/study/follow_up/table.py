@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformer_spectrum.study.answer.places import StudyPlaces
+import pandas as pd
 
-COLUMNS = ("block", "protocol", "dataset", "axis", "target", "arm", "seed", "crossing", "updates", "endpoint", "value")
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.answer.places import StudyPlaces
+from transformer_spectrum.study.inference.matching import COLUMNS as MATCHED
+
+COLUMNS = ("block", "protocol", *MATCHED)
 """As `claims.answer` takes them: `axis` is end, `target` empty, `updates` those of the whole training."""
 
 
@@ -17,3 +21,19 @@ def followed_table(places: StudyPlaces) -> Path:
     'studies/tables/followed.csv'
     """
     return places.cells.with_name("followed.csv")
+
+
+def read_followed(places: StudyPlaces) -> pd.DataFrame:
+    """The table, as the stage study-follow has written it.
+
+    Raises:
+        InputError: there is none.
+
+    >>> read_followed(StudyPlaces(Path("none")))
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: none/tables/followed.csv: no such file; run the stage study-follow
+    """
+    path = followed_table(places)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage study-follow")
+    return pd.read_csv(path)
