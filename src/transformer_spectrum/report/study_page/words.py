@@ -21,7 +21,7 @@ ENDPOINT_WORDS: Mapping[str, str] = {
     "leading_vectors_kept": "agreement of W’s leading vectors with those of W_0, less .9",
     "small_value_excess": "ln(smallest tenth of σ / median σ) of W less that of its null",
     "leading_vectors_settled": "agreement of W’s leading vectors at half of the updates with those at the end, less .9",
-    "change_leading_vectors_settled": "agreement of the leading vectors of W_t − W_0 at half with those at the end, less .9",
+    "change_leading_vectors_settled": "agreement of W_t − W_0’s leading vectors at half with those at the end, less .9",
 }
 """The primary ones, and those that claims alone have; any other is its name with spaces."""
 QUESTIONS: Mapping[str, str] = {
