@@ -125,9 +125,9 @@ def test_an_odd_length_never_escapes_as_something_else(length, tmp_path):
     ],
 )
 def test_a_redirect_elsewhere_is_followed_nowhere(target, words, tmp_path):
-    assert complaint(sends(head(f"Location: {target}", "Content-Length: 0", status="302 Found")), tmp_path).startswith(
-        words
-    )
+    # Closed, or a client that has not seen the end yet would ask once more on the same connection.
+    answer = head(f"Location: {target}", "Content-Length: 0", "Connection: close", status="302 Found")
+    assert complaint(sends(answer), tmp_path).startswith(words)
 
 
 def test_a_redirect_from_a_secure_connection_to_an_open_one_is_refused():
