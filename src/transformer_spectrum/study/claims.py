@@ -21,7 +21,7 @@ groups: {shape: [hill_alpha, ks_alpha], scale: [log_distance]}
 first: shape
 second: scale
 
-A claim of what only a training's weights tell names one of `follow_up.endpoints`, where training ends as well:
+A claim about where training ends names one of `follow_up.endpoints`:
 
 endpoint: small_value_excess
 axis: end

@@ -16,6 +16,7 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import GIB, Free, free_memory
 from transformer_spectrum.training import build
+from transformer_spectrum.training.evaluation import PIECES
 from transformer_spectrum.training.setup import read_windows
 
 VECTORS = {"adam": 16, "es": 20, "ga": 8}
@@ -28,8 +29,6 @@ LEARNING = 6
 """Times the activations of a forward pass that a gradient holds."""
 WINDOWS = 8
 """Times the numbers in the windows that are held: as read, on the device, predicted, and their residuals."""
-PIECES = 4
-"""Of a batch, each computed by a worker."""
 NETWORK = "weights, gradients and what the rule keeps"
 
 

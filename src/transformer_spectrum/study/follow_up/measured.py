@@ -81,7 +81,7 @@ def followed(
         ENTROPY_GAIN: float(entropy[-1] - entropy[0]),
         ENTROPY_EXCESS: excess(_entropy),
         SMALL_EXCESS: excess(small_value_log_ratio),
-        LARGE_EXCESS: excess(lambda values: np.log(values[..., 0] / np.nanmedian(values, axis=-1))),
+        LARGE_EXCESS: excess(lambda values: _log_over_median(values[..., 0], values)),
         SETTLED: agreement(middle, last) if has_half else NAN,
         CHANGE_SETTLED: agreement(changes_middle, changes) if has_half else NAN,
         KEPT: agreement(start, last),
@@ -111,7 +111,11 @@ def small_value_log_ratio(values: np.ndarray) -> np.ndarray:
     ranks = np.arange(values.shape[-1])
     smallest = (ranks < counts) & (ranks >= counts - np.maximum(1, np.round(counts / 10)))
     means = np.nanmean(np.where(smallest, values, np.nan), axis=-1)
+    return _log_over_median(means, values)
+
+
+def _log_over_median(sizes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """ln(sizes / median of the values); NaN where either is zero."""
     medians = np.nanmedian(values, axis=-1)
-    nothing = np.full(np.shape(means), NAN)
-    ratios = np.divide(means, medians, out=nothing, where=(means > 0) & (medians > 0))
-    return np.log(ratios)
+    nothing = np.full(np.shape(sizes), NAN)
+    return np.log(np.divide(sizes, medians, out=nothing, where=(sizes > 0) & (medians > 0)))
