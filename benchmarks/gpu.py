@@ -128,7 +128,7 @@ class Bench:
             members(self.scale.sizes, count, search, device=device or self.scale.device, say=self.said.append, **kinds)
         )
         if not self.scale.on_cuda and not device:
-            made.answers.evaluation.keeps_slots = True
+            made.answers.evaluation.gradients.keeps_slots = True
         return made
 
     def wait(self) -> None:

@@ -24,7 +24,7 @@ from transformer_spectrum.config.load import Params, parse_params, read_tree
 from transformer_spectrum.config.tree import put
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
-from transformer_spectrum.study.footprint import footprint
+from transformer_spectrum.training.footprint import footprint
 
 MIB = 2**20
 FEW = {"data.synthetic.series": 60, "adam.epochs": 2, "es.generations": 2, "ga.generations": 2}

@@ -6,8 +6,8 @@ from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime import run_cache
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
-from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.tracking.recorder import carry_over_of_others
+from transformer_spectrum.training.footprint import check_it_fits
 from transformer_spectrum.training.train import Job, train
 
 

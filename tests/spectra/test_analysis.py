@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer_spectrum.spectra import analysis, metrics, power_law
-from transformer_spectrum.spectra.analysis import METRICS, Estimators, analyze
+from transformer_spectrum.spectra.analysis import BEYOND_NUMBERS, METRICS, Estimators, analyze
 from transformer_spectrum.spectra.metrics import alpha_exponent, spectral_entropy, stable_rank
 from transformer_spectrum.spectra.power_law import clauset_fit, hill_alpha
 from transformer_spectrum.spectra.random_matrix import fit_bulk
@@ -218,11 +218,29 @@ def test_a_mean_covers_the_matrices_that_have_a_value_and_counts_the_others():
         (np.geomspace(1e70, 1e60, 30), (30, 30)),
         (np.geomspace(1e300, 1e290, 30), (30, 30)),
         (np.geomspace(1e300, 1e-300, 60), (60, 60)),
+        (np.geomspace(1e-290, 1e-300, 30), (30, 30)),
+        (np.array([1.7e308, 1.6e308]), (2, 2)),
+        (np.array([5e-324, 5e-324]), (2, 2)),
         (np.full(20, np.finfo(np.float32).max, dtype=np.float64), (20, 20)),
         (np.linspace(340.0, 290.0, 10), (100_000, 10)),
         (np.array([3.0]), (100_000, 1)),
     ],
-    ids=["zero", "one zero", "rank 1", "equal", "tiny", "large", "huge", "all sizes", "float32", "tall", "vector"],
+    ids=[
+        "zero",
+        "one zero",
+        "rank 1",
+        "equal",
+        "tiny",
+        "large",
+        "huge",
+        "all sizes",
+        "minute",
+        "largest",
+        "smallest",
+        "float32",
+        "tall",
+        "vector",
+    ],
 )
 def test_a_spectrum_of_any_kind_has_finite_values_or_reasons(spectrum, shape):
     result = analyze(spectrum[None, None], np.array([shape]), SETTINGS)
@@ -230,3 +248,44 @@ def test_a_spectrum_of_any_kind_has_finite_values_or_reasons(spectrum, shape):
         value = result.values[metric][0, 0]
         assert np.isfinite(value) != bool(result.reason(metric, 0, 0)), metric
         assert not np.isinf(value), metric
+
+
+@pytest.mark.parametrize("power", [-1020, -1000, -600, -301, 301, 600, 1000, 1010])
+@pytest.mark.parametrize("stored", [False, True])
+def test_metrics_of_a_spectrum_in_an_extreme_unit_are_those_of_the_same_one_in_a_common_unit(power, stored):
+    spectrum = np.linalg.svd(np.random.default_rng(4).normal(size=(30, 24)), compute_uv=False)
+    whole = 50 * spectrum[None, None] if stored else None
+    shape = np.array([(30, 24)])
+    common = analyze(spectrum[None, None], shape, SETTINGS, stored=whole)
+    extreme = analyze(
+        np.ldexp(spectrum, power)[None, None], shape, SETTINGS, stored=None if whole is None else np.ldexp(whole, power)
+    )
+    squared = {"ks_xmin", "mp_variance", "mp_upper_edge", "tw_edge"}
+    for metric in METRICS:
+        expected, value = common.values[metric][0, 0], extreme.values[metric][0, 0]
+        if metric in squared and abs(power) > 500:
+            assert extreme.reason(metric, 0, 0) == BEYOND_NUMBERS
+            assert np.isnan(value)
+        elif metric in ("alpha_hat", "log_alpha_norm"):
+            shift = 2 * power * np.log10(2.0) * common.values["ks_alpha"][0, 0]
+            assert value == pytest.approx(expected + shift, rel=1e-12)
+        else:
+            degree = 2 if metric in squared else metric in ("spectral_norm", "frobenius_norm")
+            assert value == np.ldexp(expected, degree * power), metric  # to the last bit
+            assert extreme.reason(metric, 0, 0) == common.reason(metric, 0, 0)
+
+
+def test_extreme_spectra_beside_common_ones_change_none_of_their_bits():
+    common = np.linalg.svd(np.random.default_rng(5).normal(size=(20, 16)), compute_uv=False)
+    shapes = np.array([(20, 16)] * 3)
+    alone = analyze(common[None, None], shapes[:1], SETTINGS)
+    beside = analyze(np.stack([1e-250 * common, common, 1e250 * common])[None], shapes, SETTINGS)
+    for metric in METRICS:
+        assert beside.values[metric][0, 1].tobytes() == alone.values[metric][0, 0].tobytes(), metric
+
+
+def test_a_change_far_below_the_rounding_of_its_matrix_counts_as_zero():
+    change = np.array([[[1e-250, 1e-251, 1e-252]]])
+    result = analyze(change, np.array([(3, 3)]), SETTINGS, stored=np.ones((1, 1, 3)))
+    assert result.reason("stable_rank", 0, 0) == "zero matrix"
+    assert result.values["numerical_rank"][0, 0] == 0

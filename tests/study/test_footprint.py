@@ -7,10 +7,10 @@ from transformer_spectrum.config.load import load_params, parse_params, read_tre
 from transformer_spectrum.config.tree import put
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.memory import GIB, Free
-from transformer_spectrum.study.footprint import check_it_fits, footprint
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, train_cells
 from transformer_spectrum.training import build
+from transformer_spectrum.training.footprint import check_it_fits, footprint
 
 SMALL = {"data.synthetic.series": 20, "device": "cpu"}
 HUGE = {"model.embed_dim": 16384, "model.feedforward_dim": 32768}

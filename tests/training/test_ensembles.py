@@ -16,11 +16,12 @@ from transformer_spectrum.data.windows.arrays import Windows, pack
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_arrays, write_json
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
+from transformer_spectrum.runtime.memory import Free
 from transformer_spectrum.runtime.seeds import torch_generator
-from transformer_spectrum.training import build
-from transformer_spectrum.training import evaluation as evaluations
+from transformer_spectrum.training import build, cut
 from transformer_spectrum.training.capture import Captured
-from transformer_spectrum.training.ensemble import check_alike, member_bytes, members_at_once
+from transformer_spectrum.training.ensemble import check_alike, members_at_once
+from transformer_spectrum.training.footprint import footprint
 from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
@@ -159,7 +160,7 @@ def test_members_follow_torchs_own_training_to_1e_5():
 def test_neither_chunks_nor_workers_change_a_members_bits(workers, monkeypatch):
     shared = {"training.workers": workers, "adam.epochs": 2}
     whole = fit(members_of("adam", **shared))
-    monkeypatch.setattr(evaluations, "GRADIENT_MIB", 1e-6)  # each member by itself
+    monkeypatch.setattr(cut, "GRADIENT_MIB", 1e-6)  # each member by itself
     for result, other in zip(fit(members_of("adam", **shared)), whole, strict=True):
         assert_same(result, other)
 
@@ -284,14 +285,22 @@ def test_trainings_of_other_sizes_are_refused(name):
         check_alike([(params_of(), "adam"), (params_of(**{name: other}), "adam")])
 
 
-def test_the_number_of_members_at_once_follows_from_the_free_memory(monkeypatch):
-    params = params_of()
-    monkeypatch.setattr(
-        "psutil.virtual_memory", lambda: type("Memory", (), {"available": 40 * member_bytes(params, "adam")})
-    )
-    assert members_at_once(params, "adam") == 10
-    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1}))
-    assert members_at_once(params, "adam") == 1
+@pytest.mark.parametrize("optimizer", ["adam", "es", "ga"])
+def test_the_number_of_members_at_once_follows_from_the_free_memory(optimizer, monkeypatch):
+    params = params_of(**{"es.algorithm": "cma"})
+    kept = footprint(params, optimizer, 1)
+    size = kept.size - kept.parts["activations"].size
+    for free, members in ((41 * size, 10), (1, 1)):
+        monkeypatch.setattr("transformer_spectrum.training.ensemble.free_memory", lambda free=free: Free(free, ""))
+        assert members_at_once(params, optimizer) == members
+
+
+def test_trainings_by_cma_es_are_counted_with_the_vectors_that_it_keeps_of_every_candidate(monkeypatch):
+    monkeypatch.setattr("transformer_spectrum.training.ensemble.free_memory", lambda: Free(2**34, ""))
+    few, many = (members_at_once(params_of(**{"es.algorithm": "cma", "es.popsize": size}), "es") for size in (8, 512))
+    drawn = members_at_once(params_of(**{"es.algorithm": "openai", "es.popsize": 512}), "es")
+    assert many < few / 10
+    assert drawn > 10 * many
 
 
 KINDS = [("sgt", "cauchy", "mse"), ("mae", "mae", "sgt"), ("cauchy", "cauchy", "cauchy")]
@@ -403,11 +412,11 @@ def test_members_that_have_left_are_computed_on_unseen_until_half_of_them_have(s
     changes = [*MEMBERS[:2], {"seed": 9, "loss.type": "mse", "adam.epochs": 1}]
     plain = fit(members_of("adam", changes, **shared))
     members = members_of("adam", changes, **shared)
-    evaluation, sizes = members[0].objective.evaluation, []
-    evaluation.keeps_slots = True
-    gradient = evaluation._gradient
+    gradients, sizes = members[0].objective.evaluation.gradients, []
+    gradients.keeps_slots = True
+    gradient = gradients._gradient
     monkeypatch.setattr(
-        evaluation,
+        gradients,
         "_gradient",
         lambda forms, weights, *rest: sizes.append(len(weights)) or gradient(forms, weights, *rest),
     )

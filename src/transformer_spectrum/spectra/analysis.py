@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
 from transformer_spectrum.weights.matrices.shapes import by_shape
 
+TINY = float(np.finfo(np.float64).tiny)
 METRICS = (
     "spectral_entropy",
     "spectral_entropy_normalised",
@@ -50,6 +52,7 @@ SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
 CONSTANT_TAIL = "all eigenvalues of the tail are equal"
 NO_BULK = "half of the eigenvalues or more are zero"
 NOT_RECORDED = "not recorded at this step"
+BEYOND_NUMBERS = "too large or too small for a float64"
 MANY_SPIKES = "more spikes than half of the eigenvalues, the most that are counted: what is left is no bulk"
 REASONS = (
     COMPUTED,
@@ -63,7 +66,19 @@ REASONS = (
     NO_BULK,
     MANY_SPIKES,
     NOT_RECORDED,
+    BEYOND_NUMBERS,
 )
+DEGREES = {
+    "spectral_norm": 1,
+    "frobenius_norm": 1,
+    "ks_xmin": 2,
+    "mp_variance": 2,
+    "mp_upper_edge": 2,
+    "tw_edge": 2,
+}
+"""Power of the weights' unit in which a metric is; 0 for all others."""
+LOGARITHMIC = ("alpha_hat", "log_alpha_norm")
+"""Metrics to which a factor c of the weights adds 2 alpha log10 c."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,8 @@ def analyze(
 
     A singular value not above `metrics.storage_rounding` is rounding of float32 and counts as zero, and by the same
     measure a tail counts as constant. A difference of matrices carries the rounding of these, which is larger than its
-    own.
+    own. Spectra whose squares no float64 holds are measured in another unit (`metrics.unit_exponents`); what is in
+    powers of the weights' unit and does not fit back has a reason.
 
     Args:
         singular_values: (S, M, R), padded behind min(rows, columns) with anything.
@@ -176,12 +192,31 @@ def analyze(
         if stored is not None:
             whole = np.broadcast_to(stored, singular_values.shape)[:, members, : size[1]].reshape(-1, size[1])
             rounding = np.maximum(rounding, metrics.storage_rounding(whole, size))
+        exponents = metrics.unit_exponents(spectra)
+        spectra, rounding = np.ldexp(spectra, -exponents[:, None]), np.ldexp(rounding, -exponents)
         for names, why, results in _measure(spectra, size, rounding, estimators):
-            why = why.reshape(-1, len(members))
             for name, result in zip(names, results, strict=True):
-                values[name][:, members] = result.reshape(why.shape)
-                codes[name][:, members] = why
+                values[name][:, members] = result.reshape(-1, len(members))
+                codes[name][:, members] = why.reshape(-1, len(members))
+        if exponents.any():
+            _back_to_units(values, codes, members, exponents.reshape(-1, len(members)))
     return Analysis(values, codes)
+
+
+def _back_to_units(
+    values: dict[str, np.ndarray], codes: dict[str, np.ndarray], members: Sequence[int], exponents: np.ndarray
+) -> None:
+    """In place: metrics of spectra (S, m) that were measured in units of 2^e."""
+    columns = list(members)
+    for name, degree in DEGREES.items():
+        measured = values[name][:, columns]
+        with np.errstate(over="ignore", under="ignore"):
+            result = np.ldexp(measured, degree * exponents)
+        lost = (measured != 0) & ~np.isnan(measured) & ~(np.isfinite(result) & (np.abs(result) >= TINY))
+        values[name][:, columns] = np.where(lost, np.nan, result)
+        codes[name][:, columns] = np.where(lost, REASONS.index(BEYOND_NUMBERS), codes[name][:, columns])
+    for name in LOGARITHMIC:
+        values[name][:, columns] += 2 * exponents * math.log10(2) * values["ks_alpha"][:, columns]
 
 
 Rule = tuple[tuple[str, ...], list[tuple[str, np.ndarray | bool]], Callable[[np.ndarray], tuple[np.ndarray, ...]]]

@@ -16,6 +16,8 @@ from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra
 
 WINDOW_MINIMUM = 3  # a line through two points always fits
 SINGLE_PRECISION = float(np.finfo(np.float32).eps)
+SQUARED = 300
+"""Powers of 2 to which singular values may rise or fall before their squares' sums are computed in another unit."""
 
 
 class RankDecay(NamedTuple):
@@ -59,6 +61,23 @@ def _relative(singular_values: Spectra) -> Spectra:
     if not (largest > 0).all():
         raise ValueError("no singular value is positive")
     return singular_values / largest
+
+
+def unit_exponents(singular_values: Spectra) -> Integer[np.ndarray, "*batch"]:
+    """e of each spectrum, by which it is divided as 2^e so that squares can neither overflow nor underflow.
+
+    The division is exact. Where all is well without, e is 0: not a bit of any result changes there.
+
+    Args:
+        singular_values: (..., r) of W, any order, in W's units.
+    Returns:
+        (...) whole numbers; 0 where the largest value lies within 2^-300 ... 2^300, or is 0.
+
+    >>> unit_exponents(np.array([[1.0, 0.5], [0.0, 0.0], [2.0**500, 1.0]])).tolist()
+    [0, 0, 501]
+    """
+    exponents = np.frexp(checked_spectra(singular_values).max(axis=-1))[1]
+    return np.where(np.abs(exponents) > SQUARED, exponents, 0)
 
 
 def _square_sum(values: Spectra) -> PerSpectrum:
@@ -247,12 +266,19 @@ def frobenius_norm(singular_values: Spectra) -> PerSpectrum:
     Args:
         singular_values: (..., r) of W, any order, in W's units.
     Returns:
-        (...) in W's units, >= 0.
+        (...) in W's units, >= 0; infinite where no float64 is as large.
 
     >>> float(frobenius_norm(np.array([3.0, 4.0])))
     5.0
+    >>> float(frobenius_norm(np.array([3e-200, 4e-200])))
+    5e-200
     """
-    return np.sqrt(_square_sum(checked_spectra(singular_values)))
+    singular_values = checked_spectra(singular_values)
+    exponents = unit_exponents(singular_values)
+    if not exponents.any():
+        return np.sqrt(_square_sum(singular_values))
+    with np.errstate(over="ignore"):
+        return np.ldexp(np.sqrt(_square_sum(np.ldexp(singular_values, -exponents[..., None]))), exponents)
 
 
 def window_ranks(rank: int, window: tuple[float, float]) -> tuple[int, int]:

@@ -32,7 +32,13 @@ from transformer_spectrum.study.inference.endpoints import (
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 
-OF_WEIGHTS = (PATH_RANK, *(f"{kind}_spectral_entropy" for kind in KINDS), "overlap_left", "overlap_right", "farms_alpha")
+OF_WEIGHTS = (
+    PATH_RANK,
+    *(f"{kind}_spectral_entropy" for kind in KINDS),
+    "overlap_left",
+    "overlap_right",
+    "farms_alpha",
+)
 """What needs entries, which are kept at the tracked steps alone."""
 PATH_COLUMNS = ("updates", "evaluations", "validation_mae", "distance", *(each.name for each in ENDPOINTS))
 """Of the table of a path, a row a record."""

@@ -21,10 +21,10 @@ from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json, write_text
 from transformer_spectrum.runtime.provenance import is_standin, versions
-from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
+from transformer_spectrum.training.footprint import check_it_fits
 from transformer_spectrum.training.records.run_folder import RunFolder, new_run
 from transformer_spectrum.training.setup import read_windows
 from transformer_spectrum.training.train import Job, train

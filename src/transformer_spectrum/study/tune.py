@@ -24,8 +24,8 @@ from transformer_spectrum.optimizers.gradient import algorithms
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.training import build
+from transformer_spectrum.training.footprint import check_it_fits
 from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.recording import Budget, Recording
 from transformer_spectrum.training.setup import Setup, make_deterministic, read_windows

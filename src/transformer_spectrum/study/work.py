@@ -18,7 +18,6 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_csv
 from transformer_spectrum.study.endpoint_paths import PATH_COLUMNS, endpoint_path, path_rows
 from transformer_spectrum.study.files import Files, read_files, scratch, write_files
-from transformer_spectrum.study.footprint import check_it_fits
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.spectra_rows import (
     COLUMNS,
@@ -29,6 +28,7 @@ from transformer_spectrum.study.spectra_rows import (
     thin_snapshots,
 )
 from transformer_spectrum.tracking.folders import SCORES_FILE
+from transformer_spectrum.training.footprint import check_it_fits
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 from transformer_spectrum.training.train import Job, train_all

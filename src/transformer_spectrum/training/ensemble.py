@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import psutil
 import torch
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.memory import free_memory
 from transformer_spectrum.training import build
+from transformer_spectrum.training.footprint import footprint
 
 SHARE = 0.25
 """Of the memory that is free when trainings begin, that they may take."""
-VECTORS = 24
-"""Vectors as long as the weights that a training by a gradient method keeps at once, besides its snapshots: weights,
-gradient, state of the rule, the best, the last, and copies while they are stacked."""
 SHARED = ("batch_size", "precision", "tf32", "memory_mib", "workers")
 """Parameters of the section `training` that trainings side by side have in common."""
 
@@ -63,30 +60,16 @@ def check_alike(trainings: Sequence[tuple[Params, str]]) -> None:
 
 
 def members_at_once(params: Params, optimizer: str) -> int:
-    """How many trainings like this one the free memory holds; >= 1.
+    """How many trainings like this one the free memory holds, by what each of them keeps (`footprint`); >= 1.
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.config.packaged import packaged
     >>> members_at_once(load_params(packaged("params.yaml")), "adam") > 1
     True
     """
-    device = build.device(params.device)
-    on_cuda = device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
-    return max(1, int(free * SHARE / member_bytes(params, optimizer)))
-
-
-def member_bytes(params: Params, optimizer: str) -> int:
-    """About what a training keeps in memory, without activations; bytes.
-
-    >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
-    >>> params = load_params(packaged("params.yaml"))
-    >>> member_bytes(params, "ga") > member_bytes(params, "adam")
-    True
-    """
-    size = Layout(build.model(params, features=1)).size
-    epochs = {"adam": params.adam.epochs, "es": params.es.generations, "ga": params.ga.generations}[optimizer]
-    snapshots = epochs // params.training.snapshot_every + 12
-    popsize = {"adam": 0, "es": params.es.popsize, "ga": 2 * params.ga.popsize}[optimizer]
-    return 4 * size * (VECTORS + snapshots + popsize)
+    kept, device = footprint(params, optimizer, features=1).lasting(), build.device(params.device)
+    rooms = [(free_memory().size, kept)]
+    if device.type == "cuda":
+        on_gpu, on_host = kept.of(on_host=False), kept.of(on_host=True)
+        rooms = [(torch.cuda.mem_get_info(device)[0], on_gpu), (free_memory().size, on_host)]
+    return max(1, min(int(free * SHARE / max(1.0, held.size)) for free, held in rooms))

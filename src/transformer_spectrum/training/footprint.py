@@ -16,7 +16,7 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import GIB, Free, free_memory
 from transformer_spectrum.training import build
-from transformer_spectrum.training.evaluation import PIECES
+from transformer_spectrum.training.cut import PIECES
 from transformer_spectrum.training.setup import read_windows
 
 VECTORS = {"adam": 16, "es": 20, "ga": 8}
@@ -30,6 +30,7 @@ LEARNING = 6
 WINDOWS = 8
 """Times the numbers in the windows that are held: as read, on the device, predicted, and their residuals."""
 NETWORK = "weights, gradients and what the rule keeps"
+ACTIVATIONS = "activations"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,14 @@ class Footprint:
     def size(self) -> float:
         """Of all parts; bytes."""
         return sum(part.size for part in self.parts.values())
+
+    def lasting(self) -> Footprint:
+        """What the training keeps all the time: of trainings side by side each, and activations all of them once.
+
+        >>> Footprint(9, {"weights": MemoryPart(4.0, ""), "activations": MemoryPart(8.0, "")}).lasting().size
+        4.0
+        """
+        return Footprint(self.weights, {name: part for name, part in self.parts.items() if name != ACTIVATIONS})
 
     def of(self, *, on_host: bool) -> Footprint:
         """What lies in the machine's memory, or on an accelerator beside it.
@@ -133,7 +142,7 @@ def footprint(
                 kept * vector, "training.snapshot_every larger, or the model smaller", on_host=True
             ),
             "a population": MemoryPart(popsize * of_candidate * vector, f"{optimizer}.popsize smaller", by_pycma),
-            "activations": MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
+            ACTIVATIONS: MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
             "windows": MemoryPart(held, "data.stride larger, or series fewer", on_host=True),
         },
     )

@@ -1,0 +1,191 @@
+"""Losses and gradients of many networks of one architecture at once, with dropout, each on its own batch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from transformer_spectrum.losses import Loss
+from transformer_spectrum.models.dropout import Dropout, keys_of
+from transformer_spectrum.models.forecaster import Forecaster, Layout
+from transformer_spectrum.optimizers.contract import Along
+from transformer_spectrum.training.capture import Captured
+from transformer_spectrum.training.cut import Cut, grouped
+from transformer_spectrum.training.pool import Pool
+from transformer_spectrum.training.slots import Slots
+from transformer_spectrum.training.stacked_losses import Forms, Stacked, elementwise
+
+if TYPE_CHECKING:
+    from transformer_spectrum.training.objective import WindowObjective
+
+
+class Gradients:
+    """What members' losses and their gradients are along some updates.
+
+    Args:
+        model, layout: see `evaluation.Evaluation`.
+        cut: how the work is cut.
+        pool: of all members' windows, on the device that computes.
+        stacked: losses of some members -> the same as one.
+        compile: torch.compile what the gradients are taken of; at its first use, in one piece.
+        say: takes one sentence: the time that compiling took, why it was not possible, or why a GPU captures nothing.
+
+    Attributes:
+        keeps_slots: whether a member that has left is computed further, unseen, until half of them have: shapes stay
+            captured.
+    """
+
+    def __init__(
+        self,
+        model: Forecaster,
+        layout: Layout,
+        cut: Cut,
+        pool: Pool,
+        stacked: Callable[[tuple[Loss, ...]], Stacked],
+        *,
+        compile: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self._model, self._layout, self._cut, self._pool, self._stacked = model, layout, cut, pool, stacked
+        self._loss_of = self._compiled if compile else self._plain_losses
+        self._say = say
+        self.keeps_slots = not cut.on_cpu
+        self._slots = Slots()
+        self._gradient = Captured(self._plain_gradient, pool.device, say)
+
+    def __call__(
+        self, objectives: Sequence[WindowObjective], batches: Sequence[Sequence[Tensor]], updates: Sequence[int]
+    ) -> Along:
+        """What gives mean losses (M,), float64, and their gradients (M, n), with dropout, along some updates.
+
+        Everything that the updates need is put on the device beforehand.
+
+        Args:
+            objectives: of the members.
+            batches: of each update the windows of each member.
+            updates: which update of its training the first one is for each member, for its dropout; counted from 0.
+        """
+        device = self._pool.device
+        groups = [grouped(len(batch) for batch in row) for row in batches]
+        places = [
+            self._pool.places([objectives[member] for member in members], [row[member] for member in members])
+            for row, of_row in zip(batches, groups, strict=True)
+            for members in of_row
+        ]
+        flat = iter(self._pool.on_device(places))
+        seeds = torch.tensor([objective.seed for objective in objectives], dtype=torch.int32)
+        counters = torch.arange(len(batches), dtype=torch.int32)[:, None] + torch.tensor(updates, dtype=torch.int32)
+        seeds, counters = seeds.to(device), counters.to(device)
+        windows = [[(members, next(flat)) for members in of_row] for of_row in groups]
+
+        def along(row: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+            if len(windows[row]) == 1:
+                return self._of_equal(objectives, weights, windows[row][0][1], seeds, counters[row])
+            groups = [
+                self._of_equal(
+                    [objectives[member] for member in members],
+                    weights[members],
+                    index,
+                    seeds[members],
+                    counters[row][members],
+                )
+                for members, index in windows[row]
+            ]
+            back = torch.tensor([member for members, _ in windows[row] for member in members]).argsort()
+            back = back.to(device)
+            return torch.cat([loss for loss, _ in groups])[back], torch.cat([slope for _, slope in groups])[back]
+
+        return along
+
+    def _of_equal(
+        self,
+        objectives: Sequence[WindowObjective],
+        weights: Tensor,
+        index: Tensor,
+        seeds: Tensor,
+        updates: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Of members whose batches are of one size."""
+        if not self.keeps_slots:
+            return self._in_chunks(objectives, weights, index, seeds, updates)
+        slots, places = self._slots.of(objectives, index.shape[1])
+        rows = places.to(self._pool.device)
+        loss, slopes = self._in_chunks(slots, weights[rows], index[rows], seeds[rows], updates[rows])
+        first = self._slots.first(places).to(self._pool.device)
+        return loss[first], slopes[first]
+
+    def _in_chunks(
+        self,
+        objectives: Sequence[WindowObjective],
+        weights: Tensor,
+        index: Tensor,
+        seeds: Tensor,
+        updates: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        size = min(self._cut.learning_members, math.ceil(len(weights) / self._cut.workers))  # no bit depends on it
+        chunks = [slice(first, first + size) for first in range(0, len(weights), size)]
+        pieces = index.chunk(self._cut.pieces, dim=1)
+
+        def work(task: tuple[slice, int]) -> tuple[Tensor, Tensor]:
+            rows, piece = task
+            context, target = self._pool.windows(pieces[piece][rows])
+            stacked = self._stacked(tuple(objective.loss for objective in objectives[rows]))
+            keys = keys_of(seeds[rows], updates[rows], piece) if self._model.dropout else seeds[rows]
+            return self._gradient(stacked.forms, weights[rows], context, target, keys, *stacked.numbers)
+
+        tasks = [(rows, piece) for rows in chunks for piece in range(len(pieces))]
+        done = iter(self._cut.share(work, tasks))
+        shares = [piece.shape[1] / index.shape[1] for piece in pieces]
+        of_chunks = []
+        for _ in chunks:
+            loss, slopes = next(done)
+            mean = loss.double() * shares[0]
+            slopes = slopes if len(pieces) == 1 else slopes.mul_(shares[0])
+            for share in shares[1:]:
+                loss, slope = next(done)
+                mean += loss.double() * share
+                slopes.add_(slope, alpha=share)
+            of_chunks.append((mean, slopes))
+        if len(of_chunks) == 1:
+            return of_chunks[0]
+        return torch.cat([loss for loss, _ in of_chunks]), torch.cat([slope for _, slope in of_chunks])
+
+    # -- arithmetic ----------------------------------------------------------------------------------------
+    @torch.enable_grad()
+    def _plain_gradient(
+        self, forms: Forms, weights: Tensor, context: Tensor, target: Tensor, keys: Tensor, *numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(m, n) -> (m,) and (m, n)."""
+        leaf = weights.detach().requires_grad_()
+        means = self._loss_of(forms, leaf, context, target, keys, *numbers)
+        (gradient,) = torch.autograd.grad(means.sum(), leaf)  # no member's loss depends on another's weights
+        return means.detach(), gradient
+
+    def _plain_losses(
+        self, forms: Forms, weights: Tensor, context: Tensor, target: Tensor, keys: Tensor, *numbers: Tensor
+    ) -> Tensor:
+        drop = Dropout(self._model.dropout, keys) if self._model.dropout else None
+        prediction = self._model.predict(self._layout.views(weights), context, target, drop)
+        return elementwise(forms, numbers, prediction, target).flatten(1).mean(1)
+
+    def _compiled(self, forms: Forms, *tensors: Tensor) -> Tensor:
+        """Compiles the losses, and takes its place."""
+        from torch._dynamo.exc import BackendCompilerFailed
+
+        started = time.monotonic()
+        compiled = torch.compile(self._plain_losses, dynamic=False)
+        try:
+            result = compiled(forms, *tensors)
+        except BackendCompilerFailed as error:
+            reason = str(error.inner_exception).splitlines()[0]
+            self._say(f"adam.compile = true: not possible here, going on without ({reason})")
+            self._loss_of = self._plain_losses
+            return self._loss_of(forms, *tensors)
+        self._say(f"adam.compile = true: compiled in {time.monotonic() - started:.0f} s")
+        self._loss_of = compiled
+        return result
