@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test mutants chaos kills hardships soak lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
+.PHONY: help setup repro verify test mutants chaos kills hardships soak unchanged lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,9 @@ kills: $(READY_DEV) ## kill all that works here at seeded moments, each time fol
 
 soak: $(READY_DEV) ## the same small work again and again: what of it stays, and whether memory grows: make soak ROUNDS=10
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/soak.py --rounds $(or $(ROUNDS),10) --trainings $(or $(TRAININGS),60)
+
+unchanged: $(READY_DEV) ## whether the study in short is the same by another commit's code: make unchanged BASE=HEAD~1
+	OMP_NUM_THREADS=1 python tests/unchanged.py --base $(or $(BASE),HEAD~1)
 
 hardships: $(READY_DEV) ## run two stages without HOME, git, memory, room, handles and the like: make hardships ONLY=HOME
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/hardships.py $(if $(ONLY),--only "$(ONLY)")

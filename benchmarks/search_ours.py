@@ -122,9 +122,9 @@ def evaluate(sizes: Sizes, cores: int, kind: str = "transformer", precision: str
 
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         scored.evaluation.model.predict(scored.evaluation.layout.views(weights), scored.context, scored.target)
-    facts = {"weights": len(weights), "flops": counter.get_total_flops(), "members": scored.evaluation.cut.members}
+    facts = {"weights": len(weights), "flops": counter.get_total_flops(), "members": scored.evaluation.division.members}
     if kind == "transformer" and precision == "float32" and cores == 1:
-        facts["shares"] = shares(scored, population[: 8 * scored.evaluation.cut.members], batch)
+        facts["shares"] = shares(scored, population[: 8 * scored.evaluation.division.members], batch)
     return sample, facts
 
 
@@ -206,7 +206,7 @@ def epoch(sizes: Sizes, cores: int, dropout: float) -> Contestant:
     steps = Descent(Adam(), GENERATIONS, 1e-3, gradient_clip=1.0).steps(
         scored, weights, torch.Generator().manual_seed(0)
     )
-    return next_step(steps), {"pieces": scored.evaluation.cut.pieces}
+    return next_step(steps), {"pieces": scored.evaluation.division.pieces}
 
 
 def machine(sizes: Sizes, cores: int) -> Contestant:

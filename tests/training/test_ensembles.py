@@ -18,7 +18,7 @@ from transformer_spectrum.runtime.files import write_arrays, write_json
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
 from transformer_spectrum.runtime.memory import Free
 from transformer_spectrum.runtime.seeds import torch_generator
-from transformer_spectrum.training import build, cut
+from transformer_spectrum.training import build, division
 from transformer_spectrum.training.capture import Captured
 from transformer_spectrum.training.ensemble import check_alike, members_at_once
 from transformer_spectrum.training.footprint import footprint
@@ -160,7 +160,7 @@ def test_members_follow_torchs_own_training_to_1e_5():
 def test_neither_chunks_nor_workers_change_a_members_bits(workers, monkeypatch):
     shared = {"training.workers": workers, "adam.epochs": 2}
     whole = fit(members_of("adam", **shared))
-    monkeypatch.setattr(cut, "GRADIENT_MIB", 1e-6)  # each member by itself
+    monkeypatch.setattr(division, "GRADIENT_MIB", 1e-6)  # each member by itself
     for result, other in zip(fit(members_of("adam", **shared)), whole, strict=True):
         assert_same(result, other)
 

@@ -64,7 +64,7 @@ def test_each_member_gets_the_loss_that_the_plain_model_gives_it(kind, loss, mem
     monkeypatch.setattr("transformer_spectrum.training.scoring.CHUNKS", 1)
     monkeypatch.setattr("transformer_spectrum.models.attention.MANY", 4)  # populations only
     model, layout, objective = make(kind, loss, workers=workers)
-    objective.evaluation.cut.members = members
+    objective.evaluation.division.members = members
     population = population_of(model, layout, 11)
     losses = objective.losses(population, BATCH)
     assert losses.shape == (11,)
@@ -91,7 +91,7 @@ def test_losses_are_the_same_bits_for_any_number_of_workers_and_however_the_popu
 @pytest.mark.parametrize("count", [1, 2, 19, 64])
 def test_a_lazy_population_is_asked_for_each_member_once_and_for_few_at_a_time(workers, count):
     model, layout, objective = make(workers=workers)
-    objective.evaluation.cut.members = 2
+    objective.evaluation.division.members = 2
     lazy = Lazy(population_of(model, layout, count))
     objective.losses(lazy, BATCH)
     asked = sorted(lazy.asked)
@@ -101,7 +101,7 @@ def test_a_lazy_population_is_asked_for_each_member_once_and_for_few_at_a_time(w
 
 
 def test_a_smaller_bound_computes_fewer_members_at_once_and_one_always():
-    sizes = [make(memory_mib=mib)[2].evaluation.cut.members for mib in (1e-6, 0.01, 0.02, 0.04, 1.0)]
+    sizes = [make(memory_mib=mib)[2].evaluation.division.members for mib in (1e-6, 0.01, 0.02, 0.04, 1.0)]
     assert sizes[0] == 1
     assert sizes == sorted(sizes)
     assert all(size & (size - 1) == 0 for size in sizes)  # mirrored pairs stay together
@@ -112,7 +112,7 @@ def test_a_population_is_cut_into_enough_chunks_for_workers_to_share():
     model, layout, objective = make()
     lazy = Lazy(population_of(model, layout, 32))
     objective.losses(lazy, BATCH)
-    assert objective.evaluation.cut.members > 4
+    assert objective.evaluation.division.members > 4
     assert len(lazy.asked) == 8
 
 
@@ -158,11 +158,11 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
     model, layout, whole = make(kind)
     flat, batch = layout.flatten(model), torch.arange(7)
     loss, gradient = whole.gradient(flat, batch)
-    assert whole.evaluation.cut.pieces == 1
+    assert whole.evaluation.division.pieces == 1
     results = []
     for workers in (1, 2, 3):
         objective = make(kind, workers=workers)[2]
-        objective.evaluation.cut.pieces = 3  # of three, three and one window
+        objective.evaluation.division.pieces = 3  # of three, three and one window
         results.append(objective.gradient(flat, batch))
         assert results[-1][0] == pytest.approx(loss, rel=1e-6)
         torch.testing.assert_close(results[-1][1], gradient)
@@ -171,8 +171,8 @@ def test_a_gradient_in_pieces_is_that_of_the_whole_batch_and_the_same_for_any_nu
 
 def test_large_batches_are_cut_into_pieces_with_and_without_dropout():
     sizes = {"windows": 8000, "batch_size": 8000}
-    assert make(**sizes)[2].evaluation.cut.pieces == 4
-    assert make(**sizes, dropout=0.1)[2].evaluation.cut.pieces == 4
+    assert make(**sizes)[2].evaluation.division.pieces == 4
+    assert make(**sizes, dropout=0.1)[2].evaluation.division.pieces == 4
 
 
 def test_an_epoch_visits_every_window_once_in_random_order():

@@ -1,9 +1,9 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, and what takes it."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,3 +73,73 @@ def _left(group: Path, limit: str, taken: str, cached: str) -> Iterator[Free]:
         yield Free(max(0, int(most) - max(0, used)), "of this container or job")
     except (OSError, ValueError):  # no such file, or of another kind
         return
+
+
+@dataclass(frozen=True)
+class MemoryPart:
+    """Of the memory that something takes.
+
+    Attributes:
+        size: bytes.
+        change: what makes it less.
+        on_host: whether it lies in the machine's memory, also where an accelerator computes.
+    """
+
+    size: float
+    change: str
+    on_host: bool = False
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory that work on a network takes at its peak, about, beyond what the program itself has taken before.
+
+    Attributes:
+        weights: of the network; count.
+        parts: what for -> how much; the largest says what to change.
+    """
+
+    weights: int
+    parts: Mapping[str, MemoryPart]
+
+    @property
+    def size(self) -> float:
+        """Of all parts; bytes."""
+        return sum(part.size for part in self.parts.values())
+
+    def without(self, name: str) -> Footprint:
+        """All but one of the parts.
+
+        >>> Footprint(9, {"weights": MemoryPart(4.0, ""), "windows": MemoryPart(8.0, "")}).without("windows").size
+        4.0
+        """
+        return Footprint(self.weights, {other: part for other, part in self.parts.items() if other != name})
+
+    def of(self, *, on_host: bool) -> Footprint:
+        """What lies in the machine's memory, or on an accelerator beside it.
+
+        >>> whole = Footprint(9, {"weights": MemoryPart(4.0, ""), "windows": MemoryPart(8.0, "", on_host=True)})
+        >>> whole.of(on_host=True).size, whole.of(on_host=False).size
+        (8.0, 4.0)
+        """
+        return Footprint(self.weights, {name: part for name, part in self.parts.items() if part.on_host == on_host})
+
+    def refusal(self, free: Free) -> str | None:
+        """Why it would not fit, in one line that says what to change; None where it does.
+
+        >>> whole = Footprint(10**9, {"weights": MemoryPart(120 * 2**30, "model.layers smaller")})
+        >>> whole.refusal(Free(20 * 2**30, "of this machine")).split("; ")[1]
+        '120 GiB of it are weights: make model.layers smaller'
+        """
+        if self.size <= free.size:
+            return None
+        largest, part = max(self.parts.items(), key=lambda named: named[1].size)
+        return (
+            f"would take about {_gib(self.size)} GiB, and {_gib(free.size)} GiB are free {free.under}; "
+            f"{_gib(part.size)} GiB of it are {largest}: make {part.change}"
+        )
+
+
+def _gib(size: float) -> str:
+    value = size / GIB
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -67,7 +67,8 @@ def members_at_once(params: Params, optimizer: str) -> int:
     >>> members_at_once(load_params(packaged("params.yaml")), "adam") > 1
     True
     """
-    kept, device = footprint(params, optimizer, features=1).lasting(), build.device(params.device)
+    # Activations are those of the members that are computed at once, and no member's own.
+    kept, device = footprint(params, optimizer, features=1).without("activations"), build.device(params.device)
     rooms = [(free_memory().size, kept)]
     if device.type == "cuda":
         on_gpu, on_host = kept.of(on_host=False), kept.of(on_host=True)

@@ -2,7 +2,8 @@
 
 Weights are (members, n): each member reads its own windows and has its own loss. What is computed for a member is the
 same, bit for bit on a CPU, whoever is computed beside it: products are batched over members, and nothing is summed
-across them. How the work is cut says `cut`; losses of batches are in `gradients` and `scoring`, whole sets are here.
+across them. Whole sets are here, losses of batches in `gradients` and `scoring`, and how the work is divided in
+`division`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from transformer_spectrum import losses
 from transformer_spectrum.models.forecaster import Forecaster, Layout
-from transformer_spectrum.training.cut import MIB, Cut, grouped, power_of_two
-from transformer_spectrum.training.gradients import Gradients
+from transformer_spectrum.training.division import MIB, Division, grouped, power_of_two
+from transformer_spectrum.training.gradients import MemberGradients
 from transformer_spectrum.training.pool import Pool
 from transformer_spectrum.training.scoring import Scores
 from transformer_spectrum.training.stacked_losses import Stacked, influence_cosines
@@ -62,8 +63,8 @@ class Evaluation:
         say: takes one sentence: the time that compiling took, why it was not possible, or why a GPU captures nothing.
 
     Attributes:
-        cut: how the work is cut.
-        gradients: of many members along some updates; see `Gradients`.
+        division: how the work is divided.
+        gradients: of many members along some updates; see `MemberGradients`.
         scores: of many populations; see `Scores`.
     """
 
@@ -83,7 +84,7 @@ class Evaluation:
     ) -> None:
         self.model, self.layout, self.device, self.batch_size = model, layout, device, batch_size
         self.precision = getattr(torch, precision)
-        self.cut = Cut(
+        self.division = Division(
             model,
             steps,
             batch_size,
@@ -95,9 +96,11 @@ class Evaluation:
         )
         self._pool = Pool(device)
         self._stacked = lru_cache(maxsize=256)(lambda losses: Stacked(losses, device))
-        self.gradients = Gradients(model, layout, self.cut, self._pool, self._stacked, compile=compile, say=say)
-        self.scores = Scores(model, layout, self.precision, self.cut, self._pool, self._stacked, say)
-        if self.cut.on_cpu:
+        self.gradients = MemberGradients(
+            model, layout, self.division, self._pool, self._stacked, compile=compile, say=say
+        )
+        self.scores = Scores(model, layout, self.precision, self.division, self._pool, self._stacked, say)
+        if self.division.on_cpu:
             # glibc gives freed blocks back to the system, to be asked for again and zeroed, unless it has seen a
             # larger one freed. This one is never touched, so it costs nothing; it spares up to a quarter of the time.
             torch.empty(30 * MIB, dtype=torch.uint8)
@@ -141,11 +144,13 @@ class Evaluation:
         for rows in grouped(len(some) for some in windows):
             of_rows = self._pool.places([objectives[row] for row in rows], [windows[row] for row in rows])
             (index,) = self._pool.on_device([of_rows])
-            members = max(1, self.cut.members * self.batch_size // max(1, min(self.cut.windows, index.shape[1])))
+            members = max(
+                1, self.division.members * self.batch_size // max(1, min(self.division.windows, index.shape[1]))
+            )
             tasks = [
                 (first, piece)
                 for first in range(0, len(rows), power_of_two(members))
-                for piece in range(0, index.shape[1], self.cut.windows)
+                for piece in range(0, index.shape[1], self.division.windows)
             ]
 
             @torch.inference_mode()
@@ -154,11 +159,11 @@ class Evaluation:
             ) -> Tensor:
                 first, piece = task
                 some = rows[first : first + size]
-                context, target = self._pool.windows(index[first : first + size, piece : piece + self.cut.windows])
+                context, target = self._pool.windows(index[first : first + size, piece : piece + self.division.windows])
                 views = self.layout.views(weights[some].to(self.precision))
                 return self.model.predict(views, context.to(self.precision), target.to(self.precision)).float()
 
-            done = self.cut.share(predict, tasks)
+            done = self.division.share(predict, tasks)
             for first in range(0, len(rows), power_of_two(members)):
                 whole = torch.cat([part for task, part in zip(tasks, done, strict=True) if task[0] == first], dim=1)
                 answers |= dict(zip(rows[first:], whole.clone(), strict=False))

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,9 +12,9 @@ import torch
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.memory import GIB, Free, free_memory
+from transformer_spectrum.runtime.memory import Footprint, Free, MemoryPart, free_memory
 from transformer_spectrum.training import build
-from transformer_spectrum.training.cut import PIECES
+from transformer_spectrum.training.division import PIECES
 from transformer_spectrum.training.setup import read_windows
 
 VECTORS = {"adam": 16, "es": 20, "ga": 8}
@@ -30,72 +28,6 @@ LEARNING = 6
 WINDOWS = 8
 """Times the numbers in the windows that are held: as read, on the device, predicted, and their residuals."""
 NETWORK = "weights, gradients and what the rule keeps"
-ACTIVATIONS = "activations"
-
-
-@dataclass(frozen=True)
-class MemoryPart:
-    """Of a training's memory.
-
-    Attributes:
-        size: bytes.
-        change: what makes it less.
-        on_host: whether it lies in the machine's memory, also where an accelerator computes.
-    """
-
-    size: float
-    change: str
-    on_host: bool = False
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Memory that a training takes at its peak, about, beyond what the program itself has taken before.
-
-    Attributes:
-        weights: of the network; count.
-        parts: what for -> how much; the largest says what to change.
-    """
-
-    weights: int
-    parts: Mapping[str, MemoryPart]
-
-    @property
-    def size(self) -> float:
-        """Of all parts; bytes."""
-        return sum(part.size for part in self.parts.values())
-
-    def lasting(self) -> Footprint:
-        """What the training keeps all the time: of trainings side by side each, and activations all of them once.
-
-        >>> Footprint(9, {"weights": MemoryPart(4.0, ""), "activations": MemoryPart(8.0, "")}).lasting().size
-        4.0
-        """
-        return Footprint(self.weights, {name: part for name, part in self.parts.items() if name != ACTIVATIONS})
-
-    def of(self, *, on_host: bool) -> Footprint:
-        """What lies in the machine's memory, or on an accelerator beside it.
-
-        >>> whole = Footprint(9, {"weights": MemoryPart(4.0, ""), "windows": MemoryPart(8.0, "", on_host=True)})
-        >>> whole.of(on_host=True).size, whole.of(on_host=False).size
-        (8.0, 4.0)
-        """
-        return Footprint(self.weights, {name: part for name, part in self.parts.items() if part.on_host == on_host})
-
-    def refusal(self, free: Free) -> str | None:
-        """Why it would not fit, in one line that says what to change; None where it does.
-
-        >>> whole = Footprint(10**9, {"weights": MemoryPart(120 * 2**30, "model.layers smaller")})
-        >>> whole.refusal(Free(20 * 2**30, "of this machine")).split("; ")[1]
-        '120 GiB of it are weights: make model.layers smaller'
-        """
-        if self.size <= free.size:
-            return None
-        largest, part = max(self.parts.items(), key=lambda named: named[1].size)
-        return (
-            f"would take about {_gib(self.size)} GiB, and {_gib(free.size)} GiB are free {free.under}; "
-            f"{_gib(part.size)} GiB of it are {largest}: make {part.change}"
-        )
 
 
 def footprint(
@@ -142,7 +74,7 @@ def footprint(
                 kept * vector, "training.snapshot_every larger, or the model smaller", on_host=True
             ),
             "a population": MemoryPart(popsize * of_candidate * vector, f"{optimizer}.popsize smaller", by_pycma),
-            ACTIVATIONS: MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
+            "activations": MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
             "windows": MemoryPart(held, "data.stride larger, or series fewer", on_host=True),
         },
     )
@@ -179,8 +111,3 @@ def check_it_fits(
         refusal = whole.of(on_host=False).refusal(on_gpu) or whole.of(on_host=True).refusal(host)
     if refusal:
         raise InputError(f"a training by {optimizer} {refusal}")
-
-
-def _gib(size: float) -> str:
-    value = size / GIB
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

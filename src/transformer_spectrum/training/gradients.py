@@ -15,7 +15,7 @@ from transformer_spectrum.models.dropout import Dropout, keys_of
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.optimizers.contract import Along
 from transformer_spectrum.training.capture import Captured
-from transformer_spectrum.training.cut import Cut, grouped
+from transformer_spectrum.training.division import Division, grouped
 from transformer_spectrum.training.pool import Pool
 from transformer_spectrum.training.slots import Slots
 from transformer_spectrum.training.stacked_losses import Forms, Stacked, elementwise
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from transformer_spectrum.training.objective import WindowObjective
 
 
-class Gradients:
+class MemberGradients:
     """What members' losses and their gradients are along some updates.
 
     Args:
         model, layout: see `evaluation.Evaluation`.
-        cut: how the work is cut.
+        division: how the work is divided.
         pool: of all members' windows, on the device that computes.
         stacked: losses of some members -> the same as one.
         compile: torch.compile what the gradients are taken of; at its first use, in one piece.
@@ -44,17 +44,17 @@ class Gradients:
         self,
         model: Forecaster,
         layout: Layout,
-        cut: Cut,
+        division: Division,
         pool: Pool,
         stacked: Callable[[tuple[Loss, ...]], Stacked],
         *,
         compile: bool,
         say: Callable[[str], None],
     ) -> None:
-        self._model, self._layout, self._cut, self._pool, self._stacked = model, layout, cut, pool, stacked
+        self._model, self._layout, self._division, self._pool, self._stacked = model, layout, division, pool, stacked
         self._loss_of = self._compiled if compile else self._plain_losses
         self._say = say
-        self.keeps_slots = not cut.on_cpu
+        self.keeps_slots = not division.on_cpu
         self._slots = Slots()
         self._gradient = Captured(self._plain_gradient, pool.device, say)
 
@@ -127,9 +127,11 @@ class Gradients:
         seeds: Tensor,
         updates: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        size = min(self._cut.learning_members, math.ceil(len(weights) / self._cut.workers))  # no bit depends on it
+        size = min(
+            self._division.learning_members, math.ceil(len(weights) / self._division.workers)
+        )  # no bit depends on it
         chunks = [slice(first, first + size) for first in range(0, len(weights), size)]
-        pieces = index.chunk(self._cut.pieces, dim=1)
+        pieces = index.chunk(self._division.pieces, dim=1)
 
         def work(task: tuple[slice, int]) -> tuple[Tensor, Tensor]:
             rows, piece = task
@@ -139,7 +141,7 @@ class Gradients:
             return self._gradient(stacked.forms, weights[rows], context, target, keys, *stacked.numbers)
 
         tasks = [(rows, piece) for rows in chunks for piece in range(len(pieces))]
-        done = iter(self._cut.share(work, tasks))
+        done = iter(self._division.share(work, tasks))
         shares = [piece.shape[1] / index.shape[1] for piece in pieces]
         of_chunks = []
         for _ in chunks:

@@ -87,7 +87,7 @@ class Measuring(Recorded):
     ) -> list[Any]:
         assert isinstance(computing, Evaluation)
         asked = [(request.start, request.weights, request.before) for request in requests]
-        return list(measured(asked, computing.cut.cores))
+        return list(measured(asked, computing.division.cores))
 
 
 Reading = Generator[Request, Any, None]

@@ -12,7 +12,7 @@ from transformer_spectrum.losses import Loss
 from transformer_spectrum.models.forecaster import Forecaster, Layout
 from transformer_spectrum.optimizers.contract import Population
 from transformer_spectrum.training.capture import Captured
-from transformer_spectrum.training.cut import Cut, power_of_two
+from transformer_spectrum.training.division import Division, power_of_two
 from transformer_spectrum.training.pool import Pool
 from transformer_spectrum.training.stacked_losses import Forms, Stacked, elementwise
 
@@ -40,7 +40,7 @@ class Scores:
     Args:
         model, layout: see `evaluation.Evaluation`.
         precision: of weights and products; losses are reduced in float32.
-        cut: how the work is cut.
+        division: how the work is divided.
         pool: of all windows, on the device that computes.
         stacked: losses of some members -> the same as one.
         say: takes one sentence: why a GPU captures nothing.
@@ -51,13 +51,13 @@ class Scores:
         model: Forecaster,
         layout: Layout,
         precision: torch.dtype,
-        cut: Cut,
+        division: Division,
         pool: Pool,
         stacked: Callable[[tuple[Loss, ...]], Stacked],
         say: Callable[[str], None],
     ) -> None:
         self._model, self._layout, self._precision = model, layout, precision
-        self._cut, self._pool, self._stacked = cut, pool, stacked
+        self._division, self._pool, self._stacked = division, pool, stacked
         self._score = Captured(self._plain_score, pool.device, say)
 
     def __call__(self, scored: Sequence[Scored]) -> list[Tensor]:
@@ -81,12 +81,12 @@ class Scores:
             return self._score(stacked.forms, chunk, context, target, *stacked.numbers)
 
         chunks = self._chunks(scored)
-        losses = torch.cat(self._cut.share(work, chunks)).cpu()  # in the order of the populations, by one transfer
+        losses = torch.cat(self._division.share(work, chunks)).cpu()  # in the order of the populations, by one transfer
         return list(losses.split([len(population) for _, population, _ in scored]))
 
     def _chunks(self, scored: Sequence[Scored]) -> list[list[Portion]]:
         """What is scored at once: on a CPU parts of one population; on a GPU as much as fits, of any."""
-        on_cpu, most = self._cut.on_cpu, self._cut.members
+        on_cpu, most = self._division.on_cpu, self._division.members
         chunks: list[list[Portion]] = []
         room = 0
         for place, (_, population, batch) in enumerate(scored):

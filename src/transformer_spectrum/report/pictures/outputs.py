@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from transformer_spectrum.analysis.footprint import check_spectra_fit
 from transformer_spectrum.analysis.of_training.comparison_file import comparison
 from transformer_spectrum.analysis.of_training.inputs import read_forecasts, summaries_of
 from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES, long_tables
@@ -40,8 +41,9 @@ def write_outputs(params: Params, models: Mapping[str, Path], caption: Caption, 
         metrics: folder for spectra.json, effects.json, comparison.json and the long tables, `LONG_TABLES` with the
             ending .parquet; these and `plots` are put in place together, `plots` last.
     Raises:
-        InputError: see `read_forecasts` and `summarize`.
+        InputError: see `check_spectra_fit`, `read_forecasts` and `summarize`.
     """
+    check_spectra_fit(models)
     forecast, summaries = read_forecasts(models), summaries_of(params, models)
     mark = STANDIN if caption.standin else ""
     names = (*(f"{name}.parquet" for name in LONG_TABLES), "spectra.json", "effects.json", "comparison.json")

@@ -1,4 +1,4 @@
-"""How the work of trainings is cut, and who shares it.
+"""How the work of trainings is divided, and who shares it.
 
 Members are computed in chunks: large enough that a product is worth its call, small enough that what lies between two
 products stays in the processor's cache. On a CPU threads share the chunks, each with one core: two threads that
@@ -54,7 +54,7 @@ def grouped(keys: Iterable[Hashable]) -> list[list[int]]:
     return list(groups.values())
 
 
-class Cut:
+class Division:
     """Sizes of what is computed at once, for networks of one architecture and windows of one length.
 
     Args:
@@ -74,8 +74,8 @@ class Cut:
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.training.build import model
-    >>> cut = Cut(model(load_params("params.yaml"), 1), (96, 24), 32, torch.device("cpu"), workers=2)
-    >>> cut.pieces, cut.share(lambda task: task**2, [1, 2, 3])
+    >>> division = Division(model(load_params("params.yaml"), 1), (96, 24), 32, torch.device("cpu"), workers=2)
+    >>> division.pieces, division.share(lambda task: task**2, [1, 2, 3])
     (1, [1, 4, 9])
     """
 
