@@ -154,3 +154,25 @@ def test_a_claim_may_have_several_sources_of_which_one_was_read_whole():
         {**CLAIM, "sources": [*CLAIM["sources"], {"reference": "b", "read": "text", "says": "c"}]}
     )
     assert not claim.abstract_only
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"second": "muon-mse"}, "first = muon-mse: must be another than second"),
+        ({"first": ZERO}, "first = zero"),
+        ({"margin": float("inf")}, "margin"),
+        ({"confirmed_if": ["above", "above"]}, "above comes twice"),
+        (
+            {"groups": {"a": ["hill_alpha"], "b": []}, "endpoint": "rank_correlation", "axis": "end"}
+            | {"first": "a", "second": "b"},
+            "groups.b: must have an endpoint",
+        ),
+    ],
+)
+def test_a_claim_that_no_table_can_answer_is_refused_in_one_line(changes, rule):
+    with pytest.raises(InputError) as refused:
+        parse_claim({**CLAIM, **changes}, "rank.yaml")
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("rank.yaml: ")
+    assert rule in line

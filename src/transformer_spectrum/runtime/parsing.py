@@ -92,10 +92,13 @@ def parse_yaml(text: str, source: str | Path, kind: str = "valid YAML") -> Any:
         source: what the message calls it.
         kind: what it should be, behind "not".
     Raises:
-        InputError: it is no YAML, or holds too much, or itself.
+        InputError: it is no YAML, or holds too much, or itself, or a key of one mapping twice.
 
     >>> parse_yaml("loss: {q: 3.0}", "params.yaml")
     {'loss': {'q': 3.0}}
+    >>> parse_yaml("{q: 3.0, p: 2.0, q: 4.0}", "params.yaml")
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: params.yaml: not valid YAML (line 1: q comes twice)
     >>> parse_yaml("born: 2023-02-30", "params.yaml")
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: params.yaml: not valid YAML (day is out of range for month)
@@ -124,6 +127,11 @@ def _size(node: Node, sizes: dict[int, int | None]) -> int:
         return size
     sizes[id(node)] = None
     children = node.value if isinstance(node.value, list) else ()
+    keys = [pair[0] for pair in children if isinstance(pair, tuple) and isinstance(pair[0].value, str)]
+    if len({(key.tag, key.value) for key in keys}) < len(keys):
+        names = [(key.tag, key.value) for key in keys]
+        again = next(key for place, key in enumerate(keys) if names[place] in names[:place])
+        raise ValueError(f"line {again.start_mark.line + 1}: {again.value} comes twice")
     count = 1
     for child in children:
         count += sum(_size(part, sizes) for part in (child if isinstance(child, tuple) else (child,)))

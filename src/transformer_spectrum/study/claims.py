@@ -36,14 +36,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
 from transformer_spectrum.config.load import read_tree
-from transformer_spectrum.config.schema import Section
+from transformer_spectrum.config.schema import Real, Section
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED, is_followed
 from transformer_spectrum.study.inference.discovery import benjamini_hochberg
@@ -52,6 +52,7 @@ from transformer_spectrum.study.inference.equivalence import Equivalence, equiva
 from transformer_spectrum.study.inference.estimates import MeanDifference, mean_difference
 from transformer_spectrum.study.inference.matching import Contrast, arm_values, difference_matrix, paired
 from transformer_spectrum.study.protocol.model import validated
+from transformer_spectrum.study.protocol.sections import Once
 
 ZERO = "zero"
 RANK_CORRELATION, END = "rank_correlation", "end"
@@ -79,15 +80,20 @@ class Claim(Section):
     endpoint: str
     axis: Literal["validation_mae", "evaluations", "distance", "updates", "end"]
     groups: dict[str, tuple[str, ...]] = Field(default={}, description="name -> endpoints that predict the error")
-    margin: float | None = Field(default=None, gt=0, description="of equivalence; None = the protocol's, if any")
-    confirmed_if: tuple[Relation, ...] = Field(min_length=1)
-    refuted_if: tuple[Relation, ...] = Field(min_length=1)
+    margin: Real | None = Field(default=None, gt=0, description="of equivalence; None = the protocol's, if any")
+    confirmed_if: Annotated[tuple[Relation, ...], Once] = Field(min_length=1)
+    refuted_if: Annotated[tuple[Relation, ...], Once] = Field(min_length=1)
     caveat: str = ""
 
     @model_validator(mode="after")
     def _rules(self) -> Claim:
-        for name in (each for group in self.groups.values() for each in group):
-            endpoint(name)
+        if self.first in (self.second, ZERO):
+            raise ValueError(f"first = {self.first}: must be another than second, and an arm or a group")
+        for name, group in self.groups.items():
+            if not group:
+                raise ValueError(f"groups.{name}: must have an endpoint")
+            for each in group:
+                endpoint(each)
         if self.groups:
             if (self.endpoint, self.axis) != (RANK_CORRELATION, END):
                 raise ValueError(f"groups: need endpoint: {RANK_CORRELATION} and axis: {END}")

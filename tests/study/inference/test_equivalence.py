@@ -7,7 +7,7 @@ from scipy import stats
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.discovery import benjamini_hochberg
 from transformer_spectrum.study.inference.equivalence import equivalence
-from transformer_spectrum.study.inference.estimates import mean_difference
+from transformer_spectrum.study.inference.estimates import hodges_lehmann, mean_difference, p_above
 
 
 def draws(seed, *shape):
@@ -57,3 +57,26 @@ def test_the_rejected_are_those_of_the_step_up_rule():
         below = np.flatnonzero(ranked <= 0.1 * np.arange(1, 13) / 12)
         threshold = ranked[below[-1]] if len(below) else -1.0
         assert ((benjamini_hochberg(p_values) <= 0.1) == (p_values <= threshold)).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_infinite_difference_is_refused_by_whatever_takes_one(sign):
+    differences = np.array([sign * np.inf, *[0.01] * 8])
+    for statistic in (
+        lambda: equivalence(differences, 0.1),
+        lambda: p_above(differences, 0.0),
+        lambda: mean_difference(differences),
+        lambda: hodges_lehmann(differences),
+    ):
+        with pytest.raises(InputError, match="must not be infinite"):
+            statistic()
+
+
+@pytest.mark.parametrize("p_value", [-0.1, 1.2, np.inf])
+def test_what_is_no_p_value_has_no_q(p_value):
+    with pytest.raises(InputError, match="must be >= 0 and <= 1"):
+        benjamini_hochberg(np.array([0.5, p_value, np.nan]))
+
+
+def test_without_a_pair_there_is_no_median():
+    assert np.isnan(hodges_lehmann(np.array([np.nan])))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.config.tree import merge
+from transformer_spectrum.config.tree import merge, put
 from transformer_spectrum.data.prepare import prepare
 from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
@@ -215,3 +215,54 @@ def test_a_missing_key_and_no_mapping_are_named():
         parse_protocol(content)
     with pytest.raises(InputError, match="must be a mapping"):
         parse_protocol([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"title": ""}, "title"),
+        ({"axes": ["distance", "distance"]}, "distance comes twice"),
+        ({"endpoints": {"primary": ["change_log_stable_rank"] * 2}}, "change_log_stable_rank comes twice"),
+        ({"optimizers.adam.rates": [0.001, 0.001]}, "must be above 0 and ascend"),
+        ({"optimizers.adam.rates": [0.003, 0.001]}, "must be above 0 and ascend"),
+        ({"optimizers.adam.rates": [0.0, 0.001]}, "must be above 0 and ascend"),
+        ({"blocks.controls.losses": ["mse", "mse"]}, "mse comes twice"),
+        ({"datasets.light": {"data": {"dataset": "covid"}}}, "needs data.on_unreachable: fail"),
+        ({"datasets.light": {"data": {"dataset": "rvr_flu", "on_unreachable": "standin"}}}, "no stand-in counts"),
+        (
+            {"contrasts": [{**EXAMPLE["contrasts"][0], "second": "adam-mse-decay"}]},
+            "adam-mse-decay: must be two arms",
+        ),
+    ],
+)
+def test_what_can_only_be_a_slip_is_refused_in_one_line(changes, rule):
+    content = copy.deepcopy(dict(EXAMPLE))
+    for name, value in changes.items():
+        put(content, name, value)
+    with pytest.raises(InputError) as refused:
+        parse_protocol(content)
+    (line,) = str(refused.value).splitlines()
+    assert rule in line
+
+
+def test_the_first_axis_is_the_primary_one_whichever_it_is():
+    for axes in (("distance", "validation_mae"), ("validation_mae", "distance", "updates"), ("updates", "distance")):
+        protocol = parse_protocol({**EXAMPLE, "axes": axes})
+        assert protocol.axes_of(protocol.contrasts[0]) == axes
+
+
+def test_updates_cannot_be_the_first_axis_of_a_population_method():
+    content = copy.deepcopy(dict(EXAMPLE))
+    put(content, "optimizers.ga", {"trained_by": "ga", "rate": "ga.mutation_stdev", "rates": [0.003, 0.01, 0.03]})
+    put(content, "blocks.controls.optimizers", ["adam", "ga"])
+    content |= {"axes": ["updates", "distance"]}
+    content["contrasts"] = [{**EXAMPLE["contrasts"][0], "first": "ga-mse"}]
+    with pytest.raises(InputError, match="updates: cannot be the first: decay has a population method"):
+        parse_protocol(content)
+
+
+def test_a_key_that_comes_twice_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("title: one\nlevel: 0.05\nset: {device: cpu}\nlevel: 0.5\n")
+    with pytest.raises(InputError, match=r"p\.yaml: not valid YAML \(line 4: level comes twice\)"):
+        load_protocol(path)

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import false_discovery_control
 
+from transformer_spectrum.runtime.errors import InputError
+
 
 def benjamini_hochberg(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     """q-values of Benjamini and Hochberg's procedure: min over p_j >= p_i of p_j m / rank_j.
@@ -17,12 +19,17 @@ def benjamini_hochberg(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarra
         p_values: in [0, 1]; NaN = no test, which does not count among the m.
     Returns:
         In [0, 1], NaN where there is no p.
+    Raises:
+        InputError: a p-value outside.
 
     >>> benjamini_hochberg(np.array([0.01, np.nan, 0.04, 0.03])).tolist()
     [0.03, nan, 0.04, 0.04]
     """
     q_values = np.full(len(p_values), np.nan)
-    tested = np.isfinite(p_values)
+    tested = ~np.isnan(p_values)
+    outside = p_values[tested & ~((p_values >= 0) & (p_values <= 1))]
+    if len(outside):
+        raise InputError(f"p_values: {outside[0]}: must be >= 0 and <= 1; NaN = no test")
     if tested.any():
         q_values[tested] = false_discovery_control(p_values[tested], method="bh")
     return q_values

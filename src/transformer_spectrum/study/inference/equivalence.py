@@ -43,7 +43,7 @@ def equivalence(differences: Pairs, margin: float, *, seed: int = 0) -> Equivale
         margin: > 0, in the differences' unit, from other seeds than these.
         seed: of the sample of signs of more than 20 pairs.
     Raises:
-        InputError: a margin that is not positive and finite.
+        InputError: a margin that is not positive and finite, or an infinite difference.
     Source: the two one-sided tests are Schuirmann's, as described for SAS's PROC TTEST.
 
     >>> import numpy as np

@@ -65,12 +65,9 @@ def mean_difference(differences: Pairs, *, confidence: float = 0.95, seed: int =
     >>> mean_difference(np.array([1.0, 2.0, 3.0])).low  # three pairs reject nothing at .05
     -inf
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if np.isinf(values).any():
-        raise InputError("differences: must not be infinite; NaN = no pair")
+    values = _checked(differences)
     if not 0 < confidence < 1:
         raise InputError(f"confidence = {confidence}: must be > 0 and < 1")
-    values = values[np.isfinite(values)]
     count, counts = len(values), sign_count(len(values))
     if not count:
         nan = float("nan")
@@ -107,12 +104,13 @@ def p_above(differences: Pairs, bound: float, *, seed: int = 0) -> float:
         seed: of the sample of signs of more than 20 pairs.
     Returns:
         In [2^-n, 1]; NaN without a pair.
+    Raises:
+        InputError: an infinite difference.
 
     >>> p_above(np.array([1.0, 2.0, 3.0]), 0.0), p_above(np.array([1.0, 2.0, 3.0]), 4.0)
     (0.125, 1.0)
     """
-    values = np.asarray(differences, dtype=np.float64)
-    values = values[np.isfinite(values)] - bound
+    values = _checked(differences) - bound
     if not len(values):
         return float("nan")
     total, tolerance, reached = values.sum(), TIED * np.abs(values).sum(), 0
@@ -122,14 +120,29 @@ def p_above(differences: Pairs, bound: float, *, seed: int = 0) -> float:
 
 
 def hodges_lehmann(differences: Pairs) -> float:
-    """Median of (d_i + d_j) / 2 over i <= j, which a few odd seeds move little.
+    """Median of (d_i + d_j) / 2 over i <= j, which a few odd seeds move little; NaN without a pair.
+
+    Args:
+        differences: finite or NaN = no pair.
+    Raises:
+        InputError: an infinite difference.
 
     >>> hodges_lehmann(np.array([1.0, 2.0, 30.0]))
     8.75
     """
-    values = np.asarray(differences, dtype=np.float64)
+    values = _checked(differences)
+    if not len(values):
+        return float("nan")
     rows, columns = np.triu_indices(len(values))
     return float(np.median((values[rows] + values[columns]) / 2))
+
+
+def _checked(differences: Pairs) -> Float[np.ndarray, " present"]:
+    """Those of the seeds that have a pair."""
+    values = np.asarray(differences, dtype=np.float64)
+    if np.isinf(values).any():
+        raise InputError("differences: must not be infinite; NaN = no pair")
+    return values[~np.isnan(values)]
 
 
 def _subset_means(values: np.ndarray, seed: int) -> tuple[np.ndarray, int]:

@@ -25,11 +25,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from transformer_spectrum.analysis.comparison.trajectory import AXES
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import parameters_in, read_tree
 from transformer_spectrum.config.schema import Real, Section
@@ -44,6 +43,7 @@ from transformer_spectrum.study.protocol.sections import (
     ContrastPlan,
     EndpointPlan,
     Name,
+    Once,
     OptimizerPlan,
     Parameters,
     PlannedArm,
@@ -53,12 +53,14 @@ from transformer_spectrum.study.protocol.sections import (
 )
 
 OF_DATASET, OF_LOSS = ("data", "model"), ("loss",)
+FETCHED = ("covid", "rvr_beds", "rvr_flu")
+"""Data sets that come from elsewhere, and may have a stand-in."""
 
 
 class Protocol(Section):
     """A whole study."""
 
-    title: str
+    title: str = Field(min_length=1)
     level: Real = Field(gt=0, lt=1, description="of each family of tests and of each equivalence")
     power: Real = Field(gt=0, lt=1, description="that the seeds are held against")
     set: Parameters = Field(default_factory=dict)
@@ -67,7 +69,9 @@ class Protocol(Section):
     optimizers: dict[Name, OptimizerPlan] = Field(min_length=1)
     treatments: dict[Name, TreatmentPlan] = Field(default_factory=dict)
     endpoints: EndpointPlan
-    axes: tuple[Literal["validation_mae", "evaluations", "distance", "updates"], ...] = Field(min_length=1)
+    axes: Annotated[tuple[Literal["validation_mae", "evaluations", "distance", "updates"], ...], Once] = Field(
+        min_length=1, description="the first is the primary one"
+    )
     blocks: dict[Name, BlockPlan] = Field(min_length=1)
     contrasts: tuple[ContrastPlan, ...]
     tuning_blocks: tuple[Name, ...] = Field(default=(), description="whose seeds fix `tuning` and serve nothing else")
@@ -120,6 +124,10 @@ class Protocol(Section):
             for section in block:
                 if sections is not None and section not in sections:
                     raise ValueError(f"{where}: {section}: must be one of {', '.join(sections)}")
+        for name, block in self.datasets.items():
+            data = tree.merge(self.set, block).get("data", {})
+            if data.get("dataset") in FETCHED and data.get("on_unreachable") != "fail":
+                raise ValueError(f"datasets.{name}: needs data.on_unreachable: fail, since no stand-in counts")
         for name, plan in self.optimizers.items():
             parameters_in(tree.nest({plan.rate: plan.rates[0]}), f"optimizers.{name}.rate")
         return self
@@ -135,6 +143,8 @@ class Protocol(Section):
                 raise ValueError(
                     f"contrasts: {contrast.name}: no block {contrast.block} has data set {contrast.dataset}"
                 )
+            if contrast.first == contrast.second:
+                raise ValueError(f"contrasts: {contrast.name}: {contrast.first}: must be two arms")
             arms = self.arms(contrast.block)
             for arm in (contrast.first, contrast.second):
                 if arm not in arms:
@@ -143,6 +153,8 @@ class Protocol(Section):
                     )
             if contrast.block in self.tuning_blocks:
                 raise ValueError(f"contrasts: {contrast.name}: is of a tuning block, whose seeds have chosen the rates")
+            if self.axes[0] not in self.axes_of(contrast):
+                raise ValueError(f"axes: {self.axes[0]}: cannot be the first: {contrast.name} has a population method")
             if missing := set(contrast.touches) - set(names):
                 raise ValueError(f"contrasts: {contrast.name}: touches {min(missing)}, which is no contrast")
         tuned = {seed for name in self.tuning_blocks for seed in self.blocks[name].seeds.each()}
@@ -196,10 +208,10 @@ class Protocol(Section):
         )
 
     def axes_of(self, contrast: ContrastPlan) -> tuple[str, ...]:
-        """The protocol's axes, without updates where an arm is of a population method."""
+        """The protocol's axes, the primary one first, without updates where an arm is of a population method."""
         of_arm = {arm.name: self.optimizers[arm.optimizer] for arm in self.planned(contrast.block)}
         gradient = all(of_arm[arm].trained_by == "adam" for arm in (contrast.first, contrast.second))
-        return tuple(axis for axis in AXES if axis in self.axes and (gradient or axis != "updates"))
+        return tuple(axis for axis in self.axes if gradient or axis != "updates")
 
     def power_checks(self) -> tuple[PowerCheck, ...]:
         """Of each contrast, at the level divided by the tests of its family: the worst that max-T can ask for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,9 +13,25 @@ from transformer_spectrum.config.schema import OPTIMIZERS, Real, Section, Whole
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 """Lower-case letters and digits with single _ between them: it becomes part of folders and of arms."""
-Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+def _once(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    for entry in entries:
+        if entries.count(entry) > 1:
+            raise ValueError(f"{entry} comes twice")
+    return entries
+
+
+Once = AfterValidator(_once)
+Names = Annotated[tuple[Name, ...], Field(min_length=1), Once]
 Parameters = dict[str, Any]
 UNTREATED = "none"
+
+
+def _ascending(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if any(first >= second for first, second in itertools.pairwise((0.0, *rates))):
+        raise ValueError("must be above 0 and ascend")
+    return rates
 
 
 def _optimizer(name: str) -> str:
@@ -41,7 +58,9 @@ class OptimizerPlan(Section):
         description="the section of params.yaml and the command"
     )
     rate: str = Field(description="dotted name of the parameter that is tuned: learning rate or step size")
-    rates: tuple[Real, ...] = Field(min_length=1, description="its values, ascending")
+    rates: Annotated[tuple[Real, ...], AfterValidator(_ascending)] = Field(
+        min_length=1, description="its values, ascending"
+    )
     set: Parameters = Field(default_factory=dict, description="parameters of its section and of `training`")
 
 
@@ -87,9 +106,9 @@ class ContrastPlan(Section):
 class EndpointPlan(Section):
     """Names of `inference.endpoints.ENDPOINTS`."""
 
-    primary: tuple[str, ...] = Field(min_length=1)
-    secondary: tuple[str, ...] = ()
-    exploratory: tuple[str, ...] = ()
+    primary: Annotated[tuple[str, ...], Once] = Field(min_length=1)
+    secondary: Annotated[tuple[str, ...], Once] = ()
+    exploratory: Annotated[tuple[str, ...], Once] = ()
 
 
 class TuningOutcome(Section):
