@@ -15,6 +15,12 @@ DIVERGED = "diverged"
 """In the column `status` of cells.csv."""
 
 
+SIGNS = (
+    "A verdict's one sign on all axes is that of the seeds that have a pair on every axis, which may be fewer than "
+    "those of a row."
+)
+
+
 def report_text(verdicts: Mapping[str, Any], variance: pd.DataFrame, summary: pd.DataFrame, cells: pd.DataFrame) -> str:
     """The whole report.
 
@@ -92,7 +98,8 @@ def _axes(verdicts: Iterable[Mapping[str, Any]]) -> str:
         for axis, effect in verdict["axes"].items()
     ]
     header = ("contrast", "endpoint", "equal", "pairs", "mean", "low", "high", "Hodges-Lehmann", "d_z", "p")
-    return _table("On all axes", header, rows)
+    table = _table("On all axes", header, rows)
+    return f"{table}\n\n{SIGNS}" if rows else table
 
 
 def _secondary(rows: Sequence[Mapping[str, Any]]) -> str:

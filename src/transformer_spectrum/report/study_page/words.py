@@ -93,7 +93,7 @@ def answers(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[tuple[s
     for between, question in QUESTIONS.items():
         own = [verdict for verdict in (*verdicts["contrasts"], *verdicts["controls"]) if verdict["between"] == between]
         sentences = [
-            _counted(endpoint, [verdict for verdict in own if verdict["endpoint"] == endpoint], axis)
+            _counted(endpoint, [verdict for verdict in own if verdict["endpoint"] == endpoint], axis, verdicts["level"])
             for endpoint in dict.fromkeys(verdict["endpoint"] for verdict in own)
         ]
         if sentences:
@@ -103,7 +103,7 @@ def answers(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[tuple[s
     return found
 
 
-def _counted(endpoint: str, verdicts: Sequence[Verdict], axis: str) -> str:
+def _counted(endpoint: str, verdicts: Sequence[Verdict], axis: str, level: float) -> str:
     """How many contrasts were found, null and open, how large they are, and how many keep their sign on all axes."""
     by = {name: [verdict for verdict in verdicts if verdict["judgement"] == name] for name in ("found", "null")}
     rest = len(verdicts) - len(by["found"]) - len(by["null"])
@@ -111,7 +111,10 @@ def _counted(endpoint: str, verdicts: Sequence[Verdict], axis: str) -> str:
     pieces = [f"{len(by['found'])} of {len(verdicts)} contrasts found"]
     if by["found"]:
         pieces[0] += f" ({robust} of them with one sign on all axes)"
+    nonzero = sum(verdict["adjusted_p"] is not None and verdict["adjusted_p"] <= level for verdict in by["null"])
     pieces += [f"{len(by['null'])} null within the margin", f"{rest} inconclusive"]
+    if nonzero:
+        pieces[1] += f" ({nonzero} of them small, and not zero)"
     told = [f"{verdict['contrast']['name']} {effect_words(verdict)}" for verdict in sorted(by["found"], key=_size)]
     others = [verdict for verdict in verdicts if verdict["judgement"] != "found" and _size(verdict) < 0.0]
     if others:
@@ -185,15 +188,26 @@ def shares_words(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[st
         ]
         lost = [name for name in ("optimizer", "loss", "rate", "dataset") if name in set(terms["term"])]
         small = [row.term for row in terms.itertuples() if row.share < 0.01 and row.term in lost]
+        negative = any(row.share <= -0.005 for row in usable.itertuples())
         rest = float(usable.loc[usable["term"].str.contains("seed"), "share"].sum())
         under = f"; under 1 %: {joined(small)}" if small else ""
+        if negative:
+            under += "; some estimates of shares are below zero, as where there is none, and others as much too large"
         told = told or ["no factor can be told from nothing"]
         name = endpoint_words(endpoint)
+        where = f"at equal {AXIS_WORDS[verdicts['axes'][0]]}{_reached(verdicts, block)}"
         sentences.append(
-            f"{name[:1].upper()}{name[1:]} over {int(rows['trainings'].iloc[0])} trainings of the block {block}, at "
-            f"equal {AXIS_WORDS[verdicts['axes'][0]]}: {', '.join(told)}; seed and all with it {percent(rest)}{under}."
+            f"{name[:1].upper()}{name[1:]} over {int(rows['trainings'].iloc[0])} trainings of the block {block}, "
+            f"{where}: {', '.join(told)}; seed and all with it {percent(rest)}{under}."
         )
     return sentences
+
+
+def _reached(verdicts: Mapping[str, Any], block: str) -> str:
+    """What the MAE is at which a block that is held to no tuning block is compared."""
+    plans = [plan for plan in verdicts.get("blocks", ()) if plan["name"] == block]
+    of_seed = verdicts["axes"][0] == "validation_mae" and plans and not any(plans[0]["targets"].values())
+    return ", the lowest that all arms of a seed reach" if of_seed else ""
 
 
 def percent(share: float | None) -> str:
