@@ -67,18 +67,19 @@ def latex(table: pd.DataFrame) -> str:
     for name in ("mean", "low", "high", "d_z"):
         rows[name] = rows[name].astype(float).map(_signed)
     rows["adjusted_p"] = rows["adjusted_p"].astype(float).map(_p_value)
-    return rows.to_latex(index=False, escape=False, na_rep="--", formatters=dict.fromkeys(TEXTS, _escaped))
+    titled = rows.rename(columns={"d_z": "$d_z$", "adjusted_p": "adjusted $p$"})
+    return titled.to_latex(index=False, escape=False, na_rep="--", formatters=dict.fromkeys(TEXTS, _escaped))
 
 
 def _signed(value: float) -> str:
-    """Two significant digits in LaTeX's mathematics, without an exponent down to 1e-6.
+    """Two significant digits and two decimals in LaTeX's mathematics, without an exponent down to 1e-6.
 
     >>> _signed(-0.0001234), _signed(2.304), _signed(float("nan"))
-    ('$-0.00012$', '$2.3$', '--')
+    ('$-0.00012$', '$2.30$', '--')
     """
     if not math.isfinite(value):
         return "--"
-    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if abs(value) > TINY else 1
+    digits = max(2, 1 - math.floor(math.log10(abs(value)))) if abs(value) > TINY else 2
     return f"${value:.{digits}f}$"
 
 

@@ -192,7 +192,7 @@ def shares_words(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> list[st
         rest = float(usable.loc[usable["term"].str.contains("seed"), "share"].sum())
         under = f"; under 1 %: {joined(small)}" if small else ""
         if negative:
-            under += "; some estimates of shares are below zero, as where there is none, and others as much too large"
+            under += "; estimates below zero, which come about where there is no share, leave the others above 100 %"
         told = told or ["no factor can be told from nothing"]
         name = endpoint_words(endpoint)
         where = f"at equal {AXIS_WORDS[verdicts['axes'][0]]}{_reached(verdicts, block)}"
