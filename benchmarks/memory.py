@@ -1,10 +1,12 @@
 """What trainings take of the memory: the estimate that they are refused by, beside the measured peak.
 
     python benchmarks/memory.py [--only GA]
+    python benchmarks/memory.py --only spectra
 
 Each training runs in a process of its own, of which the system tells the peak of the resident set; its data are drawn
-before. What a training of next to no weights takes, the program itself, is taken off. Cases are cut to about 4 GiB:
-the largest models, populations, windows and ensembles that so much allows.
+before. Spectra are measured in another process, of a training that was made before. What next to no weights take, the
+program itself, is taken off. Cases are cut to about 4 GiB: the largest models, populations, windows and ensembles that
+so much allows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from transformer_spectrum.analysis.footprint import spectra_footprint
 from transformer_spectrum.config.load import Params, parse_params, read_tree
 from transformer_spectrum.config.tree import put
 from transformer_spectrum.data.prepare import prepare
@@ -38,6 +41,8 @@ class Case:
     optimizer: str
     changes: dict[str, Any]
     members: int = 1
+    spectra: bool = False
+    """Whether what is measured are the training's spectra, tables and figures, once it has ended."""
 
     @property
     def params(self) -> Params:
@@ -56,6 +61,18 @@ def long(steps: int) -> dict[str, Any]:
 
 
 PROGRAM = Case("the program itself", "adam", wide(8))
+FEW_DRAWS = {"spectra.shuffles": 3, "spectra.bootstrap": 5}
+SPECTRA_PROGRAM = Case("spectra of next to no weights", "adam", {**wide(8), **FEW_DRAWS}, spectra=True)
+SPECTRA = (
+    Case("spectra, width 256, kept 5 times", "adam", {**wide(256), **FEW_DRAWS}, spectra=True),
+    Case(
+        "spectra, width 256, kept 16 times",
+        "adam",
+        {**wide(256), **FEW_DRAWS, "adam.epochs": 12, "training.snapshot_every": 1},
+        spectra=True,
+    ),
+    Case("spectra, width 384, kept 5 times", "adam", {**wide(384), **FEW_DRAWS}, spectra=True),
+)
 CASES = (
     Case("Adam, defaults", "adam", {}),
     Case("Adam, width 704", "adam", wide(704)),
@@ -97,6 +114,16 @@ def train_one(case: Case, folder: Path) -> None:
         assert not any(train_all(jobs))
 
 
+def measure(case: Case, folder: Path) -> None:
+    """In a process of its own, after `train_one`."""
+    from transformer_spectrum.report.figures.caption import caption_of
+    from transformer_spectrum.report.pictures.outputs import write_outputs
+
+    models = {case.optimizer: folder / "0/models"}
+    places = {name: folder / name for name in ("plots", "metrics")}
+    write_outputs(case.params, models, caption_of(case.params, False), **places)
+
+
 def peak_of(case: Case, folder: Path) -> float:
     """Of the resident set of a process that trains; MiB.
 
@@ -105,6 +132,8 @@ def peak_of(case: Case, folder: Path) -> float:
     """
     draw_synthetic(case.params, folder / "raw")
     prepare(case.params, folder / "raw", folder / "windows", folder / "description.json")
+    if case.spectra:
+        train_one(case, folder)
     command = [sys.executable, __file__, "--train", json.dumps([case.name, str(folder)])]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -118,8 +147,10 @@ def row(case: Case, program: float) -> str:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         peak = peak_of(case, Path(name))
-    series = case.params.data.synthetic.series  # each is one window
-    whole = footprint(case.params, case.optimizer, features=1, windows=series)
+        series = case.params.data.synthetic.series  # each is one window
+        whole = footprint(case.params, case.optimizer, features=1, windows=series)
+        if case.spectra:
+            whole = spectra_footprint({case.optimizer: Path(name) / "0/models"})
     estimate, taken = case.members * whole.size / MIB, peak - program
     cells = [f"{whole.weights:,}", f"{estimate:,.0f}", f"{taken:,.0f}", f"{peak:,.0f}", f"{estimate / taken:.2f}"]
     return f"| {' | '.join([case.name, *cells, f'{time.monotonic() - began:.0f}'])} |"
@@ -132,15 +163,19 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.train:
         name, folder = json.loads(chosen.train)
-        train_one({case.name: case for case in (PROGRAM, *CASES)}[name], Path(folder))
+        case = {case.name: case for case in (PROGRAM, SPECTRA_PROGRAM, *CASES, *SPECTRA)}[name]
+        (measure if case.spectra else train_one)(case, Path(folder))
         return
-    with tempfile.TemporaryDirectory() as name:
-        program = peak_of(PROGRAM, Path(name))
-    print(f"the program itself: {program:,.0f} MiB\n")
-    print("| training | weights | estimated, MiB | measured, MiB | with the program | ratio | s |")
-    print("|---|---|---|---|---|---|---|")
-    for case in CASES:
-        if chosen.only in case.name:
+    for alone, cases in ((PROGRAM, CASES), (SPECTRA_PROGRAM, SPECTRA)):
+        asked = [case for case in cases if chosen.only in case.name]
+        if not asked:
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            program = peak_of(alone, Path(name))
+        print(f"{alone.name}: {program:,.0f} MiB\n")
+        print("| work | weights | estimated, MiB | measured, MiB | with the program | ratio | s |")
+        print("|---|---|---|---|---|---|---|")
+        for case in asked:
             print(row(case, program), flush=True)
 
 

@@ -213,4 +213,7 @@ def test_the_files_of_a_report_are_the_same_bytes_twice_and_the_paper_has_a_row_
     assert (row["mean"], row["low"], row["high"]) == (1.75, 1.5, 2.0)
     latex = (tmp_path / "one/contrasts.tex").read_text()
     assert latex.count("Muon - Adam") == 1
+    assert re.sub(r"\$[^$]*\$", "", latex).replace("\\_", "").count("_") == 0  # which LaTeX takes in mathematics alone
+    assert set(contrasts["judgement"].dropna()) == {"found", "equivalent", "inconclusive"}  # pandas reads "null" as missing
+    assert contrasts["judgement"].notna().sum() == 4  # judged on one axis
     assert "Muon - Adam" in (tmp_path / "one/index.md").read_text()
