@@ -214,6 +214,10 @@ def test_the_files_of_a_report_are_the_same_bytes_twice_and_the_paper_has_a_row_
     latex = (tmp_path / "one/contrasts.tex").read_text()
     assert latex.count("Muon - Adam") == 1
     assert re.sub(r"\$[^$]*\$", "", latex).replace("\\_", "").count("_") == 0  # which LaTeX takes in mathematics alone
-    assert set(contrasts["judgement"].dropna()) == {"found", "equivalent", "inconclusive"}  # pandas reads "null" as missing
+    assert set(contrasts["judgement"].dropna()) == {
+        "found",
+        "equivalent",
+        "inconclusive",
+    }  # pandas reads "null" as missing
     assert contrasts["judgement"].notna().sum() == 4  # judged on one axis
     assert "Muon - Adam" in (tmp_path / "one/index.md").read_text()
