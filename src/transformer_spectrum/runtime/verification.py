@@ -4,8 +4,8 @@ On the kind of machine that made the committed run the bytes have to be the same
 another order, last bits differ, and a training doubles such a difference again and again; a selection that falls the
 other way (GA, ranks of an evolution strategy) starts another path at once. So there the run has to begin alike, to
 `AT_FIRST`, and to end alike, to `AT_LAST`; what does not is a fault and no rounding. Measured with the committed
-parameters: 4e-6 and .065 at most, between an EPYC with AVX512, which had made the committed run then, and a Xeon with AVX512 or
-told to use AVX2 (docs/reliability.md). The bounds are 25 and 3 times that.
+parameters: 4e-6 and .065 at most, between an EPYC with AVX512, which had made the committed run of that day, and a Xeon
+with AVX512 or told to use AVX2 (docs/reliability.md). The bounds are 25 and 3 times that.
 """
 
 from __future__ import annotations
