@@ -24,6 +24,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 STAGES = ("tuning", "run", "table")
 
+FEW = 3
+"""A block of so many seeds, such as one that tunes rates, has one left."""
+
 
 def shortened(protocol: dict[str, Any], epochs: int, generations: int, seeds: int) -> dict[str, Any]:
     """The same study with fewer seeds, epochs and generations; a treatment of more epochs has as many times more."""
@@ -36,7 +39,7 @@ def shortened(protocol: dict[str, Any], epochs: int, generations: int, seeds: in
         if "epochs" in own:
             own["epochs"] = max(1, round(own["epochs"] * factor))
     for block in protocol["blocks"].values():
-        block["seeds"]["count"] = min(block["seeds"]["count"], seeds)
+        block["seeds"]["count"] = min(block["seeds"]["count"], seeds) if block["seeds"]["count"] > FEW else 1
     return protocol
 
 
