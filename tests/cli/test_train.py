@@ -17,6 +17,7 @@ from small_runs import SMALL, write_data
 from transformer_spectrum.analysis.loading import load, load_run
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.config.load import load_params
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.study import single_run
 from transformer_spectrum.training.records.run_folder import new_run
@@ -313,3 +314,11 @@ def test_a_damaged_file_of_a_run_is_named_and_hides_no_other_run(name, trained, 
             continue
         assert listed[0]["state"] == "damaged"
         assert f"runs: {copy if damage == '[]' else copy / name}: not" in printed.err
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "{}"])
+def test_scores_of_another_shape_are_named(content, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run/metrics/scores.json").write_text(content)
+    with pytest.raises(InputError, match=r"scores\.json: not the scores of a training"):
+        load_run(tmp_path / "run")

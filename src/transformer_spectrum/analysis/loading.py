@@ -155,6 +155,10 @@ def load_run(models: str | Path, metrics: str | Path | None = None) -> TrainingR
     metrics = Path(metrics)
     history = History.load(models / "history.npz", metrics / "plots/metrics/seconds.tsv")
     scores = read_json(metrics / "scores.json")
+    if not isinstance(scores, dict) or not {"optimizer", "best_step"} <= set(scores):
+        raise InputError(f"{metrics / 'scores.json'}: not the scores of a training: lacks optimizer or best_step")
+    if not isinstance(provenance, dict) or "optimizer" not in provenance:
+        raise InputError(f"{models / 'run.json'}: not the record of a training: names no optimizer")
     if (scores["optimizer"], scores["best_step"]) != (provenance["optimizer"], history.best_step):
         raise InputError(f"{metrics / 'scores.json'}: of another training than {models}")
     return TrainingRun(history, params, provenance, scores)

@@ -53,6 +53,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.training import build
+    from transformer_spectrum.vocabulary import family_words
 
     at_least("--features", chosen.features, 1)
     params = resolve(asked(chosen, {**MODEL, "--device": "device"})).params
@@ -62,7 +63,7 @@ def run(chosen: argparse.Namespace) -> None:
     lines.append(("threads", f"{params.threads} of torch, {params.training.workers} workers for a population"))
     families: dict[str, list[int]] = {}
     for spec in forecaster.matrices():
-        families.setdefault(spec.family, []).append(spec.shape[0] * spec.shape[1])
+        families.setdefault(family_words(spec.family.label), []).append(spec.shape[0] * spec.shape[1])
     total = sum(parameter.numel() for parameter in forecaster.parameters())
     inside = sum(map(sum, families.values()))
     lines.append(("model", f"{params.model.type}, {total:,} weights"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.help import Entry, entry
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import LINE, InputError, shortened
 
 if TYPE_CHECKING:
     from transformer_spectrum.config.resolve import Asked
@@ -115,7 +115,7 @@ class OneLineParser(argparse.ArgumentParser):
             raise
 
     def error(self, message: str) -> Any:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: error: {shortened(message, LINE)}; see {self.prog} --help\n")
 
 
 def _whole(text: str) -> int:

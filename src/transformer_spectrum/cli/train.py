@@ -60,7 +60,10 @@ def _resumed(chosen: argparse.Namespace) -> RunFolder:
     from transformer_spectrum.training.records.run_folder import RunFolder
 
     folder = RunFolder(chosen.resume)
-    optimizer = folder.read()["optimizer"]
+    record = folder.read()
+    optimizer = record.get("optimizer") if isinstance(record, dict) else None
+    if not isinstance(optimizer, str):
+        raise InputError(f"{folder.record}: not the record of a run: names no optimizer")
     if optimizer != chosen.optimizer:
         raise InputError(f"--resume {chosen.resume}: trained by {optimizer}; go on with {command_of(optimizer)}")
     if folder.state == "done":

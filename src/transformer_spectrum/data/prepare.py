@@ -27,6 +27,9 @@ from transformer_spectrum.runtime.seeds import numpy_generator
 
 logger = logging.getLogger(__name__)
 
+LARGEST = 1e150
+"""Below it a user's values have to stay, so that errors in data units can be squared."""
+
 
 def _read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:
     """The chosen data set's series and a report of what was left out.
@@ -117,6 +120,9 @@ def chosen_columns(params: Params) -> ChosenColumns:
 def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
     """A user's file: says as what its columns were taken, and records it."""
     content = read_series_file(path, chosen_columns(params))
+    largest = max(np.max(np.abs(each.values[np.isfinite(each.values)]), initial=0.0) for each in content.series)
+    if largest >= LARGEST:
+        raise InputError(f"{path}: values of up to {largest:.0e}: must be below {LARGEST:.0e}; divide by a constant")
     report: dict[str, Any] = {"empty": list(content.empty), "features": list(content.features)}
     provenance = provenance_of_file(path, len(content.series))
     if content.reading is not None:

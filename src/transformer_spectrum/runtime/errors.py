@@ -74,7 +74,7 @@ def _one_line(message: object) -> str:
 
 def _name(error: OSError) -> str:
     names = [os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
-    return f"{' -> '.join(names)}: " if names else ""
+    return f"{shortened(' -> '.join(names), LINE // 2)}: " if names else ""
 
 
 class _Output(io.TextIOWrapper):
@@ -116,7 +116,10 @@ def _open_streams() -> None:
         sys.stdout = _Output(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
     elif (stream := sys.__stdout__) is not None and sys.stdout is stream:
         buffering = stream.line_buffering, stream.write_through
-        sys.stdout = _Output(stream.buffer, stream.encoding, stream.errors, None, *buffering)
+        # What an encoding such as ASCII has no sign for is written as its number, as on standard error.
+        is_kept = stream.errors != "strict" and stream.encoding.lower().replace("-", "") == "utf8"
+        errors = stream.errors if is_kept else "backslashreplace"
+        sys.stdout = _Output(stream.buffer, stream.encoding, errors, None, *buffering)
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 

@@ -138,9 +138,9 @@ def check_no_input(option: str, path: Path, inputs: Iterable[Path], record: Path
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: --out = cases.csv: is an input of this command ...
     """
-    target = path.resolve()
+    target = _real(path)
     for named in inputs:
-        source = named.resolve()
+        source = _real(named)
         if target == source or (path.exists() and named.exists() and path.samefile(named)):
             raise InputError(f"{option} = {path}: is an input of this command ({named}), which is never written over")
         if source in target.parents and os.path.lexists(path) and not (is_own(path, record) or read_record(path)):
@@ -163,8 +163,8 @@ def check_no_stage(option: str, path: Path, but: Sequence[Path] = ()) -> None:
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: --out = repository/data: the DVC stage prepare makes ...
     """
-    target = path.resolve()
-    allowed = {allowed_path.resolve() for allowed_path in but}
+    target = _real(path)
+    allowed = {_real(allowed_path) for allowed_path in but}
     for stage, out in stage_outputs(target):
         if out in allowed or not (out == target or out in target.parents or target in out.parents):
             continue
@@ -188,7 +188,7 @@ def stage_outputs(path: Path) -> Iterator[tuple[str, Path]]:
     >>> [(stage, path.name) for stage, path in stage_outputs(Path("checkout/data"))]
     [('prepare', 'windows.npz')]
     """
-    path = path.resolve()
+    path = _real(path)
     root = _checkout_of(path)
     if root is None:
         return
@@ -249,3 +249,8 @@ def check_replaceable(folder: str | Path, data_file: str, hint: str) -> None:
             f"{path}: is not what {RECORD} beside it describes, so it is a file of your own, or damaged, and "
             f"is not written over; {hint}, or remove it"
         )
+
+
+def _real(path: Path) -> Path:
+    """Without links; a link to itself stays, and whoever opens it is told."""
+    return Path(os.path.realpath(path))

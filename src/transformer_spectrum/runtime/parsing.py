@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 REASON = 200  # characters of a parser's own words
 LARGEST_TEXT = 2**18  # bytes of what people write by hand: parameters, configs, grids; params.yaml has 2^14
+OF_SHELLS = (Path("/dev/fd"), Path("/proc/self/fd"), Path("/dev"))  # /dev/stdin among them
 MOST_VALUES = 50_000  # in such a file, each alias counted as all that it stands for
 
 
@@ -62,6 +64,23 @@ def parsing(source: str | Path, kind: str, hint: str = "", missing: str = "") ->
         raise InputError(f"{source}: not {kind} ({reason}){behind}") from None
 
 
+def regular(path: str | Path, kind: str) -> Path:
+    """A path that does not make whoever opens it wait for somebody who writes.
+
+    Raises:
+        InputError: it is a pipe or a socket that is no shell's own (`<(...)`).
+        FileNotFoundError: nothing is there.
+
+    >>> regular("params.yaml", "valid YAML")
+    PosixPath('params.yaml')
+    """
+    path = Path(path)
+    mode = path.stat().st_mode
+    if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and path.parent not in OF_SHELLS:
+        raise InputError(f"{path}: is no regular file; not {kind}")
+    return path
+
+
 def read_text(path: str | Path, kind: str, largest: int = LARGEST_TEXT) -> str:
     """A small text file, UTF-8.
 
@@ -77,7 +96,7 @@ def read_text(path: str | Path, kind: str, largest: int = LARGEST_TEXT) -> str:
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: huge.yaml: has more than 100 bytes; not valid YAML of this program
     """
-    with parsing(path, kind), Path(path).open("rb") as stream:
+    with parsing(path, kind), regular(path, kind).open("rb") as stream:
         content = stream.read(largest + 1)
         if len(content) > largest:
             raise InputError(f"{path}: has more than {largest:,} bytes; not {kind} of this program")
@@ -159,7 +178,7 @@ def read_npy(path: str | Path, hint: str = "", missing: str = "") -> Any:
     import numpy as np
 
     with parsing(path, "a readable .npy without pickle", hint, missing):
-        with Path(path).open("rb") as stream:
+        with regular(path, "a readable .npy without pickle").open("rb") as stream:
             version = np.lib.format.read_magic(stream)
             read_header = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

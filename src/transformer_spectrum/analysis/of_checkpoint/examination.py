@@ -216,7 +216,8 @@ def _measured(
     """
     measured: dict[str, MeasuredMatrix] = {}
     first: dict[tuple[Any, ...], str] = {}
-    reading, reason, tensor, weights = "", "", torch.empty(0), 0
+    reading: str | None = None  # a name may be empty
+    reason, tensor, weights = "", torch.empty(0), 0
     with Progress("analyze", len(matrices)) as progress:
         for i, matrix in enumerate(matrices):
             if matrix.tensor == reading and reason:

@@ -40,10 +40,15 @@ def sections(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     >>> sections({"model_type": "llava", "text_config": {"model_type": "llama"}})[1]
     {'model_type': 'llama'}
     """
-    return [
-        config,
-        *(value for name, value in config.items() if name.endswith("_config") and isinstance(value, Mapping)),
-    ]
+    parts = (value for name, value in config.items() if name.endswith("_config") and isinstance(value, Mapping))
+    return [_of_a_type(section) for section in (config, *parts)]
+
+
+def _of_a_type(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without a model_type that is no text, whatever somebody has written there."""
+    if isinstance(section.get("model_type", ""), str):
+        return section
+    return {name: value for name, value in section.items() if name != "model_type"}
 
 
 def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

@@ -13,6 +13,7 @@ import pickletools
 import re
 import warnings
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from transformer_spectrum.runtime.errors import InputError
 
+MOST_CLAIMED = 2**28  # bytes by which the tensors of one file may be larger than what they share
 NAMES_LIMIT = 2_000  # classes of one file; each costs a reading of the pickle, without the tensors
 
 _REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL (\S+)")
@@ -165,6 +167,7 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
             with warnings.catch_warnings(), torch.serialization.safe_globals(_listed(stand_ins)):
                 warnings.simplefilter("ignore", UserWarning)  # on pickle protocols: the error below says it
                 whole = _read(path, mapped)
+                _check_bounds(whole)
         except MemoryError:
             raise InputError(f"{path}: {_cause('it asks for more memory than there is')}") from None
         except Exception as error:  # by kind: a damaged or crafted pickle makes torch raise all of them
@@ -178,10 +181,36 @@ def load(path: Path, *, mapped: bool, skip_objects: bool) -> tuple[Any, list[str
 
 
 def _read(path: Path, mapped: bool) -> Any:
-    if mapped:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    with path.open("rb") as stream:  # a path that ends in .safetensors torch hands to another library
-        return torch.load(stream, map_location="cpu", weights_only=True)
+    with torch.sparse.check_sparse_tensor_invariants():  # indices that lie would be written to, outside of any tensor
+        if mapped:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with path.open("rb") as stream:  # a path that ends in .safetensors torch hands to another library
+            return torch.load(stream, map_location="cpu", weights_only=True)
+
+
+def _check_bounds(whole: Any) -> None:
+    """Meets names that are no text, and tensors that claim far more entries (by strides of 0) than the file has bytes.
+
+    Raises:
+        ValueError: it has some.
+    """
+    claimed, seen, waiting = 0, set(), [whole]
+    while waiting:
+        entry = waiting.pop()
+        if id(entry) in seen:
+            continue
+        seen.add(id(entry))
+        if isinstance(entry, Mapping):
+            for name in entry:
+                if isinstance(name, str):
+                    name.encode()
+            waiting += entry.values()
+        elif isinstance(entry, list | tuple | set):
+            waiting += entry
+        elif isinstance(entry, Tensor) and entry.layout == torch.strided and not entry.is_quantized:
+            claimed += max(0, entry.numel() * entry.element_size() - entry.untyped_storage().nbytes())
+    if claimed > MOST_CLAIMED:
+        raise ValueError(f"its tensors claim {claimed:,} bytes more than it has")
 
 
 def _listed(stand_ins: dict[str, type]) -> list[Any]:

@@ -1,0 +1,128 @@
+"""Files and words that look like input and are none: each ends soon, in one line and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_runs import SMALL
+
+from transformer_spectrum.cli.main import main
+from transformer_spectrum.runtime.errors import LINE, InputError
+from transformer_spectrum.runtime.parsing import read_npy, read_text
+from transformer_spectrum.weights.anatomy.fused import layout_of, sections
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert len(line) <= LINE + 100
+    return line
+
+
+def sparse(indices: list[list[int]]) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor(indices), torch.ones(1), (16, 16), check_invariants=False)
+
+
+@pytest.mark.parametrize("column", [10**9, -(10**9), 16])
+def test_a_sparse_tensor_whose_indices_lie_outside_is_never_made_dense(column, tmp_path, capsys):
+    torch.save({"a.weight": sparse([[5], [column]])}, tmp_path / "x.pt")
+    assert "x.pt: not a readable torch state dict" in refused(["analyze", str(tmp_path / "x.pt")], capsys)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 10**6), (10**6, 8, 64)])
+def test_a_small_file_cannot_claim_much_memory_by_strides_of_zero(shape, tmp_path, capsys):
+    torch.save({"a.weight": torch.zeros(1).expand(shape), "b.weight": torch.randn(9, 9)}, tmp_path / "x.pt")
+    assert (tmp_path / "x.pt").stat().st_size < 4000
+    assert "bytes more than it has" in refused(["analyze", str(tmp_path / "x.pt")], capsys)
+
+
+def test_a_little_of_that_is_fine(tmp_path, capsys):
+    tensors = {"mask": torch.zeros(1).expand(256, 256), "b.weight": torch.randn(9, 9)}
+    torch.save(tensors, tmp_path / "x.pt")
+    main(["analyze", str(tmp_path / "x.pt"), "--shuffles", "0", "--figures", "0"])
+    assert "left out: mask: a bias or a mask by its name" in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_text_is_refused_and_an_empty_one_measured(tmp_path, capsys):
+    torch.save({"a\ud800": torch.randn(16, 16)}, tmp_path / "x.pt")
+    assert "surrogates not allowed" in refused(["analyze", str(tmp_path / "x.pt")], capsys)
+    save_file({"": torch.randn(16, 16), "b.weight": torch.randn(9, 9)}, tmp_path / "x.safetensors")
+    main(["analyze", str(tmp_path / "x.safetensors"), "--shuffles", "0", "--figures", "0"])
+    assert "2 matrices of 2 of 2 tensors" in capsys.readouterr().out
+
+
+def test_a_model_type_that_is_no_text_says_nothing():
+    config = {"model_type": [1], "text_config": {"model_type": {}, "hidden_size": 8}}
+    assert [layout_of(section) for section in sections(config)] == [None, None]
+    assert sections(config)[1] == {"hidden_size": 8}
+
+
+def test_a_pipe_that_nobody_writes_into_is_waited_for_by_none(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = str(tmp_path / "pipe")
+    for read in (lambda: read_text(pipe, "valid YAML"), lambda: read_npy(pipe)):
+        with pytest.raises(InputError, match="pipe: is no regular file"):
+            read()
+    for words in (["overrides", pipe], ["train", "--print-config", "--params", pipe]):
+        assert "pipe: is no regular file" in refused(words, capsys)
+
+
+def test_a_shells_own_pipe_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, b"loss: {q: 3.0}")
+    os.close(writing)
+    try:
+        assert read_text(f"/dev/fd/{reading}", "valid YAML") == "loss: {q: 3.0}"
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", '"x"', '{"a": 1}', '{"optimizer": [1]}'])
+def test_a_record_of_another_shape_is_named(content, tmp_path, capsys):
+    (tmp_path / "run.json").write_text(content)
+    assert "run.json: " in refused(["train", "--resume", str(tmp_path)], capsys)
+
+
+def test_a_link_to_itself_is_no_file(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    out = str(tmp_path / "f.csv")
+    assert "loop" in refused(["forecast", str(tmp_path / "loop"), "-d", str(tmp_path / "x.npy"), "-o", out], capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generate-synthetic", "-o", "g.npy", "--seq-len", "9" * 50_000],
+        ["train", f"--optx{'9' * 50_000}"],
+        ["overrides", f"/dev/null/{'x' * 5_000}"],
+    ],
+    ids=["value", "option", "path"],
+)
+def test_what_was_typed_is_shown_shortened(words, capsys):
+    refused(words, capsys)
+
+
+def test_series_whose_squares_are_no_numbers_are_refused_before_anything_is_trained(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    series = np.sin(np.arange(60) / 5) + 0.3 * np.random.default_rng(0).normal(size=(40, 60))
+    np.save("huge.npy", series * 1e300)
+    line = refused(["train", "-d", "huge.npy", *SMALL, "--epochs", "1"], capsys)
+    assert "must be below 1e+150" in line
+    assert not list(Path("runs").glob("*/*")) if Path("runs").exists() else True
+
+
+@pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_an_encoding_without_our_signs_gets_their_numbers(variables):
+    environment = os.environ | {"PYTHONCOERCECLOCALE": "0", **variables}
+    command = [sys.executable, "-m", "transformer_spectrum.cli", "parameters"]
+    source = str(Path(__file__).parents[2] / "src")
+    ended = subprocess.run(command, env=environment | {"PYTHONPATH": source}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u2265" in ended.stdout
