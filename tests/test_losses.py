@@ -106,6 +106,23 @@ def test_extreme_errors_stay_finite_in_float32(shape, size):
         assert loss[0] > losses.sgt(torch.zeros(1), torch.tensor([size / 10]), shape)
 
 
+@pytest.mark.parametrize("lam", [-0.9999999, -0.5, 0.0, 0.9999999])
+@pytest.mark.parametrize("p", [0.3, 1.0, 2.0, 5.0, 100.0])
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
+def test_no_error_of_the_exponential_limit_has_an_infinite_gradient(scale, p, lam):
+    """Where a scale is tiny its p-th power is steep long before it is large."""
+    shape = SGT(0.0, scale, lam, p, math.inf, centred=False, unit_variance=False)
+    target = torch.cat([sign * torch.logspace(-30, 30, 121) for sign in (-1, 1)]).requires_grad_()
+    loss = losses.sgt(torch.zeros_like(target), target, shape)
+    (gradient,) = torch.autograd.grad(loss.sum(), target)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(gradient).all()
+    for side, sign in (loss.chunk(2)[0], -1), (loss.chunk(2)[1], 1):
+        assert (side.diff() >= 0).all(), sign
+        assert side[-1] > side[60], sign
+    assert (gradient * target.sign() >= 0).all()
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e30])
 def test_cauchy_stays_finite_in_float32(size):
     target = torch.tensor([size, -size], requires_grad=True)

@@ -191,30 +191,57 @@ def test_the_answer_is_the_one_that_the_command_prints():
     assert study_numbers.numbers() in README
 
 
+def paired_difference(table, verdict, endpoint, axis):
+    """Mean over the seeds that both arms have, from the tidy table."""
+    contrast = verdict["contrast"]
+    rows = table[(table["block"] == verdict["block"]) & (table["dataset"] == contrast["dataset"])]
+    rows = rows[(rows["endpoint"] == endpoint) & (rows["axis"] == axis)]
+    wide = rows.pivot(index="seed", columns="arm", values="value")
+    return (wide[contrast["first"]] - wide[contrast["second"]]).dropna().mean()
+
+
 def test_every_difference_in_the_answer_is_that_of_the_pairs_in_the_tidy_table():
     table = pd.read_parquet(ROOT / "studies/tables/endpoints.parquet")
-    table = table[table["axis"] == "validation_mae"]
     verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text())
-    compared = 0
-    for line in README.splitlines():
-        endpoint = {
-            "- Ln stable rank of the change": "change_log_stable_rank",
-            "- Ln stable rank of W": "path_log_stable_rank",
-        }
-        names = [name for words, name in endpoint.items() if line.startswith(words)]
-        if not names:
-            continue
-        for verdict in (*verdicts["contrasts"], *verdicts["controls"]):
-            contrast = verdict["contrast"]
-            said_of_it = re.search(rf"{re.escape(contrast['name'])} ([+−]?[\d.]+) \[", line)
-            if not said_of_it:
-                continue
-            rows = table[(table["block"] == verdict["block"]) & (table["dataset"] == contrast["dataset"])]
-            wide = rows[rows["endpoint"] == names[0]].pivot(index="seed", columns="arm", values="value")
-            differences = (wide[contrast["first"]] - wide[contrast["second"]]).dropna()
-            assert float(said_of_it[1].replace("−", "-")) == pytest.approx(differences.mean(), abs=0.0051)
-            compared += 1
-    assert compared >= 8
+    named = {verdict["contrast"]["name"]: verdict for verdict in verdicts["contrasts"]}
+    change, weights = re.search(r"Stable rank of the change (.*) Stable rank of W less (.*)", README).groups()
+    compared = {"validation_mae": 0, "evaluations": 0, "distance": 0}
+    for endpoint, words in (("change_log_stable_rank", change), ("path_log_stable_rank", weights)):
+        found = [
+            (name, "validation_mae", size)
+            for name, size in re.findall(r"(?:from|to|:|largest) ([^:]{3,25}?) ([+−][\d.]+) \[", words)
+        ]
+        for size, axis, name in re.findall(r"([+−][\d.]+) at equal (evaluations|relative distance) \((.*?)\)", words):
+            found.append((name, axis.removeprefix("relative "), size))
+        for name, axis, size in found:
+            difference = paired_difference(table, named[name], endpoint, axis)
+            assert float(size.replace("−", "-")) == pytest.approx(difference, abs=0.0051), (name, axis)
+            compared[axis] += 1
+    assert compared == {"validation_mae": 4, "evaluations": 2, "distance": 2}
+
+
+def test_the_counts_in_the_answer_are_those_of_the_contrasts_in_the_table_for_a_paper():
+    table = pd.read_csv(ROOT / "studies/report/contrasts.csv")
+    table = table[table["equal"] == "validation_mae"]
+    verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text())
+    kinds = {each["contrast"]["name"]: each["between"] for each in (*verdicts["contrasts"], *verdicts["controls"])}
+    said = re.findall(
+        r"[Oo]f (optimizers|losses) (\d+) of (\d+) contrasts found(.*?)(?:\. |, from|: |, the largest)", README
+    )
+    assert len(said) == 4
+    for (kind, found, of, rest), endpoint in zip(
+        said, ["change_log_stable_rank"] * 2 + ["path_log_stable_rank"] * 2, strict=True
+    ):
+        between = {"optimizers": "optimizer", "losses": "loss"}[kind]
+        own = table[(table["endpoint"] == endpoint) & (table["contrast"].map(kinds) == between)]
+        null = own[own["judgement"] == "equivalent"]
+        assert (int(found), int(of)) == ((own["judgement"] == "found").sum(), len(own))
+        assert (f"{len(null)} null within" in rest) == (len(null) > 0)
+        unsettled = len(own) - len(null) - int(found)
+        assert (f"{unsettled} inconclusive" in rest) == (unsettled > 0)
+        nonzero, turned = (null["adjusted_p"] <= 0.05).sum(), (own["robust"][own["judgement"] == "found"] == "no").sum()
+        assert (f"({nonzero} of them small" in rest) == (nonzero > 0)
+        assert (f"(on {turned} the axis" in rest) == (turned > 0)
 
 
 def test_the_shares_in_the_answer_are_those_of_the_squares_of_the_tidy_table():
@@ -225,7 +252,7 @@ def test_the_shares_in_the_answer_are_those_of_the_squares_of_the_tidy_table():
     total = ((rows["value"] - rows["value"].mean()) ** 2).sum()
     means = rows.groupby(rows["arm"].str.split("-").str[0])["value"].agg(["mean", "size"])
     between = (means["size"] * (means["mean"] - rows["value"].mean()) ** 2).sum()
-    (shown,) = re.findall(r"Ln stable rank of the change .* over 216 trainings.*?optimizer ([\d.]+) %", README)
+    (shown,) = re.findall(r"the optimizer has ([\d.]+) % .* of the variance over 216 crossed trainings", README)
     assert float(shown) == pytest.approx(
         100 * between / total, abs=0.5
     )  # of components: freed of what seeds give means

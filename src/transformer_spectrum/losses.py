@@ -57,9 +57,16 @@ def _log1p_exp(x: Tensor) -> Tensor:
     return -F.logsigmoid(-x)
 
 
-def _bounded_exp(x: Tensor) -> Tensor:
-    """e^x, beyond e^10 below the largest number of the dtype its tangent in x: finite and rising for x < 20,000."""
-    end = math.log(torch.finfo(x.dtype).max) - 10.0
+def _bounded_exp(x: Tensor, p: Number, log_scale: Number) -> Tensor:
+    """e^x, beyond some end its tangent in x: finite and rising for x < 20,000, and so is its derivative in the error.
+
+    The end lies e^10 below the largest number of the dtype; lower where the scale is so small that the derivative in
+    the error, p e^x / |z| with log |z| = log_scale + x / p, comes within e^5 of that number before.
+    """
+    largest = math.log(torch.finfo(x.dtype).max)
+    power, scale = (torch.as_tensor(number, dtype=torch.float64, device=x.device) for number in (p, log_scale))
+    of_slope = (largest - 5.0 + scale - power.log()) / (1 - 1 / power)
+    end = torch.where(power > 1, of_slope, math.inf).clamp(max=largest - 10.0).to(x.dtype)  # at p <= 1 it never rises
     return x.clamp(max=end).exp() * (1 + (x - end).clamp(min=0.0))
 
 
@@ -181,8 +188,9 @@ def sgt_at(
     True
     """
     z = _error(prediction, target) - mode
-    log_power, zero = _log_power(z.abs(), p, log_scale + (z < 0).to(z.dtype) * log_skew)
-    rise = _bounded_exp(log_power) if exponential else exponent * _log1p_exp(log_power - log_q)
+    log_scale_here = log_scale + (z < 0).to(z.dtype) * log_skew
+    log_power, zero = _log_power(z.abs(), p, log_scale_here)
+    rise = _bounded_exp(log_power, p, log_scale_here) if exponential else exponent * _log1p_exp(log_power - log_q)
     return torch.where(zero, 0.0, rise) - log_normaliser
 
 

@@ -7,10 +7,13 @@ from safetensors.torch import save_file
 
 import transformer_spectrum as ts
 from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.measuring import measure
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import METRICS, Estimators
 from transformer_spectrum.spectra.effects import HEAVY_TAILED, NO_SPREAD, UNUSABLE
+from transformer_spectrum.weights.matrices.families import Family
+from transformer_spectrum.weights.matrices.matrix import Matrix
 
 WEIGHT = torch.randn(24, 16, generator=torch.Generator().manual_seed(0))
 
@@ -114,3 +117,25 @@ def test_what_cannot_be_done_is_said_in_a_line(of, options, words, tmp_path, mon
     with pytest.raises(InputError, match=words) as raised:
         ts.analyze(of, **options)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e-60, 1e-39, 1.0, 1e39, 1e60, 1e200, 1e300])
+def test_a_matrix_has_the_same_shape_in_any_unit_and_nothing_warns(unit):
+    entries = torch.from_numpy(np.random.default_rng(0).normal(size=(24, 32)))
+    matrix = Matrix("head", Family("readout"), "head", (24, 32))
+    plain, scaled = (
+        measure(matrix, factor * entries, ExaminationSettings(Estimators(), shuffles=4)) for factor in (1.0, unit)
+    )
+    for name in ("stable_rank", "spectral_entropy", "spectral_norm", "hill_alpha", "mp_soft_rank"):
+        factor = unit if name == "spectral_norm" else 1.0
+        assert scaled.values[name] == pytest.approx(factor * plain.values[name], rel=1e-9)
+        assert scaled.nulls[name].deviations == pytest.approx(plain.nulls[name].deviations, rel=1e-6, nan_ok=True)
+    assert np.isfinite(scaled.shuffled).all()
+    np.testing.assert_allclose(scaled.shuffled.astype(float) / unit, plain.shuffled, rtol=1e-6)
+
+
+def test_matrices_without_a_spread_or_a_bulk_are_measured_and_nothing_warns():
+    for entries in (torch.full((32, 48), 3.0), torch.ones(32, 32), torch.zeros(16, 16), torch.eye(24, 32)):
+        matrix = Matrix("head", Family("readout"), "head", tuple(entries.shape))
+        measured = measure(matrix, entries, ExaminationSettings(Estimators(), shuffles=4))
+        assert all(measured.reasons[name] for name, value in measured.values.items() if np.isnan(value))

@@ -139,6 +139,22 @@ def test_what_an_earlier_version_has_broken_is_trained_again(whole, capsys):
     assert_done(run, whole)
 
 
+def test_windows_that_are_not_those_of_the_beginning_are_refused_and_lose_nothing(whole, capsys):
+    (run,) = Path("runs/whole").iterdir()
+    shutil.rmtree(run / "metrics")
+    windows = (run / "data/windows.npz").read_bytes()
+    (run / "data/windows.npz").write_bytes(windows[:-1])
+    before = outputs(run)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--resume", str(run)])
+    assert ended.value.code == 2
+    assert f"{run}/data/windows.npz: not the windows that the run began with" in capsys.readouterr().err
+    assert outputs(run) == before
+    (run / "data/windows.npz").write_bytes(windows)
+    main(["train", "--resume", str(run)])
+    assert_done(run, whole)
+
+
 def test_two_processes_do_not_go_on_with_the_same_run(whole):
     (run,) = Path("runs/whole").iterdir()
     shutil.rmtree(run / "figures")

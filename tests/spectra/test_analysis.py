@@ -289,3 +289,23 @@ def test_a_change_far_below_the_rounding_of_its_matrix_counts_as_zero():
     result = analyze(change, np.array([(3, 3)]), SETTINGS, stored=np.ones((1, 1, 3)))
     assert result.reason("stable_rank", 0, 0) == "zero matrix"
     assert result.values["numerical_rank"][0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hill_fraction": 0.0},
+        {"hill_fraction": 1.01},
+        {"hill_fraction": float("nan")},
+        {"min_tail": 1},
+        {"window": (0.5, 0.5)},
+        {"window": (-0.1, 0.5)},
+        {"window": (0.0, 1.1)},
+        {"edge_level": 0.49},
+        {"edge_level": 1.0},
+    ],
+)
+def test_settings_out_of_their_range_are_named_with_the_rule(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"^{name} = .*: must be "):
+        Estimators(**settings)

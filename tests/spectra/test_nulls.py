@@ -162,6 +162,16 @@ def test_mean_and_spread_are_numpys_and_leave_out_draws_without_the_metric():
     assert np.isnan(null_of(draws[:2]).standard_deviation).all()  # two draws have no spread
 
 
+@pytest.mark.parametrize("exponent", [-1000, -600, 600, 1000])
+def test_the_spread_of_draws_whose_squares_no_float64_holds_is_that_in_another_unit(exponent):
+    draws = np.random.default_rng(0).normal(size=(7, 3))
+    draws[2, 1] = np.nan
+    plain, scaled = null_of(draws), null_of(np.ldexp(draws, exponent))
+    assert np.array_equal(np.ldexp(scaled.standard_deviation, -exponent), plain.standard_deviation)
+    assert np.array_equal(np.ldexp(scaled.mean, -exponent), plain.mean)
+    np.testing.assert_allclose(plain.standard_deviation, np.nanstd(draws, axis=0, ddof=1), rtol=1e-14)
+
+
 def test_band_of_a_family_is_that_of_its_mean():
     draws = np.random.default_rng(0).standard_normal((4000, 2, 9)) + 5
     null = family_null(draws)

@@ -328,6 +328,38 @@ def test_damaged_files_are_said_so_and_training_starts_anew(tmp_path, whole, eve
     assert_same(whole, result)
 
 
+@pytest.mark.parametrize("name", ["state.safetensors", "rows.jsonl", "snapshots.bin"])
+def test_a_single_bit_that_a_disk_has_lost_is_not_gone_on_with(tmp_path, whole, every_step, name):
+    stop(tmp_path / "resume", 7)
+    path = tmp_path / "resume" / name
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 150)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        shutil.copytree(tmp_path / "resume", tmp_path / "damaged")
+        (tmp_path / "damaged" / name).write_bytes(damaged)
+        said = []
+        files = ResumeFiles(tmp_path / "damaged", {"loss": {"q": 5.0}}, said.append)
+        assert files.load(WEIGHTS, torch.Generator()) is None, place
+        assert len(said) == 1, place
+        assert any(reason in said[0] for reason in ("damaged", "of another training")), said
+        assert not (tmp_path / "damaged").exists()
+    said = []
+    assert_same(whole, run(tmp_path / "resume", said))
+    assert said == ["going on behind step 6"]
+
+
+def test_rows_out_of_their_places_are_not_gone_on_with(tmp_path, whole, every_step):
+    stop(tmp_path / "resume", 7)
+    path = tmp_path / "resume/rows.jsonl"
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([rows[1], rows[0], *rows[2:]]))
+    said = []
+    assert_same(whole, run(tmp_path / "resume", said))
+    assert len(said) == 1
+    assert "its checksum is that of other bytes" in said[0]
+
+
 def test_a_disk_that_takes_nothing_is_said_once_and_ends_nothing(tmp_path, whole, every_step, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, UInt8
@@ -86,11 +87,18 @@ class Estimators:
     """Settings of the estimators; the defaults are those of the committed params.yaml.
 
     Attributes:
-        hill_fraction: largest eigenvalues that enter Hill's alpha; fraction of rank, see `power_law.hill_count`.
-        min_tail: fewest eigenvalues in Clauset's tail; count.
+        hill_fraction: largest eigenvalues that enter Hill's alpha; fraction of rank in (0, 1], see
+            `power_law.hill_count`.
+        min_tail: fewest eigenvalues in Clauset's tail; count, >= 2.
         ks_distance: convention of D, see `power_law.clauset_fit`.
-        window: ranks of the alpha exponent; fractions, see `metrics.window_ranks`.
-        edge_level: level of the Tracy-Widom edge, see `random_matrix.fit_bulk`; probability.
+        window: ranks of the alpha exponent; fractions, 0 <= first < last <= 1, see `metrics.window_ranks`.
+        edge_level: level of the Tracy-Widom edge, see `random_matrix.fit_bulk`; probability in [0.5, 1).
+    Raises:
+        ValueError: one of them is out of its range.
+
+    >>> Estimators(hill_fraction=1.5)
+    Traceback (most recent call last):
+    ValueError: hill_fraction = 1.5: must be in (0, 1]
     """
 
     hill_fraction: float = 0.25
@@ -98,6 +106,18 @@ class Estimators:
     ks_distance: power_law.Distance = "two_sided"
     window: tuple[float, float] = (0.0, 0.5)
     edge_level: float = 0.99
+
+    def __post_init__(self) -> None:
+        first, last = self.window
+        for name, rule, holds in (
+            ("hill_fraction", "in (0, 1]", 0 < self.hill_fraction <= 1),
+            ("min_tail", ">= 2", self.min_tail >= 2),
+            ("ks_distance", "two_sided or powerlaw", self.ks_distance in get_args(power_law.Distance)),
+            ("window", "0 <= first < last <= 1", 0 <= first < last <= 1),
+            ("edge_level", "in [0.5, 1)", 0.5 <= self.edge_level < 1),
+        ):
+            if not holds:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be {rule}")
 
 
 @dataclass(frozen=True)

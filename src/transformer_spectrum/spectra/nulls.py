@@ -24,6 +24,7 @@ from jaxtyping import Float64, Num, Real
 from torch import Tensor
 
 from transformer_spectrum.spectra.arrangements import shuffled_entries, signed_entries
+from transformer_spectrum.spectra.metrics import unit_exponents
 from transformer_spectrum.spectra.shapes import Values
 from transformer_spectrum.weights.matrices.matrix import spectrum
 
@@ -177,9 +178,11 @@ def null_of(draws_values: Draws) -> Null:
     largest = np.where(computed, draws_values, -np.inf).max(axis=0)
     below = np.where(computed, draws_values - largest, 0.0)  # so that the mean of equal draws is each of them
     mean = largest + _divided(below.sum(axis=0), count, count > 0)
-    square = np.where(computed, draws_values - np.where(count > 0, mean, 0.0), 0.0) ** 2
+    from_mean = np.where(computed, draws_values - np.where(count > 0, mean, 0.0), 0.0)
+    exponents = unit_exponents(np.abs(np.moveaxis(from_mean, 0, -1)))
+    square = np.ldexp(from_mean, -exponents) ** 2
     enough = count >= DRAWS_MINIMUM
-    return Null(mean, np.sqrt(_divided(square.sum(axis=0), count - 1, enough)), count)
+    return Null(mean, np.ldexp(np.sqrt(_divided(square.sum(axis=0), count - 1, enough)), exponents), count)
 
 
 def family_null(draws_values: FamilyDraws) -> Null:

@@ -243,16 +243,17 @@ def fit_bulk(singular_values: Spectra, shape: Shape, level: float = 0.99) -> Bul
     chosen = spikes[:, None]
     variance = np.take_along_axis(variances, chosen, axis=-1)
     lower, upper = (variance * _edge(large - chosen, small - chosen, sign) for sign in (-1, +1))
-    distance = _distance(ascending / variance, large, small, chosen)
-    square = largest**2
-    of_bulk = (
-        variance * square,
-        lower * square,
-        upper * square,
-        variance * square * edge[chosen],
-        upper,  # the largest eigenvalue is 1
-        distance[:, None],
-    )
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # squares beyond float64; a bulk of variance 0
+        distance = _distance(ascending / variance, large, small, chosen)
+        square = largest**2
+        of_bulk = (
+            variance * square,
+            lower * square,
+            upper * square,
+            variance * square * edge[chosen],
+            upper,  # the largest eigenvalue is 1
+            distance[:, None],
+        )
     variance, lower, upper, tracy_widom, soft_rank, distance = (
         np.where(bounded, np.nan, result[:, 0]).reshape(batch) for result in of_bulk
     )

@@ -19,7 +19,7 @@ from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.report.figures.caption import caption_of
 from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import read_json, write_json, write_text
+from transformer_spectrum.runtime.files import read_json, sha256, write_json, write_text
 from transformer_spectrum.runtime.provenance import is_standin, versions
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
@@ -59,6 +59,7 @@ def begin(settings: Settings, optimizer: str, *, name: str, root: Path) -> RunFo
             "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "ended": None,
             "versions": versions(),
+            "windows": sha256(folder.data / "windows.npz"),
         }
         write_json(folder.record, record)
 
@@ -156,10 +157,13 @@ def _train(folder: RunFolder, record: Mapping[str, Any]) -> bool:
     if folder.is_trained:
         shutil.rmtree(folder.resume, ignore_errors=True)  # of a process that was killed while it removed that
         return False
+    windows, expected = folder.data / "windows.npz", record.get("windows")
+    if expected is not None and windows.is_file() and sha256(windows) != expected:
+        raise InputError(f"{windows}: not the windows that the run began with, so nothing can go on; begin another run")
     job = Job(
         load_params(folder.params),
         record["optimizer"],
-        data=folder.data / "windows.npz",
+        data=windows,
         models=folder.model,
         metrics=folder.metrics,
         provenance=folder.data / "provenance.json",

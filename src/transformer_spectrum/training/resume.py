@@ -8,7 +8,8 @@ A folder holds three files:
     snapshots.bin       the snapshots' weights, one behind the other, appended
 
 Only the first is ever replaced, atomically and last. So a process that is killed at any instant leaves the old state
-or the new one, and what it has appended behind the part that counts is overwritten by the next.
+or the new one, and what it has appended behind the part that counts is overwritten by the next. The metadata holds a
+checksum of all that counts, the other two files included: what differs from it by a bit is not gone on with.
 
 A save that took c seconds is followed by the next one no sooner than c / `SHARE` seconds later: where saving is cheap
 every step is saved, and nowhere does it cost more than that share of the time. What is lost between two saves is
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import hashlib
 import json
 import math
 import os
@@ -42,6 +44,8 @@ from transformer_spectrum.training.evaluation import Validation
 from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
 SHARE = 0.05
+NOTHING = {"rows": 0, "bytes": 0, "snapshots": 0}
+"""How much of the appended files counts before anything is."""
 ARRAYS = ("distances", "singular_values", "change_singular_values", "step_singular_values")
 """Fields of a row that are no numbers but arrays, the distances first."""
 
@@ -81,7 +85,8 @@ class ResumeFiles:
         self.say = say
         self.saved: int | None = None
         """The step behind which another process would go on."""
-        self._counts = {"rows": 0, "bytes": 0, "snapshots": 0}
+        self._counts = dict(NOTHING)
+        self._appended = _Digests()
         self._ended, self._cost = -math.inf, 0.0
         self._failed = False
 
@@ -97,7 +102,8 @@ class ResumeFiles:
             return None
         try:
             with safe_open(self.state, framework="pt") as file:
-                progress = json.loads(file.metadata()["about"])
+                about = file.metadata()["about"]
+                progress = json.loads(about)
                 if progress["fingerprint"] != self.fingerprint:
                     changed = difference(progress["fingerprint"], self.fingerprint)
                     self.say(f"{self.folder} is of another training ({changed}), so training starts anew")
@@ -105,23 +111,31 @@ class ResumeFiles:
                     return None
                 # Cloned, because kernels may round otherwise in memory that is aligned otherwise.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            training = self._training(progress, tensors, weights)
+                checksum = file.metadata().get("checksum")
+            training, appended = self._training(progress, tensors, weights)
+            if checksum != _checksum(about, tensors, appended):
+                raise ValueError("its checksum is that of other bytes")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             self.say(f"{self.folder} is damaged ({' '.join(str(error).split())}), so training starts anew")
             self.remove()
             return None
         for leftover in self.folder.glob(f".{self.state.name}.*"):
             leftover.unlink()
-        self._counts, self.saved = progress["counts"], training.rows[-1].step
+        self._counts, self._appended, self.saved = progress["counts"], appended, training.rows[-1].step
         training.resumed_at.append(self.saved)
         self.say(f"going on behind step {self.saved}")
         generator.set_state(tensors["random"])
         return training, {name: tensors[f"state.{name}"].to(device) for name, device in progress["devices"].items()}
 
-    def _training(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor) -> TrainingState:
-        counts = progress["counts"]
+    def _training(
+        self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor], weights: Tensor
+    ) -> tuple[TrainingState, _Digests]:
+        """And the digests of what counts of the appended files."""
+        counts, appended = progress["counts"], _Digests()
         with self.rows.open("rb") as stream:
-            rows = [_row(line) for line in stream.read(counts["bytes"]).splitlines()]
+            lines = stream.read(counts["bytes"])
+        appended.rows.update(lines)
+        rows = [_row(line) for line in lines.splitlines()]
         if len(rows) != counts["rows"]:
             raise ValueError(f"{len(rows)} of {counts['rows']} rows")
         snapshot_steps = progress["snapshots"]
@@ -130,9 +144,10 @@ class ResumeFiles:
             with self.snapshots.open("rb") as stream:
                 if stream.readinto(flat.numpy().data) != flat.nbytes:
                     raise ValueError(f"fewer than {len(snapshot_steps)} snapshots")
+            appended.snapshots.update(flat.numpy().data)
         candidate = progress["candidate"]
         last = tensors["last"].to(weights)
-        return TrainingState(
+        training = TrainingState(
             last=last,
             best=tensors["best"].to(weights) if "best" in tensors else last,
             select=progress["select"],
@@ -145,6 +160,7 @@ class ResumeFiles:
             stop_cause=progress["stop_cause"] and StopCause(progress["stop_cause"]),
             resumed_at=progress["resumed_at"],
         )
+        return training, appended
 
     def save(
         self, training: TrainingState, state: Callable[[], State], generator: torch.Generator, *, always: bool = False
@@ -175,16 +191,16 @@ class ResumeFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._is_there(training.last.nbytes):
             self.say(f"{self.folder}: vanished while it was being written; all of it is written anew")
-            self._counts = dict.fromkeys(self._counts, 0)
-        counts = dict(self._counts)
+            self._counts, self._appended = dict(NOTHING), _Digests()
+        counts, appended = dict(self._counts), self._appended.copy()
         lines = b"".join(_line(row) for row in training.rows[counts["rows"] :])
-        _append(self.rows, counts["bytes"], [lines])
+        _append(self.rows, counts["bytes"], [lines], appended.rows)
         counts["rows"], counts["bytes"] = len(training.rows), counts["bytes"] + len(lines)
         snapshots = list(training.snapshots.values())
         if len(snapshots) > counts["snapshots"]:
             size = training.last.nbytes
             added = (weights.cpu().numpy().data for weights in snapshots[counts["snapshots"] :])
-            _append(self.snapshots, counts["snapshots"] * size, added)
+            _append(self.snapshots, counts["snapshots"] * size, added, appended.snapshots)
             counts["snapshots"] = len(snapshots)
 
         tensors = {f"state.{name}": value for name, value in state.items()}
@@ -207,12 +223,13 @@ class ResumeFiles:
             "resumed_at": training.resumed_at,
             "devices": {name: str(value.device) for name, value in state.items()},
         }
+        saved, about = _apart(tensors), json.dumps(progress)
         with atomic_path(self.state) as temporary:
             try:
-                save_file(_apart(tensors), temporary, {"about": json.dumps(progress)})
+                save_file(saved, temporary, {"about": about, "checksum": _checksum(about, saved, appended)})
             except SafetensorError as error:
                 raise OSError(errno.EIO, str(error), str(self.state)) from error
-        self._counts, self.saved = counts, training.rows[-1].step
+        self._counts, self._appended, self.saved = counts, appended, training.rows[-1].step
 
     def _is_there(self, snapshot: int) -> bool:
         """Whether what was appended so far still is, of which a snapshot takes so many bytes."""
@@ -240,12 +257,38 @@ def difference(old: Any, new: Any, name: str = "") -> str:
     return f"{name} was {old}, is {new}"
 
 
-def _append(path: Path, at: int, parts: Iterable[bytes | memoryview]) -> None:
-    """Writes behind the first `at` bytes, over whatever is there."""
+class _Digests:
+    """Of what counts of the two appended files, so far."""
+
+    def __init__(self) -> None:
+        self.rows, self.snapshots = hashlib.sha256(), hashlib.sha256()
+
+    def copy(self) -> _Digests:
+        """One that goes on by itself."""
+        copied = _Digests()
+        copied.rows, copied.snapshots = self.rows.copy(), self.snapshots.copy()
+        return copied
+
+
+def _checksum(about: str, tensors: Mapping[str, Tensor], appended: _Digests) -> str:
+    """Of all that a training goes on from; hexadecimal."""
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    for appended_file in (appended.rows, appended.snapshots):
+        digest.update(appended_file.digest())
+    return digest.hexdigest()
+
+
+def _append(path: Path, at: int, parts: Iterable[bytes | memoryview], digest: Any) -> None:
+    """Writes behind the first `at` bytes, over whatever is there, and has the digest go on over it."""
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.seek(at)
         for piece in parts:
             stream.write(piece)
+            digest.update(piece)
         stream.truncate()
         stream.flush()
         os.fsync(stream.fileno())
