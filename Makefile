@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test mutants chaos kills hardships soak unchanged lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
+.PHONY: help setup repro verify test test-slow mutants chaos kills hardships soak unchanged lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,8 +36,12 @@ verify: $(READY) ## run the committed pipeline anew in a folder of its own, and 
 	PYTHONPATH=src python -m transformer_spectrum.runtime.verification
 
 # Bytecode is written whatever the environment says: several hundred processes import the package.
-test: $(READY_DEV) ## run the test suite, the longest tests first
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(READY_DEV) ## run the test suite but for the tests that are marked slow
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY_DEV) ## run the rest of the test suite: whole pipelines, clusters, processes that are killed
+	$(PYTEST) -m slow
 
 mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric code the tests catch: make mutants SAMPLE=200
 	OMP_NUM_THREADS=1 python tests/mutants.py --sample $(or $(SAMPLE),150) --elsewhere $(or $(ELSEWHERE),60) --seed $(or $(SEED),0)

@@ -28,6 +28,7 @@ def _in_benchmarks(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_all_of_the_gpu_benchmark_runs_where_there_is_nothing_but_torch_numpy_scipy_and_safetensors(tmp_path):
     site = Path(sysconfig.get_paths()["purelib"])
     for name in (*BARE, *OF_TORCH):

@@ -53,6 +53,7 @@ def test_every_text_parameter_that_is_no_choice_is_a_name_a_url_or_a_path_that_n
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE)
 def test_an_overlay_that_goes_through_make_experiment_runs_nothing_but_dvc(value, tmp_path):
     """The recipe of the Makefile, in a shell, with another program in the place of dvc."""

@@ -33,7 +33,7 @@ def shortened(protocol: dict[str, Any], epochs: int, generations: int, seeds: in
     factor = epochs / protocol["set"]["adam"]["epochs"]
     protocol["set"]["adam"]["epochs"] = epochs
     for name in ("es", "ga"):
-        protocol["set"][name]["generations"] = generations
+        protocol["set"].setdefault(name, {})["generations"] = generations
     for treatment in protocol["treatments"].values():
         own = treatment.get("set", {}).get("adam", {})
         if "epochs" in own:

@@ -115,6 +115,7 @@ def test_a_run_that_is_stopped_at_every_operation_in_turn_is_gone_on_with_to_the
     assert_done(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_stopped_before_it_began_leaves_none(how, folder):
     for number in (1, 4, 7):
@@ -125,6 +126,7 @@ def test_a_run_that_is_stopped_before_it_began_leaves_none(how, folder):
     assert len(os.listdir("runs/early")) == 1  # and nothing that is hidden
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_has_broken_is_trained_again(whole, capsys):
     """With a model and without metrics, as a stop at the end used to leave it."""
     (run,) = Path("runs/whole").iterdir()
@@ -139,6 +141,7 @@ def test_what_an_earlier_version_has_broken_is_trained_again(whole, capsys):
     assert_done(run, whole)
 
 
+@pytest.mark.slow
 def test_windows_that_are_not_those_of_the_beginning_are_refused_and_lose_nothing(whole, capsys):
     (run,) = Path("runs/whole").iterdir()
     shutil.rmtree(run / "metrics")

@@ -226,6 +226,7 @@ RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(7))
 @pytest.mark.parametrize(("name", "dropout"), [("adam", 0.3), *((name, 0.0) for name in RULES)])
 def test_a_network_goes_on_from_any_record_as_if_never_stopped_bit_for_bit(name, dropout, at):

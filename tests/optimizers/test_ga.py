@@ -239,6 +239,7 @@ def test_diversity_is_the_mean_standard_deviation(monkeypatch):
     assert diversity(torch.ones(4, 10)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sphere", "rastrigin", "rosenbrock"])
 def test_it_gets_as_far_as_pymoos_algorithm_in_as_many_evaluations(name, Quadratic):
     size, popsize, generations = 10, 40, 100

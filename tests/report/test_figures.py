@@ -217,6 +217,7 @@ def test_the_caption_is_made_of_the_parameters(pytestconfig):
     assert caption.caption_of(plain, standin=False).loss == "mae"
 
 
+@pytest.mark.slow
 def test_figures_need_no_pyplot():
     imported = "import sys, transformer_spectrum.report.pictures.outputs as _"
     code = f"{imported}; print({{'matplotlib.pyplot'}} & set(sys.modules))"

@@ -164,6 +164,7 @@ def run_stage(folder, root, code="import runpy, sys; runpy.run_path(sys.argv[1],
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_stage_writes_both_files_without_torch_and_keeps_them_when_an_input_is_bad(
     run_folder, tmp_path, text, pytestconfig
 ):
@@ -220,6 +221,7 @@ def loaded(pytestconfig) -> dict[str, list[str]]:
     return {stage: files for stage, *files in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_all_that_it_loads_of_this_package(stage, loaded, pytestconfig):
     root, package = pytestconfig.rootpath, "src/transformer_spectrum/"

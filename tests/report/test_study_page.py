@@ -147,7 +147,19 @@ def tables():
         [("losses", "light", "a", "validation_mae", "change_log_stable_rank", 12, 0, 1.5, 0.2)],
         columns=["block", "dataset", "arm", "axis", "endpoint", "seeds", "without", "mean", "sd"],
     )
-    return StudyTables(verdicts, cells, summary, curves, spectra, variance)
+    nulls = pd.DataFrame(
+        [
+            ("losses", "light", axis, arm, quantity, 3, value, 0.5, value - 0.5, 0.125, deviations)
+            for axis in AXES
+            for arm, value in (("a", 0.75), ("b", 1.0))
+            for quantity, deviations in (("log_stable_rank", 8 * (value - 0.5)), ("ks_distance", np.nan))
+        ],
+        columns=[
+            *("block", "dataset", "axis", "arm", "quantity", "seeds"),
+            *("value", "null", "difference", "null_sd", "deviations"),
+        ],
+    )
+    return StudyTables(verdicts, cells, summary, curves, spectra, variance, nulls)
 
 
 def text_of(html):
@@ -184,6 +196,8 @@ def test_the_answer_counts_what_was_found_names_it_by_size_and_says_where_the_ax
 
 def test_a_claim_stands_on_its_axis_and_every_other_with_its_source(tables, tmp_path):
     words = text_of(page(tables))
+    assert "ln stable rank of W 3 0.75 0.5 0.125 2" in words
+    assert "D of the KS exponent 3 1 0.5 0.125 –" in words
     for piece in ("Muon keeps rank", "A &amp; B (2026) (abstract read)", "confirmed, 0.750", "another network"):
         assert piece in words, piece
     write_study_report(tables, tmp_path)

@@ -71,6 +71,7 @@ def test_700_000_unknown_keys_end_at_once(read, tmp_path):
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.slow
 def test_as_many_unknown_keys_as_may_be_end_soon_and_in_one_short_line(tmp_path):
     path = tmp_path / "many.yaml"
     path.write_text("".join(f"k{i}: 1\n" for i in range(MOST_VALUES // 2 - 1)))
@@ -79,6 +80,7 @@ def test_as_many_unknown_keys_as_may_be_end_soon_and_in_one_short_line(tmp_path)
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.slow
 def test_a_large_value_is_shown_shortened(tmp_path):
     path = tmp_path / "params.yaml"
     for text in (

@@ -88,6 +88,7 @@ def test_a_failure_at_any_operation_leaves_all_as_it_was(swap, present, before, 
     assert files_of(before) == NEW
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_each_output_whole_and_the_next_one_nothing_beside_them(before):
     """Killed at every operation in turn, by a signal that nobody can catch."""
     for number in range(1, 100):

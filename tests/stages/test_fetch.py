@@ -137,6 +137,7 @@ def test_upstream_rows_that_disagree_with_the_count_end_the_stage(workspace, cop
     workspace.assert_old("rvr")
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_machine_without_network_gets_a_marked_stand_in_soon(workspace, closed_url, stage):
     workspace.params["data"][stage]["url"] = f"{closed_url}/none.csv"

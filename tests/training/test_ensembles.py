@@ -193,6 +193,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "es", "ga"])
 def test_an_ensemble_that_was_killed_goes_on_to_the_same_bits_in_any_company(optimizer, tmp_path):
     whole = fit(members_of(optimizer))

@@ -211,6 +211,7 @@ def test_a_batch_is_never_larger_than_the_data():
     assert len(objective.batch(torch.Generator().manual_seed(0))) == 3
 
 
+@pytest.mark.slow
 def test_a_compiled_gradient_is_the_plain_one_and_its_time_is_said_once(monkeypatch):
     # The backend that traces and differentiates, but generates no code: that would take a minute.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))

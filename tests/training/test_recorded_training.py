@@ -170,6 +170,7 @@ def assert_same(one, other):
     assert all(torch.equal(one.snapshots[step], other.snapshots[step]) for step in RECORDED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [(1,), (4,), (8,), (10,), (20,), (2, 8, 40)])
 def test_a_training_that_is_stopped_behind_any_record_goes_on_to_the_same_bits(tmp_path, monkeypatch, whole, kills):
     monkeypatch.setattr(module, "SHARE", math.inf)  # saved at every record

@@ -14,6 +14,9 @@ from transformer_spectrum.runtime.files import read_table, sha256
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.steps import plan_study, run_study, tabulate_study, tune_study
 from transformer_spectrum.study.answer.tuned import with_tuning
+from transformer_spectrum.study.beside_nulls.quantities import QUANTITIES
+from transformer_spectrum.study.beside_nulls.steps import set_beside_nulls
+from transformer_spectrum.study.beside_nulls.table import nulls_path
 from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED
 from transformer_spectrum.study.follow_up.steps import follow_claims
@@ -27,7 +30,15 @@ GROUPS = (("feed_forward",), ("encoder_self_attention", "decoder_self_attention"
 
 
 def all_steps():
-    for step in (tune_study, run_study, tabulate_study, follow_claims, judge_whole_study, report_study):
+    for step in (
+        tune_study,
+        run_study,
+        tabulate_study,
+        follow_claims,
+        set_beside_nulls,
+        judge_whole_study,
+        report_study,
+    ):
         step()
 
 
@@ -160,7 +171,7 @@ def test_the_report_says_first_whether_it_confirms_anything_and_which_controls_f
 
 def test_what_is_there_is_not_trained_again_and_gives_the_same_bytes(study):
     before, files = records(), outputs()
-    assert len(files) == 16
+    assert len(files) == 17
     all_steps()
     assert records() == before
     assert outputs() == files
@@ -180,6 +191,29 @@ def test_claims_that_need_weights_are_measured_where_the_trainings_of_their_arms
         assert gains[seed] == pytest.approx(of_seed.iloc[-1] - of_seed.iloc[0], abs=1e-7)
     (answered,) = [each for each in json.loads(PLACES.verdicts.read_text())["claims"] if each["name"] == "ranks"]
     assert answered["effect"]["mean"] == pytest.approx(gains.mean(), rel=1e-6)
+
+
+def test_every_arm_stands_beside_its_nulls_where_it_is_judged(study):
+    table = pd.read_csv(nulls_path(PLACES))
+    assert set(table["quantity"]) == set(QUANTITIES)
+    assert set(zip(table["block"], table["arm"], strict=True)) == {
+        ("losses", "adam-mse"),
+        ("losses", "adam-mae"),
+        ("controls", "adam-mse"),
+        ("controls", "adam-mse-again"),
+    }
+    endpoints = pd.read_parquet(PLACES.endpoints)
+    means = endpoints.groupby(["block", "arm", "axis", "endpoint"])["value"].mean()
+    for row in table[table["quantity"] == "change_log_stable_rank"].itertuples():
+        assert row.seeds == 3
+        assert row.value == pytest.approx(means[row.block, row.arm, row.axis, row.quantity], rel=1e-6)
+        assert row.null_sd > 0
+        assert np.isfinite(row.deviations)
+    before = nulls_path(PLACES).read_bytes()
+    set_beside_nulls(workers=2)
+    assert nulls_path(PLACES).read_bytes() == before
+    set_beside_nulls(seeds=1)
+    assert set(pd.read_csv(nulls_path(PLACES))["seeds"]) == {1}
 
 
 def test_following_up_alone_trains_what_the_folder_does_not_hold_and_nothing_else(study):

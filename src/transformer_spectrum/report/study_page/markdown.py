@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from transformer_spectrum.report.study_page.page import edge_words
-from transformer_spectrum.report.study_page.words import answers, failed_words, standing_words
+from transformer_spectrum.report.study_page.page import NULLS, StudyTables, edge_words
+from transformer_spectrum.report.study_page.words import answers, failed_words, quantity_words, standing_words
 from transformer_spectrum.vocabulary import AXIS_WORDS
 
 DIVERGED = "diverged"
@@ -21,24 +21,22 @@ SIGNS = (
 )
 
 
-def report_text(verdicts: Mapping[str, Any], variance: pd.DataFrame, summary: pd.DataFrame, cells: pd.DataFrame) -> str:
+def report_text(tables: StudyTables) -> str:
     """The whole report.
 
     Args:
-        verdicts: of `study.conclusions.judged.judgement`.
-        variance: of `study.conclusions.attributed.shares_table`.
-        summary: of `study.answer.matched.summary_table`.
-        cells: of `study.answer.trainings.run_cells`.
+        tables: of the study.
 
     >>> nothing = {"title": "one control", "protocol": "5f" * 32, "standing": {"confirmatory": False, "reason":
     ...     "there are no results"}, "failed_controls": {}, "controls": [], "contrasts": [], "secondary": [],
     ...     "claims": [], "claims_not_measured": [], "tuning": None,
     ...     "rates_at_the_edge": [], "power": [], "axes": ["distance"], "endpoints": {}}
-    >>> cells = pd.DataFrame(columns=["block", "dataset", "arm", "status"])
-    >>> text = report_text(nothing, pd.DataFrame(), pd.DataFrame(), cells)
+    >>> none = pd.DataFrame(columns=["block", "dataset", "arm", "status", "axis"])
+    >>> text = report_text(StudyTables(nothing, none, none, none, none, none, none))
     >>> text.splitlines()[2]
     'Not confirmatory: there are no results.'
     """
+    verdicts, variance, summary = tables.verdicts, tables.variance, tables.summary
     pieces = [
         f"# {str(verdicts['title']).capitalize()}",
         standing_words(verdicts["standing"]),
@@ -55,7 +53,8 @@ def report_text(verdicts: Mapping[str, Any], variance: pd.DataFrame, summary: pd
         _tuning(verdicts["tuning"]),
         edge_words(verdicts["rates_at_the_edge"]),
         _summary(summary, {verdict["endpoint"] for verdict in (*verdicts["controls"], *verdicts["contrasts"])}),
-        _cells(cells),
+        _nulls(tables.nulls, verdicts["axes"]),
+        _cells(tables.cells),
         "\n".join(["## Power", "", *(f"- {line}" for line in verdicts["power"])]) if verdicts["power"] else "",
         f"Protocol {verdicts['protocol']}.",
     ]
@@ -129,6 +128,17 @@ def _summary(summary: pd.DataFrame, endpoints: Collection[str]) -> str:
         tuple(rows.columns),
         [[_number(value) for value in row] for row in rows.itertuples(index=False)],
     )
+
+
+def _nulls(nulls: pd.DataFrame, axes: Sequence[str]) -> str:
+    """On the primary axis; the whole table lies beside the report."""
+    rows = [
+        (*row[:3], quantity_words(row[3]), *(_number(value) for value in row[4:]))
+        for row in nulls[nulls["axis"] == axes[0]].drop(columns="axis").itertuples(index=False)
+    ]
+    header = tuple(name for name in nulls.columns if name != "axis")
+    table = _table(f"Beside the nulls, at equal {axes[0]}", header, rows)
+    return f"{table}\n\n{NULLS}" if rows else table
 
 
 def _cells(cells: pd.DataFrame) -> str:

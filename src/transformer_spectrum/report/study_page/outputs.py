@@ -22,7 +22,7 @@ def write_study_report(tables: StudyTables, folder: Path) -> None:
         folder: where to.
     """
     write_text(folder / "index.html", page(tables))
-    write_text(folder / "index.md", report_text(tables.verdicts, tables.variance, tables.summary, tables.cells))
+    write_text(folder / "index.md", report_text(tables))
     contrasts = contrasts_table(tables.verdicts)
     with atomic_path(folder / "contrasts.csv") as temporary:
         contrasts.to_csv(temporary, index=False, float_format="%.6g")

@@ -17,10 +17,18 @@ from transformer_spectrum.report.study_page.words import (
     endpoint_words,
     failed_words,
     percent,
+    quantity_words,
     standing_words,
     where_words,
 )
 from transformer_spectrum.vocabulary import AXIS_WORDS
+
+NULLS = (
+    "A null is the mean over draws: of the change with its entries shuffled, of W (and its exponents) W_0 plus the "
+    "change with shuffled entries. The sd is that of the draws' means over matrices. D is the distance of a spectrum "
+    "from the power law of the KS exponent: where D is that of the null, the exponent says no more than the null does. "
+    "Of the first seeds of every block that has contrasts."
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class StudyTables:
 
     Attributes:
         verdicts: content of verdicts.json.
-        cells, summary, curves, spectra, variance: tables of the same names.
+        cells, summary, curves, spectra, variance, nulls: tables of the same names.
     """
 
     verdicts: Mapping[str, Any]
@@ -38,6 +46,7 @@ class StudyTables:
     curves: pd.DataFrame
     spectra: pd.DataFrame
     variance: pd.DataFrame
+    nulls: pd.DataFrame
 
 
 def page(tables: StudyTables) -> str:
@@ -48,7 +57,7 @@ def page(tables: StudyTables) -> str:
     ...     "claims": [], "claims_not_measured": [], "tuning": None, "rates_at_the_edge": [], "power": [],
     ...     "blocks": [], "axes": ["distance"], "level": 0.05, "endpoints": {}}
     >>> nothing = pd.DataFrame({"block": [], "dataset": [], "arm": [], "endpoint": [], "axis": []})
-    >>> html = page(StudyTables(verdicts, nothing, nothing, nothing, nothing, nothing.assign(share=[])))
+    >>> html = page(StudyTables(verdicts, nothing, nothing, nothing, nothing, nothing.assign(share=[]), nothing))
     >>> "<h1>One &lt;control&gt;</h1>" in html
     True
     """
@@ -78,6 +87,8 @@ def page(tables: StudyTables) -> str:
         curves=list(figures.groups_of_curves(tables.curves)),
         spectra=list(figures.groups_of_spectra(tables.spectra)),
         secondary=_secondary(verdicts["secondary"]),
+        nulls=_nulls(tables.nulls, axes),
+        nulls_words=NULLS,
         cells=_cells(tables.cells),
         power=verdicts["power"],
     )
@@ -201,6 +212,30 @@ def _secondary(rows: Sequence[Mapping[str, Any]]) -> Table:
     )
     header = ("contrast", "data set", "endpoint", "pairs", "difference", "d_z", "p", "q")
     return Table("On the primary axis; q over a block's.", header, cells, left=(0, 1, 2), tall=True)
+
+
+def _nulls(nulls: pd.DataFrame, axes: Sequence[str]) -> Table:
+    rows = tuple(
+        (
+            *(str(row[name]) for name in ("block", "dataset", "arm")),
+            quantity_words(row["quantity"]),
+            str(row["seeds"]),
+            *(short(row[name]) for name in ("value", "null", "null_sd", "deviations")),
+        )
+        for row in nulls[nulls["axis"] == axes[0]].to_dict("records")
+    )
+    header = (
+        "block",
+        "data set",
+        "arm",
+        "quantity",
+        "seeds",
+        "value",
+        "null",
+        "sd of the null",
+        "value − null in these sd",
+    )
+    return Table(f"Means over seeds at equal {AXIS_WORDS[axes[0]]}.", header, rows, left=(0, 1, 2, 3), tall=True)
 
 
 def _cells(cells: pd.DataFrame) -> Table:

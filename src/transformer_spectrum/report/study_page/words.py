@@ -30,6 +30,15 @@ QUESTIONS: Mapping[str, str] = {
     "treatment": "Does anything else?",
 }
 """What a contrast's arms differ in -> the question that it answers."""
+QUANTITY_WORDS: Mapping[str, str] = {
+    "change_log_stable_rank": "ln stable rank of the change",
+    "log_stable_rank": "ln stable rank of W",
+    "hill_alpha": "Hill’s exponent of W",
+    "ks_alpha": "KS exponent of W",
+    "ks_distance": "D of the KS exponent",
+    "farms_alpha": "FARMS exponent of W",
+}
+"""What stands beside its null; see `study.beside_nulls.quantities`."""
 NOT_RUN = "not run"
 
 Verdict = Mapping[str, Any]
@@ -42,6 +51,15 @@ def endpoint_words(name: str) -> str:
     'mp spikes'
     """
     return ENDPOINT_WORDS.get(name, name.replace("_", " "))
+
+
+def quantity_words(name: str) -> str:
+    """What a quantity beside its null is called.
+
+    >>> quantity_words("ks_distance")
+    'D of the KS exponent'
+    """
+    return QUANTITY_WORDS[name]
 
 
 def where_words(axis: str) -> str:

@@ -9,6 +9,7 @@ from transformer_spectrum.runtime.files import read_json, read_table, write_json
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.steps import HERE, write_csv_table
 from transformer_spectrum.study.answer.tuned import with_tuning
+from transformer_spectrum.study.beside_nulls.table import read_nulls
 from transformer_spectrum.study.claims import load_claims
 from transformer_spectrum.study.conclusions.attributed import shares_table
 from transformer_spectrum.study.conclusions.judged import judgement
@@ -49,5 +50,6 @@ def report_study(places: StudyPlaces = HERE) -> None:
         curves=pd.read_csv(places.curves),
         spectra=read_table(places.spectra),
         variance=pd.read_csv(places.variance),
+        nulls=read_nulls(places),
     )
     write_study_report(tables, places.report)

@@ -67,15 +67,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("overlap_left", "|U_k(W_t - W_0)^T U_k(W_0)|^2 / k of outputs", "secondary", "fraction"),
     Endpoint("overlap_right", "the same of inputs", "secondary", "fraction"),
     Endpoint("log_distance", "ln(|W_t - W_0| / |W_0|) of all these matrices together", "exploratory", "log units"),
-    Endpoint("hill_alpha", "Hill's exponent; no null of it is stored", "exploratory", "dimensionless"),
+    Endpoint("hill_alpha", "Hill's exponent; its null stands in nulls.csv", "exploratory", "dimensionless"),
     Endpoint(
         "ks_alpha",
-        "exponent at the xmin of least distance; neither D nor a null of it is stored",
+        "exponent at the xmin of least distance; its null and D stand in nulls.csv",
         "exploratory",
         "dimensionless",
     ),
     Endpoint(
-        "farms_alpha", "exponent over square submatrices; no null of it is stored", "exploratory", "dimensionless"
+        "farms_alpha", "exponent over square submatrices; its null stands in nulls.csv", "exploratory", "dimensionless"
     ),
 )
 """All endpoints, the primary ones first."""
