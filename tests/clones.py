@@ -44,8 +44,9 @@ class Clone:
         return self._checked(ended.returncode, ended.stdout + ended.stderr, code)
 
     def stage(self, name: str, code: int | None = 0, largest_file: int | None = None) -> str:
-        """Runs a stage's script without DVC."""
-        child = self.nursery.start([f"stages/{name}.py"], self.root, self.environment, largest_file)
+        """Runs a stage's script without DVC; behind a space the optimizer that it takes."""
+        script, *arguments = name.split()
+        child = self.nursery.start([f"stages/{script}.py", *arguments], self.root, self.environment, largest_file)
         return self._checked(*child.wait(), code)
 
     @staticmethod

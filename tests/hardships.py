@@ -29,7 +29,7 @@ from kill_kinds import contents, first_difference
 from nursery import Nursery
 
 REPRO = ("-m", "transformer_spectrum.runtime.reproduction", "--force", "--single-item", "train-adam", "spectra")
-STAGES = ("stages/train_adam.py", "stages/spectra.py")
+STAGES = ("stages/train.py adam", "stages/spectra.py")
 IGNORED = (".git", ".dvc", "src", "config", "tests", "dvc.lock")
 LEAPS = """
 import random, time
@@ -116,7 +116,7 @@ class Trial:
     def commands(self) -> list[list[str]]:
         """Each a program and its arguments."""
         words = self.hardship.command
-        return [[word] for word in words] if words[0].endswith(".py") else [[*words]]
+        return [word.split() for word in words] if words[0].startswith("stages/") else [[*words]]
 
     def run(self, *, hard: bool) -> list[tuple[int, str]]:
         """Exit code and output of each command."""

@@ -204,7 +204,7 @@ class Stages(Work):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def command(self, name: str) -> list[str]:
-        return [f"stages/{name.replace('-', '_')}.py"]
+        return str(self.stages[name]["cmd"]).split()[2:]
 
 
 class Training(Work):

@@ -51,7 +51,7 @@ def assert_later_stages_end(clone):
 def test_a_training_that_diverges_on_its_way_leaves_what_came_before_to_spectra_and_report(pipeline):
     pipeline.set(loss__type="mse", adam__algorithm="sgd", adam__momentum=0.99, adam__learning_rate=10.0)
     pipeline.set(adam__epochs=40)
-    pipeline.stage("train_adam")
+    pipeline.stage("train adam")
     scores = scores_of(pipeline, "adam")
     assert scores["stop_cause"] == StopCause.DIVERGED
     assert_what_is_kept_is_finite(pipeline, "adam")
@@ -88,7 +88,7 @@ def test_trainings_that_all_diverge_at_once_still_have_spectra_and_a_report(pipe
 )
 def test_a_loss_at_the_edge_of_its_domain_trains_or_stops_with_a_reason(pipeline, edge):
     pipeline.set(**edge)
-    pipeline.stage("train_adam")
+    pipeline.stage("train adam")
     scores = scores_of(pipeline, "adam")
     assert scores["stop_cause"] in (StopCause.FINISHED, StopCause.DIVERGED)
     assert scores["stop_reason"]
@@ -101,7 +101,7 @@ def test_a_number_that_is_none_among_the_windows_stops_it_with_a_reason(pipeline
     name = next(name for name, array in arrays.items() if array.dtype.kind == "f" and array.ndim == 3)
     arrays[name][0, 0, 0] = np.nan
     np.savez(path, **arrays)
-    pipeline.stage("train_adam")
+    pipeline.stage("train adam")
     scores = scores_of(pipeline, "adam")
     assert scores["stop_cause"] == StopCause.DIVERGED
     assert scores["stop_reason"] == "diverged at step 1: the loss is not finite; the steps before it are kept"

@@ -13,7 +13,7 @@ from transformer_spectrum.config.schema import FileParams
 pytestmark = pytest.mark.slow
 
 SERIES_SETTINGS = ("sequence_length", "output_length", "season")
-OPTIMIZERS = ("train_adam", "train_es", "train_ga")
+OPTIMIZERS = ("train adam", "train es", "train ga")
 TRAININGS = {"train-adam", "train-es", "train-ga"}
 ALL = {"fetch-covid", "fetch-rvr", "synthesize", "prepare", "spectra", "report"} | TRAININGS
 
@@ -132,7 +132,7 @@ def test_the_metrics_are_a_dozen_numbers_and_all_scores_lie_beside_them(pipeline
         )
 
 
-@pytest.mark.parametrize("stage", ["synthesize", "prepare", "train_adam", "spectra", "report"])
+@pytest.mark.parametrize("stage", ["synthesize", "prepare", "train adam", "spectra", "report"])
 def test_a_full_disk_is_one_line_that_names_a_file_and_loses_nothing(pipeline, stage):
     before = pipeline.files()
     printed = pipeline.stage(stage, code=2, largest_file=9000)
@@ -191,7 +191,7 @@ def test_raw_series_of_somebody_else_are_not_written_over(pipeline, path, stage)
 def test_a_training_that_was_computed_before_is_taken_from_dvcs_run_cache(pipeline, finished):
     def trained() -> str:
         environment = {**pipeline.environment, "DVC_STAGE": "train-adam"}  # as DVC would run it
-        code, printed = pipeline.nursery.start(["stages/train_adam.py"], pipeline.root, environment).wait()
+        code, printed = pipeline.nursery.start(["stages/train.py", "adam"], pipeline.root, environment).wait()
         assert code == 0, printed
         return printed
 
@@ -227,7 +227,7 @@ def test_infinite_q_is_drawn_and_its_provenance_says_so(pipeline):
     about = json.loads((pipeline.root / "data/raw/synthetic/provenance.json").read_text())
     assert about["parameters"]["q"] == "Infinity"
     pipeline.stage("prepare")
-    pipeline.stage("train_adam")
+    pipeline.stage("train adam")
 
 
 def test_a_stand_in_is_never_passed_off_as_data(pipeline):
@@ -239,18 +239,18 @@ def test_a_stand_in_is_never_passed_off_as_data(pipeline):
     assert json.loads((pipeline.root / "metrics/data.json").read_text())["provenance"]["standin"] is False
     pipeline.set(data__dataset="covid")
     pipeline.stage("prepare")
-    pipeline.stage("train_adam")
+    pipeline.stage("train adam")
     assert json.loads((pipeline.root / "metrics/data.json").read_text())["provenance"]["standin"] is True
     assert json.loads((pipeline.root / "metrics/adam/scores.json").read_text())["standin_data"] is True
 
 
 BAD = [
-    ("train_adam", "loss__q", 0.8, "loss.q = 0.8 with loss.p = 2: the SGT variance needs p*q > 2"),
-    ("train_ga", "model__heads", 3, "model.heads = 3 with model.embed_dim = 16: must divide it"),
+    ("train adam", "loss__q", 0.8, "loss.q = 0.8 with loss.p = 2: the SGT variance needs p*q > 2"),
+    ("train ga", "model__heads", 3, "model.heads = 3 with model.embed_dim = 16: must divide it"),
     ("prepare", "data__sequence_length", 96, "data.synthetic.length = 48 with data.sequence_length = 96"),
     ("prepare", "data__split__by", "time", "data.sequence_length = 48 with data.split.by = time"),
     ("spectra", "spectra__min_tail", 1, "spectra.min_tail = 1"),
-    ("train_es", "device", "mps", "device = mps"),
+    ("train es", "device", "mps", "device = mps"),
 ]
 
 
@@ -279,7 +279,7 @@ def test_a_bad_parameter_stops_the_pipeline_and_loses_nothing(pipeline):
 
 def test_an_unknown_parameter_is_one_line_from_a_stage(pipeline):
     pipeline.set(loss__qq=3)
-    for name in ("synthesize", "train_es", "spectra", "report", "fetch_rvr"):
+    for name in ("synthesize", "train es", "spectra", "report", "fetch_rvr"):
         printed = pipeline.stage(name, code=2)
         assert printed.count("\n") == 1
         assert "loss.qq: unknown parameter; did you mean loss.q?" in printed
@@ -290,7 +290,7 @@ def test_an_unknown_parameter_is_one_line_from_a_stage(pipeline):
     [
         ("data/raw/synthetic/series.npy", "prepare"),
         ("data/raw/synthetic/provenance.json", "prepare"),
-        ("data/processed/windows.npz", "train_adam"),
+        ("data/processed/windows.npz", "train adam"),
         ("models/es/history.npz", "spectra"),
         ("models/ga/forecasts.npz", "spectra"),
         ("metrics/es/scores.json", "report"),

@@ -50,7 +50,7 @@ def test_an_lstm_trains_on_hospital_series(new_clone, snapshots, dataset):
     clone = new_clone(dataset)
     clone.environment["TRANSFORMER_SPECTRUM_MIRROR"] = str(snapshots)
     clone.set(data__dataset=dataset, model__type="lstm", loss__type="mae", es__algorithm="openai")
-    for stage in ("fetch_rvr", "prepare", "train_es"):
+    for stage in ("fetch_rvr", "prepare", "train es"):
         clone.stage(stage)
     scores = read(clone, "es/scores.json")
     assert scores["standin_data"] is False

@@ -23,7 +23,8 @@ every = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 def start(nursery, stage, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return nursery.start([ROOT / "stages" / f"{stage}.py"], folder, environment)
+    script, *arguments = stage.split()
+    return nursery.start([ROOT / "stages" / f"{script}.py", *arguments], folder, environment)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def whole(prepared, nursery):
 
     def trained(optimizer):
         if not (prepared / "models" / optimizer).exists():
-            code, printed = start(nursery, f"train_{optimizer}", prepared).wait()
+            code, printed = start(nursery, f"train {optimizer}", prepared).wait()
             assert code == 0, printed
             assert not (prepared / ".resume").exists()
         return prepared
@@ -105,7 +106,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
     kills = 0
     for _ in range(4):
         before = saves(folder, optimizer)
-        child = start(nursery, f"train_{optimizer}", folder)
+        child = start(nursery, f"train {optimizer}", folder)
         wait_for(child, lambda: saves(folder, optimizer) != before)  # noqa: B023
         time.sleep(draw.uniform(0, 0.04))
         child.send(signal.SIGKILL)
@@ -116,7 +117,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
         kills += 1
     assert kills
     if (folder / ".resume").exists():
-        code, printed = start(nursery, f"train_{optimizer}", folder).wait()
+        code, printed = start(nursery, f"train {optimizer}", folder).wait()
         assert code == 0, printed
         assert printed.count("going on behind step") == 1
         scores = json.loads((folder / "metrics" / optimizer / "scores.json").read_text())
@@ -135,7 +136,7 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
     for outputs, name in earlier.items():
         (folder / outputs / optimizer).mkdir(parents=True)
         (folder / outputs / optimizer / name).write_text("{}")
-    child = start(nursery, f"train_{optimizer}", folder)
+    child = start(nursery, f"train {optimizer}", folder)
     wait_for(child, lambda: saves(folder, optimizer))
     child.send(number)
     found, printed = child.wait()
@@ -147,7 +148,7 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
     for outputs, name in earlier.items():
         assert contents(folder / outputs / optimizer) == {name: b"{}"}
         assert [path.name for path in (folder / outputs).iterdir() if path.is_dir()] == [optimizer]
-    code, printed = start(nursery, f"train_{optimizer}", folder).wait()
+    code, printed = start(nursery, f"train {optimizer}", folder).wait()
     assert code == 0, printed
     step = last.split("step ")[1].split(";")[0]
     assert f"train {optimizer}: going on behind step {step}\n" in printed
@@ -155,23 +156,23 @@ def test_an_interrupted_training_says_so_loses_nothing_and_goes_on(whole, folder
 
 
 def test_a_kill_while_the_results_are_written_leaves_nothing_behind(whole, folder, nursery):
-    child = start(nursery, "train_adam", folder)
+    child = start(nursery, "train adam", folder)
     wait_for(child, lambda: list(folder.glob("models/.adam.*")))
     child.send(signal.SIGKILL)
     child.wait()
     if (folder / ".resume").exists():
-        assert start(nursery, "train_adam", folder).wait()[0] == 0
+        assert start(nursery, "train adam", folder).wait()[0] == 0
     assert_same(whole("adam"), folder, "adam")
 
 
 def test_another_training_starts_anew_and_says_what_differs(whole, folder, nursery):
-    child = start(nursery, "train_adam", folder)
+    child = start(nursery, "train adam", folder)
     wait_for(child, lambda: saves(folder, "adam"))
     child.send(signal.SIGTERM)
     child.wait()
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace("learning_rate: null", "learning_rate: 0.002", 1))
-    code, printed = start(nursery, "train_adam", folder).wait()
+    code, printed = start(nursery, "train adam", folder).wait()
     assert code == 0, printed
     assert "another training (params.adam.learning_rate was None, is 0.002), so training starts anew" in printed
     assert "going on" not in printed
@@ -183,7 +184,7 @@ def test_a_budget_of_evaluations_ends_all_three_alike(folder, nursery):
     tree["budget"]["evaluations"] = 30
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
     for optimizer in OPTIMIZERS:
-        code, printed = start(nursery, f"train_{optimizer}", folder).wait()
+        code, printed = start(nursery, f"train {optimizer}", folder).wait()
         assert code == 0, printed
         about = json.loads((folder / "models" / optimizer / "run.json").read_text())
         assert about["stop_reason"] == "budget.evaluations = 30 spent"

@@ -1,8 +1,13 @@
-"""Stage train-ga: trains by genetic algorithm, recording the spectra of every weight matrix and of its change."""
+"""Stages train-adam, train-es and train-ga: trains by one of the optimizers, recording every spectrum.
 
+python stages/train.py adam|es|ga
+"""
+
+import argparse
 from pathlib import Path
 
 from transformer_spectrum.config.load import load_params
+from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.runtime import run_cache
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
@@ -11,16 +16,16 @@ from transformer_spectrum.training.footprint import check_it_fits
 from transformer_spectrum.training.train import Job, train
 
 
-def main() -> None:
+def main(optimizer: str) -> None:
     params = load_params()
     job = Job(
         params,
-        "ga",
+        optimizer,
         data=Path("data/processed/windows.npz"),
-        models=Path("models/ga"),
-        metrics=Path("metrics/ga"),
+        models=Path("models") / optimizer,
+        metrics=Path("metrics") / optimizer,
         provenance=Path("data/processed/provenance.json"),
-        resume=Path(".resume/ga"),
+        resume=Path(".resume") / optimizer,
     )
 
     def run() -> None:
@@ -31,5 +36,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors("train-ga"), to_stderr():
-        main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("optimizer", choices=OPTIMIZERS)
+    chosen = parser.parse_args().optimizer
+    with one_line_errors(f"train-{chosen}"), to_stderr():
+        main(chosen)
