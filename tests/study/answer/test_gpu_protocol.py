@@ -31,7 +31,7 @@ def short_protocol():
     settings["data"]["synthetic"]["series"] = 100
     settings["es"]["popsize"] = 4
     settings["training"]["snapshot_every"] = 1
-    settings["spectra"] = {"shuffles": 3, "tracked_every": 1, "tracked_at_most": 2}
+    settings["spectra"] = {"shuffles": 3, "tracked_every": 1, "tracked_at_most": 4}
     for plan in protocol["optimizers"].values():
         plan["rates"] = plan["rates"][1:2]
         plan["set"].get("training", {}).pop("record_every", None)
