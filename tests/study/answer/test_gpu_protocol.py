@@ -7,20 +7,17 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors import safe_open
+from study_steps import STEPS
 from unchanged import shortened
 
 from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import run_study, tabulate_study, tune_study
-from transformer_spectrum.study.beside_nulls.steps import set_beside_nulls
-from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
-from transformer_spectrum.study.follow_up.steps import follow_claims
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 
 
 def short_protocol():
-    """One epoch of three batches, two generations, one seed, one rate; on the CPU; equal evaluations first.
+    """One epoch of three batches, two generations, one seed, one rate, one layer; on the CPU; equal evaluations first.
 
     So short a training reaches no validation MAE that another has, and margins need pairs at the first axis.
     """
@@ -30,6 +27,7 @@ def short_protocol():
     settings["device"] = "cpu"
     settings["data"]["synthetic"]["series"] = 100
     settings["es"]["popsize"] = 4
+    settings["model"]["layers"] = 1
     settings["training"]["snapshot_every"] = 1
     settings["spectra"] = {"shuffles": 3, "tracked_every": 1, "tracked_at_most": 4}
     for plan in protocol["optimizers"].values():
@@ -45,15 +43,7 @@ def test_every_arm_is_trained_measured_judged_and_reported(repository):
     protocol = short_protocol()
     Path("studies/protocol_gpu.yaml").write_text(yaml.safe_dump(protocol, sort_keys=False))
     places = StudyPlaces.of("studies/protocol_gpu.yaml")
-    for step in (
-        tune_study,
-        run_study,
-        tabulate_study,
-        follow_claims,
-        set_beside_nulls,
-        judge_whole_study,
-        report_study,
-    ):
+    for step in STEPS:
         step(places)
     cells = pd.read_csv(places.cells)
     assert set(cells["status"]) == {"done"}
@@ -72,6 +62,7 @@ def test_every_arm_is_trained_measured_judged_and_reported(repository):
     judged = {verdict["contrast"]["name"] for verdict in (*verdicts["contrasts"], *verdicts["controls"])}
     assert judged == {contrast["name"] for contrast in protocol["contrasts"]}
     shares = pd.read_csv(places.variance)
-    assert {"optimizer", "loss", "dataset"} <= set(shares["term"])
+    assert set(shares["block"]) == {"crossed"}
+    assert shares["reason"].notna().all()  # of one seed nothing can be attributed, which is said
     assert len(pd.read_csv(places.cells.with_name("nulls.csv"))["arm"].unique()) == len(arms) + 1
     assert (places.report / "index.html").stat().st_size > 10_000

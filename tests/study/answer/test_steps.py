@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from study_protocol import PROTOCOL, write_protocol
+from study_steps import STEPS
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_table, sha256
 from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import plan_study, run_study, tabulate_study, tune_study
+from transformer_spectrum.study.answer.steps import plan_study, run_study, tune_study
 from transformer_spectrum.study.answer.tuned import with_tuning
 from transformer_spectrum.study.beside_nulls.quantities import QUANTITIES
 from transformer_spectrum.study.beside_nulls.steps import set_beside_nulls
 from transformer_spectrum.study.beside_nulls.table import nulls_path
-from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
+from transformer_spectrum.study.conclusions.steps import judge_whole_study
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED
 from transformer_spectrum.study.follow_up.steps import follow_claims
 from transformer_spectrum.study.follow_up.table import followed_table
@@ -30,15 +31,7 @@ GROUPS = (("feed_forward",), ("encoder_self_attention", "decoder_self_attention"
 
 
 def all_steps():
-    for step in (
-        tune_study,
-        run_study,
-        tabulate_study,
-        follow_claims,
-        set_beside_nulls,
-        judge_whole_study,
-        report_study,
-    ):
+    for step in STEPS:
         step()
 
 
