@@ -40,7 +40,7 @@ PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= python -m pytest --numproces
 test: $(READY_DEV) ## run the test suite but for the tests that are marked slow
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY_DEV) ## run the rest of the test suite: whole pipelines, clusters, processes that are killed
+test-slow: $(READY_DEV) ## run the rest of the test suite: whole pipelines, clusters, all pictures, processes that are killed
 	$(PYTEST) -m slow
 
 mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric code the tests catch: make mutants SAMPLE=200

@@ -23,6 +23,7 @@ MODULES = [
 OF_A_RUN = (
     "transformer_spectrum.analysis.",
     "transformer_spectrum.report.",
+    "transformer_spectrum.study.beside_nulls.measured",
     "transformer_spectrum.study.endpoint_paths",
     "transformer_spectrum.study.follow_up.measured",
     "transformer_spectrum.study.spectra_rows",

@@ -69,6 +69,7 @@ def test_a_live_module_gives_the_weight_that_acts_under_its_plain_name(made, eff
     assert ts.analyze(model).notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("wrap", [torch.jit.script, torch.compile, nn.DataParallel])
 def test_modules_that_wrap_another_have_its_weights(wrap):

@@ -200,6 +200,7 @@ def test_global_random_state_is_left_alone(name, Quadratic):
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("at", RESUMED)
 def test_a_search_goes_on_from_any_step_as_if_never_stopped_bit_for_bit(name, at, Quadratic, noisy):

@@ -26,6 +26,7 @@ from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.training.records.snapshots import Snapshots
 
+pytestmark = pytest.mark.slow
 QUICK = {
     "deadline": None,
     "phases": [Phase.generate],

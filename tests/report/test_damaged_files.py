@@ -15,6 +15,7 @@ from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
 from transformer_spectrum.runtime.errors import InputError
 
+pytestmark = pytest.mark.slow
 STAGE = Path(__file__).parents[2] / "stages/report.py"
 
 

@@ -25,6 +25,7 @@ from transformer_spectrum.report.pictures import (
     style,
 )
 
+pytestmark = pytest.mark.slow
 CAPTION = caption.Caption("covid", "new cases a day", "sgt", "p = 2, q = 5, λ = 0", "nats", 1, standin=False)
 
 
@@ -217,7 +218,6 @@ def test_the_caption_is_made_of_the_parameters(pytestconfig):
     assert caption.caption_of(plain, standin=False).loss == "mae"
 
 
-@pytest.mark.slow
 def test_figures_need_no_pyplot():
     imported = "import sys, transformer_spectrum.report.pictures.outputs as _"
     code = f"{imported}; print({{'matplotlib.pyplot'}} & set(sys.modules))"

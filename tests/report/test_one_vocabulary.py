@@ -68,6 +68,7 @@ def test_every_metric_has_a_name_and_a_unit_and_nothing_else_has():
     assert all(metric.unit for metric in vocabulary.METRICS.values())
 
 
+@pytest.mark.slow
 def test_metrics_have_the_same_label_and_unit_in_picture_page_and_dvc_plots(drawings, summaries, run, templates):
     figure = picture_of_evolution.draw(summaries, run.caption)
     drawn = [" ".join(axes.get_ylabel().split("\n")) for axes in figure.axes if axes.get_ylabel()]

@@ -142,6 +142,7 @@ def test_no_revision_has_the_colour_of_an_optimizer():
     assert not {*LIGHT, *DARK} & {*LIGHT_REVISIONS, *DARK_REVISIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_is_filled_and_names_only_columns_that_exist(name, rows, pytestconfig):
     spec = renderer(name, rows[name], pytestconfig.rootpath / ".dvc" / "plots", ("A", "B")).get_filled_template()

@@ -121,6 +121,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "shared"),
     METHODS,
