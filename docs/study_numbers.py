@@ -23,6 +23,9 @@ README = ROOT / "README.md"
 BEGIN = "<!-- numbers of the study: python docs/study_numbers.py --write -->"
 END = "<!-- end of the numbers of the study -->"
 CHANGE, WEIGHTS = "change_log_stable_rank", "path_log_stable_rank"
+BLOCK = "optimizers"
+SPREADS = 2
+"""Within so many of a null an arm is not told from it."""
 FEW = 0.1
 """Share of contrasts found up to which something hardly matters."""
 
@@ -33,6 +36,7 @@ def numbers() -> str:
     """All of it, as it stands in README.md: the picture and one paragraph."""
     verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text(encoding="utf-8"))
     variance = pd.read_csv(ROOT / "studies/tables/variance.csv")
+    nulls = pd.read_csv(ROOT / "studies/tables/nulls.csv")
     trainings = pd.read_csv(ROOT / "studies/tables/cells.csv")["training"].nunique()
     seeds = sorted({block["seeds"][1] for block in verdicts["blocks"] if not block["tuning"]})
     optimizers, losses = (
@@ -64,6 +68,7 @@ def numbers() -> str:
         f"{percent(share.high)}] of the variance over {share.trainings} crossed trainings. Of losses "
         f"{_counts(losses[CHANGE], level)}: {_largest(losses[CHANGE])}. On other axes the losses differ by up to "
         f"{_elsewhere(losses[CHANGE])}, the optimizers by up to {_elsewhere(optimizers[CHANGE])}.",
+        _beside_null(nulls, verdicts["axes"][0], optimizers[CHANGE]),
         f"Stable rank of W less that of its null: of optimizers {_counts(optimizers[WEIGHTS], level)}. Of losses "
         f"{_counts(losses[WEIGHTS], level)}, the largest {_largest(losses[WEIGHTS])}.",
     ]
@@ -112,6 +117,22 @@ def _extremes(verdicts: Sequence[Verdict]) -> str:
         for verdict in (ordered[0], ordered[-1])
     ]
     return f"from {told[0]} to {told[1]}"
+
+
+def _beside_null(nulls: pd.DataFrame, axis: str, verdicts: Sequence[Verdict]) -> str:
+    """How far the arms of the block of optimizers are from their changes with shuffled entries."""
+    names: dict[str, str] = {}  # of arms, from "Muon - Adam"
+    for contrast in (verdict["contrast"] for verdict in verdicts):
+        names |= zip((contrast["first"], contrast["second"]), contrast["name"].split(" - "), strict=True)
+    rows = nulls[(nulls["block"] == BLOCK) & (nulls["axis"] == axis) & (nulls["quantity"] == CHANGE)]
+    by_arm = rows.set_index("arm")["deviations"].sort_values()
+    away, within = by_arm[by_arm.abs() > SPREADS], by_arm[by_arm.abs() <= SPREADS]
+    return (
+        "In spreads of its null, the same change with shuffled entries, it is "
+        f"{joined([f'{names[arm]} {signed(deviations, 0)}' for arm, deviations in away.items()])}; not {SPREADS} away, "
+        f"and so no more than noise by this measure: {joined([names[arm] for arm in within.index])} (means of at most "
+        f"{rows['seeds'].max()} seeds)."
+    )
 
 
 def _elsewhere(verdicts: Sequence[Verdict]) -> str:

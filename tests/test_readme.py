@@ -244,6 +244,31 @@ def test_the_counts_in_the_answer_are_those_of_the_contrasts_in_the_table_for_a_
         assert (f"(on {turned} the axis" in rest) == (turned > 0)
 
 
+def test_the_spreads_in_the_answer_are_those_of_the_seeds_that_stand_beside_their_nulls():
+    table = pd.read_csv(ROOT / "studies/tables/nulls.csv")
+    table = table[(table["block"] == "optimizers") & (table["axis"] == "validation_mae")]
+    verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text())
+    names = {"adam-mse": "Adam"}
+    for contrast in (verdict["contrast"] for verdict in verdicts["contrasts"]):
+        if contrast["name"].endswith(" - Adam"):
+            names[contrast["first"]] = contrast["name"].removesuffix(" - Adam")
+    pattern = r"shuffled entries, it is (.*?); not 2 away, .*? measure: (.*?) \(means"
+    away, within = re.search(pattern, README).groups()
+    spreads = dict(re.findall(r"(?:^|, | and )(.*?) ([+−]\d+)", away))
+    rows = table[table["quantity"] == "change_log_stable_rank"].set_index("arm")
+    assert {*spreads, *re.split(", | and ", within)} == {names[arm] for arm in rows.index}
+    for arm, row in rows.iterrows():
+        assert row["difference"] == pytest.approx(row["value"] - row["null"], abs=1e-6)
+        if names[arm] in spreads:
+            size = float(spreads[names[arm]].replace("−", "-"))
+            assert size == pytest.approx(row["deviations"], abs=0.5)
+            assert size == pytest.approx(
+                row["difference"] / row["null_sd"], rel=0.3
+            )  # of means, not the mean of ratios
+        else:
+            assert abs(row["deviations"]) <= 2
+
+
 def test_the_shares_in_the_answer_are_those_of_the_squares_of_the_tidy_table():
     table = pd.read_parquet(ROOT / "studies/tables/endpoints.parquet")
     rows = table[(table["block"] == "crossed") & (table["axis"] == "validation_mae")]
