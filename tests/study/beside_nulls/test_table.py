@@ -1,9 +1,14 @@
 """The table of quantities beside their nulls: where arms are compared, and what is averaged."""
 
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.beside_nulls import steps
 from transformer_spectrum.study.beside_nulls.quantities import QUANTITIES, SPREAD_SAYS_MUCH, columns
 from transformer_spectrum.study.beside_nulls.steps import cells_asked_for
 from transformer_spectrum.study.beside_nulls.table import COLUMNS, nulls_table
@@ -60,6 +65,16 @@ def test_a_training_that_never_arrives_is_in_no_mean():
     table = nulls_table(protocol, *inputs(both, maes=[(0.9, 0.7, 0.5), (0.9, 0.8, 0.7)]))
     assert set(table["seeds"]) == {1}
     assert table.loc[table["quantity"] == "log_stable_rank", "value"].tolist() == pytest.approx([3.0])
+
+
+def kill_itself(asked):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_while_it_measures_is_one_line(monkeypatch):
+    monkeypatch.setattr(steps, "_measured", kill_itself)
+    with pytest.raises(InputError, match="a process that measured nulls was killed; what is trained is kept"):
+        steps._measured_all([("first",), ("second",)], processes=2)
 
 
 def test_the_first_seeds_of_the_blocks_that_are_contrasted_are_asked_for():

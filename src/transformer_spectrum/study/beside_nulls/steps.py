@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.schema import SpectraParams
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.steps import HERE, write_csv_table
@@ -83,8 +84,12 @@ def _measured_all(asked: Sequence[Asked], processes: int) -> Mapping[str, Mappin
     with Progress("beside nulls", len(asked), unit="training") as progress:
         if size <= 1:
             return dict(_told(map(_measured, asked), progress))
-        with ProcessPoolExecutor(size, context) as pool:
-            return dict(_told(pool.map(_measured, asked), progress))
+        try:
+            with ProcessPoolExecutor(size, context) as pool:
+                return dict(_told(pool.map(_measured, asked), progress))
+        except BrokenExecutor:
+            rule = "what is trained is kept: call it again, with fewer workers where memory is short"
+            raise InputError(f"a process that measured nulls was killed; {rule}") from None
 
 
 def _told(
