@@ -65,7 +65,7 @@ def test_trainings_that_all_diverge_at_once_still_have_spectra_and_a_report(pipe
     pipeline.set(loss__type="mse", adam__algorithm="sgd", adam__momentum=0.99, adam__learning_rate=10.0)
     pipeline.set(adam__epochs=40, es__sigma=1e30, ga__spread=1e30, ga__mutation_stdev=1e30)
     for optimizer in TRAININGS:
-        pipeline.stage(f"train_{optimizer}")
+        pipeline.stage(f"train {optimizer}")
         assert scores_of(pipeline, optimizer)["best_step"] == 0
         assert_what_is_kept_is_finite(pipeline, optimizer)
     assert scores_of(pipeline, "es")["stop_cause"] == StopCause.DIVERGED
