@@ -258,7 +258,7 @@ class Study(Work):
     """The stages of the smallest study, one after another."""
 
     def names(self) -> list[str]:
-        return ["tuning", "run", "table", "follow", "judge", "report"]
+        return ["tuning", "run", "table", "follow", "nulls", "judge", "report"]
 
     def begin(self, name: str, chance: random.Random | None) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

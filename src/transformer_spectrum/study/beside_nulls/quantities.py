@@ -1,20 +1,12 @@
-"""What is told beside its null, by name, and of which null it is."""
+"""What is told beside its null, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 RANK, CHANGE_RANK = "log_stable_rank", "change_log_stable_rank"
 HILL, KS, DISTANCE, FARMS = "hill_alpha", "ks_alpha", "ks_distance", "farms_alpha"
-QUANTITIES: Mapping[str, str] = {
-    CHANGE_RANK: "change with shuffled entries",
-    RANK: "W_0 plus change with shuffled entries",
-    HILL: "W_0 plus change with shuffled entries",
-    KS: "W_0 plus change with shuffled entries",
-    DISTANCE: "W_0 plus change with shuffled entries",
-    FARMS: "W_0 plus change with shuffled entries",
-}
-"""Quantity -> the null it stands beside. `ks_distance` is D, how far a spectrum is from the power law of `ks_alpha`."""
+QUANTITIES = (CHANGE_RANK, RANK, HILL, KS, DISTANCE, FARMS)
+"""`ks_distance` is D, how far a spectrum is from the power law of `ks_alpha`. The null of that of the change is the
+change with shuffled entries, of all others, which are of W, W_0 plus that."""
 SPREAD_SAYS_MUCH = (CHANGE_RANK, RANK)
 """Those whose draws have a spread that is worth a unit; of fitted exponents and D it is not, see `spectra.effects`."""
 

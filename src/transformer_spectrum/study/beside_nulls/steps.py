@@ -26,7 +26,7 @@ from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 
 SEEDS = 3
-"""The first so many of a block: what is told is a spread of draws, not an effect, and hardly differs between seeds."""
+"""The first so many of a block: no effect is tested here, and the draws of all seeds would cost hours more."""
 Asked = tuple[str, Path, SpectraParams, str, int]
 """A training's name, the file of its history, settings, what trained it, and its seed."""
 
