@@ -21,7 +21,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture) -> str:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
-    line = capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
     assert len(line) <= LINE + 100
     return line
 
@@ -126,3 +126,14 @@ def test_an_encoding_without_our_signs_gets_their_numbers(variables):
     ended = subprocess.run(command, env=environment | {"PYTHONPATH": source}, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "\\u2265" in ended.stdout
+
+
+def test_what_was_filled_in_and_taken_for_what_is_said_only_where_it_matters(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("seed: 3\n")
+    Path("cases.csv").write_text("date,v\n2022-01-01,1\n2022-01-02,x\n")
+    words = ["train", "--dataset", "cases.csv", "--set", "data.output_length=7", "--set", "ga.popsize=8"]
+    assert "cases.csv: row 2: v = 'x'" in refused(words, capsys)
+    main([*words, "--print-config"])
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said][0::2] == ["params.yaml", "without effect on this training"]

@@ -1,5 +1,6 @@
 """Tables that users bring, through training's windows and forecasts: the same bits as their twins with ISO dates."""
 
+import logging
 import re
 from types import SimpleNamespace
 
@@ -193,15 +194,16 @@ def test_forecasts_are_those_of_the_twin_with_iso_dates_and_options_reach_them(t
     assert made["odometer"].unique().tolist() == [str(step) for step in range(396, 404)]
 
 
-def test_features_are_put_into_the_order_in_which_the_model_has_learnt_them(tmp_path, capsys):
+def test_features_are_put_into_the_order_in_which_the_model_has_learnt_them(tmp_path, caplog):
     learnt = {"columns": {"entity": "who", "values": ["a", "b"]}}
     trained = SimpleNamespace(provenance={"data": learnt})
     frame = pd.DataFrame({"who": "x", "t": range(9), "b": np.arange(9.0) ** 2, "a": np.sqrt(np.arange(9.0))})
     frame.to_csv(tmp_path / "a.csv", index=False)
-    held = command._in_order_of_training(read_series_file(tmp_path / "a.csv"), trained, tmp_path / "a.csv")
+    with caplog.at_level(logging.INFO, "transformer_spectrum"):
+        held = command._in_order_of_training(read_series_file(tmp_path / "a.csv"), trained, tmp_path / "a.csv")
     assert held.features == ("a", "b")
     np.testing.assert_array_equal(held.series[0].values, frame[["a", "b"]])
-    assert "features in the order of the training: a, b" in capsys.readouterr().err
+    assert "features in the order of the training: a, b" in caplog.text
     frame.rename(columns={"a": "c"}).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=r"features: b, c; the model was trained on a, b"):
         command._in_order_of_training(read_series_file(tmp_path / "a.csv"), trained, tmp_path / "a.csv")

@@ -342,3 +342,16 @@ def test_parquet_keeps_zones_periods_and_days(tmp_path):
     periods = pd.period_range("2020Q3", periods=N, freq="Q")
     assert read(tmp_path, wide(period=periods), "parquet").axis.label(N) == "2028-01-01"
     assert read(tmp_path, wide(day=[*pd.DatetimeIndex(DATES).date]), "parquet").axis.label(N) == "2020-02-04"
+
+
+def test_of_many_texts_alike_the_first_that_gives_all_is_the_entity(tmp_path):
+    """Columns that cut the rows alike are compared once, so that thousands of them take no hours."""
+    names = np.repeat(["a", "b", "c"], 4)
+    alike = {f"note{i}": np.char.add(names, str(i)) for i in range(40)}
+    table = pd.DataFrame({**alike, "year": np.tile(YEARS[:4], 3), "v": noise(12)})
+    assert read(tmp_path, table).reading.entity == "note0"
+    table["other"] = np.tile(["p", "q"], 6)
+    with pytest.raises(InputError, match=r"note0, note1.* are text, and none of them gives the others"):
+        read(tmp_path, table)
+    table["both"] = [f"{a}{b}" for a, b in zip(names, table["other"], strict=True)]
+    assert read(tmp_path, table, values="v").reading.entity == "both"

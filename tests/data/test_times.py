@@ -1,5 +1,8 @@
 """Cells of time, however they are written, and the calendar that they follow: right dates, right gaps, or a refusal."""
 
+import itertools
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from pandas.tseries import holiday
 from pandas.tseries.offsets import CustomBusinessDay
 
+from transformer_spectrum.data.files import text_times
 from transformer_spectrum.data.files.frequency import infer_axis, numbers_axis, skipped
 from transformer_spectrum.data.files.text_times import read_times
 from transformer_spectrum.runtime.errors import InputError
@@ -178,3 +182,53 @@ def test_days_without_a_fixed_place_in_the_month_make_months_that_are_written_as
 def test_a_few_days_are_days_and_no_working_week():
     axis = infer_axis([pd.DatetimeIndex(["2022-01-03", "2022-01-04", "2022-01-06"]).as_unit("ns").asi8])
     assert axis.step == "1 day"
+
+
+PATTERNS = sorted(
+    {
+        *text_times.MONTHS,
+        *text_times.NAMED_MONTHS,
+        *(
+            day + clock
+            for clock in text_times.CLOCKS
+            for day in (
+                *text_times.YEAR_FIRST,
+                *text_times.NAMED_DAYS,
+                *text_times.WITH_DOTS,
+                *itertools.chain(*text_times.DAY_OR_MONTH_FIRST, *text_times.SHORT_YEAR_FIRST),
+            )
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_shape_passes_over_what_its_pattern_reads(part):
+    """Cells are dates in all notations, and what a slip of a key or two makes of them."""
+    slips, signs = random.Random(part), "0123456789 -/.,:TZabM\t"
+    moments = pd.DatetimeIndex(["2022-01-03 04:05:06.123456", "1999-12-31 23:59:59", "2020-02-09 12:00:00"])
+    cells = {moment.strftime(pattern) for pattern in PATTERNS[part::8] for moment in moments}
+    for cell in sorted(cells):
+        place = slips.randrange(len(cell))
+        cells |= {
+            (cell[:place] + slips.choice(signs) + cell[place + kept :]).strip() for kept in slips.choices((0, 1), k=2)
+        } | {cell[:place] + cell[place + 1 :]}
+    # pandas takes -01 03 22 for a day of the year -1, which nobody has written.
+    column = pd.Series(sorted(cell for cell in cells if cell and not cell.startswith("-")))
+    read = 0
+    for pattern in PATTERNS:
+        dates = pd.to_datetime(column, format=pattern, errors="coerce")
+        read += dates.notna().sum()
+        missed = [cell for cell in column[dates.notna()] if not text_times._fitting(cell, [pattern])]
+        assert not missed, pattern
+    assert read > 100
+
+
+@pytest.mark.parametrize("word", ["alpha17", "6/6/0/4", "a", "12-x", "2022-W", "now", "today"])
+def test_a_word_is_parsed_by_hardly_any_notation(word, monkeypatch):
+    parsed = []
+    to_datetime = pd.to_datetime
+    monkeypatch.setattr(pd, "to_datetime", lambda *a, **k: parsed.append(k.get("format")) or to_datetime(*a, **k))
+    with pytest.raises(InputError):
+        read("note", [word] * 20)
+    assert len(parsed) < 12

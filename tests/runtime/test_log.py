@@ -3,7 +3,10 @@
 import logging
 import sys
 
-from transformer_spectrum.runtime.log import to_stderr
+import pytest
+
+from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.log import to_stderr, work_begins
 
 LOGGER = logging.getLogger("transformer_spectrum.some.module")
 
@@ -41,3 +44,35 @@ def test_outside_a_user_of_the_library_decides(caplog, capsys):
     assert caplog.messages == ["for whoever listens"]
     assert capsys.readouterr().err == ""
     assert not logging.getLogger("transformer_spectrum").handlers
+
+
+def test_lines_wait_until_work_begins(capsys):
+    with to_stderr(once_begun=True):
+        LOGGER.info("first")
+        assert capsys.readouterr().err == ""
+        work_begins()
+        assert capsys.readouterr().err == "first\n"
+        LOGGER.info("second")
+        assert capsys.readouterr().err == "second\n"
+
+
+def test_lines_that_wait_are_said_at_the_end(capsys):
+    with to_stderr(once_begun=True):
+        LOGGER.info("filled in")
+    assert capsys.readouterr().err == "filled in\n"
+
+
+@pytest.mark.parametrize("error", [InputError("bad"), OSError("full")])
+def test_of_bad_input_only_the_error_is_said(error, capsys):
+    with pytest.raises(type(error)), to_stderr(once_begun=True):
+        LOGGER.info("filled in")
+        raise error
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), ZeroDivisionError()])
+def test_what_ends_otherwise_loses_no_line(error, capsys):
+    with pytest.raises(type(error)), to_stderr(once_begun=True):
+        LOGGER.info("filled in")
+        raise error
+    assert capsys.readouterr().err == "filled in\n"

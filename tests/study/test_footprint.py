@@ -66,7 +66,7 @@ def test_a_population_counts_where_its_members_are_kept(root, optimizer, changes
 )
 def test_it_says_what_to_change(root, optimizer, changes, words):
     refusal = footprint(params_with(root, **changes), optimizer, 1).refusal(Free(2**20, "of this container"))
-    assert "GiB, and 0.0 GiB are free of this container; " in refusal
+    assert "iB, and 1 MiB are free of this container; " in refusal
     assert words in refusal
     assert footprint(params_with(root, **changes), optimizer, 1).refusal(Free(2**60, "")) is None
 

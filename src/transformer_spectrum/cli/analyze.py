@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from transformer_spectrum.cli.options import add_force, at_least
 from transformer_spectrum.config.help import default, entry
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.log import work_begins
 
 if TYPE_CHECKING:
     from transformer_spectrum.spectra.analysis import Estimators
+
+logger = logging.getLogger(__name__)
 
 ESTIMATORS = {
     name: default(f"spectra.{name}")  # not params.yaml's of the current folder: `analyze` runs anywhere
@@ -131,15 +135,16 @@ def run(chosen: argparse.Namespace) -> None:
         outputs.check_out(chosen.out, chosen.path, force=chosen.force)
     path = weights_of(chosen.path)
     if path != Path(chosen.path):
-        print(f"{chosen.path}: a training; measuring its best weights, {path}", file=sys.stderr)
+        logger.info(f"{chosen.path}: a training; measuring its best weights, {path}")
     examination = examine(path, settings)
+    work_begins()  # nothing is refused behind the table
     if chosen.out:  # before the table, whose reader may close the pipe
         outputs.write(examination, chosen.out, chosen.figures, force=chosen.force)
     table = weightwatcher if chosen.like else tables
     print(table.text_report(examination, shutil.get_terminal_size((160, 24)).columns))
     if chosen.out:
         more = ", circuits.csv" if chosen.circuits else ""
-        print(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv{more} and summary.json", file=sys.stderr)
+        logger.info(f"wrote {Path(chosen.out) / 'index.html'}, matrices.csv{more} and summary.json")
     if examination.not_finite:
         names = ", ".join(examination.not_finite[:3]) + (" and more" if len(examination.not_finite) > 3 else "")
         count = len(examination.not_finite)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer_spectrum.cli.options import DOWNLOAD, add_force, add_parameters, asked, read_by
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.log import work_begins
 from transformer_spectrum.runtime.replacement import scratch_folder
 
 if TYPE_CHECKING:
     from transformer_spectrum.config.load import Params
 
 DATA, PROVENANCE = "series.csv", "provenance.json"
+
+logger = logging.getLogger(__name__)
+
 FOLDER = "data/raw/covid"
 
 
@@ -56,12 +60,13 @@ def download(
     from transformer_spectrum.config.resolve import resolve
 
     params, out = resolve(asked(chosen, table)).params, chosen.out
+    work_begins()
     into = _into_file if out.suffix == ".csv" else _into_folder
     record = into(chosen, lambda folder: fetch(params, folder), stages)
-    print(f"{out}: {record['rows']} rows, source: {record['source']}", file=sys.stderr)
+    logger.info(f"{out}: {record['rows']} rows, source: {record['source']}")
     if record["standin"]:
         words = "a STAND-IN, simulated, not data; download again when a source is within reach"
-        print(f"{out}: {words}", file=sys.stderr)
+        logger.info(f"{out}: {words}")
     return record
 
 

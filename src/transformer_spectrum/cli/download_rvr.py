@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 
 from transformer_spectrum.cli.download_covid import DATA, add_download, copy_download, download
 from transformer_spectrum.cli.options import DOWNLOAD
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "data/raw/rvr"
 OF_THE_STAGE = (Path("data/raw/rvr_beds"), Path("data/raw/rvr_flu"))
@@ -43,4 +45,4 @@ def _hand_to_the_stage(folder: Path) -> None:
     for copy in (copy for copy in OF_THE_STAGE if (copy / DATA).resolve() in outs):
         check_replaceable(copy, DATA, "move it away")
         copy_download(folder, copy)
-        print(f"{copy}: the same, for the stage fetch-rvr", file=sys.stderr)
+        logger.info(f"{copy}: the same, for the stage fetch-rvr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from transformer_spectrum.analysis.loading import Trained
     from transformer_spectrum.data.files.series_files import ChosenColumns, SeriesFile
+
+logger = logging.getLogger(__name__)
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ def _in_order_of_training(held: SeriesFile, trained: Trained, path: Path) -> Ser
         )
     order = [held.features.index(name) for name in names]
     if order != list(range(len(order))):
-        print(f"{path}: features in the order of the training: {', '.join(names)}", file=sys.stderr)
+        logger.info(f"{path}: features in the order of the training: {', '.join(names)}")
     series = [dataclasses.replace(entity, values=entity.values[:, order]) for entity in held.series]
     return dataclasses.replace(held, series=series, features=tuple(names))
 
@@ -100,7 +102,7 @@ def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int]
             positions.append(position)
             ends.append(last)
     for entity, why in left_out.items():
-        print(f"{path}: {entity} is left out: {why}", file=sys.stderr)
+        logger.warning(f"{path}: {entity} is left out: {why}")
     if not positions:
         raise InputError(f"{path}: no series can be forecast; {next(iter(left_out.values()))}")
     return positions, np.stack(ends)
@@ -162,8 +164,8 @@ def run(chosen: argparse.Namespace) -> None:
         fields = _provenance(trained, chosen, table, len(forecasts), standin=standin)
         write_record(beside, fields, {chosen.out: table, plot: picture})
     if held.reading is not None:
-        print(f"{chosen.dataset}: {held.reading.line()}", file=sys.stderr)
-    print(f"{chosen.out}: {len(forecasts)} series, {forecasts.shape[1]} steps each; picture: {plot}", file=sys.stderr)
+        logger.info(f"{chosen.dataset}: {held.reading.line()}")
+    logger.info(f"{chosen.out}: {len(forecasts)} series, {forecasts.shape[1]} steps each; picture: {plot}")
 
 
 def _provenance(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 
 from transformer_spectrum.cli.options import SYNTHETIC, add_force, add_parameters, asked, read_by
 from transformer_spectrum.runtime.replacement import scratch_folder
+
+logger = logging.getLogger(__name__)
 
 KERNEL = "data.synthetic.kernel.type"
 
@@ -77,4 +79,4 @@ def run(chosen: argparse.Namespace) -> None:
         fields |= {"sha256": sha256(table), "bytes": table.stat().st_size}
         write_record(record, fields, {chosen.out: table})
     count, length, features = values.shape
-    print(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}", file=sys.stderr)
+    logger.info(f"{chosen.out}: {count} series of {length} steps, features: {features}, seed {params.seed}")

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     >>> main(["runs", "--runs", "nowhere"])
     nowhere: no runs; transformer-spectrum train makes them
     """
-    with one_line_errors(PROG), to_stderr():
+    with one_line_errors(PROG), to_stderr(once_begun=True):
         _main(sys.argv[1:] if arguments is None else list(arguments))
 
 

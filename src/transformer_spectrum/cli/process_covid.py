@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from transformer_spectrum.data.series.entity_series import Series
+
+logger = logging.getLogger(__name__)
 
 OPTIONS = {"--smoothing-days": "data.covid.smoothing_days"}
 PROCESSED = Path("data/series")  # no output of a stage, so that no stage takes it away
@@ -125,9 +127,9 @@ def write_processed(out: Path, raw: Path, series: list[Series], left_out: Mappin
         )
         write_record(record, fields, {out: table})
     lacking = words_on(left_out)
-    print(f"{out}: {len(series)} series, source: {provenance['source']}{lacking and f'; {lacking}'}", file=sys.stderr)
+    logger.info(f"{out}: {len(series)} series, source: {provenance['source']}{lacking and f'; {lacking}'}")
     if provenance["standin"]:
-        print(f"{out}: made of a STAND-IN, simulated, not data", file=sys.stderr)
+        logger.info(f"{out}: made of a STAND-IN, simulated, not data")
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from transformer_spectrum.vocabulary import command_of
 if TYPE_CHECKING:
     from transformer_spectrum.config.resolve import Settings
     from transformer_spectrum.training.records.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 METHODS = {"adam": "a gradient method (adam.algorithm)", "es": "an evolution strategy", "ga": "a genetic algorithm"}
 
@@ -113,7 +115,7 @@ def run(chosen: argparse.Namespace) -> None:
     from transformer_spectrum.study.single_run import carry_out
 
     carry_out(folder)
-    print(_result(folder), file=sys.stderr)
+    logger.info(_result(folder))
 
 
 def _own_name(settings: Settings, optimizer: str) -> str:
@@ -127,7 +129,7 @@ def _say_what_is_idle(settings: Settings, optimizer: str) -> None:
 
     idle = without_effect(settings, optimizer)
     if idle:
-        print(f"without effect on this training: {', '.join(idle)}", file=sys.stderr)
+        logger.info(f"without effect on this training: {', '.join(idle)}")
 
 
 def _result(folder: RunFolder) -> str:

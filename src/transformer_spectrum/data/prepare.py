@@ -12,6 +12,7 @@ import numpy as np
 
 from transformer_spectrum import scores
 from transformer_spectrum.config.load import Params
+from transformer_spectrum.config.schema import DataParams
 from transformer_spectrum.data.describe.description import describe
 from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.data.files.series_files import SUFFIXES, ChosenColumns, SeriesFile, read_series_file
@@ -20,13 +21,17 @@ from transformer_spectrum.data.series.csv_text import left_out, shortened
 from transformer_spectrum.data.series.entity_series import Series
 from transformer_spectrum.data.windows.arrays import Windows, pack
 from transformer_spectrum.data.windows.cutting import make_windows
+from transformer_spectrum.data.windows.splitting import split_times
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together, read_json, sha256, write_arrays, write_json
+from transformer_spectrum.runtime.memory import Footprint, MemoryPart, free_memory
 from transformer_spectrum.runtime.provenance import describe_source
 from transformer_spectrum.runtime.seeds import numpy_generator
 
 logger = logging.getLogger(__name__)
 
+COPIES = 5
+"""Times the windows that are held in float64 while they are cut, scaled and described."""
 LARGEST = 1e150
 """Below it a user's values have to stay, so that errors in data units can be squared."""
 
@@ -191,6 +196,38 @@ def provenance_of_file(path: Path, series: int) -> dict[str, Any]:
     return record
 
 
+def windows_footprint(series: Sequence[Series], data: DataParams) -> Footprint:
+    """Memory that cutting windows takes at its peak, about, beyond the series.
+
+    Args:
+        series: all of them.
+        data: how they are cut.
+    Raises:
+        InputError: the series span too little for a split by time.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> data = load_params("params.yaml").data.model_copy(update={"stride": 1})
+    >>> walk = Series("walk", 0, np.zeros((1000, 1)))
+    >>> round(windows_footprint([walk], data).size / 1e6, 1)  # 701 windows of 300 steps
+    8.4
+    """
+    length = data.window_length
+    usable = [each for each in series if len(each.values) >= length]
+    if not usable:
+        return Footprint(0, {})
+    begin = min(each.start for each in usable)
+    end = max(each.start + len(each.values) for each in usable)
+    spans = [(begin, end)]
+    if data.split.by == "time":
+        spans = list(split_times(begin, end, length, data.split.validation, data.split.test).values())
+    numbers = 0
+    for each in usable:
+        for first, last in spans:
+            room = min(last, each.start + len(each.values)) - max(first, each.start) - length
+            numbers += max(0, room // (data.stride or length) + 1) * length * each.values.shape[1]
+    return Footprint(0, {"windows": MemoryPart(COPIES * 8 * numbers, "data.stride larger, or series fewer")})
+
+
 def _write_windows(
     params: Params,
     series: Sequence[Series],
@@ -201,6 +238,8 @@ def _write_windows(
 ) -> None:
     """What `prepare` writes, from series of any origin; see there."""
     data = params.data
+    if refusal := windows_footprint(series, data).refusal(free_memory()):
+        raise InputError(f"windows of {data.dataset} {refusal}")
     splits, counts = make_windows(
         series,
         length=data.window_length,

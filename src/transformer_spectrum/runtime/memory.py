@@ -135,11 +135,13 @@ class Footprint:
             return None
         largest, part = max(self.parts.items(), key=lambda named: named[1].size)
         return (
-            f"would take about {_gib(self.size)} GiB, and {_gib(free.size)} GiB are free {free.under}; "
-            f"{_gib(part.size)} GiB of it are {largest}: make {part.change}"
+            f"would take about {_in_words(self.size)}, and {_in_words(free.size)} are free {free.under}; "
+            f"{_in_words(part.size)} of it are {largest}: make {part.change}"
         )
 
 
-def _gib(size: float) -> str:
+def _in_words(size: float) -> str:
     value = size / GIB
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    if value < 1:
+        return f"{size / 2**20:.0f} MiB"
+    return f"{value:,.0f} GiB" if value >= 100 else f"{value:.1f} GiB"

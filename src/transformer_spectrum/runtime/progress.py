@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from transformer_spectrum.runtime.log import work_begins
+
 SECONDS_BETWEEN_LINES = 60.0
 BAR = "{desc} {n_fmt}/{total_fmt} {bar} ETA {remaining}{postfix}"
 """Short, so that the values fit on a line of 80 characters; the bar takes what is left."""
@@ -37,6 +39,7 @@ class Progress:
         self._told: int | None = None
 
     def __enter__(self) -> Progress:
+        work_begins()
         self.started = time.monotonic()
         if sys.stderr.isatty():
             style = {"unit_scale": True} if self.unit == "B" else {"bar_format": BAR}

@@ -20,6 +20,7 @@ from transformer_spectrum.report.figures.caption import caption_of
 from transformer_spectrum.report.pictures.outputs import write_outputs
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256, write_json, write_text
+from transformer_spectrum.runtime.log import work_begins
 from transformer_spectrum.runtime.provenance import is_standin, versions
 from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
@@ -138,6 +139,7 @@ def carry_out(folder: RunFolder) -> None:
         KeyboardInterrupt: the figures are not drawn yet.
     """
     record = folder.read()
+    work_begins()
     with folder.at_work():
         try:
             trained = _train(folder, record)

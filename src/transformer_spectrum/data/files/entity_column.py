@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import numpy as np
@@ -84,12 +85,12 @@ def _of_texts(table: FileTable, texts: list[str], chosen: ChosenColumns) -> str 
         )
     rows = len(table.frame)
     counts = {name: table.frame[name].astype(str).nunique() for name in texts}
-    ranked = sorted(texts, key=lambda name: (not names.named_as_entity(name), texts.index(name)))
-    for name in ranked:
-        if counts[name] == rows and not names.named_as_entity(name):
-            continue
-        if all(_gives(table, name, text) for text in texts):
-            return name
+    ranked = sorted(texts, key=lambda name: not names.named_as_entity(name))
+    tellers = _that_give_all(
+        table, [name for name in ranked if counts[name] < rows or names.named_as_entity(name)], texts
+    )
+    if tellers:
+        return tellers[0]
     repeated = [name for name in texts if counts[name] < rows]
     usual = [name for name in ranked if names.named_as_entity(name)]
     if chosen.values is not None and len(usual) < 2:
@@ -119,7 +120,7 @@ def _of_identifiers(table: FileTable, free: list[str]) -> str | None:
             f"{table.path}: {shortened(usual)} seem to tell the series apart together; if so, say --entity-column "
             f"{','.join(usual)}, {VALUES_OPTION}"
         )
-    of_all = [name for name in tellers if all(_gives(table, name, teller) for teller in tellers)]
+    of_all = _that_give_all(table, tellers, tellers)
     if of_all:
         return of_all[0]
     if len(tellers) > 1 and clocks:
@@ -129,11 +130,23 @@ def _of_identifiers(table: FileTable, free: list[str]) -> str | None:
     return tellers[0] if tellers else None
 
 
-def _gives(table: FileTable, name: str, dependent: str) -> bool:
-    """Whether one column has one value for each value of another."""
-    return (
-        table.frame[[name, dependent]].astype(str).drop_duplicates().shape[0] == table.frame[name].astype(str).nunique()
-    )
+def _that_give_all(table: FileTable, candidates: list[str], columns: list[str]) -> list[str]:
+    """The candidates for each value of which every column has one value; they are among the columns."""
+    if not candidates:
+        return []
+    codes = {name: pd.factorize(table.frame[name].astype(str))[0].astype(np.int32) for name in columns}
+    fullest = max(int(code.max()) for code in codes.values())  # what has fewer values cannot give it
+    different = {
+        hashlib.sha256(code.tobytes()).digest(): code for code in codes.values()
+    }  # each way to cut the rows, once
+    giving = []
+    for name in candidates:
+        code = codes[name]
+        if code.max() == fullest:
+            first = np.unique(code, return_index=True)[1][code]  # of each row, the first that has its value
+            if all(np.array_equal(dependent, dependent[first]) for dependent in different.values()):
+                giving.append(name)
+    return giving
 
 
 def _settles(table: FileTable, tellers: list[str], clocks: list[str]) -> bool:

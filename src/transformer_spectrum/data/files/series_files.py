@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.data.files.column_roles import ChosenColumns
+from transformer_spectrum.data.files.footprint import check_file_fits
 from transformer_spectrum.data.files.series_tables import Reading, read_table
 from transformer_spectrum.data.files.time_axis import DAYS, TimeAxis
 from transformer_spectrum.data.series.csv_text import read_rows
@@ -78,8 +79,9 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
     Returns:
         The series, on one axis of time; rows are put in its order.
     Raises:
-        InputError: the file is missing, of another kind, breaks its layout, or does not say for certain which column is
-            time, which the entity, which a value; with the place, the rule and the option.
+        InputError: the file is missing, of another kind, larger than the memory allows, breaks its layout, or does not
+            say for certain which column is time, which the entity, which a value; with the place, the rule and the
+            option.
 
     >>> np.save("series.npy", [[1.0, 2.0, 3.0], [np.nan, 5.0, 6.0]])
     >>> [series.values.ravel().tolist() for series in read_series_file("series.npy").series]
@@ -89,6 +91,7 @@ def read_series_file(path: str | Path, columns: ChosenColumns | None = None) -> 
     check_suffix(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    check_file_fits(path)
     if path.suffix in (".npy", ".npz"):
         for option, name in columns.named():
             raise InputError(f"{path}: {option} = {name}: an array has no columns")

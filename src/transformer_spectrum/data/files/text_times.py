@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,15 @@ PERIODS: tuple[tuple[str, int], ...] = (
     (r"(?:FY|CY|AD)[-_ ]?(?P<year>\d{4})(?P<part>)", 12),
 )
 WEEK = r"(?P<year>\d{4})[-_ ]?[Ww](?:eek)?[-_ ]?(?P<week>\d{1,2})(?:-?(?P<day>[1-7]))?"
+SHAPES = {
+    "Y": r"\d{4}",
+    "y": r"\d\d",
+    "j": r"\d{1,3}",
+    "f": r"\d{1,9}",
+    **dict.fromkeys("mdHIMS", r" ?\d{1,2}"),
+    **dict.fromkeys("abBp", r"\D*"),
+}
+"""What a directive of strptime takes at most, whatever the locale."""
 RULE = "must be a date such as 2022-01-31, or a whole number"
 
 
@@ -121,6 +131,20 @@ def _of_text(place: str, cells: pd.Series) -> Times:
     return _iso_dates(place, cells, text)
 
 
+@functools.cache
+def _shape(pattern: str) -> re.Pattern[str]:
+    """Matches all that strptime reads by a pattern, and more: it knows neither names nor the days of a month."""
+    pieces = re.split(r"%(.)", pattern)
+    literals = [r"\s+".join(map(re.escape, re.split(r"\s+", piece))) for piece in pieces[::2]]
+    directives = [SHAPES[directive] for directive in pieces[1::2]]
+    return re.compile("".join(map("".join, zip(literals, [*directives, ""], strict=True))), re.IGNORECASE)
+
+
+def _fitting(cell: str, patterns: Iterable[str]) -> list[str]:
+    """The patterns that a cell may be read by, so that one word is not parsed by each of hundreds."""
+    return [pattern for pattern in patterns if _shape(pattern).fullmatch(cell)]
+
+
 def _parsed(text: pd.Series, pattern: str) -> pd.DatetimeIndex | None:
     """Dates by a pattern of strptime, None unless all are such; the first decides quickly."""
     if pd.isna(pd.to_datetime(text.iloc[:1], format=pattern, errors="coerce")).any():
@@ -179,9 +203,9 @@ def _weeks(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
 
 
 def _months(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
-    for pattern in (*MONTHS, *NAMED_MONTHS):
-        if re.fullmatch(r"\d{4}-?\d\d-?\d\d.*", text.iloc[0]):
-            return None
+    if re.fullmatch(r"\d{4}-?\d\d-?\d\d.*", text.iloc[0]):
+        return None
+    for pattern in _fitting(text.iloc[0], (*MONTHS, *NAMED_MONTHS)):
         dates = _parsed(text, pattern)
         if dates is not None:
             name = "months" if pattern == "%Y-%m" else f"months such as {text.iloc[0]}"
@@ -190,16 +214,18 @@ def _months(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
 
 
 def _days(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
-    if re.match(r"\d{4}-\d{1,2}-\d{1,2}", text.iloc[0]):
+    first = text.iloc[0]
+    if re.match(r"\d{4}-\d{1,2}-\d{1,2}", first):
         return None  # ISO
-    clocks = [clock for clock in CLOCKS if bool(clock) == bool(re.search(r"\d[ ,T]+\d{1,2}(:|$)", text.iloc[0]))]
+    clocks = [clock for clock in CLOCKS if bool(clock) == bool(re.search(r"\d[ ,T]+\d{1,2}(:|$)", first))]
     for clock in clocks:
-        for pattern in (*YEAR_FIRST, *NAMED_DAYS, *WITH_DOTS):
-            dates = _parsed(text, pattern + clock)
+        for pattern in _fitting(first, (day + clock for day in (*YEAR_FIRST, *NAMED_DAYS, *WITH_DOTS))):
+            dates = _parsed(text, pattern)
             if dates is not None:
                 return Times(nanoseconds(dates), True, f"dates such as {text.iloc[0]}")
         for patterns in (*DAY_OR_MONTH_FIRST, *SHORT_YEAR_FIRST):
-            readings = {pattern: _parsed(text, pattern + clock) for pattern in patterns}
+            fitting = [pattern for pattern in patterns if _fitting(first, (pattern + clock,))]
+            readings = {pattern: _parsed(text, pattern + clock) for pattern in fitting}
             possible = {pattern: dates for pattern, dates in readings.items() if dates is not None}
             if len({nanoseconds(dates).tobytes() for dates in possible.values()}) > 1:
                 orders = " or ".join(_spelled(pattern) for pattern in possible)
@@ -216,7 +242,8 @@ def _spelled(pattern: str) -> str:
 def _unlike_the_first(text: pd.Series, wrong: np.ndarray, rule: str) -> tuple[np.ndarray, str]:
     """Rows that are not written as the first, where that is a date, and the rule; else what is given."""
     days = (*YEAR_FIRST, *NAMED_DAYS, *WITH_DOTS, *(pattern for pair in DAY_OR_MONTH_FIRST for pattern in pair))
-    for pattern in (*MONTHS, *NAMED_MONTHS, *(day + clock for clock in CLOCKS for day in days)):
+    patterns = (*MONTHS, *NAMED_MONTHS, *(day + clock for clock in CLOCKS for day in days))
+    for pattern in _fitting(text.iloc[0], patterns):
         if _parsed(text.iloc[:1], pattern) is not None:
             fails = pd.to_datetime(text, format=pattern, errors="coerce").isna().to_numpy()
             if fails.sum() < wrong.sum():
