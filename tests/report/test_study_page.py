@@ -93,7 +93,7 @@ def tables():
                 },
             }
         ],
-        "claims_not_measured": ["muon"],
+        "claims_not_measured": {"muon": "no block optimizers"},
         "tuning": {"rates": {"adam-mse": 0.001}, "targets": {}, "own_targets": {}, "margins": {}},
         "rates_at_the_edge": ["adam-mse"],
         "power": ["12 seeds are few."],

@@ -8,7 +8,13 @@ from typing import Any
 import pandas as pd
 
 from transformer_spectrum.report.study_page.page import NULLS, StudyTables, edge_words
-from transformer_spectrum.report.study_page.words import answers, failed_words, quantity_words, standing_words
+from transformer_spectrum.report.study_page.words import (
+    answers,
+    failed_words,
+    not_measured,
+    quantity_words,
+    standing_words,
+)
 from transformer_spectrum.vocabulary import AXIS_WORDS
 
 DIVERGED = "diverged"
@@ -29,7 +35,7 @@ def report_text(tables: StudyTables) -> str:
 
     >>> nothing = {"title": "one control", "protocol": "5f" * 32, "standing": {"confirmatory": False, "reason":
     ...     "there are no results"}, "failed_controls": {}, "controls": [], "contrasts": [], "secondary": [],
-    ...     "claims": [], "claims_not_measured": [], "tuning": None,
+    ...     "claims": [], "claims_not_measured": {}, "tuning": None,
     ...     "rates_at_the_edge": [], "power": [], "axes": ["distance"], "endpoints": {}}
     >>> none = pd.DataFrame(columns=["block", "dataset", "arm", "status", "axis"])
     >>> text = report_text(StudyTables(nothing, none, none, none, none, none, none))
@@ -69,7 +75,7 @@ def _sentences(title: str, verdicts: Iterable[Mapping[str, Any]]) -> str:
 def _claims(verdicts: Mapping[str, Any]) -> str:
     lines = [f"- {claim['sentence']}{_elsewhere(claim)}" for claim in verdicts["claims"]]
     if verdicts["claims_not_measured"]:
-        lines.append(f"- Not measured by this protocol: {', '.join(verdicts['claims_not_measured'])}.")
+        lines.append(f"- {not_measured(verdicts['claims_not_measured'])}")
     return "\n".join(["## Published claims", "", *lines]) if lines else ""
 
 

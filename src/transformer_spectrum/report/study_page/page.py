@@ -16,6 +16,7 @@ from transformer_spectrum.report.study_page.words import (
     answers,
     endpoint_words,
     failed_words,
+    not_measured,
     percent,
     quantity_words,
     standing_words,
@@ -54,7 +55,7 @@ def page(tables: StudyTables) -> str:
 
     >>> verdicts = {"title": "one <control>", "protocol": "5f" * 32, "standing": {"confirmatory": False, "reason":
     ...     "there are no results"}, "failed_controls": {}, "controls": [], "contrasts": [], "secondary": [],
-    ...     "claims": [], "claims_not_measured": [], "tuning": None, "rates_at_the_edge": [], "power": [],
+    ...     "claims": [], "claims_not_measured": {}, "tuning": None, "rates_at_the_edge": [], "power": [],
     ...     "blocks": [], "axes": ["distance"], "level": 0.05, "endpoints": {}}
     >>> nothing = pd.DataFrame({"block": [], "dataset": [], "arm": [], "endpoint": [], "axis": []})
     >>> html = page(StudyTables(verdicts, nothing, nothing, nothing, nothing, nothing.assign(share=[]), nothing))
@@ -192,7 +193,7 @@ def _claim_notes(verdicts: Mapping[str, Any]) -> list[str]:
         if answered["claim"]["caveat"]
     ]
     if verdicts["claims_not_measured"]:
-        notes.append(f"Not measured by this protocol: {', '.join(verdicts['claims_not_measured'])}.")
+        notes.append(not_measured(verdicts["claims_not_measured"]))
     return notes
 
 

@@ -235,3 +235,12 @@ def percent(share: float | None) -> str:
     ('25.6 %', '0.0 %', '–')
     """
     return "–" if share is None or math.isnan(share) else f"{round(100 * share, 1) + 0.0:.1f} %".replace("-", "−")
+
+
+def not_measured(reasons: Mapping[str, str]) -> str:
+    """The claims that a protocol cannot answer, and why.
+
+    >>> not_measured({"muon_keeps_rank": "no arm muon-mes in block optimizers; did you mean muon-mse?"})
+    'Not measured by this protocol: muon_keeps_rank (no arm muon-mes in block optimizers; did you mean muon-mse?).'
+    """
+    return f"Not measured by this protocol: {', '.join(f'{name} ({reason})' for name, reason in reasons.items())}."

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from transformer_spectrum.study.claims import Claim, ClaimAnswer, answer
+from transformer_spectrum.config.load import meant
+from transformer_spectrum.study.claims import ZERO, Claim, ClaimAnswer, answer
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.robustness import ContrastVerdict
@@ -53,7 +54,8 @@ def judgement(
     verdicts = judge_study(protocol, rows, pd.concat(hashes).unique())
     margins = protocol.tuning.margins if protocol.tuning else {}
     table = pd.concat([endpoints, *at_ends], ignore_index=True)
-    usable = {name: claim for name, claim in claims.items() if _is_measured(claim, table)}
+    lacking = {name: _why_not_measured(claim, protocol, table) for name, claim in claims.items()}
+    usable = {name: claim for name, claim in claims.items() if lacking[name] is None}
     answers = answer(usable, table, margins=margins, level=protocol.level) if usable else ()
     elsewhere = _on_all_axes(protocol, usable, endpoints)
     return {
@@ -70,7 +72,7 @@ def judgement(
         "endpoints": {each.name: [each.role, each.formula, each.unit] for each in (*ENDPOINTS, *FOLLOWED)},
         "secondary": _plain(verdicts.secondary.to_dict("records")),
         "claims": [{**_answer(each), "on_axes": elsewhere[each.name]} for each in answers],
-        "claims_not_measured": sorted(set(claims) - set(usable)),
+        "claims_not_measured": {name: reason for name, reason in sorted(lacking.items()) if reason is not None},
         "tuning": protocol.tuning.model_dump(mode="json") if protocol.tuning else None,
         "rates_at_the_edge": list(at_the_edge(protocol.tuning, protocol.optimizers)) if protocol.tuning else [],
         "power": [check.sentence for check in protocol.power_checks() if check.sentence],
@@ -91,10 +93,24 @@ def _on_all_axes(
     return found
 
 
+def _why_not_measured(claim: Claim, protocol: Protocol, endpoints: pd.DataFrame) -> str | None:
+    """What of a claim this protocol has not, or has no value of; None where it can be answered."""
+    if claim.block not in protocol.blocks:
+        return f"no block {claim.block}{meant(claim.block, protocol.blocks)}"
+    plan = protocol.blocks[claim.block]
+    if claim.dataset not in plan.datasets:
+        return f"no data set {claim.dataset} in block {claim.block}{meant(claim.dataset, plan.datasets)}"
+    arms = protocol.arms(claim.block)
+    for name in () if claim.groups else (claim.first, claim.second):
+        if name not in (*arms, ZERO):
+            return f"no arm {name} in block {claim.block}{meant(name, arms)}"
+    return None if _is_measured(claim, endpoints) else f"no value of {claim.endpoint} at {claim.axis}"
+
+
 def _is_measured(claim: Claim, endpoints: pd.DataFrame) -> bool:
     place = (endpoints["block"] == claim.block) & (endpoints["dataset"] == claim.dataset)
     rows = endpoints[place & (endpoints["axis"] == claim.axis) & (endpoints["endpoint"] == claim.endpoint)]
-    return {claim.first, claim.second} - {"zero"} <= set(rows["arm"])
+    return {claim.first, claim.second} - {ZERO} <= set(rows["arm"])
 
 
 def _verdict(protocol: Protocol, verdict: ContrastVerdict) -> dict[str, Any]:
