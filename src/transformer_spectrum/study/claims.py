@@ -51,6 +51,7 @@ from transformer_spectrum.study.inference.endpoints import endpoint
 from transformer_spectrum.study.inference.equivalence import Equivalence, equivalence
 from transformer_spectrum.study.inference.estimates import MeanDifference, mean_difference
 from transformer_spectrum.study.inference.matching import Contrast, arm_values, difference_matrix, paired
+from transformer_spectrum.study.inference.signflip import check_share
 from transformer_spectrum.study.protocol.model import validated
 from transformer_spectrum.study.protocol.sections import Once
 
@@ -181,13 +182,15 @@ def load_claims(folder: str | Path) -> dict[str, Claim]:
     """Name of the file -> claim, of every YAML file in a folder, in the order of names.
 
     Raises:
-        InputError: a file that cannot be read, or none.
+        InputError: a file that cannot be read or ends in .yml, or none.
 
     >>> load_claims("nowhere")
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: nowhere: has no claim, NAME.yaml
     """
     paths = sorted(Path(folder).glob("*.yaml"))
+    for path in sorted(Path(folder).glob("*.yml")):
+        raise InputError(f"{path}: a claim's file must end in .yaml")
     if not paths:
         raise InputError(f"{folder}: has no claim, NAME.yaml")
     return {path.stem: parse_claim(read_tree(path), str(path)) for path in paths}
@@ -214,7 +217,8 @@ def answer(
         level: of the shares of false answers; 0 < x < 1.
         seed: of the sample of signs of more than 20 seeds.
     Raises:
-        InputError: an arm has no row on that data set, endpoint and axis.
+        InputError: a level outside; an arm has no row on that data set, endpoint and axis, or `matching.paired` refuses
+            its values.
 
     >>> rows = [("light", "distance", 1.0, "adam-mse", seed, "reached", 9.0, "mp_spikes", 2.0 + seed % 3)
     ...     for seed in range(8)]
@@ -226,6 +230,7 @@ def answer(
     >>> answer({"spikes": claim}, pd.DataFrame(rows, columns=columns))[0].outcome.value
     'confirmed'
     """
+    check_share("level", level)
     differences, censored = [], []
     for claim in claims.values():
         values, missing = _differences(claim, table)

@@ -102,3 +102,31 @@ def test_the_committed_answer_is_that_of_the_committed_paths():
     (committed,) = [each for each in verdicts if each["name"] == "shape_tells_error"]
     assert committed["effect"]["mean"] == pytest.approx(np.mean(differences), rel=1e-9)
     assert committed["effect"]["pairs"] == len(differences) == 12
+
+
+def test_the_last_record_is_that_of_the_most_evaluations_wherever_it_stands():
+    claims = {"shape": Claim.model_validate(CLAIM)}
+    cells, paths = planted(("ks_alpha",))
+    shuffled = paths.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(rank_correlations(claims, cells, paths), rank_correlations(claims, cells, shuffled))
+
+
+def test_claims_share_a_group_of_the_same_endpoints_and_no_other():
+    first = Claim.model_validate(CLAIM)
+    cells, paths = planted(("ks_alpha", "hill_alpha"))
+    alone = rank_correlations({"a": first}, cells, paths)
+    pd.testing.assert_frame_equal(rank_correlations({"a": first, "b": first}, cells, paths), alone)
+    other = first.model_copy(update={"groups": {**first.groups, "shape": ("ks_alpha",)}})
+    with pytest.raises(InputError, match=r"groups\.shape: has other endpoints in another claim on controls, light"):
+        rank_correlations({"a": first, "b": other}, cells, paths)
+
+
+def test_a_training_comes_once_and_has_a_path():
+    claims = {"shape": Claim.model_validate(CLAIM)}
+    cells, paths = planted(())
+    with pytest.raises(InputError, match="training light/0/seed_0: comes twice in the cells"):
+        rank_correlations(claims, pd.concat([cells, cells.head(1)]), paths)
+    with pytest.raises(InputError, match="training light/0/seed_0: has no record in the study's paths"):
+        rank_correlations(claims, cells, paths[paths["training"] != "light/0/seed_0"])
+    with pytest.raises(InputError, match="paths: has no column evaluations"):
+        rank_correlations(claims, cells, paths.drop(columns="evaluations"))

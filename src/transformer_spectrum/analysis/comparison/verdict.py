@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformer_spectrum.vocabulary import display_name, metric_words
 
@@ -30,10 +32,10 @@ class AxisDifference:
     """
 
     axis: str
-    by_seed: Mapping[int, float]
-    without: tuple[int, ...] = ()
+    by_seed: Mapping[Any, float]
+    without: tuple[Hashable, ...] = ()
 
-    def of_seeds(self, seeds: Collection[int]) -> AxisDifference:
+    def of_seeds(self, seeds: Collection[Hashable]) -> AxisDifference:
         """Over some of the seeds; the rest are among those without.
 
         >>> AxisDifference("distance", {1: -2.0, 2: -1.0}, (3,)).of_seeds([2])
@@ -70,7 +72,7 @@ class PairVerdict:
     differences: tuple[AxisDifference, ...]
 
     @property
-    def common_seeds(self) -> tuple[int, ...]:
+    def common_seeds(self) -> tuple[Hashable, ...]:
         """Seeds that have a difference on every axis that has any; what is said of several axes is said of them."""
         recorded = [difference.by_seed for difference in self.differences if difference.by_seed]
         return tuple(seed for seed in recorded[0] if all(seed in by_seed for by_seed in recorded)) if recorded else ()
@@ -88,15 +90,42 @@ class PairVerdict:
     def agrees(self) -> bool | None:
         """Whether the mean differences of the common seeds have one sign on all axes.
 
-        False as soon as two axes have different signs; None while the axes with a difference agree but one has none, as
-        nobody knows its sign, and where no seed has a difference on all axes that have any.
+        False as soon as two axes have different signs, over the seeds that are on all axes or over those that are on
+        these two; None while the axes with a difference agree but one has none, as nobody knows its sign, and where no
+        seed has a difference on all axes that have any.
         """
         if not self.common_seeds:
             return None
         signs = {difference.sign for difference in self.paired if difference.sign is not None}
-        if len(signs) > 1:
+        if len(signs) > 1 or self.turning is not None:
             return False
         return True if all(difference.sign is not None for difference in self.paired) else None
+
+    @property
+    def robust(self) -> bool | None:
+        """The same, and None where seeds that an axis has alone turn the sign of its own mean.
+
+        >>> all_alike = PairVerdict("rank", "a", "b", (AxisDifference("updates", {1: 5.0, 2: -1.0}),
+        ...     AxisDifference("distance", {2: -1.0})))
+        >>> all_alike.agrees, all_alike.robust
+        (True, None)
+        """
+        own = {difference.sign for difference in self.differences}
+        return None if self.agrees and own != {difference.sign for difference in self.paired} else self.agrees
+
+    @property
+    def turning(self) -> tuple[str, str] | None:
+        """Two axes that have different signs over the seeds that are on both; None where there are none.
+
+        >>> PairVerdict("rank", "a", "b", (AxisDifference("updates", {1: 5.0, 2: -1.0}),
+        ...     AxisDifference("distance", {1: -5.0, 2: -1.0}), AxisDifference("evaluations", {2: -1.0}))).turning
+        ('updates', 'distance')
+        """
+        for first, second in itertools.combinations(self.differences, 2):
+            both = [seed for seed in first.by_seed if seed in second.by_seed]
+            if both and first.of_seeds(both).sign != second.of_seeds(both).sign:
+                return first.axis, second.axis
+        return None
 
     @property
     def sentence(self) -> str:
@@ -126,6 +155,9 @@ sign on all axes is not known.'
             return f"{text}; no seed has a value on all of them, so whether they agree is not known."
         if self.agrees is None:
             return f"{text}, so the sign on all axes is not known."
+        if self.turning is not None and len(grouped) == 1:
+            axes = _joined([AXIS_WORDS[axis] for axis in self.turning])
+            return f"{text}; over all seeds that have a value at equal {axes} these two decide the sign."
         return text + (": the same sign on all axes." if self.agrees else ": the axis decides the sign.")
 
 

@@ -58,11 +58,16 @@ def _of_block(protocol: Protocol, block: str, endpoints: pd.DataFrame) -> Iterat
     }
     factors = [name for name, column in levels.items() if column.nunique() > 1]
     table = table.assign(**levels)
+    if table.empty:
+        yield (block, "", "", 0, "", None, None, None, None, "no training of this block")
     for (endpoint, axis), rows in table.groupby(["endpoint", "axis"], sort=False):
-        if set(rows["arm"]) != set(arms):
-            continue  # population methods are not on the axis of updates
+        if axis == "updates" and any(protocol.optimizers[arm.optimizer].trained_by != "adam" for arm in arms.values()):
+            continue  # which population methods are not on
         lacking = int(rows["value"].isna().sum())
         place = (block, endpoint, axis, len(rows))
+        if absent := sorted(set(arms) - set(rows["arm"])):
+            yield (*place, "", None, None, None, None, f"no training of {', '.join(absent)}")
+            continue
         if lacking:
             yield (*place, "", None, None, None, None, f"{lacking} of {len(rows)} trainings have no value")
             continue

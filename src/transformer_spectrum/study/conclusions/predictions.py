@@ -26,35 +26,59 @@ def rank_correlations(claims: Mapping[str, Claim], cells: pd.DataFrame, paths: p
 
     Args:
         claims: name -> claim; those without groups count for nothing here.
-        cells: studies/tables/cells.csv.
-        paths: studies/tables/paths.parquet; the last record of each training is taken.
+        cells: studies/tables/cells.csv, a row a training.
+        paths: studies/tables/paths.parquet; the record of the most evaluations of each training is taken.
     Returns:
         Rows for `claims.answer`: a group is an arm; NaN and "never" for a seed of fewer than `FEWEST` trainings, or
         whose trainings all have the same value of an endpoint.
     Raises:
-        InputError: paths lacks an endpoint of a group.
+        InputError: paths lacks a column, or a training; a training comes twice in a block; or two claims
+            have groups of one name with other endpoints on one block and data set.
 
     >>> rank_correlations({}, pd.DataFrame(), pd.DataFrame()).columns.tolist()[:4]
     ['block', 'dataset', 'axis', 'target']
     """
     rows = []
-    ends = paths.groupby("training").tail(1).set_index("training") if len(paths) else paths
+    for name in ("training", "evaluations", "validation_mae") if len(paths) else ():
+        if name not in paths:
+            raise InputError(f"paths: has no column {name}")
+    ends = paths.loc[paths.groupby("training")["evaluations"].idxmax()].set_index("training") if len(paths) else paths
     for claim in claims.values():
-        names = [name for group in claim.groups.values() for name in group]
-        if lacking := [name for name in names if name not in ends]:
+        if lacking := [name for members in claim.groups.values() for name in members if name not in ends]:
             raise InputError(f"claim {claim.statement!r}: groups: {lacking[0]}: is no column of the study's paths")
-        if not claim.groups:
-            continue
-        inside = cells[(cells["block"] == claim.block) & (cells["dataset"] == claim.dataset)]
-        for seed, trained in inside[inside["status"] == "done"].groupby("seed"):
+    for (block, dataset), groups in _groups(claims).items():
+        inside = cells[(cells["block"] == block) & (cells["dataset"] == dataset) & (cells["status"] == "done")]
+        for wrong, rule in (
+            (inside["training"].duplicated(), "comes twice in the cells"),
+            (~inside["training"].isin(ends.index), "has no record in the study's paths"),
+        ):
+            if wrong.any():
+                raise InputError(f"training {inside['training'][wrong].iloc[0]}: {rule}")
+        for seed, trained in inside.groupby("seed"):
             last = ends.loc[trained["training"]]
-            for group, members in claim.groups.items():
+            for group, members in groups.items():
                 value = float(np.mean([_strength(last[name], last["validation_mae"]) for name in members]))
                 crossing = "never" if np.isnan(value) else "reached"
-                place = (claim.block, claim.dataset, END, np.nan, group, seed, crossing, np.nan)
+                place = (block, dataset, END, np.nan, group, seed, crossing, np.nan)
                 rows.append((*place, RANK_CORRELATION, value))
     columns = ["block", "dataset", "axis", "target", "arm", "seed", "crossing", "updates", "endpoint", "value"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _groups(claims: Mapping[str, Claim]) -> dict[tuple[str, str], dict[str, tuple[str, ...]]]:
+    """(block, data set) -> group -> its endpoints, each once, however many claims ask for it."""
+    found: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for claim in claims.values():
+        if not claim.groups:
+            continue
+        known = found.setdefault((claim.block, claim.dataset), {})
+        for group, members in claim.groups.items():
+            if known.setdefault(group, members) != members:
+                raise InputError(
+                    f"claim {claim.statement!r}: groups.{group}: has other endpoints in another claim on "
+                    f"{claim.block}, {claim.dataset}; give it a name of its own"
+                )
+    return found
 
 
 def _strength(endpoint: pd.Series, error: pd.Series) -> float:

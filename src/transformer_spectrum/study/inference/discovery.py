@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.stats import false_discovery_control
 
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.study.inference.signflip import as_numbers
 
 
 def benjamini_hochberg(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
@@ -25,6 +26,9 @@ def benjamini_hochberg(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarra
     >>> benjamini_hochberg(np.array([0.01, np.nan, 0.04, 0.03])).tolist()
     [0.03, nan, 0.04, 0.04]
     """
+    p_values = as_numbers(p_values, "p_values")
+    if p_values.ndim != 1:
+        raise InputError(f"p_values of shape {p_values.shape}: must be (tests,)")
     q_values = np.full(len(p_values), np.nan)
     tested = ~np.isnan(p_values)
     outside = p_values[tested & ~((p_values >= 0) & (p_values <= 1))]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from numbers import Real
 
-from transformer_spectrum.runtime.errors import InputError
+import numpy as np
+
+from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.study.inference.estimates import Pairs, p_above
+from transformer_spectrum.study.inference.signflip import as_numbers
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ def equivalence(differences: Pairs, margin: float, *, seed: int = 0) -> Equivale
         InputError: a margin that is not positive and finite, or an infinite difference.
     Source: the two one-sided tests are Schuirmann's, as described for SAS's PROC TTEST.
 
-    >>> import numpy as np
     >>> equivalence(np.array([0.02, -0.01, 0.0, 0.01, -0.03]), 0.1).p_value
     0.03125
     >>> equivalence(np.array([0.02, -0.01, 0.0, 0.01, 0.9]), 0.1).p_value
     0.53125
     """
-    if not (math.isfinite(margin) and margin > 0):
-        raise InputError(f"margin = {margin}: must be > 0 and finite")
-    return Equivalence(margin, p_above(differences, -margin, seed=seed), p_above(-differences, -margin, seed=seed))
+    if isinstance(margin, bool) or not isinstance(margin, Real) or not (np.isfinite(margin) and margin > 0):
+        raise InputError(f"margin = {quoted(margin)}: must be > 0 and finite")
+    values = as_numbers(differences, "differences")
+    return Equivalence(margin, p_above(values, -margin, seed=seed), p_above(-values, -margin, seed=seed))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.inference.signs import flipped_sums, sign_count
+from transformer_spectrum.study.inference.signflip import as_numbers, check_share, spread
+from transformer_spectrum.study.inference.signs import flipped_sums, in_unit, rounding, sign_count
 
 Pairs = Float[np.ndarray, " pairs"]
-TIED = 1e-12
-"""Relative difference below which two sums of the same numbers are equal."""
+WHOLE = 1e-12
+"""Relative error of a rank that is a share of a count: what is nearer to a whole number is that number."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class MeanDifference:
         confidence: of the interval, for this contrast alone; 0 < x < 1.
         p_value: two-sided, of theta = 0.
         hodges_lehmann: median of the means of all pairs of differences, each with itself among them.
-        d_z: mean / standard deviation of the differences; dimensionless.
+        d_z: mean / standard deviation of the differences; dimensionless; infinite where all are equal.
         signs: sign vectors behind p and interval; count.
         exact: whether these are all.
     """
@@ -66,30 +69,30 @@ def mean_difference(differences: Pairs, *, confidence: float = 0.95, seed: int =
     -inf
     """
     values = _checked(differences)
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence = {confidence}: must be > 0 and < 1")
+    check_share("confidence", confidence)
     count, counts = len(values), sign_count(len(values))
     if not count:
         nan = float("nan")
         return MeanDifference(0, nan, nan, nan, confidence, nan, nan, nan, counts.signs, counts.exact)
+    column, exponents = in_unit(values[:, None])
+    values, exponent = column[:, 0], int(exponents[0])
     means, at_least = _subset_means(values, seed)
     drawn_again = counts.signs - 1 - len(means)  # the identity, in a sample: against every theta on both sides
-    rank = int(np.floor((1 - confidence) * counts.signs / 2 * (1 + TIED))) - drawn_again
+    rank = int(np.floor((1 - confidence) * counts.signs / 2 * (1 + WHOLE))) - drawn_again
     low, high = -np.inf, np.inf
     if rank > 0:
         ordered = np.partition(means, (rank - 1, len(means) - rank))
         low, high = float(ordered[rank - 1]), float(ordered[len(means) - rank])
-    spread = float(values.std(ddof=1)) if count > 1 else np.nan
-    mean = float(values.mean())
+    sd, mean = spread(values), float(values.mean())
     return MeanDifference(
         pairs=count,
-        mean=mean,
-        low=low,
-        high=high,
+        mean=math.ldexp(mean, exponent),
+        low=math.ldexp(low, exponent),
+        high=math.ldexp(high, exponent),
         confidence=confidence,
         p_value=min(1.0, 2 * at_least / counts.signs),
-        hodges_lehmann=hodges_lehmann(values),
-        d_z=mean / spread if spread else float(np.copysign(np.inf, mean)) if mean else 0.0,
+        hodges_lehmann=math.ldexp(hodges_lehmann(values), exponent),
+        d_z=mean / sd if sd else float(np.copysign(np.inf, mean)) if mean else 0.0,
         signs=counts.signs,
         exact=counts.exact,
     )
@@ -105,17 +108,21 @@ def p_above(differences: Pairs, bound: float, *, seed: int = 0) -> float:
     Returns:
         In [2^-n, 1]; NaN without a pair.
     Raises:
-        InputError: an infinite difference.
+        InputError: an infinite difference, or bound.
 
     >>> p_above(np.array([1.0, 2.0, 3.0]), 0.0), p_above(np.array([1.0, 2.0, 3.0]), 4.0)
     (0.125, 1.0)
     """
-    values = _checked(differences) - bound
+    values = _checked(differences)
+    if not np.isfinite(as_numbers(bound, "bound")):
+        raise InputError(f"bound = {bound}: must be finite")
     if not len(values):
         return float("nan")
-    total, tolerance, reached = values.sum(), TIED * np.abs(values).sum(), 0
+    scaled, _ = in_unit(np.append(values, bound)[:, None])
+    values = (scaled[:-1] - scaled[-1])[:, 0]
+    least, reached = values.sum() - rounding(values[:, None])[0], 0
     for sums in flipped_sums(values[:, None], seed):
-        reached += int((sums >= total - tolerance).sum()) + int((-sums >= total - tolerance).sum())
+        reached += int((sums >= least).sum()) + int((-sums >= least).sum())
     return reached / sign_count(len(values)).signs
 
 
@@ -134,12 +141,14 @@ def hodges_lehmann(differences: Pairs) -> float:
     if not len(values):
         return float("nan")
     rows, columns = np.triu_indices(len(values))
-    return float(np.median((values[rows] + values[columns]) / 2))
+    return float(np.median(values[rows] / 2 + values[columns] / 2))
 
 
-def _checked(differences: Pairs) -> Float[np.ndarray, " present"]:
+def _checked(differences: Any) -> Float[np.ndarray, " present"]:
     """Those of the seeds that have a pair."""
-    values = np.asarray(differences, dtype=np.float64)
+    values = as_numbers(differences, "differences")
+    if values.ndim != 1:
+        raise InputError(f"differences of shape {values.shape}: must be of one contrast, (seeds,)")
     if np.isinf(values).any():
         raise InputError("differences: must not be infinite; NaN = no pair")
     return values[~np.isnan(values)]
@@ -148,7 +157,7 @@ def _checked(differences: Pairs) -> Float[np.ndarray, " present"]:
 def _subset_means(values: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
     """Means over the flipped seeds of every sign vector that flips any, and how many |sums| of half of them reach the
     observed one."""
-    count, total, tolerance = len(values), values.sum(), TIED * np.abs(values).sum()
+    count, total, tolerance = len(values), values.sum(), rounding(values[:, None])[0]
     both = np.stack([values, np.ones(count)], axis=1)
     means, at_least = [], 0
     for sums in flipped_sums(both, seed):

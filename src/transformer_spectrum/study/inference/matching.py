@@ -9,8 +9,8 @@ never filled in. Trainings on other data are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,13 @@ from transformer_spectrum.analysis.comparison.arrival import Arrival, Crossing
 from transformer_spectrum.analysis.comparison.held_equal import hold_equal
 from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted
+from transformer_spectrum.study.inference.signflip import as_numbers
 
 COLUMNS = ("dataset", "axis", "target", "arm", "seed", "crossing", "updates", "endpoint", "value")
 """Of a table of matched endpoints; `value` is NaN where the training is censored."""
+NEEDED = ("dataset", "axis", "arm", "seed", "endpoint", "value")
+"""Without these columns nothing is compared."""
 CENSORED = (Crossing.LEFT_CENSORED.value, Crossing.RIGHT_CENSORED.value)
 
 
@@ -42,7 +45,7 @@ class Contrast(NamedTuple):
 
 
 def match(
-    trajectories: Sequence[Trajectory], targets: Mapping[str, float] | None = None, *, axes: Sequence[str] = AXES
+    trajectories: Iterable[Trajectory], targets: Mapping[str, float] | None = None, *, axes: Sequence[str] = AXES
 ) -> pd.DataFrame:
     """Every endpoint of every training at the target of every axis.
 
@@ -54,7 +57,8 @@ def match(
     Returns:
         COLUMNS, a row for each axis, training and endpoint.
     Raises:
-        InputError: no training, other data sets among them, the same arm and seed twice, or no such axis.
+        InputError: no training, other data sets among them, the same arm and seed twice, no such axis, or a target that
+            is not finite.
 
     >>> path = Trajectory("adam", "gradient", "light", [0, 1, 2], [1, 4, 7], [0.9, 0.7, 0.5], [0, 0.1, 0.2],
     ...     {"rank": [20.0, 19.0, 15.0]})
@@ -62,6 +66,12 @@ def match(
     >>> table[["crossing", "updates", "value"]].values.tolist()
     [['reached', 1.5, 17.0]]
     """
+    trajectories = list(trajectories)
+    for name, target in (targets or {}).items():
+        if name not in AXES:
+            raise InputError(f"targets: {quoted(name)}: must be one of {', '.join(AXES)}")
+        if not np.isfinite(as_numbers(target, f"target of {name}")):
+            raise InputError(f"target of {name} = {target}: must be finite")
     rows = _by_seed(trajectories)
     gradient = [[path for path in row if path.method == "gradient"] for row in rows]
     paths = {(path.name, path.seed): path for path in trajectories}
@@ -112,7 +122,8 @@ def paired(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) ->
     Returns:
         The differences by seed, and the seeds of either arm that have none.
     Raises:
-        InputError: an arm has no row on that data set, endpoint and axis.
+        InputError: an arm has no row on that data set, endpoint and axis, or what `arm_values` refuses; the arms are at
+            other targets in a seed.
 
     >>> low, high = (
     ...     Trajectory(name, "gradient", "light", [0, 1, 2], [1, 4, 7], [0.9, 0.7, 0.5], [0, 0.1, 0.2], {"rank": ranks})
@@ -123,13 +134,14 @@ def paired(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) ->
     {0: 5.0}
     """
     values = [arm_values(table, contrast, arm, endpoint, axis) for arm in (contrast.first, contrast.second)]
-    seeds = sorted(set(values[0]) | set(values[1]))
+    _refuse_other_targets(table, contrast, endpoint, axis)
+    seeds = _sorted({*values[0], *values[1]})
     by_seed = {seed: values[0].get(seed, np.nan) - values[1].get(seed, np.nan) for seed in seeds}
     recorded = {seed: difference for seed, difference in by_seed.items() if np.isfinite(difference)}
     return AxisDifference(axis, recorded, tuple(seed for seed in seeds if seed not in recorded))
 
 
-def difference_matrix(differences: Iterable[AxisDifference]) -> tuple[list[int], np.ndarray]:
+def difference_matrix(differences: Iterable[AxisDifference]) -> tuple[list[Any], np.ndarray]:
     """The seeds of several contrasts, and (seeds, contrasts) differences with NaN where there is no pair.
 
     >>> difference_matrix([AxisDifference("updates", {1: 0.5, 2: 0.25}), AxisDifference("updates", {2: 1.0}, (1,))])
@@ -137,7 +149,7 @@ def difference_matrix(differences: Iterable[AxisDifference]) -> tuple[list[int],
            [0.25, 1.  ]]))
     """
     columns = list(differences)
-    seeds = sorted({seed for column in columns for seed in (*column.by_seed, *column.without)})
+    seeds = _sorted({seed for column in columns for seed in (*column.by_seed, *column.without)})
     matrix = [[column.by_seed.get(seed, np.nan) for column in columns] for seed in seeds]
     return seeds, np.array(matrix, dtype=np.float64).reshape(len(seeds), len(columns))
 
@@ -169,17 +181,20 @@ def _value(path: Trajectory, arrival: Arrival, endpoint: str) -> float:
     return float(np.interp(arrival.updates, updates, values, left=np.nan, right=np.nan)) if len(updates) else np.nan
 
 
-def arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str, axis: str) -> dict[int, float]:
+def arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str, axis: str) -> dict[Any, float]:
     """Seed -> value of one arm of a contrast, NaN where it is censored.
 
     Raises:
-        InputError: the arm has no row on the contrast's data set, endpoint and axis.
+        InputError: the table lacks a column; the arm has no row on the contrast's data set, endpoint and axis, a seed
+            twice, an infinite value, or one where it is censored.
 
     >>> path = Trajectory("adam", "gradient", "light", [0, 1, 2], [1, 4, 7], [0.9, 0.7, 0.5], [0, 0.1, 0.2],
     ...     {"rank": [20, 19, 15]})
     >>> arm_values(match([path], {"distance": 0.2}), Contrast("a", "light", "adam", "es"), "adam", "rank", "distance")
     {0: 15.0}
     """
+    if lacking := [name for name in NEEDED if name not in table]:
+        raise InputError(f"table: has no column {lacking[0]}")
     of_arm = table[(table["arm"] == arm) & (table["endpoint"] == endpoint) & (table["axis"] == axis)]
     rows = of_arm[of_arm["dataset"] == contrast.dataset]
     if rows.empty:
@@ -188,4 +203,43 @@ def arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str,
             f"contrast {contrast.name}: {arm} has no {endpoint} at equal {axis} on {contrast.dataset}; it has it on "
             f"{datasets}, and trainings on other data are never matched"
         )
-    return dict(zip(rows["seed"].astype(int), rows["value"].astype(float), strict=True))
+    seeds, values = [_plain(seed) for seed in rows["seed"].tolist()], as_numbers(rows["value"].to_numpy(), "value")
+    crossings = rows["crossing"].tolist() if "crossing" in rows else [""] * len(rows)
+    found: dict[Hashable, float] = {}
+    for seed, value, crossing in zip(seeds, values.tolist(), crossings, strict=True):
+        place = f"{endpoint} of {arm}, seed {quoted(seed)}, at equal {axis} on {contrast.dataset}"
+        if seed is None or seed != seed:
+            raise InputError(f"{place}: every row must have a seed")
+        if seed in found:
+            raise InputError(f"{place}: comes twice; a training has one value there")
+        if np.isinf(value):
+            raise InputError(f"{place} = {value}: must not be infinite; NaN = censored")
+        if crossing in CENSORED and not np.isnan(value):
+            raise InputError(f"{place} = {value:g}: the training is {crossing}, so it has no value there")
+        found[seed] = value
+    return found
+
+
+def _refuse_other_targets(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) -> None:
+    """The arms of a seed are compared where the same is held equal, or not at all."""
+    if "target" not in table:
+        return
+    place = (table["dataset"] == contrast.dataset) & (table["endpoint"] == endpoint) & (table["axis"] == axis)
+    rows = table[place & table["arm"].isin([contrast.first, contrast.second])]
+    differing = rows.groupby("seed")["target"].nunique() > 1
+    if differing.any():
+        raise InputError(
+            f"contrast {contrast.name}: seed {quoted(_plain(differing.idxmax()))}: the arms are at different "
+            f"targets of {axis}"
+        )
+
+
+def _plain(seed: Hashable) -> Hashable:
+    """A number of Python's, whole where it is, whatever type its column has."""
+    seed = seed.item() if isinstance(seed, np.generic) else seed
+    return int(seed) if isinstance(seed, float) and seed.is_integer() else seed
+
+
+def _sorted(seeds: Iterable[Hashable]) -> list[Any]:
+    """Numbers by size, before words by the alphabet."""
+    return sorted(seeds, key=lambda seed: (isinstance(seed, str), seed))

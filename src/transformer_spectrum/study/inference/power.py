@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral, Real
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.runtime.seeds import numpy_generator
-from transformer_spectrum.study.inference.signflip import smallest_p
+from transformer_spectrum.study.inference.signflip import check_share, smallest_p
 from transformer_spectrum.study.inference.signs import flipped_sums
 
 SIZES = (0.5, 1.0, 1.5)
 """d_z that are asked for: mean / standard deviation of the differences."""
 STUDIES = 2000
 ENUMERATED = 12
-"""Pairs up to which a simulated study is tested by all signs; beyond, by SIGNS of them."""
-SIGNS = 2000
+"""Pairs up to which a simulated study is tested by all signs; beyond, by a sample of them."""
+SIGNS, REACHED = 2000, 40
+"""Sign vectors of that sample, at least; so many more that a level is reached by 40 of them."""
 PAIRS_AT_MOST = 200
 TIED = 1e-9
 
@@ -60,7 +64,12 @@ class PowerCheck:
         >>> check_power("muon", 12).short_of
         (0.5,)
         """
-        return tuple(size for size, pairs in self.needed.items() if pairs is None or pairs > self.pairs)
+        return tuple(
+            size
+            for size, pairs in self.needed.items()
+            if (pairs or PAIRS_AT_MOST + 1) > self.pairs
+            or (pairs is None and _rate_of_t(self.pairs, size, self.level) < self.power)
+        )
 
     @property
     def sentence(self) -> str:
@@ -94,13 +103,15 @@ def check_power(
         level, power: of the two-sided test; 0 < x < 1.
         sizes: d_z, > 0.
     Raises:
-        InputError: fewer than one pair, or what `pairs_needed` refuses.
+        InputError: pairs that are no whole number >= 1, no d_z, or what `pairs_needed` refuses.
 
     >>> check_power("muon - adam", 12).needed
     {0.5: 34, 1.0: 11, 1.5: 7}
     """
-    if pairs < 1:
-        raise InputError(f"seeds of {contrast} = {pairs}: must be >= 1")
+    if isinstance(pairs, bool) or not isinstance(pairs, Integral) or pairs < 1:
+        raise InputError(f"seeds of {contrast} = {quoted(pairs)}: must be a whole number >= 1")
+    if not len(sizes):
+        raise InputError(f"sizes of {contrast}: must be one d_z or more")
     needed = {size: pairs_needed(size, level=level, power=power) for size in sizes}
     return PowerCheck(contrast, pairs, level, power, smallest_p(pairs), needed)
 
@@ -120,12 +131,13 @@ def pairs_needed(size: float, *, level: float = 0.05, power: float = 0.8) -> int
     >>> pairs_needed(1.0)
     11
     """
-    for name, share in (("level", level), ("power", power)):
-        if not 0 < share < 1:
-            raise InputError(f"{name} = {share}: must be > 0 and < 1")
-    if not size > 0:
-        raise InputError(f"d_z = {size}: must be > 0")
+    check_share("level", level)
+    check_share("power", power)
+    if not isinstance(size, Real) or not 0 < size < np.inf:
+        raise InputError(f"d_z = {quoted(size)}: must be > 0 and finite")
     low = next(pairs for pairs in range(1, 2000) if smallest_p(pairs) <= level)
+    if low > PAIRS_AT_MOST:
+        return None
     high = low
     while rejection_rate(high, size, level=level) < power:
         low, high = high + 1, min(2 * high, PAIRS_AT_MOST)
@@ -141,30 +153,45 @@ def rejection_rate(pairs: int, size: float, *, level: float = 0.05, studies: int
     """Share of simulated studies, normal differences of mean d_z and standard deviation 1, that the test rejects.
 
     Args:
-        pairs: in each study; count, >= 1.
+        pairs: in each study; 1 to PAIRS_AT_MOST; count.
         size: d_z; 0 gives the level that is reached.
         level: two-sided; 0 < x < 1.
         studies: simulated; count. The standard error of a share of .8 is .009 for 2,000.
         seed: of studies and signs; the same studies for every d_z and level.
+    Raises:
+        InputError: an argument outside.
 
     >>> rejection_rate(5, 3.0), rejection_rate(12, 1.5) > 0.95
     (0.0, True)
     """
+    check_share("level", level)
+    if not isinstance(pairs, Integral) or not 1 <= pairs <= PAIRS_AT_MOST:
+        raise InputError(f"pairs = {quoted(pairs)}: must be a whole number from 1 to {PAIRS_AT_MOST}")
+    if not isinstance(size, Real) or not np.isfinite(size):
+        raise InputError(f"d_z = {quoted(size)}: must be finite")
+    if not isinstance(studies, Integral) or studies < 1:
+        raise InputError(f"studies = {quoted(studies)}: must be a whole number >= 1")
     values = numpy_generator(seed, "power of sign flips").normal(size=(PAIRS_AT_MOST, studies))[:pairs] + size
-    reached, total = _reached(values, seed)
+    reached, total = _reached(values, max(SIGNS, math.ceil(REACHED / level)), seed)
     return float((reached / total <= level).mean())
 
 
-def _reached(values: Float[np.ndarray, "pairs studies"], seed: int) -> tuple[np.ndarray, int]:
+def _rate_of_t(pairs: int, size: float, level: float) -> float:
+    """The same of Student's test, which that of signs comes near to where pairs are many."""
+    limit = stats.t.ppf(1 - level / 2, pairs - 1)
+    return float(stats.nct.sf(limit, pairs - 1, size * pairs**0.5))
+
+
+def _reached(values: Float[np.ndarray, "pairs studies"], sampled: int, seed: int) -> tuple[np.ndarray, int]:
     """Of each study: how many sign vectors have a sum at least as large in size, the identity among them, and of how
-    many."""
+    many: all, or `sampled`."""
     pairs, studies = values.shape
     sums = np.abs(values.sum(axis=0)) * (1 - TIED)
-    if pairs <= ENUMERATED:
+    if pairs <= ENUMERATED or 1 << (pairs - 1) <= sampled:
         reached = sum((np.abs(block) >= sums).sum(axis=0) for block in flipped_sums(values))
         return np.asarray(reached), 1 << (pairs - 1)
-    signs = 2.0 * numpy_generator(seed, "signs of simulated seeds").integers(0, 2, size=(SIGNS - 1, pairs)) - 1.0
+    signs = 2.0 * numpy_generator(seed, "signs of simulated seeds").integers(0, 2, size=(sampled - 1, pairs)) - 1.0
     reached = np.ones(studies, dtype=int)
-    for start in range(0, SIGNS - 1, 500):
+    for start in range(0, sampled - 1, 500):
         reached += (np.abs(signs[start : start + 500] @ values) >= sums).sum(axis=0)
-    return reached, SIGNS
+    return reached, sampled

@@ -2,8 +2,9 @@
 
 A contrast is found where its adjusted p on the primary axis is at most the level; null where its difference there is
 shown to lie inside the margin, even if it is not zero; else inconclusive. It is robust only if the mean difference has
-one sign on all axes that both arms are on. Controls are judged first: a control that has to be found or has to be null
-and is not is named in every verdict on the same endpoint that it touches.
+one sign on all axes that both arms are on, over the seeds that all axes share and over those of each. Controls are
+judged first: a control that has to be found or has to be null and is not is named in every verdict on the same endpoint
+that it touches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from enum import StrEnum
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.verdict import PairVerdict
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.equivalence import Equivalence, equivalence
 from transformer_spectrum.study.inference.estimates import MeanDifference, mean_difference
 from transformer_spectrum.study.inference.matching import Contrast, difference_matrix, paired
@@ -46,7 +48,7 @@ class ContrastVerdict:
         untestable: whether that is so.
         equivalence: against the margin; None where the endpoint has none.
         axes: axis -> the mean difference there with its interval, the primary one first.
-        robust: whether all axes give one sign over the seeds that are on all of them; None where that is not known.
+        robust: whether all axes give one sign, see `analysis.comparison.verdict`; None where that is not known.
         censored: seeds without a pair on the primary axis; count.
         failed_controls: names of the controls that touch this contrast and did not come out on this endpoint as they
             have to.
@@ -87,8 +89,8 @@ class ContrastVerdict:
         missing = f", {self.censored} censored" if self.censored else ""
         status = self.judgement if self.confirmatory else f"{self.judgement} (not confirmatory)"
         return (
-            f"{self.contrast.name}, {self.endpoint} on {self.contrast.dataset} at equal {AXIS_WORDS[axis]}: {numbers}"
-            f"{missing}: {status}, {words[self.robust]}{tail}."
+            f"{self.contrast.name}, {self.endpoint} on {self.contrast.dataset} at equal {AXIS_WORDS.get(axis, axis)}: "
+            f"{numbers}{missing}: {status}, {words[self.robust]}{tail}."
         )
 
 
@@ -129,6 +131,9 @@ def judge(
         seed: of the sample of signs of more than 20 seeds.
     Returns:
         In the order of contrasts, then endpoints.
+    Raises:
+        InputError: contrasts without a name of their own, of an arm with itself or without an axis; a margin that is
+            not positive, or of no endpoint; or what `matching.paired` refuses.
 
     >>> rows = [
     ...     ("light", axis, 0.8, arm, seed, "reached", 9.0, "rank", value + shift)
@@ -143,7 +148,18 @@ def judge(
     ('found', True, 0.015625)
     """
     places = [(contrast, name) for contrast in contrasts for name in endpoints]
-    of_contrast = {each.name: tuple(axes[each.name] if isinstance(axes, Mapping) else axes) for each in contrasts}
+    of_contrast: dict[str, tuple[str, ...]] = {}
+    for each in contrasts:
+        if each.name in of_contrast:
+            raise InputError(f"contrast {each.name}: comes twice; each needs a name of its own")
+        if each.first == each.second:
+            raise InputError(f"contrast {each.name}: first = second = {each.first}: must be two arms")
+        of_contrast[each.name] = tuple(axes.get(each.name, ()) if isinstance(axes, Mapping) else axes)
+        if not of_contrast[each.name]:
+            raise InputError(f"contrast {each.name}: has no axis; needs one or more, the primary one first")
+    for name in margins or {}:
+        if name not in endpoints and name not in set(table["endpoint"]):
+            raise InputError(f"margin of {name}: the table has no such endpoint")
     differences = [
         [paired(table, contrast, name, axis) for axis in of_contrast[contrast.name]] for contrast, name in places
     ]
@@ -152,7 +168,7 @@ def judge(
     verdicts = []
     for place, ((contrast, name), by_axis) in enumerate(zip(places, differences, strict=True)):
         margin = (margins or {}).get(name)
-        against = equivalence(matrix[:, place], margin, seed=seed) if margin else None
+        against = None if margin is None else equivalence(matrix[:, place], margin, seed=seed)
         adjusted = float(family.adjusted[place])
         effects = {
             each.axis: mean_difference(difference_matrix([each])[1][:, 0], confidence=1 - level, seed=seed)
@@ -167,7 +183,7 @@ def judge(
                 untestable=bool(family.untestable[place]),
                 equivalence=against,
                 axes=effects,
-                robust=PairVerdict(name, contrast.first, contrast.second, tuple(by_axis)).agrees,
+                robust=PairVerdict(name, contrast.first, contrast.second, tuple(by_axis)).robust,
                 censored=len(by_axis[0].without),
             )
         )

@@ -14,16 +14,22 @@ has no adjusted p, and is called untestable. That is decided by which pairs are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.inference.signs import flipped_sums, sign_count
+from transformer_spectrum.runtime.errors import InputError, quoted
+from transformer_spectrum.study.inference.signs import (
+    EXACT_AT_MOST,
+    flipped_sums,
+    in_unit,
+    rounding,
+    sign_count,
+)
 
 Differences = Float[np.ndarray, "seeds contrasts"]
-EQUAL = 1e-8
-"""Statistics nearer to each other are tied: sums of the same numbers in another order differ by rounding."""
 NEAR_ONE = 1e-8
 """Least 1 - r^2: equal differences have an infinite t, and rounding must not decide between two of them."""
 
@@ -35,10 +41,11 @@ class FamilyTest:
     Attributes:
         pairs: seeds with both arms; count.
         statistics: Student's t of the mean difference; inf where all differences are equal, NaN of fewer than 2 pairs.
-        p_values: two-sided, of each contrast alone; NaN without a pair.
+        p_values: two-sided, of each contrast alone, by all signs of its own pairs where these are 20 or fewer; NaN
+            without a pair.
         adjusted: by step-down max-T, within the family; NaN where it is untestable.
-        untestable: 2^(1 - pairs) is above the level.
-        signs: sign vectors that the p-values count; one number.
+        untestable: the smallest p that its pairs, or the sample of signs, can reach is above the level.
+        signs: sign vectors that the family's p-values count; one number.
         exact: whether these are all there are, or a seeded sample of them; one flag.
     """
 
@@ -89,31 +96,45 @@ def family_test(differences: Differences, *, level: float = 0.05, seed: int = 0)
     """
     values = checked(differences, level)
     values = values[np.isfinite(values).any(axis=1)]
+    counts = sign_count(len(values))
     present = np.isfinite(values)
     pairs = present.sum(axis=0)
     contrasts = values.shape[1]
     statistics = np.array([student_t(column[mask]) for column, mask in zip(values.T, present.T, strict=True)])
-    untestable = np.array([smallest_p(int(count)) > level for count in pairs])
-    counts = sign_count(len(values))
+    reachable = [smallest_p(int(count)) if count <= EXACT_AT_MOST else 2 / counts.signs for count in pairs]
+    untestable = np.array(reachable) > level
     if not len(values):
         nothing = np.full(contrasts, np.nan)
         return FamilyTest(pairs, statistics, nothing, nothing, untestable, counts.signs, counts.exact)
-    filled = np.where(present, values, 0.0)
+    filled, _ = in_unit(np.where(present, values, 0.0))
     squares = np.maximum((filled**2).sum(axis=0) * pairs, np.finfo(float).tiny)
-    observed = _normal_scale(filled.sum(axis=0), squares, pairs)
+    sums = np.abs(filled.sum(axis=0))
+    observed = _normal_scale(sums, squares, pairs)
+    least = sums - rounding(filled)
+    least_of_maxima = _normal_scale(np.maximum(least - rounding(filled), 0.0), squares, pairs)
     tested = np.flatnonzero(~untestable)
     order = tested[np.argsort(-observed[tested], kind="stable")]
     alone, stepped = np.zeros(contrasts), np.zeros(len(order))
-    for sums in flipped_sums(filled, seed):
-        scores = _normal_scale(sums, squares, pairs)
-        alone += (scores >= observed - EQUAL).sum(axis=0)
-        maxima = np.maximum.accumulate(scores[:, order[::-1]], axis=1)[:, ::-1]
-        stepped += (maxima >= observed[order] - EQUAL).sum(axis=0)
+    for flipped in flipped_sums(filled, seed):
+        alone += (np.abs(flipped) >= least).sum(axis=0)
+        maxima = np.maximum.accumulate(_normal_scale(flipped, squares, pairs)[:, order[::-1]], axis=1)[:, ::-1]
+        stepped += (maxima >= least_of_maxima[order]).sum(axis=0)
     half = counts.signs // 2
-    adjusted = np.full(contrasts, np.nan)
-    adjusted[order] = np.maximum.accumulate(stepped / half)
     p_values = np.where(pairs > 0, alone / half, np.nan)
+    if not counts.exact:
+        for place in np.flatnonzero((pairs > 0) & (pairs <= EXACT_AT_MOST)):
+            p_values[place] = _alone(filled[present[:, place], place])
+    adjusted = np.full(contrasts, np.nan)
+    adjusted[order] = np.maximum.accumulate(np.maximum(stepped / half, p_values[order]))
     return FamilyTest(pairs, statistics, p_values, adjusted, untestable, counts.signs, counts.exact)
+
+
+def _alone(differences: Float[np.ndarray, " pairs"]) -> float:
+    """The two-sided p of one contrast by all signs of its pairs."""
+    column = differences[:, None]
+    least = abs(column.sum()) - rounding(column)
+    reached = sum(int((np.abs(sums) >= least).sum()) for sums in flipped_sums(column))
+    return 2 * reached / sign_count(len(column)).signs
 
 
 def student_t(differences: Float[np.ndarray, " pairs"]) -> float:
@@ -124,13 +145,26 @@ def student_t(differences: Float[np.ndarray, " pairs"]) -> float:
     """
     if len(differences) < 2:
         return float("nan")
-    mean, sd = float(differences.mean()), float(differences.std(ddof=1))
-    if sd <= EQUAL * abs(mean):
+    values = in_unit(differences[:, None])[0][:, 0]
+    mean, sd = float(values.mean()), spread(values)
+    if not sd:
         return float(np.sign(mean)) * float("inf") if mean else 0.0
-    return mean / (sd / len(differences) ** 0.5)
+    return mean / (sd / len(values) ** 0.5)
 
 
-def checked(differences: np.ndarray, level: float) -> np.ndarray:
+def spread(values: Float[np.ndarray, " pairs"]) -> float:
+    """Their standard deviation, n - 1 in it; 0 where they are equal but for rounding, NaN of fewer than 2.
+
+    >>> spread(np.full(7, 0.1)), round(spread(np.array([1.0, 2.0])), 4)
+    (0.0, 0.7071)
+    """
+    if len(values) < 2:
+        return float("nan")
+    sd = float(values.std(ddof=1))
+    return 0.0 if sd <= 4 * np.finfo(float).eps * np.abs(values).max() else sd
+
+
+def checked(differences: Any, level: Any) -> np.ndarray:
     """Two axes, no infinity, 0 < level < 1; float64.
 
     Raises:
@@ -139,14 +173,42 @@ def checked(differences: np.ndarray, level: float) -> np.ndarray:
     >>> checked(np.array([[1, 2]]), 0.05)
     array([[1., 2.]])
     """
-    values = np.asarray(differences, dtype=np.float64)
+    values = as_numbers(differences, "differences")
     if values.ndim != 2 or not values.shape[1]:
         raise InputError(f"differences of shape {values.shape}: must be (seeds, contrasts), with a contrast")
     if np.isinf(values).any():
         raise InputError("differences: must not be infinite; NaN = no pair")
-    if not 0 < level < 1:
-        raise InputError(f"level = {level}: must be > 0 and < 1")
+    check_share("level", level)
     return values
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """float64, NaN where a mask hides a value.
+
+    Raises:
+        InputError: they are no real numbers.
+
+    >>> as_numbers([1, 2], "differences")
+    array([1., 2.])
+    """
+    if np.ma.isMaskedArray(values):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} = {quoted(values)}: must be real numbers") from None
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raises InputError unless 0 < value < 1.
+
+    >>> check_share("level", 0.05)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise InputError(f"{name} = {quoted(value)}: must be > 0 and < 1")
 
 
 def _normal_scale(sums: np.ndarray, squares: np.ndarray, pairs: np.ndarray) -> np.ndarray:

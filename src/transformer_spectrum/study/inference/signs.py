@@ -43,6 +43,26 @@ def sign_count(seeds: int) -> SignCount:
     return SignCount(1 << seeds, True) if seeds <= EXACT_AT_MOST else SignCount(2 * SAMPLED, False)
 
 
+def in_unit(values: Float[np.ndarray, "seeds columns"]) -> tuple[np.ndarray, np.ndarray]:
+    """Each column divided by the power of two next above its largest size, and that power's exponent: no bit is lost,
+    and squares and sums neither overflow nor vanish.
+
+    >>> in_unit(np.array([[3e300], [-1e300]]))[0].ravel().round(3).tolist()
+    [0.56, -0.187]
+    """
+    _, exponents = np.frexp(np.abs(values).max(axis=0, initial=0.0))
+    return np.ldexp(values, -exponents), exponents
+
+
+def rounding(values: Float[np.ndarray, "seeds columns"]) -> Float[np.ndarray, " columns"]:
+    """How far sums of the same numbers, in another order or of other signs, may be apart by rounding alone.
+
+    >>> bool(abs((0.1 + 0.2 - 0.3) - (0.1 - 0.3 + 0.2)) <= rounding(np.array([[0.1], [0.2], [0.3]]))[0])
+    True
+    """
+    return 4 * len(values) * np.finfo(float).eps * np.abs(values).sum(axis=0)
+
+
 def flipped_sums(values: Float[np.ndarray, "seeds columns"], seed: int = 0) -> Iterator[np.ndarray]:
     """Sums over seeds of +-values, one sign a seed for all columns: half of the vectors, see the module.
 

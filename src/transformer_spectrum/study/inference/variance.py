@@ -8,14 +8,17 @@ of factors, with and without the seed (ANOVA), because in a balanced table these
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.runtime.seeds import numpy_generator
+from transformer_spectrum.study.inference.signflip import as_numbers, check_share
 
 SEED = "seed"
 DRAWS = 1000
@@ -62,11 +65,10 @@ def attribution(
     >>> shares.set_index("term")["component"].round(3).loc[["optimizer", "loss", "seed"]].tolist()
     [4.0, 0.25, 0.417]
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence = {confidence}: must be > 0 and < 1")
-    if draws < 2:
-        raise InputError(f"draws = {draws}: must be >= 2")
-    cells = _cells(table, [*factors, seed_column], value)
+    check_share("confidence", confidence)
+    if isinstance(draws, bool) or not isinstance(draws, Integral) or draws < 2:
+        raise InputError(f"draws = {quoted(draws)}: must be a whole number >= 2")
+    cells, exponent = _cells(table, [*factors, seed_column], value)
     names = [*factors, seed_column]
     squares, components = _components(cells)
     shares = components / components.sum() if components.sum() else np.full(len(components), np.nan)
@@ -86,17 +88,23 @@ def attribution(
     result["squares_share"] = result["squares"] / (squares.sum() or np.nan)
     for name, column in (("component", components), ("share", shares), ("low", low), ("high", high)):
         result[name] = column
+    for name in ("squares", "component"):  # back in the endpoint's unit, squared
+        result[name] = np.ldexp(result[name].to_numpy(), 2 * exponent)
     return result
 
 
-def _cells(table: pd.DataFrame, names: Sequence[str], value: str) -> np.ndarray:
-    """(levels of each factor, seeds) of a balanced table."""
+def _cells(table: pd.DataFrame, names: Sequence[str], value: str) -> tuple[np.ndarray, int]:
+    """(levels of each factor, seeds) of a balanced table, less their mean where all are equal, in a unit of a power of
+    two, and its exponent; levels and seeds in their order, whatever that of the rows."""
     for name in (*names, value):
         if name not in table:
             raise InputError(f"table: has no column {name}")
     if len(names) < 2:
         raise InputError("factors: must be one or more")
-    levels = {name: list(dict.fromkeys(table[name])) for name in names}
+    try:
+        levels = {name: _ordered(dict.fromkeys(table[name])) for name in names}
+    except TypeError:
+        raise InputError(f"{', '.join(names)}: levels must be numbers or words") from None
     for name, entries in levels.items():
         if len(entries) < 2:
             raise InputError(f"{name}: has {len(entries)} level(s); variance needs two or more")
@@ -105,10 +113,18 @@ def _cells(table: pd.DataFrame, names: Sequence[str], value: str) -> np.ndarray:
         raise InputError(f"table: {len(table)} rows where {' x '.join(map(str, shape))} balanced cells have one each")
     codes = [table[name].map({level: code for code, level in enumerate(levels[name])}).to_numpy() for name in names]
     cells = np.empty(shape)
-    cells[tuple(codes)] = table[value].to_numpy(dtype=np.float64)
+    cells[tuple(codes)] = as_numbers(table[value].to_numpy(), value)
     if not np.isfinite(cells).all():
         raise InputError(f"{value}: must be finite in every cell; leave a factor's level out where arms are censored")
-    return cells
+    if np.ptp(cells) == 0:
+        return np.zeros(shape), 0  # of which rounding would make shares
+    _, exponent = np.frexp(np.abs(cells).max())
+    return np.ldexp(cells, -exponent), int(exponent)
+
+
+def _ordered(levels: Iterable[Any]) -> list[Any]:
+    """Numbers by size, before words by the alphabet."""
+    return sorted(levels, key=lambda level: (isinstance(level, str), level))
 
 
 def _terms(axes: int) -> list[tuple[int, ...]]:
@@ -161,6 +177,8 @@ def _resampled_components(cells: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def _interval(shares: np.ndarray, resampled: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Limits (terms,) of shares (terms,) from their bootstrap (draws, terms), `width` standard errors to both sides."""
     resampled = resampled[np.isfinite(resampled).all(axis=1)]
+    if not len(resampled):
+        return np.full_like(shares, np.nan), np.full_like(shares, np.nan)
     errors = resampled.std(axis=0, ddof=1)
     low, high = shares - width * errors, shares + width * errors
     has_odds = ((resampled > 0) & (resampled < 1)).all(axis=0) & (shares > 0) & (shares < 1)

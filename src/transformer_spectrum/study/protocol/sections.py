@@ -119,7 +119,7 @@ class TuningOutcome(Section):
     own_targets: dict[Name, dict[Name, Real]] = Field(
         default_factory=dict, description="block -> the same of blocks with `held_to`"
     )
-    margins: dict[str, Real] = Field(
+    margins: dict[str, Annotated[Real, Field(gt=0)]] = Field(
         description="primary endpoint -> largest difference that counts as none; log units"
     )
 
