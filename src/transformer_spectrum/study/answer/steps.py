@@ -13,12 +13,13 @@ import pandas as pd
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import atomic_path, read_table, write_json, write_table
+from transformer_spectrum.runtime.files import atomic_path, write_json, write_table
 from transformer_spectrum.study.answer.arm_spectra import arm_spectra
 from transformer_spectrum.study.answer.curves import curves_table
 from transformer_spectrum.study.answer.matched import endpoint_table, summary_table
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.answer.plan_text import plan_lines, provisional
+from transformer_spectrum.study.answer.stored import CELLS, PATHS, check_complete, stored
 from transformer_spectrum.study.answer.trainings import distinct, planned_cells, run_cells
 from transformer_spectrum.study.answer.tuned import trials_table, tune, with_tuning
 from transformer_spectrum.study.protocol.model import Protocol, load_protocol
@@ -66,7 +67,8 @@ def tabulate_study(places: StudyPlaces = HERE) -> None:
     """Writes every endpoint where an axis is held equal, their means over seeds, and curves of the primary ones."""
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     assert protocol.tuning is not None
-    cells, paths = pd.read_csv(places.cells), read_table(places.paths)
+    cells, paths = stored(places.cells, CELLS, "study-run"), stored(places.paths, PATHS, "study-run")
+    check_complete(planned_cells(protocol, _measured(protocol), load_params()), cells, paths, places.cells)
     table = endpoint_table(protocol, cells, paths, protocol.tuning)
     write_table(places.endpoints, table)
     write_csv_table(places.summary, summary_table(table))

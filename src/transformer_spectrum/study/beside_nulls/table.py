@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
-from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.answer.places import StudyPlaces
+from transformer_spectrum.study.answer.stored import stored
 from transformer_spectrum.study.beside_nulls.quantities import (
     QUANTITIES,
     SPREAD_SAYS_MUCH,
@@ -51,16 +51,14 @@ def read_nulls(places: StudyPlaces) -> pd.DataFrame:
     """The table, as the stage study-nulls has written it.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it is no such table.
 
     >>> read_nulls(StudyPlaces(Path("none")))
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: none/tables/nulls.csv: no such file; run the stage study-nulls
     """
     path = nulls_path(places)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage study-nulls")
-    return pd.read_csv(path)
+    return stored(path, COLUMNS, "study-nulls", may_be_empty=True)
 
 
 def nulls_table(

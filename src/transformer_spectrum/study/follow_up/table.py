@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.answer.places import StudyPlaces
+from transformer_spectrum.study.answer.stored import stored
 from transformer_spectrum.study.inference.matching import COLUMNS as MATCHED
 
 COLUMNS = ("block", "protocol", *MATCHED)
@@ -27,13 +27,11 @@ def read_followed(places: StudyPlaces) -> pd.DataFrame:
     """The table, as the stage study-follow has written it.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it is no such table.
 
     >>> read_followed(StudyPlaces(Path("none")))
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: none/tables/followed.csv: no such file; run the stage study-follow
     """
     path = followed_table(places)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage study-follow")
-    return pd.read_csv(path)
+    return stored(path, COLUMNS, "study-follow", may_be_empty=True)
