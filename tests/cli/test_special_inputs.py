@@ -137,3 +137,39 @@ def test_what_was_filled_in_and_taken_for_what_is_said_only_where_it_matters(tmp
     main([*words, "--print-config"])
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in said][0::2] == ["params.yaml", "without effect on this training"]
+
+
+@pytest.mark.parametrize("option", ["-c", "--params", "-n", "-d"])
+def test_an_option_of_nothing_is_refused(option, capsys):
+    assert f"{option}: must not be empty" in refused(["train", option, ""], capsys)
+
+
+def test_a_run_that_goes_on_takes_no_other_option(tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"name": "a", "optimizer": "adam", "ended": null}')
+    for words in (["--print-config"], ["--runs", "elsewhere"]):
+        line = refused(["train", "--resume", str(tmp_path), *words], capsys)
+        assert f"--resume with {words[0]}: an interrupted run goes on as it was begun" in line
+
+
+def test_a_loss_without_values_is_refused_before_a_run_is_begun(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("series.npy", np.random.default_rng(0).normal(size=(9, 300)).cumsum(axis=1))
+    line = refused(["train", "-d", "series.npy", "--sgt-sigma", "1e-300"], capsys)
+    assert "loss.type = sgt: p = 2 with q = 5 and sigma = 1e-300" in line
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["--runs", "100000000"], "--runs = 100000000: must be from 1 to 10000"),
+        (["--runs", "3", "--set", f"seed={2**63 - 2}"], "the last run's seed must fit 64 bits"),
+    ],
+)
+def test_a_sweep_without_bounds_is_refused(words, rule, capsys):
+    assert rule in refused(["sweep", "synthetic", "--dry-run", *words], capsys)
+
+
+def test_runs_of_a_file_are_refused(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("")
+    assert "a.csv: must be a folder" in refused(["runs", "--runs", str(tmp_path / "a.csv")], capsys)

@@ -174,3 +174,16 @@ def test_blank_lines_behind_the_last_row_are_no_rows(tail, tmp_path):
     assert told(held) == [("x", held.series[0].start, [1.0, 2.0])]
     with pytest.raises(InputError, match="line 3"):
         read_series_file(write(tmp_path / "b.csv", "date,x\n2020-01-01,1\n\n2020-01-03,2\n"))
+
+
+@pytest.mark.parametrize("first", ["2022-01-01,0.25", "0.5,1.25", "1,-2", "2022-01-01T00:00,3"])
+def test_a_table_without_names_is_refused_and_loses_no_row(first, tmp_path):
+    (tmp_path / "cases.csv").write_text(f"{first}\n{first.replace('1', '3')}\n")
+    with pytest.raises(InputError, match=r"its first line, .*, must be the names of the columns"):
+        read_series_file(tmp_path / "cases.csv")
+
+
+def test_columns_that_are_numbered_have_names(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(30, 3))
+    pd.DataFrame(numbers).to_csv(tmp_path / "wide.csv", index=False)
+    assert [series.entity for series in read_series_file(tmp_path / "wide.csv").series] == ["0", "1", "2"]

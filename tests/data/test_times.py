@@ -195,7 +195,7 @@ PATTERNS = sorted(
                 *text_times.YEAR_FIRST,
                 *text_times.NAMED_DAYS,
                 *text_times.WITH_DOTS,
-                *itertools.chain(*text_times.DAY_OR_MONTH_FIRST, *text_times.SHORT_YEAR_FIRST),
+                *itertools.chain(*text_times.DAY_OR_MONTH_FIRST, text_times.SHORT_YEAR_FIRST),
             )
         ),
     }
@@ -232,3 +232,37 @@ def test_a_word_is_parsed_by_hardly_any_notation(word, monkeypatch):
     with pytest.raises(InputError):
         read("note", [word] * 20)
     assert len(parsed) < 12
+
+
+@pytest.mark.parametrize("pattern", ["%b-%y", "%m/%d/%y", "%d-%b-%y", "%y/%m/%d", "%d.%m.%y"])
+@pytest.mark.parametrize(("begin", "periods"), [("1960-01-31", 200), ("1962-03-31", 20)])
+def test_years_of_two_digits_are_of_one_century_for_certain(pattern, begin, periods):
+    """strptime takes 68 for 2068 and 69 for 1969."""
+    cells = pd.date_range(begin, periods=periods, freq="ME").strftime(pattern)
+    with pytest.raises(InputError, match=r"years of two digits may be of two centuries|may be .* or .*; write dates"):
+        read("date", cells)
+
+
+@pytest.mark.parametrize("pattern", ["%b-%y", "%m/%d/%y", "%d-%b-%y", "%d.%m.%y"])
+@pytest.mark.parametrize("begin", ["1970-01-31", "1999-01-31", "2010-05-31"])
+def test_years_of_two_digits_that_are_plain_are_read(pattern, begin):
+    dates = pd.date_range(begin, periods=240, freq="ME")
+    times, _ = read("date", dates.strftime(pattern))
+    held = pd.DatetimeIndex(times.values)
+    assert (held.year == dates.year).all()
+    assert (held.month == dates.month).all()
+
+
+def test_a_year_that_stands_first_is_not_taken_for_a_day():
+    days = pd.date_range("2022-01-01", periods=40)
+    with pytest.raises(InputError, match="may be dd/mm/yy or yy/mm/dd; write dates as 2022-01-31"):
+        read("date", days.strftime("%y/%m/%d"))
+    usual = pd.date_range("2022-01-01", periods=400).strftime("%d/%m/%y")
+    assert read("date", usual)[0].name == "dates dd/mm/yy"
+
+
+def test_years_that_end_in_another_are_no_months():
+    years = [f"{year}-{(year + 1) % 100:02d}" for year in range(2001, 2012)]
+    with pytest.raises(InputError, match="'2001-02' may be a month or a year that ends in another"):
+        read("season", years)
+    assert read("month", ["2001-02", "2001-03"])[0].name == "months"

@@ -136,6 +136,7 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.analysis.loading import load
     from transformer_spectrum.data.files.series_files import check_suffix, read_series_file, write_series_file
+    from transformer_spectrum.data.prepare import check_sizes
     from transformer_spectrum.data.series.entity_series import Series
     from transformer_spectrum.runtime.files import atomic_together
     from transformer_spectrum.runtime.ownership import check_file, record_beside, write_record
@@ -149,6 +150,7 @@ def run(chosen: argparse.Namespace) -> None:
     check_file("--plot", plot, inputs=inputs, force=chosen.force, record=record)
     trained = load(chosen.run / "model" if (chosen.run / "model").is_dir() else chosen.run)
     held = read_series_file(chosen.dataset, _columns(chosen, trained))
+    check_sizes(chosen.dataset, held.series)
     held = _in_order_of_training(held, trained, chosen.dataset)
     positions, context = _contexts(trained, held, chosen.dataset)
     forecasts = _forecast(trained, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import traceback
 from collections.abc import Sequence
@@ -92,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _main(words: Sequence[str]) -> None:
+    for option, word in itertools.pairwise(words):
+        if word == "" and option.startswith("-"):
+            raise InputError(f"{option}: must not be empty")
     named = next((word for word in words if not word.startswith("-")), "")
     whole = parser(named)
     chosen = whole.parse_args(words)

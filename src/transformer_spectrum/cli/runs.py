@@ -123,6 +123,8 @@ def run(chosen: argparse.Namespace) -> None:
     >>> run(argparse.Namespace(runs=Path("nowhere"), json=False))
     nowhere: no runs; transformer-spectrum train makes them
     """
+    if chosen.runs.exists() and not chosen.runs.is_dir():
+        raise InputError(f"--runs = {chosen.runs}: must be a folder")
     rows = list(_rows(chosen.runs))
     if chosen.json:
         print(json.dumps(rows, indent=2))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RUNS = Path("runs")
 METHODS = {"adam": "a gradient method (adam.algorithm)", "es": "an evolution strategy", "ga": "a genetic algorithm"}
 
 
@@ -44,7 +45,7 @@ def add_training(command: argparse.ArgumentParser, optimizer: str) -> None:
     add("-n", "--name", help="of the run; the config's, else that of the data set and optimizer")
     add("-c", "--config", metavar="FILE", help="a .yaml or .toml as in config/examples/; options win over it")
     add_parameters(command, {**TRAINING, **OF_OPTIMIZER[optimizer]})
-    add("--runs", metavar="FOLDER", type=Path, default=Path("runs"), help="where runs are kept; %(default)s")
+    add("--runs", metavar="FOLDER", type=Path, default=RUNS, help="where runs are kept; %(default)s")
     add("--print-config", action="store_true", help="show every parameter and where it came from, and end")
     add("--resume", metavar="FOLDER", type=Path, help="go on with an interrupted run, such as runs/NAME/TIME")
     command.set_defaults(optimizer=optimizer)
@@ -73,6 +74,8 @@ def _resumed(chosen: argparse.Namespace) -> RunFolder:
     others = [name for name in TRAINING.values() if getattr(chosen, name) is not None]
     others += [name for name in OF_OPTIMIZER[chosen.optimizer].values() if getattr(chosen, name) is not None]
     others += [f"--{name}" for name in ("dataset", "name", "config", "set", "params") if getattr(chosen, name)]
+    others += ["--print-config"] if chosen.print_config else []
+    others += ["--runs"] if chosen.runs != RUNS else []
     if others:
         raise InputError(f"--resume with {', '.join(others)}: an interrupted run goes on as it was begun")
     return folder

@@ -122,12 +122,22 @@ def chosen_columns(params: Params) -> ChosenColumns:
     return ChosenColumns(block.time_column, block.entity_column, block.value_columns)
 
 
+def check_sizes(path: Path, series: Sequence[Series]) -> None:
+    """Raises InputError where errors of a user's values could not be squared.
+
+    >>> check_sizes(Path("cases.csv"), [Series("SE", 0, np.array([[1e200]]))])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    transformer_spectrum.runtime.errors.InputError: cases.csv: values of up to 1e+200: must be below 1e+150; divide ...
+    """
+    largest = max(np.max(np.abs(each.values[np.isfinite(each.values)]), initial=0.0) for each in series)
+    if largest >= LARGEST:
+        raise InputError(f"{path}: values of up to {largest:.0e}: must be below {LARGEST:.0e}; divide by a constant")
+
+
 def _prepare_file(params: Params, path: Path, processed: Path, metrics: Path) -> None:
     """A user's file: says as what its columns were taken, and records it."""
     content = read_series_file(path, chosen_columns(params))
-    largest = max(np.max(np.abs(each.values[np.isfinite(each.values)]), initial=0.0) for each in content.series)
-    if largest >= LARGEST:
-        raise InputError(f"{path}: values of up to {largest:.0e}: must be below {LARGEST:.0e}; divide by a constant")
+    check_sizes(path, content.series)
     report: dict[str, Any] = {"empty": list(content.empty), "features": list(content.features)}
     provenance = provenance_of_file(path, len(content.series))
     if content.reading is not None:

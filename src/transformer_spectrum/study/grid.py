@@ -31,6 +31,7 @@ from transformer_spectrum.config.tree import Tree
 from transformer_spectrum.runtime.errors import InputError
 
 FOLDER = Path("studies/grids")
+MOST_RUNS = 10_000
 KEYS = ("title", "optimizers", "set", "datasets", "losses")
 OF_DATASET = ("data", "model")
 OF_LOSS = ("loss", *OPTIMIZERS)
@@ -207,7 +208,7 @@ def cells(
     Args:
         grid: what to run.
         base: params.yaml.
-        runs: seeds of each combination; count, >= 1.
+        runs: seeds of each combination; count, 1 to MOST_RUNS.
         optimizers: in the place of the grid's.
         overlay: parameters, such as those of config/overlays/smoke.yaml.
         settings: parameters that no data set or loss may set as well.
@@ -218,8 +219,8 @@ def cells(
     >>> [cell.place for cell in cells(load_grid("synthetic"), base, runs=1)[:2]]
     ['narrow/sgt_wide/adam/seed_1', 'narrow/sgt_wide/es/seed_1']
     """
-    if runs < 1:
-        raise InputError(f"--runs = {runs}: must be >= 1")
+    if not 1 <= runs <= MOST_RUNS:
+        raise InputError(f"--runs = {runs}: must be from 1 to {MOST_RUNS}")
     settings = settings or {}
     _check_settings(grid, settings)
     shared = tree.merge(base.model_dump(), grid.shared, overlay or {}, settings, ONE_THREAD)
@@ -230,6 +231,9 @@ def cells(
                 parsed[dataset, loss] = parse_params(tree.merge(shared, of_dataset, of_loss))
             except InputError as error:
                 raise InputError(f"{grid.source}: data set {dataset}, loss {loss}: {error}") from None
+            seed = parsed[dataset, loss].seed
+            if seed + runs > 2**63:
+                raise InputError(f"--runs = {runs} with seed = {seed}: the last run's seed must fit 64 bits")
             if parsed[dataset, loss].data.dataset == "file":
                 raise InputError(f"{grid.source}: data set {dataset}: data.dataset = file: is for single trainings")
     _check_distinct(grid, parsed)

@@ -75,9 +75,14 @@ def _check_startable(params: Params, optimizer: str, windows: Path) -> None:
         optimizer: adam, es or ga.
         windows: the file that `prepare_windows` has written.
     Raises:
-        InputError: the device is not there, the training would not fit in memory, or MLflow knows no such address.
+        InputError: the device is not there, the loss has no value in float64, the training would not fit in memory, or
+            MLflow knows no such address.
     """
     build.device(params.device)
+    try:
+        build.loss(params)
+    except ValueError as error:
+        raise InputError(f"loss.type = {params.loss.type}: {error}") from None
     if params.tracking.mlflow is not None:
         mlflow_address(params.tracking.mlflow)
     check_it_fits(params, optimizer, windows)

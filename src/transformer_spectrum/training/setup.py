@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from transformer_spectrum import losses
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.data.windows.arrays import ARRAYS, Windows, unpack
+from transformer_spectrum.data.windows.arrays import ARRAYS, SPLITS, Windows, unpack
 from transformer_spectrum.models.forecaster import Forecaster, Layout
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.training import build
@@ -32,13 +34,34 @@ def read_windows(path: str | Path) -> dict[str, Windows]:
     """The splits that the prepare stage has written.
 
     Raises:
-        InputError: the file is missing or corrupt.
+        InputError: the file is missing or corrupt, or its arrays do not go together or are not finite.
 
     >>> read_windows("windows.npz")
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: windows.npz: no such file; run the stage that writes it (dvc repro)
     """
-    return unpack(read_arrays(path, ARRAYS))
+    arrays = read_arrays(path, ARRAYS)
+    again = "run the stage that writes it again (dvc repro)"
+    for split in SPLITS:
+        wrong = _defect({name: arrays[f"{split}_{name}"] for name in ("context", "target", "location", "scale")})
+        if wrong is not None:
+            raise InputError(f"{path}: {split}_{wrong}; {again}")
+    if len({(arrays[f"{split}_context"].shape[1:], arrays[f"{split}_target"].shape[1:]) for split in SPLITS}) > 1:
+        raise InputError(f"{path}: its splits have windows of different shapes; {again}")
+    return unpack(arrays)
+
+
+def _defect(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Which array of a split no stage has written so, and why."""
+    context = arrays["context"]
+    for name, values in arrays.items():
+        if values.ndim != 3 or values.dtype.kind != "f" or values.shape[2] != context.shape[-1]:
+            return f"{name}: must be numbers (windows, steps, features)"
+        if len(values) != len(context) or not len(context):
+            return f"{name}: has {len(values)} windows of {len(context)}"
+        if not np.isfinite(values).all():
+            return f"{name}: must be finite"
+    return None if (arrays["scale"] > 0).all() else "scale: must be > 0"
 
 
 def make_deterministic(params: Params, optimizer: str) -> None:

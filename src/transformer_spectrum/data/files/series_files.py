@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = [
     "write_series_file",
 ]
 
+CELL_OF_VALUES = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?|\d{4}-\d\d-\d\d.*"
+"""A number or a date, which no column is called where all of them are, unless they are counted."""
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 UNNAMED = "Unnamed: 0"  # what pandas calls a first column without a name, such as the index that it has written
 
@@ -177,6 +180,8 @@ def _csv(path: Path) -> pd.DataFrame:
         header = [name.strip() for name in header]
         if not (all(header[1:]) and len(set(header)) == len(header)):
             return "every column needs a name of its own"
+        if all(re.fullmatch(CELL_OF_VALUES, name) for name in header) and not all(map(str.isdigit, header)):
+            return f"its first line, {shortened(','.join(header))}, must be the names of the columns"
         sign = next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None)
         return None if sign is None else f"its columns stand between {sign!r}; must be commas"
 

@@ -16,6 +16,7 @@ from transformer_spectrum.data.files.times import REMEDY, Times, as_numbers, bla
 from transformer_spectrum.runtime.errors import InputError
 
 MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y")
+FISCAL = ("%Y-%m", "%Y/%m")
 NAMED_MONTHS = (
     "%b %Y",
     "%B %Y",
@@ -38,7 +39,10 @@ YEAR_FIRST = ("%Y-%j", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d")
 DAY_OR_MONTH_FIRST = tuple(
     (f"%d{sign}%m{sign}{year}", f"%m{sign}%d{sign}{year}") for sign in "/- " for year in ("%Y", "%y")
 )
-SHORT_YEAR_FIRST = (("%y/%m/%d",), ("%y-%m-%d",))  # rare: where the day cannot come first
+SHORT_YEAR_FIRST = ("%y/%m/%d", "%y-%m-%d")
+"""Rare: where the day cannot come first, or where it makes of decades a row of days."""
+CENTURY_TURNS, LAST_OF_TWO_DIGITS = 60, 2050
+"""Years that dates of two digits may span, and up to which they are believed: 68 is 2068, and 69 is 1969."""
 WITH_DOTS = ("%d.%m.%Y", "%d.%m.%y")  # the day comes first wherever dots are written
 CLOCKS = (
     "",
@@ -208,6 +212,12 @@ def _months(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
     for pattern in _fitting(text.iloc[0], (*MONTHS, *NAMED_MONTHS)):
         dates = _parsed(text, pattern)
         if dates is not None:
+            _refuse_other_centuries(place, cells, pattern, dates)
+            if pattern in FISCAL and len(dates) > 1 and (dates.month == (dates.year + 1) % 100).all():
+                raise InputError(
+                    f"{place}: {cells.name} = {text.iloc[0]!r} may be a month or a year that ends in another; "
+                    "write months as 2022-01-31, or years as 2022"
+                )
             name = "months" if pattern == "%Y-%m" else f"months such as {text.iloc[0]}"
             return Times(nanoseconds(dates), True, name, Notation(name, written(pattern)))
     return None
@@ -222,17 +232,47 @@ def _days(place: str, cells: pd.Series, text: pd.Series) -> Times | None:
         for pattern in _fitting(first, (day + clock for day in (*YEAR_FIRST, *NAMED_DAYS, *WITH_DOTS))):
             dates = _parsed(text, pattern)
             if dates is not None:
+                _refuse_other_centuries(place, cells, pattern, dates)
                 return Times(nanoseconds(dates), True, f"dates such as {text.iloc[0]}")
-        for patterns in (*DAY_OR_MONTH_FIRST, *SHORT_YEAR_FIRST):
-            fitting = [pattern for pattern in patterns if _fitting(first, (pattern + clock,))]
-            readings = {pattern: _parsed(text, pattern + clock) for pattern in fitting}
-            possible = {pattern: dates for pattern, dates in readings.items() if dates is not None}
+        for patterns in (*DAY_OR_MONTH_FIRST, *((pattern,) for pattern in SHORT_YEAR_FIRST)):
+            possible = _readings(text, patterns, clock)
+            if possible and patterns[0].endswith("%y"):
+                possible |= _nearer(_readings(text, SHORT_YEAR_FIRST, clock), possible)
             if len({nanoseconds(dates).tobytes() for dates in possible.values()}) > 1:
                 orders = " or ".join(_spelled(pattern) for pattern in possible)
                 raise InputError(f"{place}: {cells.name} = {text.iloc[0]!r} may be {orders}; write dates as 2022-01-31")
             for pattern, dates in possible.items():
+                _refuse_other_centuries(place, cells, pattern, dates)
                 return Times(nanoseconds(dates), True, f"dates {_spelled(pattern)}")
     return None
+
+
+def _readings(text: pd.Series, patterns: Iterable[str], clock: str) -> dict[str, pd.DatetimeIndex]:
+    """Pattern -> dates, of those by which all cells can be read."""
+    readings = {
+        pattern: _parsed(text, pattern + clock) for pattern in patterns if _fitting(text.iloc[0], (pattern + clock,))
+    }
+    return {pattern: dates for pattern, dates in readings.items() if dates is not None}
+
+
+def _nearer(readings: dict[str, pd.DatetimeIndex], others: dict[str, pd.DatetimeIndex]) -> dict[str, pd.DatetimeIndex]:
+    """Those whose dates lie nearer together than those of all others: 22/01/01, 22/01/02 are days more likely than
+    the 22nd of January of two years."""
+    least = min(dates.max() - dates.min() for dates in others.values())
+    return {pattern: dates for pattern, dates in readings.items() if dates.max() - dates.min() < least}
+
+
+def _refuse_other_centuries(place: str, cells: pd.Series, pattern: str, dates: pd.DatetimeIndex) -> None:
+    """Years of two digits that may be of another century than strptime takes them to be."""
+    if "%y" in pattern and (
+        dates.year.max() >= LAST_OF_TWO_DIGITS or dates.year.max() - dates.year.min() > CENTURY_TURNS
+    ):
+        raise complain(
+            place,
+            cells,
+            np.asarray(dates.year == dates.year.max()),
+            "years of two digits may be of two centuries; write dates as 2022-01-31",
+        )
 
 
 def _spelled(pattern: str) -> str:
