@@ -37,7 +37,9 @@ def numbers() -> str:
     verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text(encoding="utf-8"))
     variance = pd.read_csv(ROOT / "studies/tables/variance.csv")
     nulls = pd.read_csv(ROOT / "studies/tables/nulls.csv")
-    trainings = pd.read_csv(ROOT / "studies/tables/cells.csv")["training"].nunique()
+    cells = pd.read_csv(ROOT / "studies/tables/cells.csv")
+    rates = cells.groupby(["block", "dataset", "arm"])["rate"].first().to_dict()
+    trainings = cells["training"].nunique()
     seeds = sorted({block["seeds"][1] for block in verdicts["blocks"] if not block["tuning"]})
     optimizers, losses = (
         {
@@ -62,15 +64,17 @@ def numbers() -> str:
         f"{seeds[0]} to {seeds[-1]} paired seeds under a protocol that was fixed before they ran "
         "(`studies/protocol.yaml`), compared at equal validation MAE; differences are first − second in ln units with "
         "95 % intervals.",
+        _targets(verdicts["blocks"]),
         *([f"Controls that did not come out as they have to: {joined(list(failed))}."] if failed else []),
         f"Stable rank of the change W_t − W_0: of optimizers {_counts(optimizers[CHANGE], level)}, "
         f"{_extremes(optimizers[CHANGE])}; the optimizer has {percent(share.share)} [{percent(share.low)}, "
         f"{percent(share.high)}] of the variance over {share.trainings} crossed trainings. Of losses "
-        f"{_counts(losses[CHANGE], level)}: {_largest(losses[CHANGE])}. On other axes the losses differ by up to "
-        f"{_elsewhere(losses[CHANGE])}, the optimizers by up to {_elsewhere(optimizers[CHANGE])}.",
+        f"{_counts(losses[CHANGE], level)}: {_largest(losses[CHANGE], rates)}. On other axes the losses differ by up "
+        f"to {_elsewhere(losses[CHANGE], rates)}, the optimizers by up to {_elsewhere(optimizers[CHANGE], {})}.",
         _beside_null(nulls, verdicts["axes"][0], optimizers[CHANGE]),
         f"Stable rank of W less that of its null: of optimizers {_counts(optimizers[WEIGHTS], level)}. Of losses "
-        f"{_counts(losses[WEIGHTS], level)}, the largest {_largest(losses[WEIGHTS])}.",
+        f"{_counts(losses[WEIGHTS], level)}, the largest {_largest(losses[WEIGHTS], rates)}"
+        f"{_at_one_rate(losses[WEIGHTS])}.",
     ]
     picture = (
         "![Differences between optimizers and between losses with their intervals, and shares of variance]"
@@ -135,12 +139,48 @@ def _beside_null(nulls: pd.DataFrame, axis: str, verdicts: Sequence[Verdict]) ->
     )
 
 
-def _elsewhere(verdicts: Sequence[Verdict]) -> str:
+def _targets(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Which validation MAE is held equal where."""
+    fixed: dict[str, list[str]] = {}
+    reached = []
+    for block in blocks:
+        targets = sorted({round(target, 2) for target in block["targets"].values() if target is not None})
+        name = block["name"].replace("_", " ")
+        if block["tuning"]:
+            continue
+        if targets:
+            ends = f"{targets[0]:.2f}" if len(targets) == 1 else f"{targets[0]:.2f} to {targets[-1]:.2f}"
+            fixed.setdefault(ends, []).append(name)
+        else:
+            reached.append(name)
+    others = f"; for {joined(reached)} what all arms of a seed reach" if reached else ""
+    told = [f"{ends} for {joined(names)}" for ends, names in fixed.items()]
+    return f"That MAE is one of each block and data set, fixed by tuning seeds: {', '.join(told)}{others}."
+
+
+def _rated(verdict: Verdict, rates: Mapping[tuple[str, str, str], float]) -> str:
+    """How much larger the first arm's rate is, where the arms have different ones."""
+    contrast = verdict["contrast"]
+    first, second = (
+        rates.get((verdict["block"], contrast["dataset"], contrast[arm]), 1.0) for arm in ("first", "second")
+    )
+    return "" if first == second else f", at {first / second:.3g} times the rate"
+
+
+def _at_one_rate(verdicts: Sequence[Verdict]) -> str:
+    """The same contrast where both arms have one rate, if the protocol has it."""
+    largest = max(_of("found", verdicts), key=lambda verdict: abs(_mean(verdict)))
+    same = f"{largest['contrast']['name']} one rate"
+    told = [verdict for verdict in verdicts if verdict["contrast"]["name"] == same]
+    return f"; at one rate {signed(_mean(told[0]), 2)} {interval(told[0]['axes'][first_axis(told[0])])}" if told else ""
+
+
+def _elsewhere(verdicts: Sequence[Verdict], rates: Mapping[tuple[str, str, str], float]) -> str:
     """The largest difference on each axis but the primary one that all of them can have."""
     told = []
     for axis in ("evaluations", "distance"):
         means = {
-            verdict["contrast"]["name"]: verdict["axes"][axis]["mean"]
+            f"{verdict['contrast']['name']}{_rated(verdict, rates)}": verdict["axes"][axis]["mean"]
             for verdict in verdicts
             if verdict["axes"].get(axis, {}).get("mean") is not None
         }
@@ -149,9 +189,9 @@ def _elsewhere(verdicts: Sequence[Verdict]) -> str:
     return joined(told)
 
 
-def _largest(verdicts: Sequence[Verdict]) -> str:
+def _largest(verdicts: Sequence[Verdict], rates: Mapping[tuple[str, str, str], float]) -> str:
     verdict = max(_of("found", verdicts), key=lambda verdict: abs(_mean(verdict)))
-    return f"{verdict['contrast']['name']} {effect_words(verdict)}"
+    return f"{verdict['contrast']['name']} {effect_words(verdict)}{_rated(verdict, rates)}"
 
 
 def renewed(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import full_budget
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,6 +192,17 @@ def test_the_answer_is_the_one_that_the_command_prints():
     assert study_numbers.numbers() in README
 
 
+def test_the_controls_after_all_updates_are_those_that_the_command_prints():
+    findings = (ROOT / "docs/findings.md").read_text()
+    assert full_budget.renewed(findings) == findings, "run python docs/full_budget.py --write"
+    rows = pd.read_parquet(ROOT / "studies/tables/paths.parquet").sort_values("evaluations")
+    last = rows.groupby("training").tail(1).set_index("training")["path_log_stable_rank"]
+    cells = pd.read_csv(ROOT / "studies/tables/cells.csv")
+    own = cells[cells["block"] == "controls"].pivot(index="seed", columns="arm", values="training")
+    difference = (own["adam-mse-decay"].map(last) - own["adam-mse"].map(last)).mean()
+    assert f"| weight decay .1 | +0.27 [0.25, 0.29] | −{-difference:.4f} " in findings
+
+
 def paired_difference(table, verdict, endpoint, axis):
     """Mean over the seeds that both arms have, from the tidy table."""
     contrast = verdict["contrast"]
@@ -200,9 +212,21 @@ def paired_difference(table, verdict, endpoint, axis):
     return (wide[contrast["first"]] - wide[contrast["second"]]).dropna().mean()
 
 
+def rates_differ(verdicts, name, cells):
+    """Whether the arms of a contrast of losses were trained at different rates."""
+    (verdict,) = (
+        each for each in verdicts["contrasts"] if each["contrast"]["name"] == name and each["endpoint"][0] == "c"
+    )
+    contrast = verdict["contrast"]
+    own = cells[(cells["block"] == verdict["block"]) & (cells["dataset"] == contrast["dataset"])]
+    rates = [own[own["arm"] == contrast[arm]]["rate"].unique().item() for arm in ("first", "second")]
+    return verdict["between"] == "loss" and rates[0] != rates[1]
+
+
 def test_every_difference_in_the_answer_is_that_of_the_pairs_in_the_tidy_table():
     table = pd.read_parquet(ROOT / "studies/tables/endpoints.parquet")
     verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text())
+    cells = pd.read_csv(ROOT / "studies/tables/cells.csv")
     named = {verdict["contrast"]["name"]: verdict for verdict in verdicts["contrasts"]}
     change, weights = re.search(r"Stable rank of the change (.*) Stable rank of W less (.*)", README).groups()
     compared = {"validation_mae": 0, "evaluations": 0, "distance": 0}
@@ -212,6 +236,8 @@ def test_every_difference_in_the_answer_is_that_of_the_pairs_in_the_tidy_table()
             for name, size in re.findall(r"(?:from|to|:|largest) ([^:]{3,25}?) ([+−][\d.]+) \[", words)
         ]
         for size, axis, name in re.findall(r"([+−][\d.]+) at equal (evaluations|relative distance) \((.*?)\)", words):
+            name, _, words_on_rate = name.partition(", at ")
+            assert rates_differ(verdicts, name, cells) == ("times the rate" in words_on_rate), name
             found.append((name, axis.removeprefix("relative "), size))
         for name, axis, size in found:
             difference = paired_difference(table, named[name], endpoint, axis)
