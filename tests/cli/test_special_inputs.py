@@ -173,3 +173,16 @@ def test_a_sweep_without_bounds_is_refused(words, rule, capsys):
 def test_runs_of_a_file_are_refused(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("")
     assert "a.csv: must be a folder" in refused(["runs", "--runs", str(tmp_path / "a.csv")], capsys)
+
+
+def test_names_of_tensors_cannot_steer_a_terminal(tmp_path, capsys):
+    names = ["\x1b[31mred.weight", "new\nline.weight", "nul\x00.weight", "turn\u202e.weight"]
+    save_file({name: torch.randn(9, 9) for name in names}, tmp_path / "x.safetensors")
+    main(["analyze", str(tmp_path / "x.safetensors"), "--shuffles", "3", "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    written = (tmp_path / "out/matrices.csv").read_text() + (tmp_path / "out/index.html").read_text()
+    for text in (printed.out, printed.err, written):
+        assert not {"\x1b", "\x00", "\u202e"} & set(text)
+    for name in (r"\x1b[31mred.weight", r"new\nline.weight", r"nul\x00.weight", r"turn\u202e.weight"):
+        assert name.removesuffix(".weight") in printed.out
+        assert name.removesuffix(".weight") in written

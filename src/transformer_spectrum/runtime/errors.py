@@ -68,8 +68,19 @@ def shortened(text: object, most: int = SHOWN) -> str:
     return f"{line[:before]} ... {line[len(line) - (most - 5 - before) :]}"
 
 
+def printable(text: str) -> str:
+    """A text of a file's, of which a terminal would obey some signs: those are written as what they are.
+
+    >>> printable("weight"), len(printable(chr(27)))
+    ('weight', 4)
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def _one_line(message: object) -> str:
-    return shortened(message, LINE)
+    return printable(shortened(message, LINE))
 
 
 def _name(error: OSError) -> str:

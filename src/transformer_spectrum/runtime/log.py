@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, printable
 
 PACKAGE = "transformer_spectrum"
 
@@ -24,7 +24,7 @@ class _StandardError(logging.Handler):
             self.waiting.append(record)
             return
         with contextlib.suppress(OSError):  # a training does not end because nobody reads its log
-            print(self.format(record), file=sys.stderr, flush=True)
+            print(printable(self.format(record)), file=sys.stderr, flush=True)
 
     def begin(self) -> None:
         waiting, self.waiting = self.waiting, None

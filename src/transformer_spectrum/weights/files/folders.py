@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, printable
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.weights.files.kinds import kind_of
 from transformer_spectrum.weights.files.readers import SafetensorsFile, StateDictFile
@@ -56,10 +57,15 @@ class Checkpoint:
     key: str = ""
     beside: tuple[Beside, ...] = ()
 
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """As it is shown -> as it is stored."""
+        return {printable(name): name for name in sorted(self.where, key=natural)}
+
     @property
     def tensors(self) -> dict[str, Stored]:
-        """What is stored, by name, in natural order: layer 2 before layer 10."""
-        return {name: self.where[name].tensors[name] for name in sorted(self.where, key=natural)}
+        """What is stored, by name, in natural order: layer 2 before layer 10; signs that nobody can see are escaped."""
+        return {name: self.where[own].tensors[own] for name, own in self._names.items()}
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -68,7 +74,8 @@ class Checkpoint:
 
     def read(self, name: str) -> Tensor:
         """The tensor on the CPU, as stored; the caller lets go of it before the next."""
-        return self.where[name].read(name)
+        own = self._names[name]
+        return self.where[own].read(own)
 
 
 def open_checkpoint(path: str | Path, key: str | None = None, *, skip_objects: bool = False) -> Checkpoint:
