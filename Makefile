@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test test-slow mutants chaos kills hardships soak unchanged lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
+.PHONY: help setup repro verify test test-slow mutants chaos kills hardships soak unchanged replicated lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -57,6 +57,9 @@ soak: $(READY_DEV) ## the same small work again and again: what of it stays, and
 
 unchanged: $(READY_DEV) ## whether the study in short is the same by another commit's code: make unchanged BASE=HEAD~1
 	OMP_NUM_THREADS=1 python tests/unchanged.py --base $(or $(BASE),HEAD~1)
+
+replicated: $(READY_DEV) ## whether the study's verdicts stand by this machine's own rounding: 500 trainings, most of an hour
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/replicated.py
 
 hardships: $(READY_DEV) ## run two stages without HOME, git, memory, room, handles and the like: make hardships ONLY=HOME
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/hardships.py $(if $(ONLY),--only "$(ONLY)")
