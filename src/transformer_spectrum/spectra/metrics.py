@@ -324,7 +324,7 @@ def alpha_exponent(singular_values: Spectra, window: tuple[float, float] = (0.0,
     y = np.log(inside / inside[..., :1])  # exact zeros for equal values
     y -= y.mean(axis=-1, keepdims=True)
     spread = x @ x
-    slope = (y @ x) / spread
+    slope = (y * x).sum(axis=-1) / spread  # a product of BLAS would depend on how many spectra there are
     total = _square_sum(y)
     unexplained = _square_sum(y - slope[..., None] * x)
     r_squared = 1.0 - np.divide(unexplained, total, out=np.zeros_like(total), where=total > 0)
