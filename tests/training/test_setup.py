@@ -32,8 +32,7 @@ def with_nan(values):
 @pytest.mark.parametrize(
     ("name", "change", "rule"),
     [
-        ("train_context", with_nan, "train_context: must be finite"),
-        ("validation_target", with_nan, "validation_target: must be finite"),
+        ("train_location", with_nan, "train_location: must be finite"),
         ("test_scale", with_nan, "test_scale: must be finite"),
         ("validation_scale", lambda values: values * 0, "validation_scale: must be > 0"),
         ("train_target", lambda values: values[:2], "train_target: has 2 windows of 4"),

@@ -14,7 +14,7 @@ import torch
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_text
-from transformer_spectrum.runtime.log import to_stderr
+from transformer_spectrum.runtime.log import to_stderr, work_begins
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.study import results, work
 from transformer_spectrum.study.cluster import ComputePlace, connected
@@ -58,6 +58,7 @@ def execute(
     Raises:
         InputError: nobody is there to compute, or no device that a cell asks for.
     """
+    work_begins()
     failures = _fetch(study, cells, store)
     ready = [cell for cell in cells if cell.place not in failures]
     results.say_standins(study, {cell.dataset for cell in ready if results.is_standin(store, cell)})
