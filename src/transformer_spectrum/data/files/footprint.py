@@ -12,6 +12,7 @@ import pyarrow.parquet
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import Footprint, Free, MemoryPart, free_memory
+from transformer_spectrum.runtime.parsing import parsing
 
 SAMPLE = 2**20
 """Bytes of a CSV whose cells are counted."""
@@ -36,24 +37,28 @@ def file_footprint(path: Path) -> Footprint:
     272
     """
     try:
-        size = path.stat().st_size
-        if path.suffix == ".csv":
-            with path.open("rb") as file:
-                sample = file.read(SAMPLE)
-            cells = (sample.count(b",") + sample.count(b"\n")) * size / max(1, len(sample))
-            taken = OF_CELL * cells + OF_BYTE * size
-        elif path.suffix == ".parquet":
-            content = pyarrow.parquet.read_metadata(path)
-            types = [content.schema.column(i).physical_type for i in range(content.num_columns)]
-            taken = content.num_rows * sum(OF_TEXT if kind == "BYTE_ARRAY" else OF_NUMBER for kind in types)
-        elif path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                taken = OF_ARRAY * sum(member.file_size for member in archive.infolist())
-        else:
-            taken = OF_ARRAY * size
-    except Exception:  # of any kind: the reader meets it again, and names it
-        taken = 0
+        with parsing(path, "a readable file"):
+            taken = _taken(path)
+    except (InputError, OSError):  # the reader meets it again, and says what is wrong
+        taken = 0.0
     return Footprint(0, {"its cells": MemoryPart(taken, SMALLER)})
+
+
+def _taken(path: Path) -> float:
+    size = path.stat().st_size
+    if path.suffix == ".csv":
+        with path.open("rb") as file:
+            sample = file.read(SAMPLE)
+        cells = (sample.count(b",") + sample.count(b"\n")) * size / max(1, len(sample))
+        return OF_CELL * cells + OF_BYTE * size
+    if path.suffix == ".parquet":
+        content = pyarrow.parquet.read_metadata(path)
+        types = [content.schema.column(i).physical_type for i in range(content.num_columns)]
+        return content.num_rows * sum(OF_TEXT if kind == "BYTE_ARRAY" else OF_NUMBER for kind in types)
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            return OF_ARRAY * sum(member.file_size for member in archive.infolist())
+    return OF_ARRAY * size
 
 
 def check_file_fits(path: Path, free: Free | None = None) -> None:

@@ -9,6 +9,7 @@ never filled in. Trainings on other data are refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from transformer_spectrum.analysis.comparison.trajectory import AXES, Trajectory
 from transformer_spectrum.analysis.comparison.verdict import AxisDifference
 from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.study.inference.signflip import as_numbers
+from transformer_spectrum.study.inference.signs import in_order
 
 COLUMNS = ("dataset", "axis", "target", "arm", "seed", "crossing", "updates", "endpoint", "value")
 """Of a table of matched endpoints; `value` is NaN where the training is censored."""
@@ -135,7 +137,7 @@ def paired(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) ->
     """
     values = [arm_values(table, contrast, arm, endpoint, axis) for arm in (contrast.first, contrast.second)]
     _refuse_other_targets(table, contrast, endpoint, axis)
-    seeds = _sorted({*values[0], *values[1]})
+    seeds = in_order({*values[0], *values[1]})
     by_seed = {seed: values[0].get(seed, np.nan) - values[1].get(seed, np.nan) for seed in seeds}
     recorded = {seed: difference for seed, difference in by_seed.items() if np.isfinite(difference)}
     return AxisDifference(axis, recorded, tuple(seed for seed in seeds if seed not in recorded))
@@ -149,7 +151,7 @@ def difference_matrix(differences: Iterable[AxisDifference]) -> tuple[list[Any],
            [0.25, 1.  ]]))
     """
     columns = list(differences)
-    seeds = _sorted({seed for column in columns for seed in (*column.by_seed, *column.without)})
+    seeds = in_order({seed for column in columns for seed in (*column.by_seed, *column.without)})
     matrix = [[column.by_seed.get(seed, np.nan) for column in columns] for seed in seeds]
     return seeds, np.array(matrix, dtype=np.float64).reshape(len(seeds), len(columns))
 
@@ -207,15 +209,18 @@ def arm_values(table: pd.DataFrame, contrast: Contrast, arm: str, endpoint: str,
     crossings = rows["crossing"].tolist() if "crossing" in rows else [""] * len(rows)
     found: dict[Hashable, float] = {}
     for seed, value, crossing in zip(seeds, values.tolist(), crossings, strict=True):
-        place = f"{endpoint} of {arm}, seed {quoted(seed)}, at equal {axis} on {contrast.dataset}"
+        wrong = ""
         if seed is None or seed != seed:
-            raise InputError(f"{place}: every row must have a seed")
-        if seed in found:
-            raise InputError(f"{place}: comes twice; a training has one value there")
-        if np.isinf(value):
-            raise InputError(f"{place} = {value}: must not be infinite; NaN = censored")
-        if crossing in CENSORED and not np.isnan(value):
-            raise InputError(f"{place} = {value:g}: the training is {crossing}, so it has no value there")
+            wrong = ": every row must have a seed"
+        elif seed in found:
+            wrong = ": comes twice; a training has one value there"
+        elif math.isinf(value):
+            wrong = f" = {value}: must not be infinite; NaN = censored"
+        elif crossing in CENSORED and not math.isnan(value):
+            wrong = f" = {value:g}: the training is {crossing}, so it has no value there"
+        if wrong:
+            place = f"{endpoint} of {arm}, seed {quoted(seed)}, at equal {axis} on {contrast.dataset}"
+            raise InputError(f"{place}{wrong}")
         found[seed] = value
     return found
 
@@ -238,8 +243,3 @@ def _plain(seed: Hashable) -> Hashable:
     """A number of Python's, whole where it is, whatever type its column has."""
     seed = seed.item() if isinstance(seed, np.generic) else seed
     return int(seed) if isinstance(seed, float) and seed.is_integer() else seed
-
-
-def _sorted(seeds: Iterable[Hashable]) -> list[Any]:
-    """Numbers by size, before words by the alphabet."""
-    return sorted(seeds, key=lambda seed: (isinstance(seed, str), seed))

@@ -7,8 +7,8 @@ vectors, those that leave the first seed as it is, stand for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,15 @@ def sign_count(seeds: int) -> SignCount:
     (SignCount(signs=32, exact=True), SignCount(signs=131072, exact=False))
     """
     return SignCount(1 << seeds, True) if seeds <= EXACT_AT_MOST else SignCount(2 * SAMPLED, False)
+
+
+def in_order(names: Iterable[Any]) -> list[Any]:
+    """Numbers by size, before words by the alphabet.
+
+    >>> in_order({10, 9, "a"})
+    [9, 10, 'a']
+    """
+    return sorted(names, key=lambda name: (isinstance(name, str), name))
 
 
 def in_unit(values: Float[np.ndarray, "seeds columns"]) -> tuple[np.ndarray, np.ndarray]:

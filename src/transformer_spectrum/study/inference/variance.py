@@ -8,9 +8,8 @@ of factors, with and without the seed (ANOVA), because in a balanced table these
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from scipy import special, stats
 from transformer_spectrum.runtime.errors import InputError, quoted
 from transformer_spectrum.runtime.seeds import numpy_generator
 from transformer_spectrum.study.inference.signflip import as_numbers, check_share
+from transformer_spectrum.study.inference.signs import in_order
 
 SEED = "seed"
 DRAWS = 1000
@@ -102,7 +102,7 @@ def _cells(table: pd.DataFrame, names: Sequence[str], value: str) -> tuple[np.nd
     if len(names) < 2:
         raise InputError("factors: must be one or more")
     try:
-        levels = {name: _ordered(dict.fromkeys(table[name])) for name in names}
+        levels = {name: in_order(dict.fromkeys(table[name])) for name in names}
     except TypeError:
         raise InputError(f"{', '.join(names)}: levels must be numbers or words") from None
     for name, entries in levels.items():
@@ -120,11 +120,6 @@ def _cells(table: pd.DataFrame, names: Sequence[str], value: str) -> tuple[np.nd
         return np.zeros(shape), 0  # of which rounding would make shares
     _, exponent = np.frexp(np.abs(cells).max())
     return np.ldexp(cells, -exponent), int(exponent)
-
-
-def _ordered(levels: Iterable[Any]) -> list[Any]:
-    """Numbers by size, before words by the alphabet."""
-    return sorted(levels, key=lambda level: (isinstance(level, str), level))
 
 
 def _terms(axes: int) -> list[tuple[int, ...]]:
