@@ -61,6 +61,7 @@ def long(steps: int) -> dict[str, Any]:
 
 
 PROGRAM = Case("the program itself", "adam", wide(8))
+DEEP = {"model.layers": 16, "training.batch_size": 512, "data.synthetic.series": 1500}
 FEW_DRAWS = {"spectra.shuffles": 3, "spectra.bootstrap": 5}
 SPECTRA_PROGRAM = Case("spectra of next to no weights", "adam", {**wide(8), **FEW_DRAWS}, spectra=True)
 SPECTRA = (
@@ -80,6 +81,9 @@ CASES = (
     Case("Muon, width 512", "adam", {**wide(512), "adam.algorithm": "muon"}),
     Case("Adam, LSTM of width 1024", "adam", {"model.type": "lstm", "model.embed_dim": 1024}),
     Case("Adam, 3,000 steps, a token each", "adam", {**long(3000), "model.patch_length": 1}),
+    Case("Adam, 16 layers, batches of 512", "adam", {**DEEP, "adam.epochs": 1}),
+    Case("OpenAI-ES, 16 layers, batches of 512", "es", {**DEEP, "es.generations": 1, "es.popsize": 4}),
+    Case("Adam, LSTM of 16 layers, batches of 512", "adam", {**DEEP, "model.type": "lstm", "adam.epochs": 1}),
     Case("Adam, 20,000 series", "adam", {"data.synthetic.series": 20000, "adam.epochs": 1}),
     Case("OpenAI-ES, 512 candidates, width 512", "es", {**wide(512), "es.popsize": 512, "es.generations": 1}),
     Case("CMA-ES, 20 candidates, width 256", "es", {**wide(256), "es.algorithm": "cma", "es.popsize": 20}),

@@ -219,3 +219,30 @@ def test_the_print_of_a_command_shows_name_data_and_origins(capsys):
     assert yaml.safe_load(printed)["data"]["dataset"] == "file"
     main(["train", "-c", "c.yaml", "-n", "second", "-d", "other.npy", "--print-config"])
     assert "# name: second\n# data: other.npy\n" in capsys.readouterr().out
+
+
+def test_an_error_tells_the_origins_of_the_parameters_that_it_is_about_and_of_no_other():
+    asked = Asked({"seed": (3, "--seed"), "training.batch_seed": (-1, "--batch-seed")})
+    with pytest.raises(InputError) as refused:
+        resolve(asked, quiet)
+    assert str(refused.value).endswith("(training.batch_seed by flag --batch-seed)")
+    assert refused.value.names == ("training.batch_seed",)
+    with pytest.raises(InputError) as refused:
+        resolve(Asked({"es.rank": (4, "--rank"), "es.algorithm": ("cma", "--es-algorithm")}), quiet)
+    assert refused.value.names == ("es.rank", "es.algorithm")
+    assert "es.rank by flag --rank; es.algorithm by flag --es-algorithm" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("adam={lr: 3}", "adam: must name one of its parameters, such as adam.algorithm"),
+        ("data.synthetic=3", "data.synthetic: must name one of its parameters, such as data.synthetic."),
+        ("data.covid.countries=3", "data.covid.countries = 3: must be a list"),
+        ("data.covid.countries=[3]", "data.covid.countries.0 = 3: must be text"),
+    ],
+)
+def test_what_is_no_value_is_told_in_words_of_users(text, words):
+    with pytest.raises(InputError) as refused:
+        resolve(Asked({}, assignments=(text,)), quiet)
+    assert words in str(refused.value)

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.config.load import load_params, parse_params, read_tree
+from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.tree import put
 from transformer_spectrum.data.files import footprint
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.prepare import prepare, windows_footprint
 from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic, drawing_footprint
 from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import Free
@@ -118,3 +120,26 @@ def test_windows_that_cannot_fit_are_refused_and_leave_nothing(pytestconfig, tmp
 def test_series_without_a_window_take_nothing(pytestconfig):
     data = load_params(pytestconfig.rootpath / "params.yaml").data
     assert windows_footprint([Series("short", 0, np.zeros((5, 1)))], data).size == 0
+
+
+def test_what_is_to_be_drawn_is_estimated_and_refused_by_what_to_change(tmp_path):
+    def params_with(**changes):
+        tree = read_tree(packaged("params.yaml"))
+        for name, value in changes.items():
+            put(tree, f"data.synthetic.{name.replace('__', '.')}", value)
+        return parse_params(tree)
+
+    params = params_with(series=2000, kernel__size=200_000)
+    tracemalloc.start()
+    draw_synthetic(params, tmp_path / "raw")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.7 < drawing_footprint(params.data.synthetic).size / peak < 1.5
+    for changes, words in (
+        ({"series": 10**12}, "are draws: make data.synthetic.series, data.synthetic.length or"),
+        ({"kernel__size": 10**13}, "are taps of the kernel: make data.synthetic.kernel.size smaller"),
+    ):
+        with pytest.raises(InputError, match="would take about") as refused:
+            draw_synthetic(params_with(**changes), tmp_path / "other")
+        assert words in str(refused.value)
+    assert not (tmp_path / "other").exists()

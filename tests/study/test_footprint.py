@@ -6,6 +6,7 @@ from transformer_spectrum.cli.main import main
 from transformer_spectrum.config.load import load_params, parse_params, read_tree
 from transformer_spectrum.config.tree import put
 from transformer_spectrum.models.forecaster import Layout
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import GIB, Free
 from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, train_cells
@@ -28,9 +29,10 @@ def root(repository):
     return repository
 
 
+@pytest.mark.parametrize("layers", [1, 2, 5])
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
-def test_it_counts_the_weights_that_the_network_has(root, kind):
-    params = params_with(root, model__type=kind)
+def test_it_counts_the_weights_that_the_network_has(root, kind, layers):
+    params = params_with(root, model__type=kind, model__layers=layers)
     assert footprint(params, "adam", 3).weights == Layout(build.model(params, 3)).size
 
 
@@ -39,6 +41,27 @@ def test_the_arithmetic_is_of_sizes_that_no_machine_has(root):
     whole = footprint(params, "adam", 1)
     assert whole.weights > 10**10
     assert whole.size > 1000 * GIB
+
+
+def test_layers_without_end_are_counted_without_being_built(root):
+    whole = footprint(params_with(root, model__layers=10**9), "adam", 1)
+    two, three = (footprint(params_with(root, model__layers=layers), "adam", 1).weights for layers in (2, 3))
+    assert whole.weights == two + (10**9 - 2) * (three - two)
+    assert whole.size > 1000 * GIB
+
+
+def test_a_deeper_network_holds_more_for_its_gradient_and_no_more_for_a_forward_pass(root):
+    deep, shallow = (params_with(root, model__layers=layers) for layers in (16, 2))
+    activations = "activations"
+    ratio = footprint(deep, "adam", 1).parts[activations].size / footprint(shallow, "adam", 1).parts[activations].size
+    assert 5 < ratio < 7  # measured: benchmarks/memory.py
+    assert footprint(deep, "es", 1).parts[activations] == footprint(shallow, "es", 1).parts[activations]
+
+
+@pytest.mark.parametrize("sizes", [{"embed_dim": 4 * 10**12}, {"feedforward_dim": 2**62}])
+def test_a_matrix_beyond_counting_is_named(root, sizes):
+    with pytest.raises(InputError, match=r"model\.embed_dim = .* with 1 features a matrix has more entries"):
+        footprint(params_with(root, **{f"model__{name}": value for name, value in sizes.items()}), "adam", 1)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,12 @@ import argparse
 import os
 import platform
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from transformer_spectrum.cli.options import MODEL, add_parameters, asked, at_least
+
+if TYPE_CHECKING:
+    from transformer_spectrum.models.forecaster import Forecaster
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -41,6 +45,18 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "mps", "yes" if torch.backends.mps.is_available() else "no"
 
 
+def _weights(forecaster: Forecaster) -> dict[str, tuple[int, int]]:
+    """Words of a family, and what is in none -> its matrices and the weights in them; counts."""
+    from transformer_spectrum.vocabulary import family_words
+
+    families: dict[str, list[int]] = {}
+    for spec in forecaster.matrices():
+        families.setdefault(family_words(spec.family.label), []).append(spec.shape[0] * spec.shape[1])
+    total = sum(parameter.numel() for parameter in forecaster.parameters())
+    outside = total - sum(map(sum, families.values()))
+    return {name: (len(sizes), sum(sizes)) for name, sizes in families.items()} | {"biases, norms": (0, outside)}
+
+
 def run(chosen: argparse.Namespace) -> None:
     """Prints "name: value" lines.
 
@@ -53,23 +69,22 @@ def run(chosen: argparse.Namespace) -> None:
     """
     from transformer_spectrum.config.resolve import resolve
     from transformer_spectrum.training import build
-    from transformer_spectrum.vocabulary import family_words
 
     at_least("--features", chosen.features, 1)
     params = resolve(asked(chosen, {**MODEL, "--device": "device"})).params
-    forecaster = build.model(params, chosen.features)
+    first, second = (_weights(build.shapes(params, chosen.features, layers)) for layers in (1, 2))
     lines = list(_machine())
     lines.append(("device", f"{params.device}, which is {build.device(params.device)} here"))
     lines.append(("threads", f"{params.threads} of torch, {params.training.workers} workers for a population"))
-    families: dict[str, list[int]] = {}
-    for spec in forecaster.matrices():
-        families.setdefault(family_words(spec.family.label), []).append(spec.shape[0] * spec.shape[1])
-    total = sum(parameter.numel() for parameter in forecaster.parameters())
-    inside = sum(map(sum, families.values()))
+    beyond = params.model.layers - 1  # layers are alike
+    counts = {
+        name: tuple(a + beyond * (b - a) for a, b in zip(first[name], second[name], strict=True)) for name in first
+    }
+    total = sum(weights for _, weights in counts.values())
     lines.append(("model", f"{params.model.type}, {total:,} weights"))
-    for family, sizes in families.items():
-        lines.append((f"  {family}", f"{len(sizes)} matrices, {sum(sizes):,} weights"))
-    lines.append(("  biases, norms", f"{total - inside:,} weights"))
+    for name, (matrices, weights) in counts.items():
+        held = f"{matrices} {'matrix' if matrices == 1 else 'matrices'}, " if matrices else ""
+        lines.append((f"  {name}", f"{held}{weights:,} weights"))
     width = max(len(name) for name, _ in lines) + 1
     for name, value in lines:
         print(f"{name + ':':<{width}} {value}")

@@ -150,7 +150,8 @@ def read_config(path: str | Path) -> Config:
         model = config_model().model_validate(content)
     except ValidationError as error:
         any_parameter = [f"parameters.{name}" for name in PARAMETERS if "parameters" in content]
-        raise InputError(f"{path}: {first_complaint(error, [*OWN, *KEYS, *any_parameter], 'key')}") from None
+        complaint = first_complaint(error, [*OWN, *KEYS, *any_parameter], "key")
+        raise InputError(f"{path}: {complaint.sentence}") from None
     entries = tree.flatten(model.model_dump(exclude_unset=True))
     values: dict[str, tuple[Any, str]] = {}
     for key, value in entries.items():

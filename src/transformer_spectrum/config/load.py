@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ from transformer_spectrum.config.schema import (
     GAParams,
     LossParams,
     ModelParams,
+    RuleAcross,
     Section,
     SpectraParams,
     TrackingParams,
@@ -61,49 +62,36 @@ class Params(Section):
     def _across(self) -> Params:
         check_sgt_domain(self.loss, "loss")
         check_sgt_domain(self.data.synthetic, "data.synthetic")
-        data, model, split = self.data, self.model, self.data.split
+        data, model, split, training = self.data, self.model, self.data.split, self.training
+        residual = {"loss.scale": "residual"}
         if model.type == "transformer" and model.embed_dim % model.heads:
-            raise ValueError(f"model.heads = {model.heads} with model.embed_dim = {model.embed_dim}: must divide it")
+            raise RuleAcross({"model.heads": model.heads, "model.embed_dim": model.embed_dim}, "must divide it")
         if split.validation + split.test >= 1:
-            raise ValueError(
-                f"data.split.validation = {split.validation:g} with data.split.test = {split.test:g}: "
-                "must leave a share for training"
-            )
-        if self.loss.scale == "residual" and self.training.select == "loss":
-            raise ValueError(
-                "training.select = loss with loss.scale = residual: must be mae (losses at scales that move do not "
-                "compare)"
-            )
+            shares = {"data.split.validation": split.validation, "data.split.test": split.test}
+            raise RuleAcross(shares, "must leave a share for training")
+        if self.loss.scale == "residual" and training.select == "loss":
+            rule = "must be mae (losses at scales that move do not compare)"
+            raise RuleAcross({"training.select": "loss", **residual}, rule)
         if self.loss.scale == "residual" and self.adam.compile:
-            raise ValueError(
-                "loss.scale = residual with adam.compile = true: must be one of them (a compiled loss keeps its scale)"
-            )
-        if self.training.snapshot_every % self.training.record_every:
-            raise ValueError(
-                f"training.snapshot_every = {self.training.snapshot_every} with training.record_every = "
-                f"{self.training.record_every}: must be a multiple (only what is recorded can be kept)"
-            )
-        if self.spectra.tracked_every % self.training.snapshot_every:
-            raise ValueError(
-                f"spectra.tracked_every = {self.spectra.tracked_every} with training.snapshot_every = "
-                f"{self.training.snapshot_every}: must be a multiple (nulls need the weights of the tracked steps)"
-            )
+            rule = "must be one of them (a compiled loss keeps its scale)"
+            raise RuleAcross({**residual, "adam.compile": True}, rule)
+        if training.snapshot_every % training.record_every:
+            every = {"training.snapshot_every": training.snapshot_every, "training.record_every": training.record_every}
+            raise RuleAcross(every, "must be a multiple (only what is recorded can be kept)")
+        if self.spectra.tracked_every % training.snapshot_every:
+            every = {"spectra.tracked_every": self.spectra.tracked_every}
+            every["training.snapshot_every"] = training.snapshot_every
+            raise RuleAcross(every, "must be a multiple (nulls need the weights of the tracked steps)")
         if data.horizon >= data.window_length:
-            raise ValueError(
-                f"data.output_length = {data.horizon} with data.sequence_length = {data.window_length} "
-                f"({data.dataset}): must be shorter"
-            )
+            lengths = {"data.output_length": data.horizon, "data.sequence_length": data.window_length}
+            raise RuleAcross(lengths, "must be shorter", f" ({data.dataset})")
         for word, length in (("context", data.context), ("horizon", data.horizon)):
             if length % model.patch_length:
-                raise ValueError(
-                    f"model.patch_length = {model.patch_length} with a {word} of {length} steps "
-                    f"({data.dataset}): must divide it"
-                )
+                beside = f" with a {word} of {length} steps ({data.dataset})"
+                raise RuleAcross({"model.patch_length": model.patch_length}, "must divide it", beside)
         if data.dataset == "synthetic" and data.synthetic.length < data.sequence_length:
-            raise ValueError(
-                f"data.synthetic.length = {data.synthetic.length} with data.sequence_length = "
-                f"{data.sequence_length}: a series must hold a window"
-            )
+            lengths = {"data.synthetic.length": data.synthetic.length, "data.sequence_length": data.sequence_length}
+            raise RuleAcross(lengths, "a series must hold a window")
         return self
 
 
@@ -134,26 +122,42 @@ def meant(name: str, names: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _sentence(error: Any, names: Collection[str], noun: str) -> str:
-    name = shortened(".".join(map(str, error["loc"])))
-    kind = error["type"]
+class Complaint(NamedTuple):
+    """What is wrong with values.
+
+    Attributes:
+        sentence: the first offending name, its value and the rule, and how many more there are; one line.
+        names: of the parameters that it is about, dotted.
+    """
+
+    sentence: str
+    names: tuple[str, ...]
+
+
+WANTED = {"string_type": "text", "tuple_type": "a list"}
+"""Kinds of error that pydantic words for programmers -> what a parameter must be."""
+
+
+def _complaint(error: Any, names: Collection[str], noun: str) -> Complaint:
+    name, kind = ".".join(map(str, error["loc"])), error["type"]
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, RuleAcross):
+        return Complaint(str(cause), cause.names)
+    words = shortened(name)
     if kind == "extra_forbidden":
-        return f"{name}: unknown {noun}{meant(name, names)}"
-    if kind == "missing":
-        return f"{name}: missing; params.yaml must hold every parameter"
-    if kind in ("model_type", "model_attributes_type"):
-        return f"{name} = {quoted(error['input'])}: must be a mapping"
-    rule = error["msg"].removeprefix("Value error, ")
-    if not name:  # a rule across parameters names them itself
-        return rule
-    if kind == "value_error" and rule.startswith(f"{tree.path(name)[0]}."):
-        return rule
-    rule = rule.replace("Input should be", "must be")
-    return f"{name} = {quoted(error['input'])}: {rule}"
+        sentence = f"{words}: unknown {noun}{meant(name, names)}"
+    elif kind == "missing":
+        sentence = f"{words}: missing{'; params.yaml must hold every parameter' * (noun == 'parameter')}"
+    elif kind in ("model_type", "model_attributes_type"):
+        sentence = f"{words} = {quoted(error['input'])}: must be a mapping"
+    else:
+        rule = f"must be {WANTED[kind]}" if kind in WANTED else str(cause or error["msg"])
+        sentence = f"{words} = {quoted(error['input'])}: {rule.replace('Input should be', 'must be')}"
+    return Complaint(sentence, (".".join(key for key in error["loc"] if isinstance(key, str)),))
 
 
-def first_complaint(error: ValidationError, names: Collection[str], noun: str = "parameter") -> str:
-    """One line: the first offending name, its value and the rule, and how many more there are.
+def first_complaint(error: ValidationError, names: Collection[str], noun: str = "parameter") -> Complaint:
+    """The first thing that is wrong, and how many more there are.
 
     Args:
         error: of pydantic.
@@ -164,13 +168,14 @@ def first_complaint(error: ValidationError, names: Collection[str], noun: str = 
     >>> try:
     ...     LossParams(typ="sgt")
     ... except ValidationError as error:
-    ...     first_complaint(error, ["type", "gamma"]).partition(" (and")[0]
+    ...     first_complaint(error, ["type", "gamma"]).sentence.partition(" (and")[0]
     'typ: unknown parameter; did you mean type?'
     """
     # An unknown key explains the missing one that it was meant to be, so it goes first.
     complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
+    first = _complaint(complaints[0], names, noun)
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    return _sentence(complaints[0], names, noun) + more
+    return first._replace(sentence=first.sentence + more)
 
 
 def parameters_in(content: Any, source: str) -> dict[str, Any]:
@@ -215,7 +220,7 @@ def parse_params(content: Any, source: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError(first_complaint(error, PARAMETERS)) from None
+        raise InputError(*first_complaint(error, PARAMETERS)) from None
 
 
 def read_tree(path: str | Path) -> Any:

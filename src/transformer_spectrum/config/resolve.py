@@ -98,6 +98,8 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise InputError(f"--set {shortened(text)}: must be key=value, such as --set adam.schedule=cosine")
+        if inside := [parameter for parameter in PARAMETERS if parameter.startswith(f"{name}.")]:
+            raise InputError(f"--set {shortened(text)}: {name}: must name one of its parameters, such as {inside[0]}")
         if name not in PARAMETERS:
             raise InputError(f"--set {shortened(text)}: {shortened(name)}: unknown parameter{meant(name, PARAMETERS)}")
         values[name] = parse_yaml(value, f"--set {shortened(text)}", "a YAML value")
@@ -169,9 +171,9 @@ def resolve(asked: Asked, say: Callable[[str], None] = logger.info) -> Settings:
     try:
         return Settings(parse_params(tree.nest(values), "the parameters"), origins, chosen.keys(), config, data)
     except InputError as error:
-        named = [name for name in chosen if name in str(error)]
+        named = [name for name in chosen if name in error.names]
         where = f" ({'; '.join(f'{name} by {origins[name]}' for name in named)})" if named else ""
-        raise InputError(f"{error}{where}") from None
+        raise InputError(f"{error}{where}", error.names) from None
 
 
 def _data_set(asked: str) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -79,6 +80,32 @@ OptionalName = Annotated[str, Field(min_length=1)] | None
 OptionalNames = Annotated[tuple[str, ...], BeforeValidator(column_names)] | None
 
 
+class RuleAcross(ValueError):
+    """A rule that parameters break together.
+
+    Args:
+        values: dotted name -> value, of each of them.
+        rule: what must hold.
+        beside: what else there is to know of them.
+    Attributes:
+        names: of these parameters.
+
+    >>> str(RuleAcross({"es.rank": 4, "es.algorithm": "cma"}, "needs openai"))
+    'es.rank = 4 with es.algorithm = cma: needs openai'
+    """
+
+    def __init__(self, values: Mapping[str, Any], rule: str, beside: str = "") -> None:
+        self.names = tuple(values)
+        first, *others = (f"{name} = {_as_written(value)}" for name, value in values.items())
+        super().__init__(f"{first}{' with ' * bool(others)}{' and '.join(others)}{beside}: {rule}")
+
+
+def _as_written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class Section(BaseModel):
     """A block of params.yaml: unknown keys are errors, values cannot change once read."""
 
@@ -107,9 +134,7 @@ def check_sgt_domain(block: Any, where: str) -> None:
     """
     for flag, least, word in ((block.unit_variance, 2, "variance"), (block.centred, 1, "mean")):
         if flag and not block.p * block.q > least:
-            raise ValueError(
-                f"{where}.q = {block.q:g} with {where}.p = {block.p:g}: the SGT {word} needs p*q > {least}"
-            )
+            raise RuleAcross({f"{where}.q": block.q, f"{where}.p": block.p}, f"the SGT {word} needs p*q > {least}")
 
 
 class KernelParams(Section):
@@ -331,22 +356,21 @@ class AdamParams(Section):
     @model_validator(mode="after")
     def _warmup(self) -> AdamParams:
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"adam.warmup_epochs = {self.warmup_epochs} with adam.epochs = {self.epochs}: must be smaller"
-            )
+            epochs = {"adam.warmup_epochs": self.warmup_epochs, "adam.epochs": self.epochs}
+            raise RuleAcross(epochs, "must be smaller")
         return self
 
     @model_validator(mode="after")
     def _of_algorithm(self) -> AdamParams:
-        algorithm = f"adam.algorithm = {self.algorithm}"
+        algorithm = {"adam.algorithm": self.algorithm}
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
             if value is not None and self.algorithm == "sgd":
-                raise ValueError(f"adam.{name} = {value:g} with {algorithm}: needs another, sgd has none")
+                raise RuleAcross({f"adam.{name}": value, **algorithm}, "needs another, sgd has none")
         if self.momentum is not None and self.algorithm not in ("sgd", "muon"):
-            raise ValueError(f"adam.momentum = {self.momentum:g} with {algorithm}: needs sgd or muon")
+            raise RuleAcross({"adam.momentum": self.momentum, **algorithm}, "needs sgd or muon")
         if self.nesterov and (self.algorithm != "sgd" or self.momentum == 0):
-            momentum = "" if self.momentum is None else f" and adam.momentum = {self.momentum:g}"
-            raise ValueError(f"adam.nesterov = true with {algorithm}{momentum}: needs sgd with momentum > 0")
+            momentum = {} if self.momentum is None else {"adam.momentum": self.momentum}
+            raise RuleAcross({"adam.nesterov": True, **algorithm, **momentum}, "needs sgd with momentum > 0")
         return self
 
 
@@ -377,11 +401,11 @@ class ESParams(Section):
     @model_validator(mode="after")
     def _rules(self) -> ESParams:
         if self.popsize % 2:
-            raise ValueError(f"es.popsize = {self.popsize}: must be even (mirrored pairs)")
+            raise RuleAcross({"es.popsize": self.popsize}, "must be even (mirrored pairs)")
         if self.rank and self.algorithm != "openai":
-            raise ValueError(f"es.rank = {self.rank} with es.algorithm = {self.algorithm}: needs openai")
+            raise RuleAcross({"es.rank": self.rank, "es.algorithm": self.algorithm}, "needs openai")
         if self.covariance != "diagonal" and self.algorithm != "cma":
-            raise ValueError(f"es.covariance = {self.covariance} with es.algorithm = {self.algorithm}: needs cma")
+            raise RuleAcross({"es.covariance": self.covariance, "es.algorithm": self.algorithm}, "needs cma")
         return self
 
 
@@ -409,13 +433,12 @@ class GAParams(Section):
     @model_validator(mode="after")
     def _sizes(self) -> GAParams:
         if self.popsize % 2:
-            raise ValueError(f"ga.popsize = {self.popsize}: must be even (couples have two children)")
+            raise RuleAcross({"ga.popsize": self.popsize}, "must be even (couples have two children)")
         if self.tournament_size > self.popsize:
-            raise ValueError(
-                f"ga.tournament_size = {self.tournament_size} with ga.popsize = {self.popsize}: must not be larger"
-            )
+            sizes = {"ga.tournament_size": self.tournament_size, "ga.popsize": self.popsize}
+            raise RuleAcross(sizes, "must not be larger")
         if self.elites >= self.popsize:
-            raise ValueError(f"ga.elites = {self.elites} with ga.popsize = {self.popsize}: must be smaller")
+            raise RuleAcross({"ga.elites": self.elites, "ga.popsize": self.popsize}, "must be smaller")
         return self
 
 
@@ -456,10 +479,8 @@ class SpectraParams(Section):
     @model_validator(mode="after")
     def _window(self) -> SpectraParams:
         if self.window_first >= self.window_last:
-            raise ValueError(
-                f"spectra.window_first = {self.window_first:g} with spectra.window_last = {self.window_last:g}: "
-                "must be smaller"
-            )
+            window = {"spectra.window_first": self.window_first, "spectra.window_last": self.window_last}
+            raise RuleAcross(window, "must be smaller")
         return self
 
 

@@ -15,11 +15,16 @@ NEXT_TO_NOTHING = 2**28  # bytes that are left where an extension that says noth
 
 
 class InputError(ValueError):
-    """Bad input: the message names the parameter or the file, its value and the rule, in one line of bounded length."""
+    """Bad input: the message names the parameter or the file, its value and the rule, in one line of bounded length.
 
-    def __init__(self, message: object = "") -> None:
+    Attributes:
+        names: of the parameters that it is about, dotted, where there are any.
+    """
+
+    def __init__(self, message: object = "", names: tuple[str, ...] = ()) -> None:
         text = str(message)
         super().__init__(text if len(text) <= LINE else shortened(text, LINE))
+        self.names = names
 
 
 class _Bounded(reprlib.Repr):

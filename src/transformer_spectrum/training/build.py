@@ -114,6 +114,31 @@ def model(params: Params, features: int) -> Forecaster:
     )
 
 
+def shapes(params: Params, features: int, layers: int) -> Forecaster:
+    """That forecaster with so many layers, without memory for its weights.
+
+    Raises:
+        InputError: a matrix has more entries than can be counted in 64 bits.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.config.packaged import packaged
+    >>> params = load_params(packaged("params.yaml"))
+    >>> [sum(weight.numel() for weight in shapes(params, 1, layers).parameters()) for layers in (1, 2)]
+    [86412, 170124]
+    """
+    settings = params.model.model_copy(update={"layers": layers})
+    try:
+        with torch.device("meta"):
+            return model(params.model_copy(update={"model": settings}), features)
+    except (RuntimeError, TypeError) as error:  # torch's, of a size that overflows
+        if "overflow" not in str(error).lower():
+            raise
+        sizes = f"model.embed_dim = {settings.embed_dim} with model.feedforward_dim = {settings.feedforward_dim}"
+        raise InputError(
+            f"{sizes} and {features} features: a matrix would have more entries than 64 bits count"
+        ) from None
+
+
 class Search(NamedTuple):
     """An optimizer with its settings.
 

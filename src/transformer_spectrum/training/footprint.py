@@ -23,11 +23,28 @@ FIRST_EPOCH = 6
 """Records of weights inside the first epoch, and the last one."""
 OF_PYCMA, OF_GA = 15, 2
 """Vectors that are kept of a candidate: pycma's are of float64, and copied; the other strategies draw theirs anew."""
-LEARNING = 6
-"""Times the activations of a forward pass that a gradient holds."""
+LEARNING = {"transformer": (2, 2), "lstm": (0.5, 1.75)}
+"""Times the activations of a forward pass that a gradient holds: of any depth, and more for each layer."""
 WINDOWS = 8
 """Times the numbers in the windows that are held: as read, on the device, predicted, and their residuals."""
 NETWORK = "weights, gradients and what the rule keeps"
+
+
+def weights_of(params: Params, features: int) -> int:
+    """How many weights the network of these parameters has, of whatever depth, without building all of it.
+
+    Args:
+        params: all parameters.
+        features: values a step of the series.
+    Raises:
+        InputError: parameters that do not go together.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> weights_of(load_params("params.yaml"), 1)
+    170124
+    """
+    first, second = (Layout(build.shapes(params, features, layers)).size for layers in (1, 2))
+    return first + (params.model.layers - 1) * (second - first)  # layers are alike
 
 
 def footprint(
@@ -50,9 +67,7 @@ def footprint(
     >>> whole.weights, list(whole.parts)[1:]
     (170124, ['kept weights', 'a population', 'activations', 'windows'])
     """
-    with torch.device("meta"):
-        model = build.model(params, features)
-    weights = Layout(model).size
+    weights, model = weights_of(params, features), build.shapes(params, features, layers=1)
     vector = 4 * weights
     settings = getattr(params, optimizer)
     rounds = params.adam.epochs if optimizer == "adam" else settings.generations
@@ -62,7 +77,8 @@ def footprint(
     by_pycma = optimizer == "es" and settings.algorithm == "cma"
     of_candidate = OF_GA if optimizer == "ga" else OF_PYCMA if by_pycma else 0
     forward = 4 * params.training.batch_size * model.activations(params.data.context, params.data.horizon)
-    shares = min(params.training.workers, PIECES) / PIECES
+    whole, of_layer = LEARNING[params.model.type]
+    learning = (whole + of_layer * params.model.layers) * min(params.training.workers, PIECES) / PIECES
     held = WINDOWS * 4 * windows * (params.data.context + params.data.horizon) * features
     smaller = "model.embed_dim, model.feedforward_dim or model.layers smaller"
     shorter = "training.batch_size or data.sequence_length smaller, or model.patch_length larger"
@@ -74,7 +90,7 @@ def footprint(
                 kept * vector, "training.snapshot_every larger, or the model smaller", on_host=True
             ),
             "a population": MemoryPart(popsize * of_candidate * vector, f"{optimizer}.popsize smaller", by_pycma),
-            "activations": MemoryPart(forward * (LEARNING * shares if optimizer == "adam" else 1), shorter),
+            "activations": MemoryPart(forward * (learning if optimizer == "adam" else 1), shorter),
             "windows": MemoryPart(held, "data.stride larger, or series fewer", on_host=True),
         },
     )

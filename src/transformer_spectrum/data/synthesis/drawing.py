@@ -8,19 +8,46 @@ from pathlib import Path
 import numpy as np
 
 from transformer_spectrum.config.load import Params
+from transformer_spectrum.config.schema import SyntheticParams
 from transformer_spectrum.data.synthesis.smoothed_noise import synthesize
 from transformer_spectrum.distributions.sgt import SGT
+from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, write_json
+from transformer_spectrum.runtime.memory import Footprint, MemoryPart, free_memory
 from transformer_spectrum.runtime.ownership import RECORD, check_replaceable
 from transformer_spectrum.runtime.provenance import describe_source
 from transformer_spectrum.runtime.seeds import numpy_generator
+
+COPIES, OF_TAP = 5, 4
+"""Numbers that are held for each one that is drawn, and for each tap of the kernel."""
+
+
+def drawing_footprint(synthetic: SyntheticParams) -> Footprint:
+    """Memory that drawing takes at its peak, about; benchmarks/RESULTS.md has measured peaks.
+
+    Args:
+        synthetic: the block data.synthetic.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> round(drawing_footprint(load_params("params.yaml").data.synthetic).size / 1e6)  # 1,000 series of 300 steps
+    12
+    """
+    drawn, taps = synthetic.series * synthetic.length * synthetic.features, synthetic.kernel.size
+    smaller = "data.synthetic.series, data.synthetic.length or data.synthetic.features smaller"
+    return Footprint(
+        0,
+        {
+            "draws": MemoryPart(8.0 * COPIES * drawn, smaller),
+            "taps of the kernel": MemoryPart(8.0 * OF_TAP * taps, "data.synthetic.kernel.size smaller"),
+        },
+    )
 
 
 def draw_synthetic(params: Params, folder: str | Path) -> None:
     """Draws the synthetic series of the seed: series.npy (series, steps, features) and provenance.json.
 
     Raises:
-        InputError: the folder holds a series.npy that is of somebody else.
+        InputError: the folder holds a series.npy that is of somebody else, or memory does not suffice.
 
     >>> from transformer_spectrum.config.load import load_params
     >>> draw_synthetic(load_params("params.yaml"), "raw")
@@ -28,6 +55,8 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
     ((1000, 300, 1), ['provenance.json', 'series.npy'])
     """
     block = params.data.synthetic
+    if refusal := drawing_footprint(block).refusal(free_memory()):
+        raise InputError(f"drawing data.synthetic {refusal}")
     check_replaceable(folder, "series.npy", "a file of yours belongs into data/raw/file, with data.dataset = file")
     series = synthesize(
         SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),

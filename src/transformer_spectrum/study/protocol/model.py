@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from transformer_spectrum.config import tree
-from transformer_spectrum.config.load import parameters_in, read_tree
+from transformer_spectrum.config.load import first_complaint, parameters_in, read_tree
 from transformer_spectrum.config.schema import Real, Section
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.endpoints import endpoint
@@ -304,26 +304,4 @@ def validated(model: type[Model], content: Any, source: str | Path) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {complaint_of(error)}") from None
-
-
-def complaint_of(error: ValidationError) -> str:
-    """The first of pydantic's complaints in one line, and how many more there are.
-
-    >>> try:
-    ...     Protocol(titel="x")
-    ... except ValidationError as error:
-    ...     complaint_of(error)[:18]
-    'titel: unknown key'
-    """
-    complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
-    first = complaints[0]
-    place, rule = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key{more}"
-    if first["type"] == "missing":
-        return f"{place}: missing{more}"
-    if not place:
-        return rule + more
-    return f"{place} = {first['input']!r}: {rule.replace('Input should be', 'must be')}{more}"
+        raise InputError(f"{source}: {first_complaint(error, model.model_fields, 'key').sentence}") from None
