@@ -53,7 +53,7 @@ def write_windows(sizes: Sizes, folder: Path) -> None:
 def jobs_of(sizes: Sizes, epochs: int, count: int, folder: Path) -> list[Any]:
     """Trainings that differ in seed and loss."""
     from transformer_spectrum.config.load import parse_params, read_tree
-    from transformer_spectrum.config.packaged import packaged
+    from transformer_spectrum.config.wheel_files import packaged
     from transformer_spectrum.training.train import Job
 
     jobs = []

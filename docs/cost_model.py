@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.study.grid import cells, load_grid
+from transformer_spectrum.study.running.grid import cells, load_grid
 
 ROOT = Path(__file__).parents[1]
 COSTS = ROOT / "benchmarks/costs.yaml"

@@ -9,7 +9,7 @@ from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.study.answer.places import StudyPlaces
 from transformer_spectrum.study.beside_nulls.steps import set_beside_nulls
-from transformer_spectrum.study.worker import single_threaded
+from transformer_spectrum.study.running.worker import single_threaded
 
 if __name__ == "__main__":
     single_threaded()  # and so the workers, which inherit it

@@ -8,7 +8,7 @@ import sys
 from transformer_spectrum.runtime.errors import one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.conclusions.steps import report_study
+from transformer_spectrum.study.conclusions.published import report_study
 
 if __name__ == "__main__":
     with one_line_errors("study-report"), to_stderr():

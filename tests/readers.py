@@ -22,11 +22,12 @@ from transformer_spectrum.data.series.covid import read_covid
 from transformer_spectrum.data.series.rvr import read_rvr
 from transformer_spectrum.runtime.errors import LINE, InputError
 from transformer_spectrum.runtime.files import read_json
-from transformer_spectrum.study import grid as grids
 from transformer_spectrum.study.answer.plan_text import plan_lines, provisional
-from transformer_spectrum.study.answer.trainings import distinct, planned_cells
+from transformer_spectrum.study.answer.trainings import distinct
 from transformer_spectrum.study.claims import parse_claim
+from transformer_spectrum.study.protocol.cells import planned_cells
 from transformer_spectrum.study.protocol.model import load_protocol
+from transformer_spectrum.study.running import grid as grids
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.weights.files.folders import open_checkpoint
 

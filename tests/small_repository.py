@@ -7,7 +7,7 @@ import numpy as np
 from made_up import ROOT, layout, training, write_run
 from safetensors.numpy import save_file
 
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.analysis.of_training.inputs import read_forecasts, summaries_of
 from transformer_spectrum.config.load import load_params

@@ -14,7 +14,7 @@ from mkdocs.config import load_config
 from transformer_spectrum.cli.main import COMMANDS, parser
 from transformer_spectrum.cli.parameters import parameter_table
 from transformer_spectrum.config.load import PARAMETERS
-from transformer_spectrum.study.spectra_rows import COLUMNS, FAMILY_COLUMNS
+from transformer_spectrum.study.running.spectra_rows import COLUMNS, FAMILY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -26,7 +26,7 @@ OF_A_RUN = (
     "transformer_spectrum.study.beside_nulls.measured",
     "transformer_spectrum.study.endpoint_paths",
     "transformer_spectrum.study.follow_up.measured",
-    "transformer_spectrum.study.spectra_rows",
+    "transformer_spectrum.study.running.spectra_rows",
 )
 """Beginnings of the names of modules whose examples begin in a repository after a run."""
 SOURCE = Path(transformer_spectrum.__path__[0])

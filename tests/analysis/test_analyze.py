@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from transformer_spectrum.analysis.of_checkpoint import measuring
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.measuring import draws_of
 from transformer_spectrum.analysis.of_checkpoint.results import MADE_BY
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.analysis.of_checkpoint.weightwatcher import KERNEL
 from transformer_spectrum.cli.main import main

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from transformer_spectrum.analysis.of_checkpoint import circuits
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.circuits import checkpoint_circuits
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.weights.anatomy.dissection import dissect

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from transformer_spectrum.analysis.of_training.evidence import entries
+from transformer_spectrum.analysis.of_training.tracked_steps import entries
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.training.records.snapshots import Snapshots
 from transformer_spectrum.weights.matrices.families import Family

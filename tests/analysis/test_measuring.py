@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 import transformer_spectrum as ts
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.measuring import measure
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError

@@ -20,8 +20,8 @@ from transformer_spectrum.analysis.loading import TrainingRun
 from transformer_spectrum.analysis.of_training import comparison_file
 from transformer_spectrum.analysis.of_training.summary import Summary, analyzed
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.schema import OPTIMIZERS
+from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Estimators
 from transformer_spectrum.training.records.history import History

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transformer_spectrum.config.packaged import FILES
+from transformer_spectrum.config.wheel_files import FILES
 from transformer_spectrum.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -228,7 +228,7 @@ def test_an_overlay_of_somebody_else_is_refused_before_the_first_trial(refused):
 
 
 def test_a_sweep_writes_over_no_table_and_into_no_folder_of_somebody_else(refused, tmp_path):
-    from transformer_spectrum.study.store import Store
+    from transformer_spectrum.study.running.store import Store
 
     def check(*words: str, force: bool = False) -> None:
         store = Store(tmp_path / "out")
@@ -258,7 +258,7 @@ def test_a_sweep_writes_over_no_table_and_into_no_folder_of_somebody_else(refuse
 
 def test_a_study_keeps_what_others_put_among_its_results(tmp_path):
     from transformer_spectrum.runtime.files import atomic_folder
-    from transformer_spectrum.study.store import fault, own_names, write_record
+    from transformer_spectrum.study.running.store import fault, own_names, write_record
 
     cell = tmp_path / "cell"
     for request in ({"seed": 1}, {"seed": 2}):

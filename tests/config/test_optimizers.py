@@ -12,7 +12,8 @@ from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
 from transformer_spectrum.optimizers.gradient.algorithms import OWN
 from transformer_spectrum.runtime import deciding_code
-from transformer_spectrum.study import figures, tune
+from transformer_spectrum.study import tune
+from transformer_spectrum.study.sweep import figures
 from transformer_spectrum.vocabulary import command_of, display_name
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from transformer_spectrum.config.load import load_params, parse_params, read_tree
-from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.tree import put
+from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.data.files import footprint
 from transformer_spectrum.data.files.series_files import read_series_file
 from transformer_spectrum.data.prepare import prepare, windows_footprint

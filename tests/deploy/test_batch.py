@@ -12,8 +12,8 @@ import psutil
 import pytest
 from distributed.security import Security
 
-from transformer_spectrum.study.cluster import ComputePlace, connected
-from transformer_spectrum.study.worker import seat
+from transformer_spectrum.study.running.cluster import ComputePlace, connected
+from transformer_spectrum.study.running.worker import seat
 
 ROOT = Path(__file__).parents[2]
 BATCH = ROOT / "docs/howto/clusters/batch.py"

@@ -15,7 +15,7 @@ import yaml
 
 from transformer_spectrum.cli.main import parser
 from transformer_spectrum.config import tree
-from transformer_spectrum.study.worker import PRELOAD
+from transformer_spectrum.study.running.worker import PRELOAD
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.34"

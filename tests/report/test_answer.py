@@ -329,8 +329,10 @@ def test_what_is_missing_stands_among_the_warnings_with_its_reason(run):
     rejected = int((run.tails["goodness_p"] < 0.1).sum())
     assert rejected > 0
     assert any(f" in {rejected} of {len(run.tails)} fits" in line for line in lines)
-    reasons = [f"{when}.readout: hill_alpha: 1 of 1: too short" for when in ("initial", *run.trainings)]
-    reasons += ["adam.gates_16x4: ks_alpha, ks_tail: 1 of 4: no tail: none"]
+    short = {"family": "readout", "metrics": ["hill_alpha"], "reason": "too short", "lacking": 1, "matrices": 1}
+    reasons = [{"training": training, **short} for training in ("initial", *run.trainings)]
+    none = {"family": "gates_16x4", "metrics": ["ks_alpha", "ks_tail"], "reason": "no tail: none"}
+    reasons.append({"training": "adam", **none, "lacking": 1, "matrices": 4})
     spectra = {**run.spectra, "reasons": reasons}
     lines = warnings(dataclasses.replace(run, spectra=spectra))
     assert "Spectra, too short: no Hill alpha for readout." in lines

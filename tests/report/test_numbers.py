@@ -19,7 +19,7 @@ from transformer_spectrum.spectra import power_law, tail_tests
 from transformer_spectrum.spectra.analysis import METRICS
 from transformer_spectrum.spectra.effects import HEAVY_TAILED, NO_SPREAD
 from transformer_spectrum.spectra.submatrices import farms_alpha
-from transformer_spectrum.study import spectra_rows
+from transformer_spectrum.study.running import spectra_rows
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ def test_no_picture_page_or_template_has_words_or_colours_of_its_own(pytestconfi
         "feed forward",
     }
     said |= {metric.name for name, metric in vocabulary.METRICS.items() if name not in ("ks_tail", "alpha_hat")}
-    for path in [*(package / "report").rglob("*.py"), package / "study/figures.py"]:
+    for path in [*(package / "report").rglob("*.py"), package / "study/sweep/figures.py"]:
         for text in strings(path):
             assert not any(colour.lower() in text.lower() for colour in own), (path, text)
             assert text not in said, (path, text)

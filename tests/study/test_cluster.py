@@ -18,10 +18,10 @@ from distributed.security import Security
 from sweeps import call_sweep, records, rows_of
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.cluster import ComputePlace, connected
-from transformer_spectrum.study.engine import Engine, Task
-from transformer_spectrum.study.ensembles import MEMBERS
-from transformer_spectrum.study.worker import PRELOAD
+from transformer_spectrum.study.running.cluster import ComputePlace, connected
+from transformer_spectrum.study.running.engine import Engine, Task
+from transformer_spectrum.study.running.ensembles import MEMBERS
+from transformer_spectrum.study.running.worker import PRELOAD
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 WORKER = "from distributed.cli.dask_worker import main; main()"
 POISONED = """
 import os, signal
-from transformer_spectrum.study import work
+from transformer_spectrum.study.running import work
 honest = work.train_all
 def train_all(jobs):
     if any(job.params.loss.q == 7.0 for job in jobs):
@@ -335,7 +335,7 @@ def test_a_value_that_cannot_be_fetched_any_more_is_told_from_work_that_failed(s
 def test_a_scheduler_is_not_talked_to_without_certificates_that_its_own_authority_has_signed(
     repository, cluster, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("transformer_spectrum.study.cluster.CONNECTING", 2)
+    monkeypatch.setattr("transformer_spectrum.study.running.cluster.CONNECTING", 2)
     sweep("--scheduler", cluster.address, code=2)
     assert f"--scheduler = {cluster.address}: needs --tls-ca and --tls-cert" in capsys.readouterr().err
     strange = Security.temporary()
@@ -362,7 +362,7 @@ def test_a_scheduler_is_not_talked_to_without_certificates_that_its_own_authorit
     ],
 )
 def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, monkeypatch, options, words):
-    monkeypatch.setattr("transformer_spectrum.study.cluster.CONNECTING", 0.5)
+    monkeypatch.setattr("transformer_spectrum.study.running.cluster.CONNECTING", 0.5)
     sweep(*options, code=2)
     printed = capsys.readouterr().err
     assert words in printed

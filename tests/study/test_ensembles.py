@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer_spectrum.config.load import load_params, parse_params
-from transformer_spectrum.study.ensembles import MEMBERS, Shape, ensembles, group_key, members_at_most
-from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.running.ensembles import MEMBERS, Shape, ensembles, group_key, members_at_most
+from transformer_spectrum.study.running.grid import Cell
 
 SHAPE = Shape(windows=700, context=240, horizon=60, features=1)
 PARAMS = load_params("params.yaml")

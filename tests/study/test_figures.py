@@ -5,9 +5,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from transformer_spectrum import vocabulary
-from transformer_spectrum.study import figures
-from transformer_spectrum.study import grid as grids
-from transformer_spectrum.study.store import write_record
+from transformer_spectrum.study.running import grid as grids
+from transformer_spectrum.study.running.store import write_record
+from transformer_spectrum.study.sweep import figures
 from transformer_spectrum.vocabulary import STANDIN
 
 VALUES = {("mse", 1): 3.0, ("mse", 2): 5.0, ("sgt_q5", 1): 6.0, ("sgt_q5", 2): 6.5}

@@ -8,8 +8,8 @@ from transformer_spectrum.config.tree import put
 from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.memory import GIB, Free
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, train_cells
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.work import WINDOWS_FILES, make_windows, train_cells
 from transformer_spectrum.training import build
 from transformer_spectrum.training.footprint import check_it_fits, footprint
 

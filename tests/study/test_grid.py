@@ -10,7 +10,7 @@ import yaml
 from transformer_spectrum.config.resolve import assigned
 from transformer_spectrum.config.tree import nest
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study import grid as grids
+from transformer_spectrum.study.running import grid as grids
 
 ROOT = Path(__file__).parents[2]
 LOSSES = {

@@ -10,10 +10,10 @@ from made_up import ROOT
 
 from transformer_spectrum.config.load import parse_params, read_tree
 from transformer_spectrum.config.tree import put
-from transformer_spectrum.study import results
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.store import RECORD, Store, own_names
-from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, train_cells
+from transformer_spectrum.study.running import results
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.store import RECORD, Store, own_names
+from transformer_spectrum.study.running.work import WINDOWS_FILES, make_windows, train_cells
 
 FEW = {"data.synthetic.series": 20, "adam.epochs": 1, "device": "cpu", "model.embed_dim": 8, "model.layers": 1}
 

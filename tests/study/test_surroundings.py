@@ -14,8 +14,8 @@ import hashlib, json, sys
 from safetensors.numpy import load
 from transformer_spectrum.config.load import parse_params, read_tree
 from transformer_spectrum.config.tree import merge
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.work import WINDOWS_FILES, make_windows, measure, train_cells
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.work import WINDOWS_FILES, make_windows, measure, train_cells
 from study_protocol import SMALL
 
 ALGORITHMS = {

@@ -22,9 +22,9 @@ from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.runtime.files import read_arrays
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.analysis import METRICS
-from transformer_spectrum.study import grid as grids
-from transformer_spectrum.study.store import Store
-from transformer_spectrum.study.worker import identity
+from transformer_spectrum.study.running import grid as grids
+from transformer_spectrum.study.running.store import Store
+from transformer_spectrum.study.running.worker import identity
 from transformer_spectrum.training import build
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots

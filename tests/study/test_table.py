@@ -3,10 +3,10 @@
 import pytest
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.config.packaged import packaged
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.store import Store, write_record
-from transformer_spectrum.study.table import alike_losses
+from transformer_spectrum.config.wheel_files import packaged
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.store import Store, write_record
+from transformer_spectrum.study.sweep.table import alike_losses
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.config.packaged import packaged
+from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.training import build
 from transformer_spectrum.training import resume as module

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import transformer_spectrum as ts
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.report.model_page.tables import facts

@@ -21,7 +21,7 @@ MEMORY = "16GB"
 COMMON = {"queue": None, "account": None, "walltime": "04:00:00"}
 SETTINGS = {"slurm": COMMON, "pbs": {**COMMON, "resource_spec": f"select=1:ncpus={CORES}:mem={MEMORY.lower()}"}}
 CLUSTERS = {"slurm": SLURMCluster, "pbs": PBSCluster}
-WORKER = ["--preload", "transformer_spectrum.study.worker"]
+WORKER = ["--preload", "transformer_spectrum.study.running.worker"]
 ALLOWED_FAILURES = 5
 """Workers that an ensemble may be lost with; those that the batch system ends at their time limit count."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transformer_spectrum.analysis.loading import Trained, TrainingRun
-from transformer_spectrum.analysis.measurement import Measurement, of_examination
+from transformer_spectrum.analysis.metrics_table import Measurement, of_examination
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra import analysis
 from transformer_spectrum.spectra.analysis import METRICS, Analysis, Estimators

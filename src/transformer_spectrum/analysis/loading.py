@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import PARAMETERS, Params, load_params, parse_params
-from transformer_spectrum.config.packaged import packaged
+from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json
 from transformer_spectrum.runtime.parsing import parsing

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from transformer_spectrum.analysis.loading import Trained, TrainingRun, load, load_run, only_training
-from transformer_spectrum.analysis.of_checkpoint.examination import examine
+from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
 from transformer_spectrum.analysis.of_checkpoint.results import Examination
 from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
 from transformer_spectrum.runtime.errors import InputError

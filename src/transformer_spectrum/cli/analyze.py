@@ -104,7 +104,7 @@ def run(chosen: argparse.Namespace) -> None:
     transformer_spectrum.runtime.errors.InputError: --shuffles = 2: must be >= 3, or 0 for no null
     """
     # Here: `--help` needs no torch.
-    from transformer_spectrum.analysis.of_checkpoint.examination import examine
+    from transformer_spectrum.analysis.of_checkpoint.checkpoint import examine
     from transformer_spectrum.analysis.of_checkpoint.settings import ExaminationSettings
     from transformer_spectrum.analysis.paths import weights_of
     from transformer_spectrum.report.model_page import outputs, tables, weightwatcher

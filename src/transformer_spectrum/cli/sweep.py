@@ -11,7 +11,7 @@ from transformer_spectrum.cli.options import add_force, at_least
 from transformer_spectrum.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from transformer_spectrum.study.grid import Cell, Grid
+    from transformer_spectrum.study.running.grid import Cell, Grid
 
 RESULTS = Path("studies/results")
 TLS = {
@@ -71,7 +71,7 @@ def asked(chosen: argparse.Namespace) -> tuple[Grid, list[Cell]]:
     from transformer_spectrum.config import tree
     from transformer_spectrum.config.load import parameters_in, read_tree
     from transformer_spectrum.config.resolve import Asked, assigned, resolve
-    from transformer_spectrum.study import grid as grids
+    from transformer_spectrum.study.running import grid as grids
 
     grid = grids.load_grid(chosen.grid)
     overlay = {}
@@ -110,14 +110,14 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.dry_run:
         print(_listed(cells))
         return
-    from transformer_spectrum.study.worker import single_threaded
+    from transformer_spectrum.study.running.worker import single_threaded
 
     single_threaded()  # before torch is imported
-    from transformer_spectrum.study.sweep import run_one, sweep
+    from transformer_spectrum.study.sweep.steps import run_one, sweep
 
     out = chosen.out or RESULTS / grid.name
     if chosen.cell is None:
-        from transformer_spectrum.study.cluster import ComputePlace, check_dashboard
+        from transformer_spectrum.study.running.cluster import ComputePlace, check_dashboard
 
         if chosen.dashboard is not None:
             check_dashboard(chosen.dashboard)

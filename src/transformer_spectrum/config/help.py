@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transformer_spectrum.config import tree
-from transformer_spectrum.config.packaged import packaged
+from transformer_spectrum.config.wheel_files import packaged
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 

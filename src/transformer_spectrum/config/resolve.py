@@ -16,8 +16,8 @@ from transformer_spectrum.config import tree
 from transformer_spectrum.config.aliases import Config, read_config
 from transformer_spectrum.config.help import entry
 from transformer_spectrum.config.load import PARAMETERS, Params, meant, parameters_in, parse_params, read_tree
-from transformer_spectrum.config.packaged import packaged
 from transformer_spectrum.config.schema import OPTIMIZERS, LossParams, SGTParams
+from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.runtime.errors import InputError, quoted, shortened
 from transformer_spectrum.runtime.parsing import parse_yaml
 

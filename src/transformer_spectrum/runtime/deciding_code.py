@@ -1,6 +1,7 @@
 """The code that decides the bits of what is made: rooms, parts of rooms and modules, each list of them once.
 
-The stages' `deps` in dvc.yaml, the fingerprint in resume files and the requests of a study all say what is here.
+The stages' `deps` in dvc.yaml and studies/dvc.yaml, the fingerprint in resume files and the requests of a study all
+say what is here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,32 @@ SPECTRA = (
     "training/records",
     "weights/matrices",
 )
+STUDY_TRAININGS = (
+    *("analysis/comparison", "analysis/of_training", "data", "distributions", "losses.py", "models", "optimizers"),
+    *("runtime/seeds.py", "scores.py", "spectra", "study/answer", "study/endpoint_paths.py"),
+    *("study/inference/endpoints.py", "study/protocol", "study/running/results.py", "study/running/work.py"),
+    *("training", "weights/matrices"),
+)
+STUDY = {
+    "study-tuning": (*STUDY_TRAININGS, "study/inference/matching.py"),
+    "study-run": STUDY_TRAININGS,
+    "study-follow": (*STUDY_TRAININGS, "study/claims.py", "study/follow_up"),
+    "study-nulls": (*STUDY_TRAININGS, "study/beside_nulls", "study/inference/matching.py"),
+    "study-table": (
+        *("analysis/comparison", "study/answer", "study/inference/endpoints.py", "study/inference/matching.py"),
+        "study/protocol",
+    ),
+    "study-judge": (
+        *("analysis/comparison", "study/answer/matched.py", "study/answer/stored.py", "study/answer/tuned.py"),
+        *("study/claims.py", "study/conclusions", "study/follow_up/endpoints.py", "study/follow_up/table.py"),
+        *("study/inference", "study/protocol"),
+    ),
+    "study-report": (
+        *("report/figures/caption.py", "report/page", "report/pictures/style.py", "report/study_page"),
+        *("study/answer/stored.py", "study/beside_nulls/table.py", "study/conclusions/published.py", "vocabulary.py"),
+    ),
+}
+"""Stage of studies/dvc.yaml -> what decides its tables."""
 
 
 def of_training(optimizer: str) -> tuple[str, ...]:

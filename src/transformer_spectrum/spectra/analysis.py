@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, UInt8
@@ -120,6 +120,20 @@ class Estimators:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be {rule}")
 
 
+class Absence(NamedTuple):
+    """Matrices that a mean over a family lacks for one reason.
+
+    Attributes:
+        reason: one of REASONS.
+        lacking: of them; count.
+        matrices: in the family; count.
+    """
+
+    reason: str
+    lacking: int
+    matrices: int
+
+
 @dataclass(frozen=True)
 class Analysis:
     """Metrics of S steps of M matrices.
@@ -152,15 +166,18 @@ class Analysis:
         total = np.where(computed, values, 0.0).sum(axis=1)
         return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
-    def class_reason(self, metric: str, step: int, members: Int[np.ndarray, " members"]) -> str:
-        """How many of the matrices are missing from the mean, and why; empty text when none is."""
+    def absences(self, metric: str, step: int, members: Int[np.ndarray, " members"]) -> list[Absence]:
+        """Of the matrices that are missing from the mean, for each reason how many; empty when none is."""
         codes = self.codes[metric][step, members]
-        missing = codes[codes > 0]
-        if not len(missing):
-            return COMPUTED
-        distinct, counts = np.unique(missing, return_counts=True)
-        named = sorted(zip((REASONS[code] for code in distinct), counts.tolist(), strict=True))
-        return "; ".join(f"{count} of {len(members)}: {name}" for name, count in named)
+        distinct, counts = np.unique(codes[codes > 0], return_counts=True)
+        return sorted(
+            Absence(REASONS[code], count, len(members)) for code, count in zip(distinct, counts.tolist(), strict=True)
+        )
+
+    def class_reason(self, metric: str, step: int, members: Int[np.ndarray, " members"]) -> str:
+        """The same in words, such as "1 of 3: zero matrix"; empty text when none is missing."""
+        absences = self.absences(metric, step, members)
+        return "; ".join(f"{absence.lacking} of {absence.matrices}: {absence.reason}" for absence in absences)
 
 
 def analyze(

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from transformer_spectrum.spectra import metrics
 from transformer_spectrum.spectra.arrangements import shuffled_entries
+from transformer_spectrum.weights.matrices.energy import checked_spectra
 
 Array: TypeAlias = Real[np.ndarray, "..."] | Real[Tensor, "..."]
 """A stack of matrices, outputs x inputs along the last two axes, or gains along the last."""
@@ -163,7 +164,7 @@ def circuit_metrics(singular_values: Real[np.ndarray, "*batch rank"]) -> Circuit
     >>> result.values["stable_rank"], result.reason.tolist()
     (array([ 2., nan]), ['', 'zero product'])
     """
-    singular_values = metrics.checked_spectra(singular_values)
+    singular_values = checked_spectra(singular_values)
     positive = singular_values.max(axis=-1) > 0
     functions: tuple[Callable[[np.ndarray], np.ndarray], ...] = (metrics.spectral_entropy, metrics.stable_rank)
     values = {}

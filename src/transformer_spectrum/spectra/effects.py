@@ -52,7 +52,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from transformer_spectrum.spectra.nulls import COMPUTED, DRAWS_MINIMUM, FEW_DRAWS, NO_DRAWS, NO_VALUE, Draws, null_of
-from transformer_spectrum.spectra.shapes import Values
+from transformer_spectrum.weights.matrices.spectrum_types import Values
 
 NO_SPREAD = "the metric is the same in half of the null draws or more"
 HEAVY_TAILED = "the metric has no usable spread: its null alone exceeds 5 standard deviations more than once in 1,000"

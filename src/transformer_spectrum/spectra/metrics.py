@@ -10,9 +10,19 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Integer
 
-from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra
+from transformer_spectrum.weights.matrices.energy import (
+    checked_spectra,
+    relative_to_largest,
+    share_entropy,
+    square_sum,
+)
+from transformer_spectrum.weights.matrices.energy import (
+    spectral_entropy as spectral_entropy,  # all metrics are had here
+)
+from transformer_spectrum.weights.matrices.energy import stable_rank as stable_rank
+from transformer_spectrum.weights.matrices.spectrum_types import PerSpectrum, Spectra
 
 WINDOW_MINIMUM = 3  # a line through two points always fits
 SINGLE_PRECISION = float(np.finfo(np.float32).eps)
@@ -37,32 +47,6 @@ class RankDecay(NamedTuple):
     standard_error: PerSpectrum
 
 
-def checked_spectra(values: Shaped[np.ndarray, "*shape"], name: str = "singular values") -> Float[np.ndarray, "*shape"]:
-    """The spectra as float64.
-
-    Raises:
-        ValueError: the last axis is empty, or a value is not finite or is negative.
-
-    >>> checked_spectra(np.array([3, 1])).dtype
-    dtype('float64')
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim == 0 or values.shape[-1] == 0:
-        raise ValueError(f"{name} need a last axis of at least one value, got shape {values.shape}")
-    if values.size and not (values.min() >= 0 and values.max() < np.inf):  # NaN is neither
-        raise ValueError(f"{name} must {'not be negative' if np.isfinite(values).all() else 'be finite'}")
-    return values
-
-
-def _relative(singular_values: Spectra) -> Spectra:
-    """Divided by the largest, so that squares can neither overflow nor underflow together."""
-    singular_values = checked_spectra(singular_values)
-    largest = singular_values.max(axis=-1, keepdims=True)
-    if not (largest > 0).all():
-        raise ValueError("no singular value is positive")
-    return singular_values / largest
-
-
 def unit_exponents(singular_values: Spectra) -> Integer[np.ndarray, "*batch"]:
     """e of each spectrum, by which it is divided as 2^e so that squares can neither overflow nor underflow.
 
@@ -78,43 +62,6 @@ def unit_exponents(singular_values: Spectra) -> Integer[np.ndarray, "*batch"]:
     """
     exponents = np.frexp(checked_spectra(singular_values).max(axis=-1))[1]
     return np.where(np.abs(exponents) > SQUARED, exponents, 0)
-
-
-def _square_sum(values: Spectra) -> PerSpectrum:
-    """Sum of squares over the last axis in one pass."""
-    return np.einsum("...i,...i->...", values, values)
-
-
-def _share_entropy(weights: Spectra) -> PerSpectrum:
-    """H = ln W - sum_i w_i ln w_i / W, W = sum_j w_j: the entropy in nats of the shares w_i / W, the largest w 1."""
-    total = weights.sum(axis=-1)
-    logs = np.log(np.where(weights > 0, weights, 1.0))  # 0 ln 0 = 0
-    # Rounding can leave some 1e-17 below zero; + 0.0 turns -0 into 0.
-    return np.maximum(np.log(total) - np.einsum("...i,...i->...", weights, logs) / total, 0.0) + 0.0
-
-
-def spectral_entropy(singular_values: Spectra, *, normalised: bool = False) -> PerSpectrum:
-    """Shannon entropy of the energy shares: H = -sum_i p_i ln p_i with p_i = s_i^2 / sum_j s_j^2.
-
-    Args:
-        singular_values: (..., r) of W, any order, in W's units.
-        normalised: divide by ln r, the entropy of equal singular values.
-    Returns:
-        (...) nats in [0, ln r], or dimensionless in [0, 1] when normalised; unchanged when W is rescaled.
-    Raises:
-        ValueError: no singular value is positive, or normalised is asked of a single one (ln 1 = 0).
-    Source: Roy & Vetterli (2007), EUSIPCO, with the energies s^2 in the place of s.
-
-    >>> two_equal, four_equal = np.array([1.0, 1.0, 0.0, 0.0]), np.ones(4)
-    >>> float(spectral_entropy(two_equal, normalised=True)), float(spectral_entropy(four_equal, normalised=True))
-    (0.5, 1.0)
-    """
-    relative = _relative(singular_values)
-    rank = relative.shape[-1]
-    if normalised and rank == 1:
-        raise ValueError("a single singular value has no normalised entropy")
-    entropy = _share_entropy(relative**2)
-    return entropy / math.log(rank) if normalised else entropy
 
 
 def effective_rank(singular_values: Spectra) -> PerSpectrum:
@@ -134,7 +81,7 @@ def effective_rank(singular_values: Spectra) -> PerSpectrum:
     >>> float(effective_rank(np.array([5.0, 5.0, 0.0, 0.0])).round(6))
     2.0
     """
-    return np.exp(_share_entropy(_relative(singular_values)))
+    return np.exp(share_entropy(relative_to_largest(singular_values)))
 
 
 def participation_ratio(singular_values: Spectra) -> PerSpectrum:
@@ -151,25 +98,8 @@ def participation_ratio(singular_values: Spectra) -> PerSpectrum:
     >>> float(participation_ratio(np.array([3.0, 3.0, 0.0])))
     2.0
     """
-    energy = _relative(singular_values) ** 2
-    return energy.sum(axis=-1) ** 2 / _square_sum(energy)
-
-
-def stable_rank(singular_values: Spectra) -> PerSpectrum:
-    """Rank that ignores small directions: ||W||_F^2 / ||W||_2^2.
-
-    Args:
-        singular_values: (..., r) of W, any order, in W's units.
-    Returns:
-        (...) dimensionless, in [1, r]; unchanged when W is rescaled.
-    Raises:
-        ValueError: no singular value is positive.
-    Source: Rudelson & Vershynin (2007), J. ACM 54(4).
-
-    >>> stable_rank(np.array([[2.0, 1.0, 1.0], [1.0, 1.0, 1.0]]))
-    array([1.5, 3. ])
-    """
-    return _square_sum(_relative(singular_values))
+    energy = relative_to_largest(singular_values) ** 2
+    return energy.sum(axis=-1) ** 2 / square_sum(energy)
 
 
 def condition_number(singular_values: Spectra) -> PerSpectrum:
@@ -187,7 +117,7 @@ def condition_number(singular_values: Spectra) -> PerSpectrum:
     >>> float(condition_number(np.array([8.0, 4.0, 2.0])))
     4.0
     """
-    smallest = _relative(singular_values).min(axis=-1)
+    smallest = relative_to_largest(singular_values).min(axis=-1)
     if not (smallest >= np.finfo(np.float64).tiny).all():
         raise ValueError("a singular value is zero: the condition number is infinite")
     return 1.0 / smallest
@@ -276,9 +206,9 @@ def frobenius_norm(singular_values: Spectra) -> PerSpectrum:
     singular_values = checked_spectra(singular_values)
     exponents = unit_exponents(singular_values)
     if not exponents.any():
-        return np.sqrt(_square_sum(singular_values))
+        return np.sqrt(square_sum(singular_values))
     with np.errstate(over="ignore"):
-        return np.ldexp(np.sqrt(_square_sum(np.ldexp(singular_values, -exponents[..., None]))), exponents)
+        return np.ldexp(np.sqrt(square_sum(np.ldexp(singular_values, -exponents[..., None]))), exponents)
 
 
 def window_ranks(rank: int, window: tuple[float, float]) -> tuple[int, int]:
@@ -325,8 +255,8 @@ def alpha_exponent(singular_values: Spectra, window: tuple[float, float] = (0.0,
     y -= y.mean(axis=-1, keepdims=True)
     spread = x @ x
     slope = (y * x).sum(axis=-1) / spread  # a product of BLAS would depend on how many spectra there are
-    total = _square_sum(y)
-    unexplained = _square_sum(y - slope[..., None] * x)
+    total = square_sum(y)
+    unexplained = square_sum(y - slope[..., None] * x)
     r_squared = 1.0 - np.divide(unexplained, total, out=np.zeros_like(total), where=total > 0)
     standard_error = np.sqrt(unexplained / ((len(x) - 2) * spread))
     return RankDecay(np.maximum(-slope, 0.0), np.clip(r_squared, 0.0, 1.0), standard_error)

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from transformer_spectrum.spectra.arrangements import shuffled_entries, signed_entries
 from transformer_spectrum.spectra.metrics import unit_exponents
-from transformer_spectrum.spectra.shapes import Values
 from transformer_spectrum.weights.matrices.matrix import spectrum
+from transformer_spectrum.weights.matrices.spectrum_types import Values
 
 Matrices: TypeAlias = Num[np.ndarray, "m rows columns"] | Num[Tensor, "m rows columns"]
 """Several of one shape, on any device."""

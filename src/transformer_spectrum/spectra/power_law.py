@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from transformer_spectrum.spectra.metrics import checked_spectra
-from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra, Values
 from transformer_spectrum.spectra.xmin_scan import scan
+from transformer_spectrum.weights.matrices.energy import checked_spectra
+from transformer_spectrum.weights.matrices.spectrum_types import PerSpectrum, Spectra, Values
 
 Distance = Literal["two_sided", "powerlaw"]
 HILL_MINIMUM = 2

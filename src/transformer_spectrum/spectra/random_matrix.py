@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer
 
-from transformer_spectrum.spectra.metrics import checked_spectra
-from transformer_spectrum.spectra.shapes import FlagPerSpectrum, PerSpectrum, Spectra, Values
 from transformer_spectrum.spectra.tracy_widom import edge_over_mean
 from transformer_spectrum.spectra.tracy_widom import tracy_widom_cdf as tracy_widom_cdf
 from transformer_spectrum.spectra.tracy_widom import tracy_widom_quantile as tracy_widom_quantile
+from transformer_spectrum.weights.matrices.energy import checked_spectra
+from transformer_spectrum.weights.matrices.spectrum_types import FlagPerSpectrum, PerSpectrum, Spectra, Values
 
 Shape = tuple[int, int] | Integer[np.ndarray, "2"]
 """Rows and columns."""

@@ -22,9 +22,9 @@ from jaxtyping import Float64
 from scipy.linalg import eigvalsh_tridiagonal
 
 from transformer_spectrum.runtime.seeds import numpy_generator
-from transformer_spectrum.spectra.metrics import checked_spectra
 from transformer_spectrum.spectra.random_matrix import Shape, fit_bulk
-from transformer_spectrum.spectra.shapes import PerSpectrum, Spectra, Values
+from transformer_spectrum.weights.matrices.energy import checked_spectra
+from transformer_spectrum.weights.matrices.spectrum_types import PerSpectrum, Spectra, Values
 
 SMALLEST_RANK = 20  # below it a tenth of the eigenvalues is a single spike, and no tail is left to ask for
 FEW_SPIKES = 6  # allowed in any matrix of at least ten times as many eigenvalues

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from transformer_spectrum.spectra.metrics import SINGLE_PRECISION, storage_rounding
 from transformer_spectrum.spectra.power_law import hill_alpha, hill_count
-from transformer_spectrum.spectra.shapes import PerSpectrum
 from transformer_spectrum.weights.matrices.matrix import spectrum
+from transformer_spectrum.weights.matrices.spectrum_types import PerSpectrum
 
 Matrices = Real[np.ndarray, "*m rows columns"] | Real[Tensor, "*m rows columns"]
 """One or several of one shape."""

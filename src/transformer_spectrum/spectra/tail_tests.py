@@ -19,9 +19,9 @@ from transformer_spectrum.spectra.alternatives import (
     lognormal_tail,
     truncated_power_law_tail,
 )
-from transformer_spectrum.spectra.metrics import checked_spectra
 from transformer_spectrum.spectra.power_law import Distance, clauset_fit
-from transformer_spectrum.spectra.shapes import Spectra
+from transformer_spectrum.weights.matrices.energy import checked_spectra
+from transformer_spectrum.weights.matrices.spectrum_types import Spectra
 
 Alternative = Literal["lognormal", "exponential", "truncated_power_law"]
 ALTERNATIVES = {

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import airy
 
-from transformer_spectrum.spectra.shapes import Values
+from transformer_spectrum.weights.matrices.spectrum_types import Values
 
 TRACY_WIDOM_MEAN, TRACY_WIDOM_VARIANCE = -1.2065335745820, 1.607781034581  # beta = 1; Bornemann (2010), table 9
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)

@@ -10,10 +10,10 @@ from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.comparison.family_distance import relative_distance
 from transformer_spectrum.analysis.comparison.trajectory import Method, Trajectory
 from transformer_spectrum.analysis.of_training.circuits import named_weights
-from transformer_spectrum.analysis.of_training.evidence import entries, farms_of, recorded_matrices, spectra_of
 from transformer_spectrum.analysis.of_training.nulls import NullDraws
 from transformer_spectrum.analysis.of_training.summary import analyzed, estimators_of
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
+from transformer_spectrum.analysis.of_training.tracked_steps import entries, farms_of, recorded_matrices, spectra_of
 from transformer_spectrum.analysis.of_training.vectors import overlaps_at
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.seeds import torch_generator

@@ -114,7 +114,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
     """The parameters with some leaves, by dotted name, exchanged; every rule is checked anew.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> with_values(load_params(packaged("params.yaml")), {"loss.q": 5.0}).loss.q
     5.0
     """
@@ -130,7 +130,7 @@ def knobs(params: Params, optimizer: str) -> dict[str, tuple[float, float, float
         InputError: no such optimizer, or all that could be searched is switched off.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = with_values(load_params(packaged("params.yaml")), {"ga.spread": 0.05, "ga.mutation_stdev": 0.0})
     >>> knobs(params, "ga")
     {'ga.spread': (0.001, 0.05, 0.5)}
@@ -165,7 +165,7 @@ def step_evaluations(params: Params, optimizer: str, windows: int) -> tuple[int,
         windows: those to train on; count.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
     >>> step_evaluations(params, "adam", windows=100)  # 7 batches, forwards and backwards
     (21, 60)
@@ -182,7 +182,7 @@ def trial_budget(params: Params, optimizer: str, windows: int) -> int:
     """`SHARE` of what a full training spends, at least 1; arguments as in `step_evaluations`.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = with_values(load_params(packaged("params.yaml")), {"training.batch_size": 16, "adam.epochs": 60})
     >>> trial_budget(params, "adam", windows=100)  # a quarter of 21 * 60
     315

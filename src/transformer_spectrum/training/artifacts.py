@@ -39,7 +39,7 @@ def forecasts(forecaster: Forecaster, windows: Windows, device: torch.device) ->
     """Teacher-forced and free-running forecasts (n, H, F) of all windows, scaled units.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> forecaster = build.model(load_params(packaged("params.yaml")), features=1)
     >>> context, target, zeros = (np.zeros((2, steps, 1), np.float32) for steps in (24, 12, 1))
     >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT"]), np.array([0, 0]))

@@ -57,7 +57,7 @@ def sgt(block: SGTParams) -> SGT:
     """The distribution that a block of parameters describes.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> block = load_params(packaged("params.yaml")).loss
     >>> sgt(block).q == block.q
     True
@@ -69,7 +69,7 @@ def loss(params: Params, mad: float | None = None) -> Loss:
     """The elementwise training loss, at the scale of residuals of this MAD (scaled units), or as set if it is None.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> elementwise = loss(load_params(packaged("params.yaml")))
     >>> elementwise(torch.zeros(2, 5), torch.ones(2, 5)).shape
     torch.Size([2, 5])
@@ -82,7 +82,7 @@ def loss_form(params: Params) -> tuple[str, bool, bool]:
     """What losses have in common that are computed by the same formula.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> loss_form(load_params(packaged("params.yaml")))
     ('sgt', False, False)
     """
@@ -93,7 +93,7 @@ def model(params: Params, features: int) -> Forecaster:
     """A forecaster with the initial weights of the seed, on the CPU.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> first, second = (Layout(forecaster).flatten(forecaster) for forecaster in (model(params, 1), model(params, 1)))
     >>> torch.equal(first, second)
@@ -121,7 +121,7 @@ def shapes(params: Params, features: int, layers: int) -> Forecaster:
         InputError: a matrix has more entries than can be counted in 64 bits.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> [sum(weight.numel() for weight in shapes(params, 1, layers).parameters()) for layers in (1, 2)]
     [86412, 170124]
@@ -177,7 +177,7 @@ def searcher(params: Params, optimizer: str, layout: Layout) -> Search:
         InputError: the method would not fit in memory.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> search = searcher(params, "ga", Layout(model(params, features=1)))
     >>> type(search.searcher).__name__, search.rounds == params.ga.generations
@@ -190,7 +190,7 @@ def recording(params: Params, search: Search) -> Recording:
     """Which steps of a training by this method are recorded, and which is the best.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> search = searcher(params, "ga", Layout(model(params, features=1)))
     >>> recording(params, search).select == params.training.select
@@ -211,7 +211,7 @@ def objective(params: Params, forecaster: Forecaster, layout: Layout, windows: W
     """The loss over one split's windows, on the device.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
     >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
     >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
@@ -245,7 +245,7 @@ def precision(params: Params) -> str:
     """Of the products when a population is scored: float32 or bfloat16, which training.precision = auto means here.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> precision(load_params(packaged("params.yaml")))
     'float32'
     """
@@ -269,7 +269,7 @@ def initial_weights(params: Params, forecaster: Forecaster, layout: Layout) -> T
     """The flat initial weights (n,), on the device.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
     >>> forecaster = model(params, features=1)
     >>> len(initial_weights(params, forecaster, Layout(forecaster))) == sum(p.numel() for p in forecaster.parameters())

@@ -23,7 +23,7 @@ def shared(params: Params, optimizer: str) -> dict[str, Any]:
     """What trainings side by side have in common: architecture, lengths and sizes of batches, kind of optimizer.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> list(shared(load_params(packaged("params.yaml")), "adam"))
     ['optimizer', 'model', 'context', 'horizon', 'training', 'device', 'threads', 'compile']
     """
@@ -46,7 +46,7 @@ def check_alike(trainings: Sequence[tuple[Params, str]]) -> None:
         InputError: they differ in what they should share, see `shared`.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> params = load_params(packaged("params.yaml"))
     >>> check_alike([(params, "adam"), (params, "ga")])
     Traceback (most recent call last):
@@ -63,7 +63,7 @@ def members_at_once(params: Params, optimizer: str) -> int:
     """How many trainings like this one the free memory holds, by what each of them keeps (`footprint`); >= 1.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> members_at_once(load_params(packaged("params.yaml")), "adam") > 1
     True
     """

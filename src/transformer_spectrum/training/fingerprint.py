@@ -41,7 +41,7 @@ def fingerprint(params: Params, optimizer: str, data: Path, device: torch.device
         package versions, and the kind of processor.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> file = packaged("params.yaml")  # any file in place of the windows
     >>> parts = fingerprint(load_params(file), "adam", file, torch.device("cpu"))
     >>> list(parts), parts["data"] == sha256(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transformer_spectrum.spectra.metrics import spectral_entropy, stable_rank
+from transformer_spectrum.weights.matrices.energy import spectral_entropy, stable_rank
 
 
 def glance(singular_values: np.ndarray, change_singular_values: np.ndarray) -> dict[str, float]:

@@ -118,7 +118,7 @@ class Setup:
 
         >>> import numpy as np
         >>> from transformer_spectrum.config.load import load_params
-        >>> from transformer_spectrum.config.packaged import packaged
+        >>> from transformer_spectrum.config.wheel_files import packaged
         >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
         >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))
         >>> windows = Windows(context, target, zeros, zeros + 1, np.array(["SE", "MT", "IS"]), np.array([0, 0, 0]))
@@ -169,7 +169,7 @@ class Setup:
 
         >>> import numpy as np
         >>> from transformer_spectrum.config.load import load_params
-        >>> from transformer_spectrum.config.packaged import packaged
+        >>> from transformer_spectrum.config.wheel_files import packaged
         >>> from transformer_spectrum.training.loop import fit
         >>> params = load_params(packaged("params.yaml")).model_copy(update={"device": "cpu"})
         >>> context, target, zeros = (np.zeros((3, steps, 1), np.float32) for steps in (24, 12, 1))

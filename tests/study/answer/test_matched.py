@@ -12,9 +12,10 @@ from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.answer.matched import endpoint_table, summary_table
 from transformer_spectrum.study.answer.plan_text import provisional
-from transformer_spectrum.study.answer.trainings import CELLS, distinct, planned_cells
+from transformer_spectrum.study.answer.trainings import CELLS, distinct
 from transformer_spectrum.study.answer.tuned import tune, with_tuning
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
+from transformer_spectrum.study.protocol.cells import planned_cells
 from transformer_spectrum.study.protocol.model import parse_protocol
 from transformer_spectrum.study.protocol.sections import TuningOutcome
 

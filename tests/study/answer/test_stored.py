@@ -8,8 +8,9 @@ import pytest
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import tabulate_study
-from transformer_spectrum.study.conclusions.steps import judge_whole_study, report_study
+from transformer_spectrum.study.answer.tabulated import tabulate_study
+from transformer_spectrum.study.conclusions.published import report_study
+from transformer_spectrum.study.conclusions.steps import judge_whole_study
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 from transformer_spectrum.analysis.comparison.endpoints import METRICS_COMPARED
 from transformer_spectrum.analysis.of_training.nulls import null_of_alpha
 from transformer_spectrum.analysis.of_training.summary import Summary
+from transformer_spectrum.spectra.analysis import Absence
 from transformer_spectrum.weights.matrices.families import moving_families
 
 HEADLINE_METRICS = (
@@ -32,15 +33,15 @@ def headline(summaries: Mapping[str, Summary]) -> dict[str, Any]:
         step; "initial" has the same of step 0, from which all optimizers start. Beside ks_alpha stands the mean of its
         null, W_0 plus the change with shuffled entries; at step 0, where nothing has changed, W_0 with its entries
         shuffled.
-        "reasons" is a list of lines "optimizer.family: metrics: k of n: why" for what is missing from a mean (a
-        list, so that `dvc metrics show` passes over it).
+        "reasons" is a list (so that `dvc metrics show` passes over it) of what is missing from means: the training,
+        the family, the metrics, the reason, and of how many of its matrices.
 
     >>> numbers = headline(summaries)
     >>> list(numbers), round(numbers["initial"]["readout"]["stable_rank"], 2)
     (['initial', 'adam', 'es', 'ga', 'reasons'], 4.19)
     """
     reference, *_ = summaries.values()
-    reasons: list[str] = []
+    reasons: list[dict[str, Any]] = []
     tree: dict[str, Any] = {"initial": _families_at(reference, 0, "initial", reasons)}
     for optimizer, summary in summaries.items():
         last = len(summary.history.steps) - 1
@@ -64,24 +65,26 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else _six(value)
 
 
-def _families_at(summary: Summary, position: int, prefix: str, reasons: list[str]) -> dict[str, dict[str, float]]:
+def _families_at(
+    summary: Summary, position: int, training: str, reasons: list[dict[str, Any]]
+) -> dict[str, dict[str, float]]:
     tree: dict[str, dict[str, float]] = {}
     for family, members in summary.families.items():
         tree[family] = {}
-        missing: dict[str, list[str]] = {}
+        missing: dict[Absence, list[str]] = {}
         for metric in (*HEADLINE_METRICS, *TAIL_FACTS):
             value = float(summary.mean(metric, family)[position])
             if np.isfinite(value):
                 tree[family][metric] = _six(value)
-            reason = summary.analysis.class_reason(metric, position, members)
-            if reason:
-                missing.setdefault(reason, []).append(metric)
+            for absence in summary.analysis.absences(metric, position, members):
+                missing.setdefault(absence, []).append(metric)
         if "ks_alpha" in tree[family]:
             at = summary.tracked.index(position)
             null = summary.null("ks_alpha", family, at, name=null_of_alpha(int(summary.history.steps[position])))
             if null.draws:
                 tree[family]["ks_alpha_null"] = _six(float(null.mean))
-        reasons += [f"{prefix}.{family}: {', '.join(names)}: {reason}" for reason, names in missing.items()]
+        place = {"training": training, "family": family}
+        reasons += [{**place, "metrics": metrics, **absence._asdict()} for absence, metrics in missing.items()]
     return tree
 
 
@@ -100,21 +103,21 @@ def effects(summaries: Mapping[str, Summary]) -> dict[str, Any]:
     >>> sorted(numbers["adam"]["feed_forward"])[:3]
     ['change_stable_rank', 'change_stable_rank_deviations', 'change_stable_rank_effect']
     """
-    reasons: list[str] = []
+    reasons: list[dict[str, Any]] = []
     tree: dict[str, Any] = {}
     for optimizer, summary in summaries.items():
         history = summary.history
         at = int(np.flatnonzero(history.steps == history.best_step)[0])
         tree[optimizer] = {"step": int(history.best_step), "validation_mae": _six(float(history.validation_mae[at]))}
         for family in moving_families(summary.spectral_families):
-            numbers, why = _effects_of(summary, family, at)
-            tree[optimizer][family] = numbers
-            reasons += [f"{optimizer}.{family}: {line}" for line in why]
+            tree[optimizer][family], missing = _effects_of(summary, family, at)
+            place = {"training": optimizer, "family": family}
+            reasons += [{**place, "metrics": [metric], "reason": reason} for metric, reason in missing.items()]
     return {**tree, "reasons": reasons}
 
 
-def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float], list[str]]:
-    position, reasons = summary.tracked.index(at), []
+def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float], dict[str, str]]:
+    position, reasons = summary.tracked.index(at), {}
     numbers = {"distance": float(summary.distance(family)[at])}
     for metric in METRICS_COMPARED:
         against = summary.effect(metric, family, position)
@@ -122,5 +125,5 @@ def _effects_of(summary: Summary, family: str, at: int) -> tuple[dict[str, float
         numbers[f"{metric}_effect"] = float(against.difference)
         numbers[f"{metric}_deviations"] = float(against.deviations)
         if str(against.reason):
-            reasons.append(f"{metric}: {against.reason}")
+            reasons[metric] = str(against.reason)
     return {name: _six(value) for name, value in numbers.items() if np.isfinite(value)}, reasons

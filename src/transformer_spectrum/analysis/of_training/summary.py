@@ -9,9 +9,9 @@ import numpy as np
 
 from transformer_spectrum.analysis.comparison.endpoints import CHANGE
 from transformer_spectrum.analysis.comparison.family_distance import relative_distance
-from transformer_spectrum.analysis.of_training.evidence import Evidence, gather
 from transformer_spectrum.analysis.of_training.nulls import STEP, joined, main_null, prefixed, spread
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
+from transformer_spectrum.analysis.of_training.tracked_steps import Evidence, gather
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.spectra.analysis import Analysis, Estimators, analyze

@@ -61,7 +61,7 @@ def settings(adam: AdamParams) -> Own:
     """The algorithm's own settings, with what is set in their places.
 
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> adam = load_params(packaged("params.yaml")).adam.model_copy(update={"algorithm": "sgd", "momentum": 0.5})
     >>> settings(adam).momentum, settings(adam).weight_decay
     (0.5, 0.0)
@@ -115,7 +115,7 @@ def descent(adam: AdamParams, layout: Layout) -> Descent:
 
     >>> import torch
     >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.config.packaged import packaged
+    >>> from transformer_spectrum.config.wheel_files import packaged
     >>> adam = load_params(packaged("params.yaml")).adam.model_copy(update={"algorithm": "lion"})
     >>> type(descent(adam, Layout(torch.nn.Linear(3, 2))).rule).__name__
     'Lion'

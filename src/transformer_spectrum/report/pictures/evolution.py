@@ -123,8 +123,8 @@ def _evolution_panel(axes: Axes, summaries: Mapping[str, Summary], metric: str, 
     reference = next(iter(summaries.values()))
     means = {optimizer: summary.mean(metric, family) for optimizer, summary in summaries.items()}
     if not any(np.isfinite(mean).any() for mean in means.values()):
-        reason = reference.analysis.class_reason(metric, -1, reference.families[family]).split(": ")[-1]
-        words = "not computed:\n" + reason.replace(" than", "\nthan").replace(" in the", "\nin the")
+        *_, absence = reference.analysis.absences(metric, -1, reference.families[family])
+        words = "not computed:\n" + absence.reason.replace(" than", "\nthan").replace(" in the", "\nin the")
         axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=7, color="#888888", transform=axes.transAxes)
         axes.set_yticks([])
         return

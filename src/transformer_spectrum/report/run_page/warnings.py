@@ -101,15 +101,13 @@ def _data(run: Run) -> Iterator[str]:
 def _metrics(run: Run) -> Iterator[str]:
     """A line for each reason why a family's mean lacks a metric of some matrices, with the families."""
     shared: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for line in run.spectra["reasons"]:
-        place, metrics, count, why = line.split(": ", 3)
-        when, _, family = place.partition(".")
-        lacking, _, matrices = count.partition(" of ")
-        extent = "" if lacking == matrices else f", {count} matrices"
-        names = ", ".join(map(metric_words, metrics.split(", ")))
-        shared.setdefault((why, names), {}).setdefault(family_words(family) + extent, []).append(
-            run.caption.name_of(when)
-        )
+    for absence in run.spectra["reasons"]:
+        lacking, matrices = absence["lacking"], absence["matrices"]
+        extent = "" if lacking == matrices else f", {lacking} of {matrices} matrices"
+        names = ", ".join(map(metric_words, absence["metrics"]))
+        families = shared.setdefault((absence["reason"], names), {})
+        whens = families.setdefault(family_words(absence["family"]) + extent, [])
+        whens.append(run.caption.name_of(absence["training"]))
     everywhere = 1 + len(run.trainings)  # with the initial weights
     for (why, names), families in shared.items():
         places = (name if len(whens) == everywhere else f"{name} ({joined(whens)})" for name, whens in families.items())

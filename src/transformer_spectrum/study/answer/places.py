@@ -97,3 +97,7 @@ class StudyPlaces:
     def report(self) -> Path:
         """Folder of the page, its Markdown, the tables for a paper, and the picture of the answer."""
         return self._own / "report"
+
+
+HERE = StudyPlaces()
+"""The study of this repository."""

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from transformer_spectrum.config.load import Params
-from transformer_spectrum.study.grid import Cell
 from transformer_spectrum.study.protocol.cells import PlannedCell
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import PlannedArm, TuningOutcome
+from transformer_spectrum.study.running.grid import Cell
 
 PASSES_OF_AN_UPDATE = 3
 """A forward pass, and a backward one that counts as two."""
@@ -63,7 +63,8 @@ def plan_lines(protocol: Protocol, cells: Sequence[PlannedCell], trainings: Sequ
 
     >>> from transformer_spectrum.config.load import load_params
     >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
-    >>> from transformer_spectrum.study.answer.trainings import distinct, planned_cells
+    >>> from transformer_spectrum.study.answer.trainings import distinct
+    >>> from transformer_spectrum.study.protocol.cells import planned_cells
     >>> protocol, params = provisional(parse_protocol(EXAMPLE)), load_params("params.yaml")
     >>> cells = planned_cells(protocol, ["controls"], params)
     >>> print("\\n".join(plan_lines(protocol, cells, distinct(protocol, cells))[:3]))

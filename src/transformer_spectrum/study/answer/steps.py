@@ -1,6 +1,7 @@
-"""The steps of a study that compute, each from files to files: what the stages of studies/dvc.yaml run.
+"""The steps of a study that train, each from files to files: what the stages of studies/dvc.yaml run.
 
-The steps that judge and publish what these leave are in `study.conclusions.steps`.
+What these leave is tabulated by `tabulated`, judged by `study.conclusions.steps` and published by
+`study.conclusions.published`, none of which trains anything.
 """
 
 from __future__ import annotations
@@ -13,19 +14,16 @@ import pandas as pd
 
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.runtime.files import atomic_path, write_json, write_table
+from transformer_spectrum.runtime.files import write_json, write_table
 from transformer_spectrum.study.answer.arm_spectra import arm_spectra
-from transformer_spectrum.study.answer.curves import curves_table
-from transformer_spectrum.study.answer.matched import endpoint_table, summary_table
-from transformer_spectrum.study.answer.places import StudyPlaces
+from transformer_spectrum.study.answer.places import HERE, StudyPlaces
 from transformer_spectrum.study.answer.plan_text import plan_lines, provisional
-from transformer_spectrum.study.answer.stored import CELLS, PATHS, check_complete, stored
-from transformer_spectrum.study.answer.trainings import distinct, planned_cells, run_cells
+from transformer_spectrum.study.answer.stored import write_csv_table
+from transformer_spectrum.study.answer.trainings import distinct, run_cells
 from transformer_spectrum.study.answer.tuned import trials_table, tune, with_tuning
+from transformer_spectrum.study.protocol.cells import planned_cells
 from transformer_spectrum.study.protocol.model import Protocol, load_protocol
 from transformer_spectrum.training.records.history import History
-
-HERE = StudyPlaces()
 
 
 def tune_study(places: StudyPlaces = HERE, workers: int | None = None) -> None:
@@ -57,22 +55,10 @@ def run_study(places: StudyPlaces = HERE, workers: int | None = None) -> None:
     """
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     assert protocol.tuning is not None
-    cells, paths, histories = _run(protocol, protocol.sha256, _measured(protocol), places, workers)
+    cells, paths, histories = _run(protocol, protocol.sha256, protocol.measured_blocks, places, workers)
     write_csv_table(places.cells, cells)
     write_table(places.paths, paths)
     write_table(places.spectra, arm_spectra(cells, protocol.tuning, lambda name: History.load(histories[name])))
-
-
-def tabulate_study(places: StudyPlaces = HERE) -> None:
-    """Writes every endpoint where an axis is held equal, their means over seeds, and curves of the primary ones."""
-    protocol = with_tuning(load_protocol(places.protocol), places.tuning)
-    assert protocol.tuning is not None
-    cells, paths = stored(places.cells, CELLS, "study-run"), stored(places.paths, PATHS, "study-run")
-    check_complete(planned_cells(protocol, _measured(protocol), load_params()), cells, paths, places.cells)
-    table = endpoint_table(protocol, cells, paths, protocol.tuning)
-    write_table(places.endpoints, table)
-    write_csv_table(places.summary, summary_table(table))
-    write_csv_table(places.curves, curves_table(cells, paths, protocol.endpoints.primary))
 
 
 def plan_study(places: StudyPlaces = HERE) -> list[str]:
@@ -83,25 +69,10 @@ def plan_study(places: StudyPlaces = HERE) -> list[str]:
     return plan_lines(known, cells, distinct(known, cells))
 
 
-def _measured(protocol: Protocol) -> list[str]:
-    return [name for name in protocol.blocks if name not in protocol.tuning_blocks]
-
-
 def _run(
     protocol: Protocol, sha256: str, blocks: Sequence[str], places: StudyPlaces, workers: int | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Path]]:
-    from transformer_spectrum.study.cluster import ComputePlace  # the judge needs no Dask
+    from transformer_spectrum.study.running.cluster import ComputePlace  # the judge needs no Dask
 
     cells = planned_cells(protocol, blocks, load_params())
     return run_cells(protocol, sha256, cells, places.store, ComputePlace(workers or os.cpu_count() or 1))
-
-
-def write_csv_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table with nine digits of a number, as many as a float32 has.
-
-    >>> write_csv_table(Path("shares.csv"), pd.DataFrame({"share": [1 / 3]}))
-    >>> Path("shares.csv").read_text()
-    'share\\n0.333333333\\n'
-    """
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")

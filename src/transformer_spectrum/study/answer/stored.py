@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from transformer_spectrum.runtime.errors import InputError, quoted
-from transformer_spectrum.runtime.files import read_json, read_table
+from transformer_spectrum.runtime.files import atomic_path, read_json, read_table
 from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.study.inference.matching import COLUMNS
 from transformer_spectrum.study.protocol.cells import PlannedCell
@@ -99,3 +99,14 @@ def check_complete(planned: Iterable[PlannedCell], cells: pd.DataFrame, paths: p
     without = done[~done["training"].isin(paths["training"])]
     if len(without):
         raise InputError(f"{path}: {without['training'].iloc[0]} is done, and has no record in the paths; {again}")
+
+
+def write_csv_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table with nine digits of a number, as many as a float32 has.
+
+    >>> write_csv_table(Path("shares.csv"), pd.DataFrame({"share": [1 / 3]}))
+    >>> Path("shares.csv").read_text()
+    'share\\n0.333333333\\n'
+    """
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g")

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from transformer_spectrum.config.load import Params
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, write_json
 from transformer_spectrum.runtime.interruption import Interruption
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.protocol.cells import PlannedCell, cells_of, rate_of
+from transformer_spectrum.study.protocol.cells import PlannedCell, rate_of
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import UNTREATED
-from transformer_spectrum.study.request import training_request, windows_request
-from transformer_spectrum.study.store import Store, read_record
-from transformer_spectrum.study.work import PATHS, measure_path
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.request import training_request, windows_request
+from transformer_spectrum.study.running.store import Store, read_record
+from transformer_spectrum.study.running.work import PATHS, measure_path
 
 if TYPE_CHECKING:
-    from transformer_spectrum.study.cluster import ComputePlace
+    from transformer_spectrum.study.running.cluster import ComputePlace
 
 logger = logging.getLogger(__name__)
 
@@ -53,26 +52,11 @@ CELLS = (
 """`status` is done or diverged, `validation_mae` the lowest of the training, `protocol` the sha256 of its results."""
 
 
-def planned_cells(protocol: Protocol, blocks: Iterable[str], base: Params) -> list[PlannedCell]:
-    """Every cell of some blocks.
-
-    Raises:
-        InputError: what `cells_of` refuses.
-
-    >>> from transformer_spectrum.config.load import load_params
-    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
-    >>> tuning = {"rates": {"adam-mse": 0.001}, "targets": {}, "margins": {}}
-    >>> protocol, params = parse_protocol({**EXAMPLE, "tuning": tuning}), load_params("params.yaml")
-    >>> planned_cells(protocol, ["controls"], params)[0].place
-    'controls/light/adam-mse/seed_1'
-    """
-    return [cell for block in blocks for cell in cells_of(protocol, block, base)]
-
-
 def training_of(protocol: Protocol, cell: PlannedCell) -> Cell:
     """The training of a cell, named by all that tells it apart from others on its data set and seed.
 
     >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.study.protocol.cells import planned_cells
     >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
     >>> tuning = {"rates": {"adam-mse": 0.001}, "targets": {}, "margins": {}}
     >>> protocol, params = parse_protocol({**EXAMPLE, "tuning": tuning}), load_params("params.yaml")
@@ -92,6 +76,7 @@ def distinct(protocol: Protocol, cells: Iterable[PlannedCell]) -> list[Cell]:
         InputError: two of one name differ in their parameters.
 
     >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.study.protocol.cells import planned_cells
     >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
     >>> tuning = {"rates": {"adam-mse": 0.001}, "targets": {}, "margins": {}}
     >>> protocol, params = parse_protocol({**EXAMPLE, "tuning": tuning}), load_params("params.yaml")
@@ -125,7 +110,7 @@ def run_cells(
         InputError: a training has failed, or its data are not to be had; what is done is kept.
         Interrupted: a signal has ended it; what is done is kept.
     """
-    from transformer_spectrum.study.execution import execute  # the judge needs no Dask
+    from transformer_spectrum.study.running.execution import execute  # the judge needs no Dask
 
     trainings, store = distinct(protocol, cells), Store(folder)
     store.check(force=False)

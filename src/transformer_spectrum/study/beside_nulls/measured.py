@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from transformer_spectrum.analysis.of_training.evidence import entries, farms_of, recorded_matrices, spectra_of
 from transformer_spectrum.analysis.of_training.nulls import NullDraws
 from transformer_spectrum.analysis.of_training.summary import estimators_of
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
+from transformer_spectrum.analysis.of_training.tracked_steps import entries, farms_of, recorded_matrices, spectra_of
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.seeds import torch_generator
 from transformer_spectrum.spectra.arrangements import shuffled_entries

@@ -14,13 +14,13 @@ from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import HERE, write_csv_table
-from transformer_spectrum.study.answer.trainings import planned_cells, run_cells, training_of
+from transformer_spectrum.study.answer.places import HERE, StudyPlaces
+from transformer_spectrum.study.answer.stored import write_csv_table
+from transformer_spectrum.study.answer.trainings import run_cells, training_of
 from transformer_spectrum.study.answer.tuned import with_tuning
 from transformer_spectrum.study.beside_nulls.measured import beside_nulls
 from transformer_spectrum.study.beside_nulls.table import nulls_path, nulls_table
-from transformer_spectrum.study.protocol.cells import PlannedCell
+from transformer_spectrum.study.protocol.cells import PlannedCell, planned_cells
 from transformer_spectrum.study.protocol.model import Protocol, load_protocol
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
@@ -45,7 +45,7 @@ def set_beside_nulls(places: StudyPlaces = HERE, workers: int | None = None, see
     Traceback (most recent call last):
     transformer_spectrum.runtime.errors.InputError: nowhere/protocol.yaml: no such file
     """
-    from transformer_spectrum.study.cluster import ComputePlace  # what only reads a study needs no Dask
+    from transformer_spectrum.study.running.cluster import ComputePlace  # what only reads a study needs no Dask
 
     protocol = with_tuning(load_protocol(places.protocol), places.tuning)
     assert protocol.tuning is not None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transformer_spectrum.analysis.of_training.evidence import entries, recorded_matrices, spectra_of
 from transformer_spectrum.analysis.of_training.nulls import NullDraws
 from transformer_spectrum.analysis.of_training.summary import analyzed, estimators_of
+from transformer_spectrum.analysis.of_training.tracked_steps import entries, recorded_matrices, spectra_of
 from transformer_spectrum.analysis.of_training.vectors import overlaps_at
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.seeds import torch_generator

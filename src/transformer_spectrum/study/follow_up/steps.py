@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.config.load import load_params
-from transformer_spectrum.study.answer.places import StudyPlaces
-from transformer_spectrum.study.answer.steps import HERE, write_csv_table
-from transformer_spectrum.study.answer.trainings import planned_cells, run_cells, training_of
+from transformer_spectrum.study.answer.places import HERE, StudyPlaces
+from transformer_spectrum.study.answer.stored import write_csv_table
+from transformer_spectrum.study.answer.trainings import run_cells, training_of
 from transformer_spectrum.study.answer.tuned import with_tuning
 from transformer_spectrum.study.claims import END, ZERO, Claim, load_claims
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED, is_followed
 from transformer_spectrum.study.follow_up.measured import followed
 from transformer_spectrum.study.follow_up.table import COLUMNS, followed_table
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.protocol.cells import PlannedCell
+from transformer_spectrum.study.protocol.cells import PlannedCell, planned_cells
 from transformer_spectrum.study.protocol.model import Protocol, load_protocol
+from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 
@@ -43,7 +43,7 @@ def follow_claims(places: StudyPlaces = HERE, workers: int | None = None) -> Non
     cells = cells_asked_for(protocol, claims.values())
     rows: list[tuple[object, ...]] = []
     if cells:
-        from transformer_spectrum.study.cluster import ComputePlace  # a study without such claims needs no Dask
+        from transformer_spectrum.study.running.cluster import ComputePlace  # a study without such claims needs no Dask
 
         compute = ComputePlace(workers or os.cpu_count() or 1)
         states, _, histories = run_cells(protocol, protocol.sha256, cells, places.store, compute)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parse_params
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.grid import ONE_THREAD
 from transformer_spectrum.study.protocol.model import Protocol
 from transformer_spectrum.study.protocol.sections import UNTREATED, PlannedArm, TreatmentPlan
+from transformer_spectrum.study.running.grid import ONE_THREAD
 
 BATCH_ORDERS = 2**32
 """Between the seeds of two orders of one seed's batches: no seed of a protocol is as large."""
@@ -69,6 +70,22 @@ def cells_of(protocol: Protocol, block: str, base: Params) -> list[PlannedCell]:
                 params = _of_seed(parsed[dataset, arm.name], seed, _treatment(protocol, arm).batch_order)
                 cells.append(PlannedCell(block, dataset, arm, seed, params))
     return cells
+
+
+def planned_cells(protocol: Protocol, blocks: Iterable[str], base: Params) -> list[PlannedCell]:
+    """Every cell of some blocks.
+
+    Raises:
+        InputError: what `cells_of` refuses.
+
+    >>> from transformer_spectrum.config.load import load_params
+    >>> from transformer_spectrum.study.protocol.model import EXAMPLE, parse_protocol
+    >>> tuning = {"rates": {"adam-mse": 0.001}, "targets": {}, "margins": {}}
+    >>> protocol, params = parse_protocol({**EXAMPLE, "tuning": tuning}), load_params("params.yaml")
+    >>> planned_cells(protocol, ["controls"], params)[0].place
+    'controls/light/adam-mse/seed_1'
+    """
+    return [cell for block in blocks for cell in cells_of(protocol, block, base)]
 
 
 def _of_seed(params: Params, seed: int, batch_order: int) -> Params:

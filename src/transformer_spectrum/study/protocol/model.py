@@ -174,6 +174,11 @@ class Protocol(Section):
         """The same without what tuning fixes: what the tuning blocks' own results bear."""
         return _digest(self.model_dump(mode="json", exclude={"tuning"}))
 
+    @property
+    def measured_blocks(self) -> tuple[str, ...]:
+        """Names of the blocks whose results are compared: all but those of tuning."""
+        return tuple(name for name in self.blocks if name not in self.tuning_blocks)
+
     def arms(self, block: str) -> tuple[str, ...]:
         """Of a block, in order: optimizer-loss, then -treatment and, where it has several rates, -rate and its place.
 

@@ -20,8 +20,8 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_folder, sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.spectra.analysis import METRICS
-from transformer_spectrum.study.grid import Cell, Grid
-from transformer_spectrum.study.store import fault, own_names, write_record
+from transformer_spectrum.study.running.grid import Cell, Grid
+from transformer_spectrum.study.running.store import fault, own_names, write_record
 from transformer_spectrum.vocabulary import (
     BAND_MEANING,
     MARKERS,
@@ -35,7 +35,7 @@ from transformer_spectrum.vocabulary import (
     metric_words,
 )
 
-CODE = ("report/pictures/style.py", "study/figures.py", "vocabulary.py")
+CODE = ("report/pictures/style.py", "study/sweep/figures.py", "vocabulary.py")
 
 COMPANIONS = ("alpha_exponent_se", "alpha_exponent_r_squared", "ks_alpha_se")
 """They say how good another metric is: in the table only."""
@@ -80,7 +80,7 @@ def write_figures(grid: Grid, cells: Sequence[Cell], table: Path, folder: Path, 
         folder: where to; what others have put there stays.
         metrics: those to draw.
 
-    >>> from transformer_spectrum.study.grid import load_grid
+    >>> from transformer_spectrum.study.running.grid import load_grid
     >>> write_figures(load_grid("synthetic"), [], Path("families.csv"), Path("figures"))
     >>> Path("figures").exists()
     False

@@ -16,15 +16,15 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_text
 from transformer_spectrum.runtime.log import to_stderr, work_begins
 from transformer_spectrum.runtime.progress import Progress
-from transformer_spectrum.study import results, work
-from transformer_spectrum.study.cluster import ComputePlace, connected
-from transformer_spectrum.study.engine import Ended, Engine, Task
-from transformer_spectrum.study.ensembles import Ensemble, Shape, ensembles
-from transformer_spectrum.study.files import Files, read_files
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.request import Request
-from transformer_spectrum.study.store import Store, read_record
-from transformer_spectrum.study.worker import Kind
+from transformer_spectrum.study.running import results, work
+from transformer_spectrum.study.running.cluster import ComputePlace, connected
+from transformer_spectrum.study.running.engine import Ended, Engine, Task
+from transformer_spectrum.study.running.ensembles import Ensemble, Shape, ensembles
+from transformer_spectrum.study.running.files import Files, read_files
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.request import Request
+from transformer_spectrum.study.running.store import Store, read_record
+from transformer_spectrum.study.running.worker import Kind
 from transformer_spectrum.training import build
 from transformer_spectrum.training.setup import read_windows
 

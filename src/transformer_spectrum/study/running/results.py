@@ -16,11 +16,17 @@ from transformer_spectrum.data.fetch.sources import MIRROR_VARIABLE
 from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.runtime import provenance
 from transformer_spectrum.runtime.files import atomic_folder, read_json
-from transformer_spectrum.study.files import Files, read_files, write_files
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.request import Request, raw_request, spectra_request, training_request, windows_request
-from transformer_spectrum.study.store import RECORD, Store, fault, own_names, read_record, write_record
-from transformer_spectrum.study.work import RAW, SCALARS_FILES, TRAINING_FILES, WINDOWS_FILES
+from transformer_spectrum.study.running.files import Files, read_files, write_files
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.request import (
+    Request,
+    raw_request,
+    spectra_request,
+    training_request,
+    windows_request,
+)
+from transformer_spectrum.study.running.store import RECORD, Store, fault, own_names, read_record, write_record
+from transformer_spectrum.study.running.work import RAW, SCALARS_FILES, TRAINING_FILES, WINDOWS_FILES
 from transformer_spectrum.tracking.folders import SCORES_FILE
 from transformer_spectrum.training.records.history import History
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import atomic_together
 from transformer_spectrum.runtime.interruption import Interruption
-from transformer_spectrum.study import results, work
-from transformer_spectrum.study.files import read_files
-from transformer_spectrum.study.grid import Cell, Grid
-from transformer_spectrum.study.store import Store, fault, read_record
-from transformer_spectrum.study.table import alike_losses, write_cells, write_table
+from transformer_spectrum.study.running import results, work
+from transformer_spectrum.study.running.files import read_files
+from transformer_spectrum.study.running.grid import Cell, Grid
+from transformer_spectrum.study.running.store import Store, fault, read_record
+from transformer_spectrum.study.sweep.table import alike_losses, write_cells, write_table
 
 if TYPE_CHECKING:
-    from transformer_spectrum.study.cluster import ComputePlace
-    from transformer_spectrum.study.execution import Failures
+    from transformer_spectrum.study.running.cluster import ComputePlace
+    from transformer_spectrum.study.running.execution import Failures
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def sweep(
         Interrupted: a signal has ended it; what is done is kept.
     """
     # Here, because one cell of a cluster needs neither Dask nor figures.
-    from transformer_spectrum.study.execution import execute
-    from transformer_spectrum.study.figures import chosen_metrics
+    from transformer_spectrum.study.running.execution import execute
+    from transformer_spectrum.study.sweep.figures import chosen_metrics
 
     metrics = chosen_metrics(figures)
     store = Store(root)
@@ -103,7 +103,7 @@ def _complete(store: Store, cell: Cell) -> None:
 
 def _gather(grid: Grid, cells: Sequence[Cell], store: Store, failures: Failures, metrics: Sequence[str]) -> bool:
     """Tables and figures of the cells that are done; whether all are."""
-    from transformer_spectrum.study.figures import write_figures
+    from transformer_spectrum.study.sweep.figures import write_figures
 
     diverged = {
         cell.place

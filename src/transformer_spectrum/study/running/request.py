@@ -8,11 +8,11 @@ from typing import Any
 
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.runtime import deciding_code
-from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.training.fingerprint import deciding
 
 DATASETS = ("synthetic", "covid", "rvr", "rvr_beds", "rvr_flu")
-ROWS = ("study/spectra_rows.py", "study/endpoint_paths.py", "study/inference/endpoints.py")
+ROWS = ("study/running/spectra_rows.py", "study/endpoint_paths.py", "study/inference/endpoints.py")
 """What makes the tables of a training of its spectra."""
 
 Request = dict[str, Any]

@@ -17,9 +17,9 @@ from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_csv
 from transformer_spectrum.study.endpoint_paths import PATH_COLUMNS, endpoint_path, path_rows
-from transformer_spectrum.study.files import Files, read_files, scratch, write_files
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.spectra_rows import (
+from transformer_spectrum.study.running.files import Files, read_files, scratch, write_files
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.spectra_rows import (
     COLUMNS,
     FAMILY_COLUMNS,
     family_rows,

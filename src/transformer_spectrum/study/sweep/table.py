@@ -10,10 +10,10 @@ from typing import Any
 
 from transformer_spectrum.analysis.comparison.trajectory import ALIKE, min_cosine
 from transformer_spectrum.runtime.files import atomic_path, write_csv
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.spectra_rows import COLUMNS, FAMILY_COLUMNS
-from transformer_spectrum.study.store import Store, read_record
-from transformer_spectrum.study.work import FAMILIES, MATRICES
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.spectra_rows import COLUMNS, FAMILY_COLUMNS
+from transformer_spectrum.study.running.store import Store, read_record
+from transformer_spectrum.study.running.work import FAMILIES, MATRICES
 from transformer_spectrum.vocabulary import display_name
 
 OUTCOME = (

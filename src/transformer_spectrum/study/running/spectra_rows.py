@@ -18,7 +18,7 @@ from transformer_spectrum.analysis.of_training.summary import Summary, summarize
 from transformer_spectrum.analysis.of_training.thinning import tracked_of
 from transformer_spectrum.config.schema import SpectraParams
 from transformer_spectrum.runtime.files import atomic_path
-from transformer_spectrum.study.grid import Cell
+from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.training.records.history import History
 from transformer_spectrum.training.records.snapshots import Snapshots
 
@@ -126,7 +126,7 @@ def family_rows(cell: Cell, summary: Summary, *, standin: bool) -> Rows:
                 )
 
 
-def _cell(value: float) -> float | str:
+def _cell(value: Any) -> float | str:
     return float(value) if np.isfinite(value) else ""
 
 

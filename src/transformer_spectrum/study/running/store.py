@@ -18,8 +18,8 @@ from typing import Any
 from transformer_spectrum.runtime import ownership
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256, write_json
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.request import Request
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.request import Request
 from transformer_spectrum.training.resume import difference
 
 RECORD = "record.json"

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transformer_spectrum.study.grid import Cell
-from transformer_spectrum.study.worker import Kind
+from transformer_spectrum.study.running.grid import Cell
+from transformer_spectrum.study.running.worker import Kind
 from transformer_spectrum.training.ensemble import shared
 
 MEMBERS: Mapping[Kind, int] = {"CPU": 8, "GPU": 256}

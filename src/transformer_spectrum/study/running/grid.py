@@ -25,9 +25,9 @@ from typing import Any
 
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import Params, parameters_in, parse_params, read_tree
-from transformer_spectrum.config.packaged import FILES, packaged
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.config.tree import Tree
+from transformer_spectrum.config.wheel_files import FILES, packaged
 from transformer_spectrum.runtime.errors import InputError
 
 FOLDER = Path("studies/grids")

@@ -27,12 +27,12 @@ from distributed.security import Security
 from distributed.utils import get_mp_context
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.security import check_address, client_security
-from transformer_spectrum.study.worker import GPU, PRELOAD, single_threaded
+from transformer_spectrum.study.running.security import check_address, client_security
+from transformer_spectrum.study.running.worker import GPU, PRELOAD, single_threaded
 
 logger = logging.getLogger(__name__)
 
-PRELOADED = ["distributed", "distributed.nanny", "transformer_spectrum.study.work"]
+PRELOADED = ["distributed", "distributed.nanny", "transformer_spectrum.study.running.work"]
 PRELOADED += ["dvc.repo", "scmrepo.git", "torch._dynamo", "cma.sigma_adaptation"]
 """The last four are imported late, by DVCLive, torch's Adam and cma: once here instead of in every process."""
 LOOPBACK = "127.0.0.1"
@@ -208,7 +208,7 @@ def _start_server() -> None:
     context.set_forkserver_preload(PRELOADED)
     before = os.environ.get("PYTHONPATH")
     # The server looks for its modules there and nowhere else, and passes in silence over those that it misses.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), before)))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[3]), before)))
     try:
         forkserver.ensure_running()
     finally:

@@ -24,9 +24,9 @@ from distributed.scheduler import KilledWorker
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.log import to_stderr
-from transformer_spectrum.study.files import Files
-from transformer_spectrum.study.security import check_address
-from transformer_spectrum.study.worker import GPU, PRELOAD, SEAT, Kind, identity, seat
+from transformer_spectrum.study.running.files import Files
+from transformer_spectrum.study.running.security import check_address
+from transformer_spectrum.study.running.worker import GPU, PRELOAD, SEAT, Kind, identity, seat
 
 logger = logging.getLogger(__name__)
 

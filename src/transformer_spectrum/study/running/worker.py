@@ -1,4 +1,4 @@
-"""What a Dask worker of a study says of itself when it starts, by `--preload transformer_spectrum.study.worker`.
+"""What a Dask worker of a study says of itself as it starts: `--preload transformer_spectrum.study.running.worker`.
 
 A worker offers a seat, a Dask resource whose name holds the checksum of its package versions and of its code. A study
 asks for the seat that its own checksum names, so Dask itself sends no work to a worker that would compute other bits.
@@ -24,7 +24,7 @@ Kind = Literal["CPU", "GPU"]
 
 GPU = "GPU"
 """Name of the Dask resource that a worker on an accelerator is started with."""
-PRELOAD = "transformer_spectrum.study.worker"
+PRELOAD = "transformer_spectrum.study.running.worker"
 SEAT = "transformer-spectrum"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
