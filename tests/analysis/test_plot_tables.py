@@ -65,8 +65,12 @@ def test_headline_is_a_few_dozen_numbers_and_never_an_alpha_without_its_tail(sum
             assert ("change_stable_rank" in block) == (optimizer != "initial")
     assert tree["reasons"] == [
         {
-            **{"training": "initial", "family": family, "metrics": ["change_stable_rank"]},
-            **{"reason": "zero matrix", "lacking": count, "matrices": count},
+            "training": "initial",
+            "family": family,
+            "metrics": ["change_stable_rank"],
+            "reason": "zero matrix",
+            "lacking": count,
+            "matrices": count,
         }
         for family, count in zip(FAMILIES, (8, 8, 8, 8, 2, 1), strict=True)
     ]

@@ -173,7 +173,7 @@ def parse_claim(content: Any, source: str) -> Claim:
 
     >>> parse_claim({"statment": "x"}, "rank.yaml")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    transformer_spectrum.runtime.errors.InputError: rank.yaml: statment: unknown key; did you mean statement? (and ... more)
+    transformer_spectrum.runtime.errors.InputError: rank.yaml: statment: unknown key; did you mean statement? (and ...
     """
     return validated(Claim, content, source)
 
