@@ -211,6 +211,31 @@ def test_a_cell_that_kills_its_worker_fails_with_a_reason_and_takes_no_other_alo
     assert "sweep tiny: waiting for a worker" in printed
 
 
+def test_work_that_kills_its_workers_takes_none_along_that_goes_beside_it(repository, nursery, tmp_path):
+    """What kills is never sent to a worker that another piece of work has."""
+    beside, allowed = 3, 1
+    cluster = Cluster(nursery, tmp_path, allowed)
+    for _ in range(1 + beside):
+        cluster.worker()
+    ended = {}
+
+    def noted(name):
+        return lambda outcome: ended.update({name: outcome.reason}) or ()
+
+    tasks = [Task("kills", signal.raise_signal, lambda: (signal.SIGKILL,), noted("kills"))]
+    tasks += [Task(f"sleeps {i}", time.sleep, lambda: (2.0,), noted(f"sleeps {i}")) for i in range(beside)]
+    try:
+        with connected(cluster.place()) as client:
+            engine = Engine(client, "sweep tiny")
+            wait_for(lambda: not engine._look({"CPU"}) and engine.seats["CPU"] == 1 + beside, "not all workers came")
+            engine.run(tasks)
+    finally:
+        cluster.close()
+    assert ended.pop("kills").startswith(f"lost with {allowed + 1} workers, the last at tls://127.0.0.1:")
+    assert set(ended.values()) == {""}
+    assert len(ended) == beside
+
+
 def test_workers_of_another_version_or_commit_or_without_our_module_are_refused(repository, cluster, tmp_path, capsys):
     source = tmp_path / "changed"
     shutil.copytree(Path(__file__).parents[2] / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -318,18 +343,20 @@ def test_a_client_that_is_closed_while_it_asks_is_a_scheduler_that_has_gone(answ
         engine.wait()
 
 
-@pytest.mark.parametrize(("status", "error"), [("finished", InputError), ("error", None)])
+@pytest.mark.parametrize(("status", "error"), [("finished", InputError), ("error", None), ("lost", None)])
 def test_a_value_that_cannot_be_fetched_any_more_is_told_from_work_that_failed(status, error):
-    def result():
+    def result(timeout):
         raise OSError("Timed out")
 
     engine = Engine(SimpleNamespace(), "sweep tiny")
     future = SimpleNamespace(status=status, result=result)
     if error:
         with pytest.raises(error, match="the scheduler has gone"):
-            engine._outcome(future)
+            engine._outcome(future, None)
+    elif status == "lost":
+        assert engine._outcome(future, None) is None  # once more
     else:
-        assert engine._outcome(future).reason == "OSError: Timed out"
+        assert engine._outcome(future, None).reason == "OSError: Timed out"
 
 
 def test_a_scheduler_is_not_talked_to_without_certificates_that_its_own_authority_has_signed(

@@ -108,6 +108,7 @@ def assert_same(result, other):
 METHODS = [
     ("adam", {"adam.algorithm": "adam"}),
     ("adam", {"adam.algorithm": "sgd", "model.dropout": 0.3}),
+    ("adam", {"adam.algorithm": "adamw", "model.patch_length": 1, "model.embed_dim": 16}),
     ("adam", {"adam.algorithm": "muon", "adam.schedule": "cosine"}),
     ("adam", {"adam.algorithm": "soap"}),
     ("adam", {"adam.algorithm": "lion", "model.type": "lstm", "model.dropout": 0.2, "model.layers": 2}),
@@ -157,9 +158,10 @@ def test_members_follow_torchs_own_training_to_1e_5():
         assert update == 3
 
 
+@pytest.mark.parametrize("tokens", [{}, {"model.patch_length": 1, "model.embed_dim": 16}], ids=["patches", "steps"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_neither_chunks_nor_workers_change_a_members_bits(workers, monkeypatch):
-    shared = {"training.workers": workers, "adam.epochs": 2}
+def test_neither_chunks_nor_workers_change_a_members_bits(workers, tokens, monkeypatch):
+    shared = {"training.workers": workers, "adam.epochs": 2, **tokens}
     whole = fit(members_of("adam", **shared))
     monkeypatch.setattr(division, "GRADIENT_MIB", 1e-6)  # each member by itself
     for result, other in zip(fit(members_of("adam", **shared)), whole, strict=True):
@@ -330,7 +332,7 @@ def test_factors_of_one_form_are_numbers_of_it_and_a_factor_of_1_is_none():
     assert build.loss(params_of(**{"loss.type": "mse", "loss.factor": 1.0})) is losses.mse
 
 
-@pytest.mark.parametrize(("optimizer", "shared"), [METHODS[0], METHODS[1], METHODS[5]], ids=["adam", "sgd", "es"])
+@pytest.mark.parametrize(("optimizer", "shared"), [METHODS[0], METHODS[1], METHODS[6]], ids=["adam", "sgd", "es"])
 def test_members_with_other_batch_orders_and_factors_get_what_they_get_alone(optimizer, shared):
     own = [{}, {"training.batch_seed": 7}, {"loss.factor": 10.0}, {"loss.factor": 3.0, "training.batch_seed": 8}]
     changes = [{"seed": 1, "loss.type": "cauchy", "adam.epochs": 2, "es.generations": 2, **change} for change in own]

@@ -44,9 +44,13 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if weight.ndim == 2:
         return nn.functional.linear(x, weight, bias)
-    members = weight.shape[0]
+    members, width = weight.shape[:2]
     rows = x.reshape(members, -1, x.shape[-1])
-    return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).reshape(*x.shape[:-1], weight.shape[1])
+    if width == 1:  # a product one column wide torch sums otherwise for one member than for several
+        outputs = (rows * weight).sum(-1, keepdim=True) + bias.unsqueeze(1)
+    else:
+        outputs = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+    return outputs.reshape(*x.shape[:-1], width)
 
 
 def add_linear(x: Tensor, weights: Weights, name: str, inner: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ def connected(place: ComputePlace, gpus: int = 0) -> Iterator[Client]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}))
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it, the engine says
+        for name in ("distributed", "distributed.client", "distributed.core"):  # what matters of it, the engine says
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if place.scheduler is None:
             client = stack.enter_context(_local(place, gpus))
         else:
@@ -93,7 +94,7 @@ def _remote(place: ComputePlace) -> Iterator[Client]:
     try:
         client = Client(address, security=security, timeout=CONNECTING, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
         raise InputError(f"--scheduler = {address}: no scheduler answers there: {reason}") from None
     with client:
         # What it is bound to: one may reach by loopback what listens to the whole network.

@@ -1,24 +1,26 @@
 """Pieces of work on a Dask cluster: each goes to one free seat, and what is lost with a worker goes to another.
 
-Dask runs a piece of work again elsewhere when its worker has gone, until it has taken more workers along than the
-scheduler allows; then it has failed, with a reason. No seat ever has a second piece waiting behind the first, because
-Dask would hold the loss of the worker against both.
+A piece of work is sent to a worker by name. What is lost with it goes to another, until it has taken more workers along
+than the scheduler allows; then it has failed, with a reason. Left to itself Dask would put a piece behind another,
+where the data lie, though other workers are free, and hold the loss of the worker against both.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import queue
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
+import dask
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between two looks at who is in the cluster, while nothing ends."""
+FETCHING = 60.0
+"""Seconds that a value may take from a worker."""
 RETRIES = 1
 """How often work that has raised an error that is none of its input is tried once more."""
 
@@ -51,7 +55,7 @@ class Ended:
     log: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One piece of work.
 
@@ -70,6 +74,15 @@ class Task:
     ended: Callable[[Ended], Iterable[Task]]
     shared: Mapping[str, Callable[[], Files]] = field(default_factory=dict)
     kind: Kind = "CPU"
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """Work on its way: the task, the files that have to stay meanwhile, and the worker that it was sent to."""
+
+    task: Task
+    shared: list[Future[Any]]
+    worker: str
 
 
 def perform(function: Callable[..., Any], arguments: tuple[Any, ...], *shared: Files) -> Ended:
@@ -116,13 +129,18 @@ class Engine:
 
     def __init__(self, client: Client, title: str) -> None:
         self.client, self.title = client, title
-        self.seats: dict[Kind, int] = {"CPU": 0, "GPU": 0}
-        """How many workers of each kind can take our work."""
+        self._workers: dict[Kind, list[str]] = {"CPU": [], "GPU": []}
         self._refused: dict[str, str] = {}
         self._awaited: set[Kind] = set()
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._shared: WeakValueDictionary[str, Future[Any]] = WeakValueDictionary()
-        self._running: dict[Future[Any], tuple[Task, list[Future[Any]]]] = {}
+        self._running: dict[Future[Any], _Sent] = {}
+        self._losses: Counter[Task] = Counter()
+
+    @property
+    def seats(self) -> dict[Kind, int]:
+        """How many workers of each kind can take our work."""
+        return {kind: len(addresses) for kind, addresses in self._workers.items()}
 
     def wait(self, kind: Kind = "CPU") -> None:
         """Until there is a worker that can take our work.
@@ -147,41 +165,76 @@ class Engine:
         waiting = deque(tasks)
         try:
             while waiting or self._running:
-                self._look({task.kind for task in waiting} | {task.kind for task, _ in self._running.values()})
+                self._look({task.kind for task in waiting} | {sent.task.kind for sent in self._running.values()})
+                waiting.extendleft(self._of_lost_workers())
                 self._submit(waiting)
                 with contextlib.suppress(queue.Empty):
                     future = self._ended.get(timeout=POLL)
-                    task, _ = self._running.pop(future)
-                    waiting.extendleft(reversed(list(task.ended(self._outcome(future)))))
+                    sent = self._running.pop(future, None)
+                    if sent is not None:  # else it was given up with its worker
+                        waiting.extendleft(self._followed(sent, self._outcome(future, sent)))
         finally:
             if self._running:
                 with contextlib.suppress(Exception):
                     self.client.cancel(list(self._running), force=True)
                 self._running.clear()
 
+    def _of_lost_workers(self) -> list[Task]:
+        """Work whose worker has gone, once more, or what follows where it has taken too many along."""
+        again: list[Task] = []
+        present = {address for addresses in self._workers.values() for address in addresses}
+        for future, sent in list(self._running.items()):
+            if sent.worker not in present and not future.done():
+                del self._running[future]
+                self.client.cancel([future], force=True)
+                again += self._followed(sent, self._lost(sent, 1))
+        return again
+
+    def _followed(self, sent: _Sent, ended: Ended | None) -> list[Task]:
+        """What is to be done next, the last first; None = the same once more."""
+        return [sent.task] if ended is None else list(reversed(list(sent.task.ended(ended))))
+
+    def _lost(self, sent: _Sent, workers: int) -> Ended | None:
+        """What becomes of work that was lost with so many workers more."""
+        self._losses[sent.task] += workers
+        count = self._losses[sent.task]
+        if count <= self._allowed:
+            return None
+        return Ended(None, f"lost with {count} worker{'s' * (count > 1)}, the last at {sent.worker}", "")
+
+    @functools.cached_property
+    def _allowed(self) -> int:
+        """How many workers a piece of work may take along; of the scheduler."""
+        return int(self.client.run_on_scheduler(dask.config.get, "distributed.scheduler.allowed-failures"))
+
     def _submit(self, waiting: deque[Task]) -> None:
         """Gives the first tasks that a free seat is for to the scheduler."""
-        free = dict(self.seats)
-        for task, _ in self._running.values():
-            free[self._seat_of(task.kind)] -= 1
+        taken = {sent.worker for sent in self._running.values()}
+        free = {kind: [each for each in addresses if each not in taken] for kind, addresses in self._workers.items()}
         passed: list[Task] = []
-        while waiting and any(count > 0 for count in free.values()):
+        while waiting and any(free.values()):
             task = waiting.popleft()
             kind = self._seat_of(task.kind)
-            if free[kind] > 0:
-                free[kind] -= 1
-                self._send(task, kind)
+            if free[kind]:
+                self._send(task, kind, free[kind].pop(0))
             else:
                 passed.append(task)
         waiting.extendleft(reversed(passed))
 
-    def _send(self, task: Task, kind: Kind) -> None:
+    def _send(self, task: Task, kind: Kind, worker: str) -> None:
         resources = {seat(kind): 1.0, **({GPU: 1.0} if task.kind == "GPU" else {})}
         shared = [self._share(name, files, kind) for name, files in task.shared.items()]
         future = self.client.submit(
-            perform, task.function, task.arguments(), *shared, resources=resources, retries=RETRIES, pure=False
+            perform,
+            task.function,
+            task.arguments(),
+            *shared,
+            workers=[worker],
+            resources=resources,
+            retries=RETRIES,
+            pure=False,
         )
-        self._running[future] = task, shared
+        self._running[future] = _Sent(task, shared, worker)
         future.add_done_callback(self._ended.put)
 
     def _seat_of(self, kind: Kind) -> Kind:
@@ -196,16 +249,17 @@ class Engine:
             self._shared[name] = future
         return future
 
-    def _outcome(self, future: Future[Any]) -> Ended:
+    def _outcome(self, future: Future[Any], sent: _Sent) -> Ended | None:
+        """What has come of work; None where it has to be done once more."""
         try:
-            return future.result()
+            return future.result(timeout=FETCHING)
         except KilledWorker as error:
-            count = error.allowed_failures + 1
-            lost = f"lost with {count} worker{'s' * (count > 1)}, the last at {error.last_worker.address}"
-            return Ended(None, lost, "")
+            return self._lost(sent, error.allowed_failures + 1)
         except CancelledError:
             raise self._gone() from None
         except Exception as error:  # of the work, on a worker: whatever it is, it ends this piece of work alone
+            if isinstance(error, OSError) and future.status == "lost":  # done, and its worker has gone since
+                return None
             if isinstance(error, OSError) and future.status != "error":  # done, but its value cannot be had any more
                 raise self._gone() from None
             return Ended(None, f"{type(error).__name__}: {' '.join(str(error).split())}", "")
@@ -226,7 +280,10 @@ class Engine:
         except (KeyError, OSError):  # the client was closed meanwhile, and then knows of nobody
             raise self._gone() from None
         kinds: tuple[Kind, ...] = ("CPU", "GPU")
-        self.seats = {kind: sum(seat(kind) in worker["resources"] for worker in workers.values()) for kind in kinds}
+        self._workers = {
+            kind: [address for address, worker in workers.items() if seat(kind) in worker["resources"]]
+            for kind in kinds
+        }
         for address, worker in workers.items():
             check_address(f"{self.title}: worker", address)
             strange = not any(seat(kind) in worker["resources"] for kind in kinds)
