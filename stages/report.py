@@ -1,6 +1,7 @@
 """Stage report: what a run came to, as a page for people and as Markdown for comments; its parameters for dvc plots."""
 
 from transformer_spectrum.config.load import load_params
+from transformer_spectrum.report.footprint import check_report_fits
 from transformer_spectrum.report.run import read_run
 from transformer_spectrum.report.run_page.markdown import markdown
 from transformer_spectrum.report.run_page.page import page
@@ -11,6 +12,7 @@ from transformer_spectrum.runtime.log import to_stderr
 
 
 def main() -> None:
+    check_report_fits()
     run = read_run(load_params())
     with atomic_folder("report", own=("index.html", "report.md")) as folder:
         write_text(folder / "index.html", page(run))

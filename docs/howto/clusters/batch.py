@@ -21,7 +21,8 @@ MEMORY = "16GB"
 COMMON = {"queue": None, "account": None, "walltime": "04:00:00"}
 SETTINGS = {"slurm": COMMON, "pbs": {**COMMON, "resource_spec": f"select=1:ncpus={CORES}:mem={MEMORY.lower()}"}}
 CLUSTERS = {"slurm": SLURMCluster, "pbs": PBSCluster}
-WORKER = ["--preload", "transformer_spectrum.study.running.worker"]
+WORKER = ["--preload", "transformer_spectrum.study.running.worker", "--dashboard-address", "127.0.0.1:0"]
+WORKER += ["--memory-limit", "0"]  # the batch system's own limit holds; Dask would end a worker by a share of it
 ALLOWED_FAILURES = 5
 """Workers that an ensemble may be lost with; those that the batch system ends at their time limit count."""
 
