@@ -15,6 +15,7 @@ from transformer_spectrum.analysis.comparison.shifts import Shift, shifts
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.schema import OPTIMIZERS
 from transformer_spectrum.report.figures.caption import Caption, caption_of
+from transformer_spectrum.runtime.circumstances import CIRCUMSTANCES_FILE
 from transformer_spectrum.runtime.errors import InputError, quoted, shortened
 from transformer_spectrum.runtime.files import RUN, read_json
 from transformer_spectrum.runtime.files import read_table as read_parquet
@@ -52,7 +53,6 @@ TEXT = (
 
 LONG_TABLES = ("spectra_tails", "spectra_circuits", "spectra_vectors", "spectra_spikes")
 """Of metrics/*.parquet, those that the report reads."""
-CIRCUMSTANCES = "circumstances.json"
 SCORES = ("best_step", "best_validation_mae", "stop_cause", "stop_reason", "teacher_forced", "free_running", "missing")
 
 LOSS_OR_MAE: Mapping[str, str] = {"mae": "MAE", "loss": "loss"}
@@ -285,7 +285,7 @@ def _training(root: Path, optimizer: str, validation: pd.DataFrame, *, clips: bo
     return Training(
         scores=scores,
         settings=settings,
-        circumstances=_object(folder / CIRCUMSTANCES) if (folder / CIRCUMSTANCES).exists() else {},
+        circumstances=_object(folder / CIRCUMSTANCES_FILE) if (folder / CIRCUMSTANCES_FILE).exists() else {},
         initial_mae=start if np.isfinite(start) else None,
         best_mae=float(mine["validation_mae"].at[best]),
         clipped_share=list(_curve(folder, "clipped_share").values())[-1] if clips else None,

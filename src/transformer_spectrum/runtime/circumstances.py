@@ -11,6 +11,8 @@ from typing import Any
 
 DECIDING = ("src", "stages", "params.yaml", "dvc.yaml", "pyproject.toml")
 """What a result rests on, seen from the repository's root. All else that a pipeline changes are its outputs."""
+CIRCUMSTANCES_FILE = "circumstances.json"
+"""Beside a training's scores: what `circumstances` gives."""
 EXPERIMENT = "DVC_EXP_NAME"
 """DVC tells the stages of an experiment its name by this variable."""
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from transformer_spectrum.runtime.circumstances import DECIDING, machine
+from transformer_spectrum.runtime.circumstances import CIRCUMSTANCES_FILE, DECIDING, machine
 from transformer_spectrum.runtime.errors import InputError, one_line_errors
 from transformer_spectrum.runtime.log import to_stderr
 from transformer_spectrum.runtime.parsing import parsing
@@ -32,7 +32,7 @@ logger = logging.getLogger("transformer_spectrum.runtime.verification")  # its o
 
 FOLDERS = ("metrics", "plots")
 DATA = "metrics/data.json"
-DIFFERS_ALWAYS = ("circumstances.json", "seconds.tsv")  # when, from which commit, how fast
+DIFFERS_ALWAYS = (CIRCUMSTANCES_FILE, "seconds.tsv")  # when, from which commit, how fast
 TELL_WHEN = ("run.json", "provenance.json")
 """Outputs in DVC's cache that hold days and places beside numbers."""
 MACHINE = ("processor", "architecture", "capability", "accelerator")
@@ -229,7 +229,7 @@ def _cached(path: Path, tracked: Sequence[str]) -> dict[str, str]:
 
 def same_kind(committed: Path) -> bool:
     """Whether this machine is of the kind that made the committed trainings."""
-    here, paths = machine(), sorted(committed.glob("metrics/*/circumstances.json"))
+    here, paths = machine(), sorted(committed.glob(f"metrics/*/{CIRCUMSTANCES_FILE}"))
     for path in paths:
         with parsing(path, "valid JSON"):
             there = json.loads(path.read_text(encoding="utf-8"))["machine"]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, UInt8
 
 from transformer_spectrum.spectra import metrics, power_law, random_matrix
+from transformer_spectrum.spectra.reasons import COMPUTED, CONSTANT_TAIL, SHORT_TAIL
 from transformer_spectrum.weights.matrices.shapes import by_shape
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -43,14 +44,11 @@ METRICS = (
     "mp_distance",
 )
 
-COMPUTED = ""
 ZERO_MATRIX = "zero matrix"
 ONE_VALUE = "only one singular value"
 ZERO_VALUE = "a zero singular value"
 NARROW_WINDOW = "fewer than 3 ranks in the window"
 ZERO_IN_WINDOW = "a zero singular value in the window"
-SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
-CONSTANT_TAIL = "all eigenvalues of the tail are equal"
 NO_BULK = "half of the eigenvalues or more are zero"
 NOT_RECORDED = "not recorded at this step"
 BEYOND_NUMBERS = "too large or too small for a float64"

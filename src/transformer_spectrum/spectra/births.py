@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Real, Shaped
 
-COMPUTED = ""
+from transformer_spectrum.spectra.reasons import COMPUTED
+
 NEVER = "never so many spikes"
 PASSING = "so many spikes at times, but not at the last step with a count"
 NO_COUNT = "no step has a count"

@@ -22,15 +22,15 @@ from torch import Tensor
 
 from transformer_spectrum.spectra import metrics
 from transformer_spectrum.spectra.arrangements import shuffled_entries
+from transformer_spectrum.spectra.reasons import COMPUTED
+from transformer_spectrum.weights.matrices.attentions import FACTORS
 from transformer_spectrum.weights.matrices.energy import checked_spectra
 
 Array: TypeAlias = Real[np.ndarray, "..."] | Real[Tensor, "..."]
 """A stack of matrices, outputs x inputs along the last two axes, or gains along the last."""
 METRICS = ("spectral_entropy", "stable_rank")
 """Of a circuit's spectrum, beside the spectrum itself: a head's few singular values have no tail and no bulk to fit."""
-COMPUTED = ""
 ZERO_PRODUCT = "zero product"
-FACTORS = ("query", "key", "value", "output")
 Factors: TypeAlias = tuple[Array, Array, Array, Array]
 """The projections of attentions, in the order of FACTORS."""
 

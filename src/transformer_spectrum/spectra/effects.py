@@ -51,7 +51,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from transformer_spectrum.spectra.nulls import COMPUTED, DRAWS_MINIMUM, FEW_DRAWS, NO_DRAWS, NO_VALUE, Draws, null_of
+from transformer_spectrum.spectra.nulls import DRAWS_MINIMUM, FEW_DRAWS, NO_DRAWS, NO_VALUE, Draws, null_of
+from transformer_spectrum.spectra.reasons import COMPUTED
 from transformer_spectrum.weights.matrices.spectrum_types import Values
 
 NO_SPREAD = "the metric is the same in half of the null draws or more"

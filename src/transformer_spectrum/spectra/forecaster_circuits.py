@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from transformer_spectrum.spectra.circuits import FACTORS, CircuitSpectra, circuit_spectra, shuffled_change_factors
+from transformer_spectrum.spectra.circuits import CircuitSpectra, circuit_spectra, shuffled_change_factors
+from transformer_spectrum.weights.matrices.attentions import FACTORS
 
 Weights = Mapping[str, np.ndarray] | Mapping[str, Tensor]
 """Name of a parameter -> its entries."""

@@ -34,7 +34,6 @@ Draws = Real[np.ndarray, "draws *shape"]
 FamilyDraws = Real[np.ndarray, "draws *shape m"]
 """A metric in each null draw; of m matrices in each."""
 
-COMPUTED = ""
 NO_VALUE = "the metric has no value to compare"
 FEW_DRAWS = "fewer than 3 null draws have the metric"
 NO_DRAWS = "no null was drawn"

@@ -10,10 +10,10 @@ from jaxtyping import Float64, Num, Shaped
 from torch import Tensor
 
 from transformer_spectrum.spectra.metrics import SINGLE_PRECISION, storage_rounding
+from transformer_spectrum.spectra.reasons import COMPUTED
 
 Matrices = Num[np.ndarray, "m rows columns"] | Num[Tensor, "m rows columns"]
 """Several of one shape."""
-COMPUTED = ""
 NO_CHANGE = "the change is zero"
 LOW_RANK_CHANGE = "fewer than k singular values of the change are above rounding"
 LOW_RANK_INITIAL = "fewer than k singular values of the initial matrix are above rounding"

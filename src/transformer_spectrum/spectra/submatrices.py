@@ -17,14 +17,12 @@ from torch import Tensor
 
 from transformer_spectrum.spectra.metrics import SINGLE_PRECISION, storage_rounding
 from transformer_spectrum.spectra.power_law import hill_alpha, hill_count
+from transformer_spectrum.spectra.reasons import COMPUTED, CONSTANT_TAIL, SHORT_TAIL
 from transformer_spectrum.weights.matrices.matrix import spectrum
 from transformer_spectrum.weights.matrices.spectrum_types import PerSpectrum
 
 Matrices = Real[np.ndarray, "*m rows columns"] | Real[Tensor, "*m rows columns"]
 """One or several of one shape."""
-COMPUTED = ""
-SHORT_TAIL = "fewer positive eigenvalues than the tail needs"
-CONSTANT_TAIL = "all eigenvalues of the tail are equal"
 EQUAL = 4 * SINGLE_PRECISION  # relative: what `storage_rounding` amounts to where all singular values are equal
 ENTRIES = 1 << 21  # entries of windows decomposed at once, those of one matrix at least
 

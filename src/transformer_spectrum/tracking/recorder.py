@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from transformer_spectrum.runtime.circumstances import circumstances
+from transformer_spectrum.runtime.circumstances import CIRCUMSTANCES_FILE, circumstances
 from transformer_spectrum.runtime.files import carry_over, read_json, write_json
 from transformer_spectrum.runtime.interruption import Interrupted
 from transformer_spectrum.tracking.dvclive_folder import CURVES, DVCLiveFolder
@@ -22,7 +22,6 @@ from transformer_spectrum.tracking.folders import METRICS_FILE, SCORES_FILE, bel
 from transformer_spectrum.tracking.mlflow_run import MLflowRun, Tracking
 from transformer_spectrum.tracking.tracker import Tracker
 
-CIRCUMSTANCES_FILE = "circumstances.json"
 OWN_FILES = (METRICS_FILE, SCORES_FILE, CIRCUMSTANCES_FILE)
 
 

@@ -16,6 +16,7 @@ from transformer_spectrum import scores
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.models.forecaster import Forecaster, Layout
+from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.runtime.files import atomic_folder, atomic_path, sha256, write_arrays, write_json
 from transformer_spectrum.runtime.provenance import versions
 from transformer_spectrum.runtime.seeds import numpy_generator
@@ -98,7 +99,8 @@ def _save_models(
         weights = {key: value.contiguous() for key, value in layout.views(flat.cpu()).items()}
         _write(folder / f"{name}.safetensors", weights, text)
     if description["optimizer"] in POPULATIONS and result.candidate is None:  # the pipeline counts on the file
-        why = ITSELF if description["optimizer"] == "ga" and result.stop_cause != "diverged" else NO_CANDIDATE
+        itself = description["optimizer"] == "ga" and result.stop_cause is not StopCause.DIVERGED
+        why = ITSELF if itself else NO_CANDIDATE
         _write(folder / "best_candidate.safetensors", {}, {"run": json.dumps({**description, "no_weights": why})})
     steps = sorted(result.snapshots)
     weights_of_steps = [_matrices_and_gains(layout, forecaster, result.snapshots[step]) for step in steps]

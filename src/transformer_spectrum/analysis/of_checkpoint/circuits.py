@@ -11,12 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from transformer_spectrum.spectra.circuits import CircuitMetrics, circuit_metrics, circuit_spectra
+from transformer_spectrum.spectra.forecaster_circuits import KINDS
 from transformer_spectrum.weights.anatomy.dissection import Skipped
 from transformer_spectrum.weights.anatomy.fused import heads_of, sections
 from transformer_spectrum.weights.matrices.attentions import Attention, attentions
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
-KINDS = ("query_key", "output_value")
 NO_HEADS = "config.json does not say how many heads it has: give --heads"
 NORMED = "queries or keys are normed between the projection and the product, which then is not what acts"
 _INNER_NORM = re.compile(r"(?:^|[._/])(?:q|k|query|key)_?(?:layer_?)?(?:norm|ln)(?:[._/]|$)", re.IGNORECASE)

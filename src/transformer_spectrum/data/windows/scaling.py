@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-IQR_OF_NORMAL = 1.3489795003921634  # so that robust and standard scaling agree on Gaussian data
+from transformer_spectrum.distributions.sgt_fit import IQR_OF_NORMAL
 
 
 def scale_by_context(
@@ -35,7 +35,7 @@ def scale_by_context(
 def _location_scale(steps: np.ndarray, scaling: Literal["standard", "robust"]) -> tuple[np.ndarray, np.ndarray]:
     if scaling == "robust":
         low, location, high = np.percentile(steps, [25, 50, 75], axis=1, keepdims=True)
-        return location, (high - low) / IQR_OF_NORMAL
+        return location, (high - low) / IQR_OF_NORMAL  # so that robust and standard scaling agree on Gaussian data
     location, scale = steps.mean(axis=1, keepdims=True), steps.std(axis=1, keepdims=True)
     # A constant context leaves rounding noise instead of an exact zero.
     return location, np.where(np.ptp(steps, axis=1, keepdims=True) == 0, 0.0, scale)

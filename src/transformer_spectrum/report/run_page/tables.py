@@ -8,7 +8,7 @@ from typing import Any
 from transformer_spectrum.analysis.comparison.endpoints import MAIN_METRIC, SECOND_METRIC
 from transformer_spectrum.analysis.comparison.shifts import Shift
 from transformer_spectrum.analysis.comparison.tail_fits import PLAUSIBLE, family_tails
-from transformer_spectrum.config.tree import flatten
+from transformer_spectrum.config.tree import flatten, path
 from transformer_spectrum.report.page.html import Table
 from transformer_spectrum.report.page.numbers import LACKING, number, signed
 from transformer_spectrum.report.run import Run, Training
@@ -254,7 +254,8 @@ def parameters(run: Run) -> list[Table]:
     }
     sections: dict[str, list[tuple[str, str]]] = {}
     for name, value in flatten(tree).items():
-        sections.setdefault(name.partition(".")[0] if "." in name else "general", []).append((name, _value(value)))
+        section, *inside = path(name)
+        sections.setdefault(section if inside else "general", []).append((name, _value(value)))
     return [
         Table(f"Parameters, {title}.", ("parameter", "value"), tuple(rows), left=(0, 1))
         for title, rows in sections.items()

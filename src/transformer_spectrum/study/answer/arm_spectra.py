@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.study.answer.matched import DIVERGED
+from transformer_spectrum.study.answer.stored import SPECTRA
 from transformer_spectrum.study.inference.endpoints import GROUPS, RECURRENT_GROUPS
 from transformer_spectrum.study.protocol.sections import TuningOutcome
 from transformer_spectrum.training.records.history import History
-
-SPECTRA = ("block", "dataset", "arm", "matrix", "group", "rank", "seeds", "mean", "sd")
-"""`matrix` is weights or change, `rank` counts from 1, `mean` and `sd` are over seeds."""
 
 
 def arm_spectra(cells: pd.DataFrame, tuning: TuningOutcome, history_of: Callable[[str], History]) -> pd.DataFrame:

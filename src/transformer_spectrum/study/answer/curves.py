@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.study.answer.matched import DIVERGED
+from transformer_spectrum.study.answer.stored import CURVES
 
-CURVES = ("block", "dataset", "arm", "axis", "at", "endpoint", "seeds", "mean", "sd")
-"""`at` is a place on the axis, `mean` and `sd` are over the seeds that pass it."""
 ALONG = ("validation_mae", "distance")
 PLACES = 24
 """Of a curve, evenly apart in logarithms between the ends of its data set."""

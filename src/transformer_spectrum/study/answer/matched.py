@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from transformer_spectrum.analysis.comparison.trajectory import Trajectory
+from transformer_spectrum.study.answer.stored import SUMMARY
 from transformer_spectrum.study.inference.endpoints import ENDPOINTS
 from transformer_spectrum.study.inference.matching import COLUMNS, match
 from transformer_spectrum.study.protocol.model import Protocol
@@ -13,7 +14,6 @@ from transformer_spectrum.study.protocol.sections import TuningOutcome
 
 DIVERGED = "diverged"
 """In the column `crossing`: the training has no value on any axis."""
-SUMMARY = ("block", "dataset", "arm", "axis", "endpoint", "seeds", "without", "mean", "sd")
 
 
 def endpoint_table(protocol: Protocol, cells: pd.DataFrame, paths: pd.DataFrame, tuning: TuningOutcome) -> pd.DataFrame:

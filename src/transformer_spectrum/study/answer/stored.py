@@ -19,7 +19,9 @@ PATHS = ("training", "updates", "evaluations", "validation_mae", "distance")
 ENDPOINTS = ("block", "protocol", *COLUMNS)
 SUMMARY = ("block", "dataset", "arm", "axis", "endpoint", "seeds", "without", "mean", "sd")
 CURVES = ("block", "dataset", "arm", "axis", "at", "endpoint", "seeds", "mean", "sd")
+"""`at` is a place on the axis, `mean` and `sd` are over the seeds that pass it."""
 SPECTRA = ("block", "dataset", "arm", "matrix", "group", "rank", "seeds", "mean", "sd")
+"""`matrix` is weights or change, `rank` counts from 1, `mean` and `sd` are over seeds."""
 VERDICTS = ("title", "protocol", "standing", "failed_controls", "controls", "contrasts", "axes", "level", "endpoints")
 
 
