@@ -38,7 +38,7 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
     """Measures every matrix of a checkpoint, one tensor in memory at a time.
 
     Args:
-        path: see `weight_files.open_checkpoint`.
+        path: see `weights.files.open_checkpoint`.
         settings: what to measure and how.
     Raises:
         InputError: no such device, no readable checkpoint, no matrix left to measure, or heads that do not divide a
