@@ -1,5 +1,9 @@
 """The documentation site covers the package; whether it builds without warnings, `make docs` says."""
 
+import ast
+import functools
+import importlib
+import inspect
 import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -21,6 +25,38 @@ DOCS = ROOT / "docs"
 SETTINGS = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 SHOWN = re.findall(r"^::: (transformer_spectrum\.[\w.]+)$", "\n".join(PAGES.values()), re.MULTILINE)
+SOURCE = ROOT / "src/transformer_spectrum"
+NAMES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py")
+    if not path.stem.startswith("__") or path.parent != SOURCE
+}
+"""Every module and room, as it is called inside the package."""
+FILES = (
+    "csv",
+    "html",
+    "j2",
+    "json",
+    "lock",
+    "md",
+    "npz",
+    "parquet",
+    "png",
+    "pt",
+    "py",
+    "safetensors",
+    "toml",
+    "yaml",
+    "yml",
+)
+"""Ends of names with a point that are of files."""
+NOT_OURS = {
+    *("folder.resume", "model.forecast", "params.loss.q", "params.model_dump"),  # of what a function has at hand
+    *("RLM._estimate_scale", "in_proj.weight", "torch.nn.utils.parametrize"),  # of other packages
+    *("usermeta.panels", "usermeta.table"),  # of a template
+    *("history.influence_cosine", "state.ema"),  # of what a program of the reader's has at hand
+}
+"""Names with a point that are no module's."""
 
 
 def listed(entries):
@@ -51,6 +87,106 @@ def test_every_module_that_is_shown_is_there():
     for name in SHOWN:
         place = (ROOT / "src").joinpath(*name.split("."))
         assert place.is_dir() or place.with_suffix(".py").is_file(), name
+
+
+def docstrings():
+    """Module -> all its docstrings, those of attributes too."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        strings = [
+            node.value.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ]
+        yield path.relative_to(ROOT).as_posix(), "\n".join(text for text in strings if isinstance(text, str))
+
+
+def pages():
+    """Page -> its prose, without what stands in blocks of code."""
+    outside = {name: (ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md")}
+    for name, text in (outside | {f"docs/{name}": text for name, text in PAGES.items()}).items():
+        yield name, re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def dotted(text):
+    """What stands in backticks and is `module.name` or `room/module.name`, perhaps called, with points between."""
+    for whole in re.findall(r"`([^`\n]+)`", text):
+        if match := re.fullmatch(r"([A-Za-z_]\w*(?:/\w+)*(?:\.\w+)+)(?:\(.*\))?", whole):
+            name = match[1].replace("/", ".")
+            if name.rpartition(".")[2] not in FILES and name not in NOT_OURS:
+                yield name
+
+
+def has(holder, names):
+    """Whether an object has an attribute of an attribute ..., or a field that only its instances have."""
+    for name in names:
+        assigned = getattr(inspect.unwrap(holder.__init__), "__code__", None)
+        fields = {*getattr(holder, "model_fields", ()), *getattr(holder, "__annotations__", ())}
+        if name in fields or (isinstance(holder, type) and assigned and name in assigned.co_names):
+            return True
+        if not hasattr(holder, name):
+            return False
+        holder = getattr(holder, name)
+    return True
+
+
+@functools.cache
+def classes():
+    """Name of a class -> the modules that define one."""
+    homes = {}
+    for name in NAMES:
+        path = SOURCE.joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    return homes
+
+
+def is_there(name):
+    """Whether a dotted name is a parameter, a module or an attribute of one, whose rooms may be left out."""
+    if any(f"{parameter}.".startswith(f"{name}.") for parameter in PARAMETERS):
+        return True
+    parts = name.split(".")
+    places = [(f"{home}.{parts[0]}", parts[1:]) for home in classes().get(parts[0], ())]
+    for length in range(len(parts), 0, -1):
+        beginning = ".".join(parts[:length])
+        places += [(module, parts[length:]) for module in NAMES if f".{module}".endswith(f".{beginning}")]
+    for module, attributes in places:
+        room, _, last = module.rpartition(".")
+        of_class = last in classes() and module not in NAMES
+        holder = importlib.import_module(f"transformer_spectrum.{room if of_class else module}")
+        if has(holder, [last, *attributes] if of_class else attributes):
+            return True
+    return False
+
+
+def test_every_name_in_a_docstring_is_of_something_that_is_there():
+    names = {(place, name) for place, text in docstrings() for name in dotted(text)}
+    assert len(names) > 100
+    assert {(place, name) for place, name in names if not is_there(name)} == set()
+
+
+def test_every_name_on_a_page_that_begins_with_a_module_or_class_of_ours_is_of_something_that_is_there():
+    ours = {part for module in NAMES for part in module.split(".")} | {"transformer_spectrum", *classes()}
+    names = {(page, name) for page, text in pages() for name in dotted(text) if name.split(".")[0] in ours}
+    assert len(names) > 50
+    prefix = "transformer_spectrum."
+    assert {(page, name) for page, name in names if not is_there(name.removeprefix(prefix))} == set()
+
+
+def test_every_module_that_is_named_as_a_file_is_there():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    names = {
+        (place, name)
+        for place, text in [*docstrings(), *pages()]
+        for name in re.findall(r"`([\w/]+\.py)`", text)
+        if not name.endswith("NAME.py")
+    }
+    assert len(names) > 50
+    assert {
+        (place, name) for place, name in names if not any(f"/{path}".endswith(f"/{name}") for path in tracked)
+    } == set()
 
 
 def test_every_page_is_in_the_menu():

@@ -111,6 +111,15 @@ def test_above_the_limit_a_matrix_goes_in_pieces_to_the_same_values(tmp_path, mo
     assert not any("Gram matrix" in note for note in examine(path, SETTINGS).notes)
 
 
+def test_notes_name_the_limits_that_were_met(tmp_path, monkeypatch):
+    path = saved({"w.weight": matrix(60, 20)}, tmp_path)
+    monkeypatch.setattr(measuring, "LARGE", 2**9)
+    monkeypatch.setattr(measuring, "NULL_BUDGET", 70_000)  # products, of which a shuffle takes 24,000
+    notes = "; ".join(examine(path, ExaminationSettings(ESTIMATORS, shuffles=4)).notes)
+    assert "matrices above 2^9 entries were decomposed by the Gram matrix of their smaller side in float64" in notes
+    assert "fewer shuffles: at most 70,000 / (entries x smaller side), at least 3" in notes
+
+
 def test_large_matrices_get_fewer_shuffles_but_never_fewer_than_three():
     assert draws_of((768, 3072), 20) == 20
     assert draws_of((30522, 384), 20) == 2**36 // (30522 * 384 * 384)

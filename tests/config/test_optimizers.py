@@ -1,6 +1,7 @@
 """The optimizers are listed once, and what has an entry for each has one for all."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from transformer_spectrum.cli import options, train
 from transformer_spectrum.config.load import Params
 from transformer_spectrum.config.resolve import WITH_LEARNING_RATE
-from transformer_spectrum.config.schema import OPTIMIZERS
-from transformer_spectrum.optimizers.evolution.strategies import STRATEGIES
+from transformer_spectrum.config.schema import OPTIMIZERS, ESParams
+from transformer_spectrum.optimizers.evolution.strategies import LEARNING_RATES, STRATEGIES, learning_rate
 from transformer_spectrum.optimizers.gradient.algorithms import OWN
 from transformer_spectrum.runtime import deciding_code
 from transformer_spectrum.study import tune
@@ -46,6 +47,15 @@ def test_the_page_on_tuning_says_what_null_means_for_every_gradient_method():
         assert (float(rate), float(decay.split(",")[0])) == (own.learning_rate, own.weight_decay)
         assert betas.split(" (")[0] == (f"{own.beta1:g}, {own.beta2:g}" if own.beta1 else "")
         assert momentum.split(",")[0] == (f"{own.momentum:g}" if own.momentum else "")
+
+
+def test_what_is_said_of_es_learning_rate_says_what_null_means_for_every_strategy_that_has_one():
+    description = ESParams.model_fields["learning_rate"].description
+    algorithms = re.findall(r"(\w+): of ", description)
+    rates = re.search(r"null = the method's own, ([\d.]+) and ([\d.]+)$", description).groups()
+    named = {algorithm: float(rate) for algorithm, rate in zip(algorithms, rates, strict=True)}
+    assert named == LEARNING_RATES == {algorithm: learning_rate(algorithm, None) for algorithm in WITH_LEARNING_RATE}
+    assert f"null = its own, {' and '.join(rates)}\n" in (ROOT / "params.yaml").read_text()
 
 
 def test_no_other_module_lists_them():

@@ -210,7 +210,7 @@ def _of_one_matrix(of: Any, shuffles: int, seed: int) -> tuple[np.ndarray, dict[
 
 
 def _draw(shuffles: int, seed: int) -> Draw:
-    """Shuffles of a matrix, seeded by its name as `examination.measure` does it."""
+    """Shuffles of a matrix, seeded by its name as `of_checkpoint.measuring.measure` does it."""
     from transformer_spectrum.analysis.extraction import no_draw
     from transformer_spectrum.runtime.seeds import torch_generator
     from transformer_spectrum.spectra.nulls import shuffled_singular_values

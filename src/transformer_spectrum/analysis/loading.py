@@ -1,7 +1,7 @@
 """What a training has left behind, read back: the model with its parameters, or the record of the training.
 
-The weights' files carry all that is needed in their header (`results` writes it), so both work in a folder without
-params.yaml, such as one that `dvc import` or `dvc artifacts get` has filled. No pickle is involved.
+The weights' files carry all that is needed in their header (`training.artifacts` writes it), so both work in a folder
+without params.yaml, such as one that `dvc import` or `dvc artifacts get` has filled. No pickle is involved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `measurement.analyze` gives: metrics of matrices with reasons, perhaps beside their nulls, as a table."""
+"""What `analysis.api.analyze` gives: metrics of matrices with reasons, perhaps beside their nulls, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a path holds for `measurement`: the record of a training, its model, or the checkpoint of somebody else."""
+"""What a path holds for `analysis.api`: the record of a training, its model, or the checkpoint of somebody else."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def examined(path: Path, estimators: Estimators, shuffles: int, seed: int) -> Ex
     """What `transformer-spectrum analyze` measures of a checkpoint, matrices of any size.
 
     Args:
-        path: see `weight_files.open_checkpoint`.
+        path: see `weights.files.open_checkpoint`.
         estimators: their settings.
         shuffles: null draws of a matrix; count, >= 3, or 0 for no null.
         seed: of the shuffles.
     Raises:
-        InputError: as `examination.examine`.
+        InputError: as `of_checkpoint.checkpoint.examine`.
 
     >>> examination = examined(Path("models/es/best.safetensors"), Estimators(), 0, 0)
     >>> len(examination.matrices), examination.measured_weights

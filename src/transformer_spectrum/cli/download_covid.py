@@ -55,7 +55,7 @@ def download(
     Returns:
         The provenance record.
     Raises:
-        InputError: see `data.sources.fetch`; or something would be lost.
+        InputError: see `data.fetch.sources.fetch`; or something would be lost.
     """
     from transformer_spectrum.config.resolve import resolve
 

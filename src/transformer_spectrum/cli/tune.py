@@ -114,7 +114,7 @@ def run(chosen: argparse.Namespace) -> None:
     """Prints the table of trials, then writes the overlay.
 
     Raises:
-        InputError: see `trials.tune`; an unknown loss too, or an overlay of somebody else.
+        InputError: see `study.tune.tune`; an unknown loss too, or an overlay of somebody else.
         OSError: the overlay cannot be written.
 
     >>> add(command := argparse.ArgumentParser())

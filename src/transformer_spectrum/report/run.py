@@ -64,7 +64,7 @@ class Training:
     """One optimizer's training.
 
     Attributes:
-        scores: metrics/<optimizer>/scores.json; where it began is `initial_loss`.
+        scores: metrics/<optimizer>/scores.json; where it began is `initial_mae`.
         settings: models/<optimizer>/run.json.
         circumstances: metrics/<optimizer>/circumstances.json; empty for a training from before it was written.
         initial_mae: validation MAE of the initial weights; None where it is not finite.

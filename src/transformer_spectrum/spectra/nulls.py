@@ -70,7 +70,7 @@ def shuffled_singular_values(
         draws: shuffles of each; count, >= 1.
         generator: of the permutations, on the CPU; the same state gives the same values.
     Returns:
-        (draws, m, min(rows, columns)) float64, descending, W's units; see `weights.spectrum`.
+        (draws, m, min(rows, columns)) float64, descending, W's units; see `weights.matrices.matrix.spectrum`.
     Raises:
         ValueError: not three axes, an axis is empty, an entry is not finite, or draws < 1.
 

@@ -32,7 +32,7 @@ margin: 0.02                  # what counts as equal, where the protocol has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -257,33 +257,6 @@ def answer(
             ClaimAnswer(name, claim, outcome, relation, effects[place], q_value, against[place], censored[place])
         )
     return tuple(answers)
-
-
-def answers_table(answers: Iterable[ClaimAnswer]) -> pd.DataFrame:
-    """A row a claim: statement, outcome, mean, interval, p, q, pairs, and how far its sources were read.
-
-    >>> answers_table([]).columns.tolist()[:3]
-    ['claim', 'statement', 'outcome']
-    """
-    columns = ["claim", "statement", "outcome", "endpoint", "mean", "low", "high", "p", "q", "pairs", "censored"]
-    rows = [
-        (
-            each.name,
-            each.claim.statement,
-            each.outcome.value,
-            each.claim.endpoint,
-            each.effect.mean,
-            each.effect.low,
-            each.effect.high,
-            each.effect.p_value,
-            each.q_value,
-            each.effect.pairs,
-            each.censored,
-            each.claim.abstract_only,
-        )
-        for each in answers
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "abstract_only"])
 
 
 def _relation(mean: float, q_value: float, equal_q: float, level: float) -> Relation | None:

@@ -21,6 +21,7 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import sha256
 from transformer_spectrum.runtime.progress import Progress
 from transformer_spectrum.runtime.provenance import versions
+from transformer_spectrum.spectra import nulls
 from transformer_spectrum.weights.anatomy.companions import companions
 from transformer_spectrum.weights.anatomy.constructed import constructed
 from transformer_spectrum.weights.anatomy.dissection import Anatomy, Skipped, dissect
@@ -38,7 +39,7 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
     """Measures every matrix of a checkpoint, one tensor in memory at a time.
 
     Args:
-        path: see `weight_files.open_checkpoint`.
+        path: see `weights.files.open_checkpoint`.
         settings: what to measure and how.
     Raises:
         InputError: no such device, no readable checkpoint, no matrix left to measure, or heads that do not divide a
@@ -80,11 +81,14 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
     formed = in_use.formations([matrix.matrix.tensor for matrix in measured])
     notes = [*checkpoint.notes, *formed, *in_use.notes, *anatomy.notes]
     if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
-        notes.append("large matrices got fewer shuffles: at most 2^36 / (entries x smaller side), at least 3")
+        notes.append(
+            f"large matrices got fewer shuffles: at most {_power(measuring.NULL_BUDGET)} / (entries x smaller side), "
+            f"at least {nulls.DRAWS_MINIMUM}"
+        )
     if any(matrix.matrix.entries > measuring.LARGE for matrix in measured):
         notes.append(
-            "matrices above 2^21 entries were decomposed by the Gram matrix of their smaller side in float64; singular "
-            "values that its rounding could have made count as zero"
+            f"matrices above {_power(measuring.LARGE)} entries were decomposed by the Gram matrix of their smaller "
+            "side in float64; singular values that its rounding could have made count as zero"
         )
     circuits: list[AttentionCircuits] = []
     without: list[Skipped] = []
@@ -178,6 +182,11 @@ def _why_none(skipped: list[Skipped], checkpoint: Checkpoint) -> str:
         return reason + taken
     more = f" and {len(others) - 8} more" if len(others) > 8 else ""
     return f"{reason}{taken}; beside them: {', '.join(others[:8])}{more}; --key takes another"
+
+
+def _power(number: int) -> str:
+    """A power of two as 2^n, any other number written out."""
+    return f"2^{number.bit_length() - 1}" if number.bit_count() == 1 else f"{number:,}"
 
 
 def _named(skipped: list[Skipped]) -> str:

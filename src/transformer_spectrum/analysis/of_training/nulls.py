@@ -19,7 +19,6 @@ WEIGHT_NULLS = ("path", "shuffled", "initial")
 """Of W_t: W_0 plus its change with shuffled entries; W_t with shuffled entries; W_0 with shuffled entries."""
 CHANGE_NULLS = ("change_shuffled", "change_signs")
 """Of the change: its entries shuffled; its entries with random signs."""
-NULLS = (*WEIGHT_NULLS, *CHANGE_NULLS)
 
 
 def main_null(metric: str) -> str:

@@ -40,7 +40,8 @@ class Evidence:
         steps: (K,) tracked steps.
         observed: metrics of the matrices and, under names that begin with "change_", of their changes since step 0; K
             in the place of steps.
-        nulls: name of a null, of `nulls.NULLS` -> K times the metrics of its draws, the draws in the place of steps.
+        nulls: name of a null, of `nulls.WEIGHT_NULLS` or `nulls.CHANGE_NULLS` -> K times the metrics of its draws, the
+            draws in the place of steps.
         shuffled_change: (K, M, R) mean singular values of the changes with shuffled entries, padded with NaN.
         farms: (K, M) FARMS alpha, NaN exactly where `farms_reason` is not empty.
         farms_reason: (K, M) text.

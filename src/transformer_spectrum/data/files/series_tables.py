@@ -103,7 +103,7 @@ def read_table(path: Path, frame: pd.DataFrame, chosen: ChosenColumns) -> TableS
     """Places the rows of a table.
 
     Raises:
-        InputError: see `columns.assign`; a value that is no number; a time that comes twice in a series.
+        InputError: see `role_assignment.assign`; a value that is no number; a time that comes twice in a series.
 
     >>> frame = pd.DataFrame({"country": ["SE", "SE", "MT"], "year": [2020, 2022, 2020], "cases": [3.0, 4.0, 5.0]})
     >>> table = read_table(Path("x.csv"), frame, ChosenColumns())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, overload
 
 from transformer_spectrum.config.schema import ESParams
 from transformer_spectrum.models.forecaster import Layout
@@ -16,6 +17,14 @@ from transformer_spectrum.runtime.errors import InputError
 
 LEARNING_RATES: dict[str, float] = {"openai": openai_es.LEARNING_RATE, "snes": snes.LEARNING_RATE}
 """What es.learning_rate = null means, for the algorithms that have one."""
+
+
+@overload
+def learning_rate(algorithm: Literal["openai", "snes"], setting: float | None) -> float: ...
+
+
+@overload
+def learning_rate(algorithm: str, setting: float | None) -> float | None: ...
 
 
 def learning_rate(algorithm: str, setting: float | None) -> float | None:
@@ -42,8 +51,7 @@ def _sep_cma(es: ESParams, layout: Layout) -> SepCMA:
 
 
 def _snes(es: ESParams, layout: Layout) -> SNES:
-    rate = snes.LEARNING_RATE if es.learning_rate is None else es.learning_rate
-    return SNES(es.generations, es.popsize, es.sigma, rate)
+    return SNES(es.generations, es.popsize, es.sigma, learning_rate("snes", es.learning_rate))
 
 
 def _openai(es: ESParams, layout: Layout) -> OpenAIES:
@@ -51,7 +59,7 @@ def _openai(es: ESParams, layout: Layout) -> OpenAIES:
         es.generations,
         es.popsize,
         es.sigma,
-        learning_rate=openai_es.LEARNING_RATE if es.learning_rate is None else es.learning_rate,
+        learning_rate=learning_rate("openai", es.learning_rate),
         optimizer=es.optimizer,
         weight_decay=es.weight_decay,
         sigma_decay=es.sigma_decay,

@@ -1,1 +1,1 @@
-"""The answer to a protocol: its trainings run, tabulated, judged and reported."""
+"""The answer to a protocol: its trainings run, and what they give as tables: endpoints, curves, spectra."""

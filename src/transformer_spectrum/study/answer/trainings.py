@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,6 @@ from transformer_spectrum.study.running.work import PATHS, measure_path
 
 if TYPE_CHECKING:
     from transformer_spectrum.study.running.cluster import ComputePlace
-
-logger = logging.getLogger(__name__)
 
 LEDGER = "protocols.json"
 """In the store: training -> the protocol under which it was first asked for, and a digest of what decides it."""

@@ -161,7 +161,7 @@ def path_log_stable_rank(
 
     Args:
         stable_rank: of every matrix at every step that has nulls, >= 1.
-        null_stable_rank: of the draws of `nulls.path`.
+        null_stable_rank: of the draws of `of_training.nulls.NullDraws.path`.
         families: as in `group_mean`.
 
     >>> ranks, draws = np.array([[2.0, 4.0]]), np.array([[[1.0, 2.0]], [[1.0, 2.0]]])

@@ -95,25 +95,6 @@ def match(
     return pd.DataFrame(records, columns=list(COLUMNS)).astype(numbers)
 
 
-def censored(table: pd.DataFrame) -> pd.DataFrame:
-    """How many trainings of each arm have no value at an axis, and why.
-
-    Args:
-        table: of `match`.
-    Returns:
-        dataset, axis, arm, trainings, then how many are left_censored and right_censored.
-
-    >>> path = Trajectory("es", "population", "light", [0, 1], [1, 9], [0.9, 0.8], [0, 0.1], {"rank": [20.0, 19.0]})
-    >>> censored(match([path], {"validation_mae": 0.6}, axes=["validation_mae"])).values.tolist()
-    [['light', 'validation_mae', 'es', 1, 0, 1]]
-    """
-    place = ["dataset", "axis", "arm"]
-    trainings = table.drop_duplicates([*place, "seed"])
-    flags = {name: trainings["crossing"].eq(name).astype(int) for name in CENSORED}
-    counted = trainings.assign(trainings=1, **flags)
-    return counted.groupby(place, sort=False)[["trainings", *CENSORED]].sum().reset_index()
-
-
 def paired(table: pd.DataFrame, contrast: Contrast, endpoint: str, axis: str) -> AxisDifference:
     """first - second of a contrast in every seed that both arms have a value in.
 

@@ -18,7 +18,6 @@ from transformer_spectrum.runtime.files import read_json, write_json
 from transformer_spectrum.runtime.replacement import new_folder
 from transformer_spectrum.tracking.folders import belong_together
 
-RUNS = Path("runs")
 LOCK_TRIES = 25
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 

@@ -79,7 +79,7 @@ class WeightFile(Protocol):
 
 
 def stored(tensor: Tensor) -> Stored:
-    """Shape and type of a tensor as `spectra.entries.dense` writes it out; none of FLOATING where it has no entries.
+    """Shape and type of a tensor as `matrices.entries.dense` writes it out; none of FLOATING where it has no entries.
 
     >>> import torch
     >>> stored(torch.zeros(2, 3, dtype=torch.bfloat16))
