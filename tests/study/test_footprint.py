@@ -60,7 +60,7 @@ def test_a_deeper_network_holds_more_for_its_gradient_and_no_more_for_a_forward_
 
 @pytest.mark.parametrize("sizes", [{"embed_dim": 4 * 10**12}, {"feedforward_dim": 2**62}])
 def test_a_matrix_beyond_counting_is_named(root, sizes):
-    with pytest.raises(InputError, match=r"model\.embed_dim = .* with 1 features a matrix has more entries"):
+    with pytest.raises(InputError, match=r"model\.embed_dim = .*: must be smaller; with 1 features a matrix has more"):
         footprint(params_with(root, **{f"model__{name}": value for name, value in sizes.items()}), "adam", 1)
 
 

@@ -134,9 +134,8 @@ def shapes(params: Params, features: int, layers: int) -> Forecaster:
         if "overflow" not in str(error).lower():
             raise
         sizes = f"model.embed_dim = {settings.embed_dim} with model.feedforward_dim = {settings.feedforward_dim}"
-        raise InputError(
-            f"{sizes} and {features} features: a matrix would have more entries than 64 bits count"
-        ) from None
+        rule = f"with {features} features a matrix has more entries than 64 bits count"
+        raise InputError(f"{sizes}: must be smaller; {rule}") from None
 
 
 class Search(NamedTuple):
