@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from small_runs import SMALL
 
 from transformer_spectrum.analysis.loading import load
 from transformer_spectrum.cli.main import main
@@ -83,3 +84,19 @@ def test_what_the_model_cannot_forecast_at_all_is_bad_input(content, out, words,
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / out).exists()
+
+
+def test_a_series_without_a_range_between_quartiles_is_left_out_where_that_is_the_scale(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    np.save("data.npy", generator.normal(size=(40, 60)).cumsum(axis=1))
+    main(["train", "-d", "data.npy", *SMALL, "--epochs", "1", "-n", "robust", "--set", "data.scaling=robust"])
+    (run,) = tmp_path.glob("runs/robust/*")
+    values = generator.normal(size=(40, 2))
+    values[:, 1] = 1.0
+    values[-1, 1] = 2.0
+    pd.DataFrame(values, columns=["good", "nearly_flat"]).to_csv("w.csv", index=False)
+    capsys.readouterr()
+    main(["forecast", str(run), "-d", "w.csv", "-o", "f.csv"])
+    assert "nearly_flat is left out: an interquartile range of 0 in the last" in capsys.readouterr().err
+    assert set(pd.read_csv("f.csv")["entity"]) == {"good"}

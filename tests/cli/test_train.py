@@ -191,6 +191,9 @@ def test_windows_that_do_not_fit_leave_no_folder(folder, capsys):
             ["--set", "es.algorithm=cma", "--set", "es.covariance=full", "--set", "model.feedforward_dim=512"],
             "es.covariance = full with",
         ),
+        ("train", ["--set", "adam.weight_decay=1e39"], "adam.weight_decay = '1e39': must be less than or equal to"),
+        ("train-es", ["--set", "es.sigma=1.0e39"], "es.sigma = 1e+39: must be less than or equal to"),
+        ("train-es", ["--popsize", "1099511627776"], "GiB of it are a population: make es.popsize smaller"),
     ],
 )
 def test_a_training_that_cannot_start_leaves_no_folder(command, options, words, folder, monkeypatch, capsys):
@@ -203,6 +206,22 @@ def test_a_training_that_cannot_start_leaves_no_folder(command, options, words, 
     assert words in output.err
     assert output.out == ""
     assert not list(Path("runs").rglob("*"))
+
+
+def test_a_loss_without_a_value_for_the_initial_weights_leaves_no_folder(folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "-d", "data.npy", *SMALL, "--epochs", "1", "--set", "loss.factor=1.0e39"])
+    assert ended.value.code == 2
+    assert "loss: not finite for the initial weights" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("*"))
+
+
+def test_forecasts_in_units_beyond_float32_are_kept_as_numbers(folder, without_figures):
+    np.save("large.npy", np.load("data.npy") * 1e39)
+    main(["train", "-d", "large.npy", *SMALL, "--epochs", "1", "-n", "large"])
+    (kept,) = Path("runs/large").rglob("forecasts.npz")
+    for name in ("context", "truth", "forecast"):
+        assert np.isfinite(np.load(kept)[name]).all()
 
 
 def test_the_list_of_runs_has_the_change_of_the_best_step_as_effects_json_has_it(trained, capsys):

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from transformer_spectrum.config.load import parse_params, read_tree
+from transformer_spectrum.config.tree import put
+from transformer_spectrum.config.wheel_files import packaged
+from transformer_spectrum.data.synthesis.drawing import draw_synthetic
 from transformer_spectrum.data.synthesis.smoothed_noise import smooth, smoothing_kernel, synthesize
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.errors import InputError
@@ -21,6 +25,25 @@ def test_kernels_are_their_formulas():
     both = np.exp(-(x**2) / 8) * np.cos(2 * np.pi * x / 9)
     np.testing.assert_allclose(smoothing_kernel("cosine_gaussian", 7, 2.0, 9.0), both)
     assert smoothing_kernel("none", 7, 2.0, 9.0).tolist() == [1.0]
+
+
+def test_a_period_that_no_position_has_a_sine_of_is_told_by_the_kernel_and_not_by_the_tail():
+    for kind in ("sine", "cosine", "cosine_gaussian"):
+        with pytest.raises(InputError, match=r"kernel\.period = 4.9.*sum of \|k\|"):
+            smoothing_kernel(kind, 15, 3.0, 5e-324)
+    assert smoothing_kernel("gaussian", 3, 5e-324, 1.0).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_draws_too_large_to_be_squared_are_refused_by_the_parameters_that_made_them(tmp_path):
+    tree = read_tree(packaged("params.yaml"))
+    put(tree, "data.synthetic.sigma", 1e200)
+    put(tree, "data.synthetic.series", 5)
+    with pytest.raises(InputError, match=r"data\.synthetic\.sigma = 1e\+200: draws of up to .*must be below 1e\+150"):
+        draw_synthetic(parse_params(tree), tmp_path / "raw")
+    put(tree, "data.synthetic.sigma", 1.0)
+    put(tree, "data.synthetic.kernel.period", 5e-324)
+    with pytest.raises(InputError, match=r"^data\.synthetic: kernel\.type = cosine_gaussian with"):
+        draw_synthetic(parse_params(tree), tmp_path / "raw")
 
 
 def test_a_kernel_without_a_tap_is_an_error_that_names_it():

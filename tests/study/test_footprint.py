@@ -11,7 +11,7 @@ from transformer_spectrum.runtime.memory import GIB, Free
 from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.study.running.work import WINDOWS_FILES, make_windows, train_cells
 from transformer_spectrum.training import build
-from transformer_spectrum.training.footprint import check_it_fits, footprint
+from transformer_spectrum.training.footprint import OF_CANDIDATE, check_it_fits, footprint
 
 SMALL = {"data.synthetic.series": 20, "device": "cpu"}
 HUGE = {"model.embed_dim": 16384, "model.feedforward_dim": 32768}
@@ -75,7 +75,8 @@ def test_a_matrix_beyond_counting_is_named(root, sizes):
 )
 def test_a_population_counts_where_its_members_are_kept(root, optimizer, changes, vectors):
     whole = footprint(params_with(root, **changes), optimizer, 1)
-    assert whole.parts["a population"].size == vectors * 4 * whole.weights
+    popsize = next(value for name, value in changes.items() if name.endswith("popsize"))
+    assert whole.parts["a population"].size == vectors * 4 * whole.weights + OF_CANDIDATE * popsize
 
 
 @pytest.mark.parametrize(

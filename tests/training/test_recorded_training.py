@@ -10,14 +10,16 @@ import torch
 from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.data.windows.arrays import Windows
+from transformer_spectrum.models.forecaster import Layout
 from transformer_spectrum.training import build
 from transformer_spectrum.training import resume as module
 from transformer_spectrum.training.loop import fit
+from transformer_spectrum.training.measuring import Start, measured
 from transformer_spectrum.training.recording import Budget
 from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.setup import Setup
 from transformer_spectrum.training.train import positions_watched
-from transformer_spectrum.weights.matrices.families import of_forecaster
+from transformer_spectrum.weights.matrices.families import Family, of_forecaster
 from transformer_spectrum.weights.matrices.matrix import Matrix
 
 EPOCHS, BATCHES = 5, 10
@@ -208,3 +210,10 @@ def test_what_is_watched_is_the_family_that_is_compared():
     shapes = [(3, 8), (32, 8), (8, 8), (8, 32)]
     transformer = [Matrix(name, of_forecaster(name), name, shape) for name, shape in zip(names, shapes, strict=True)]
     assert positions_watched(transformer) == [1, 3]
+
+
+def test_a_distance_whose_squares_do_not_fit_float32_is_a_number_all_the_same():
+    layout, matrices = Layout(torch.nn.Linear(2, 1, bias=False)), [Matrix("fc", Family("other"), "weight", (1, 2))]
+    start = Start(torch.tensor([3.0, 4.0]), layout, matrices)
+    (values,) = measured([(start, torch.tensor([3e30, 4e30]), None)])
+    assert values.distance == pytest.approx(5e30, rel=1e-6)

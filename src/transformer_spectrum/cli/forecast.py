@@ -84,7 +84,10 @@ def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int]
     """Positions of the series that can be forecast, and (n, C, F) their last steps; says why others cannot."""
     import numpy as np
 
+    from transformer_spectrum.data.windows.scaling import scale_by_context
+
     length, features = trained.params.data.context, trained.model.features
+    scaling = trained.params.data.scaling
     if len(held.features) != features:
         raise InputError(
             f"{path}: features: {len(held.features)} ({', '.join(held.features)}); the model has {features}"
@@ -98,6 +101,8 @@ def _contexts(trained: Trained, held: SeriesFile, path: Path) -> tuple[list[int]
             left_out[series.entity] = f"missing values in the last {length} steps"
         elif (np.ptp(last, axis=0) == 0).any():
             left_out[series.entity] = f"constant in the last {length} steps, which gives no scale"
+        elif not (scale_by_context(last[None], length, scaling)[1] > 0).all():
+            left_out[series.entity] = f"an interquartile range of 0 in the last {length} steps, which gives no scale"
         else:
             positions.append(position)
             ends.append(last)
@@ -116,8 +121,6 @@ def _forecast(trained: Trained, context: np.ndarray) -> np.ndarray:
     from transformer_spectrum.data.windows.scaling import scale_by_context
 
     location, scale = scale_by_context(context, context.shape[1], trained.params.data.scaling)
-    if not (scale > 0).all():
-        raise InputError("data.scaling = robust: a series has an interquartile range of 0, which gives no scale")
     scaled = torch.from_numpy(((context - location) / scale).astype(np.float32))
     forecasts = trained.model.forecast(scaled, trained.params.data.horizon).numpy().astype(np.float64)
     return forecasts * scale + location

@@ -67,6 +67,8 @@ def column_names(value: Any) -> Any:
     return tuple(value)
 
 
+LARGEST_FACTOR = 1e6
+"""Of what float32 weights are multiplied by: beyond any use, and far from where float32 ends."""
 OPTIMIZERS = ("adam", "es", "ga")
 """What a network can be trained by, each with a section of its own: the only list of them."""
 
@@ -324,6 +326,7 @@ class AdamParams(Section):
     )
     weight_decay: OptionalReal = Field(
         ge=0,
+        le=LARGEST_FACTOR,
         description="adamw, lion, muon, soap: decoupled, share of the learning rate; adam, sgd: added to the gradient; "
         "null = the algorithm's own, 0.01 for adamw and 0 for the others",
     )
@@ -384,7 +387,7 @@ class ESParams(Section):
     )
     popsize: Whole = Field(ge=4, description="candidates in a generation, even; count")
     generations: Whole = Field(ge=1, description="at most so many; a step is one generation")
-    sigma: Real = Field(gt=0, description="initial step size of the search; weight units")
+    sigma: Real = Field(gt=0, le=LARGEST_FACTOR, description="initial step size of the search; weight units")
     sigma_decay: Real = Field(
         gt=0, le=1, description="openai: sigma is multiplied by it after each generation; 1 = off"
     )
@@ -392,7 +395,9 @@ class ESParams(Section):
     learning_rate: OptionalReal = Field(
         gt=0, le=10, description="openai: of that optimizer; snes: of the mean; null = the method's own, 0.003 and 1"
     )
-    weight_decay: Real = Field(ge=0, description="openai: decoupled, share of the learning rate; 0 = off")
+    weight_decay: Real = Field(
+        ge=0, le=LARGEST_FACTOR, description="openai: decoupled, share of the learning rate; 0 = off"
+    )
     rank: Whole = Field(ge=0, description="openai: rank of each matrix's perturbation; 0 = full; count")
     patience: OptionalWhole = Field(
         ge=1, description="ends after so many generations without a better validation score; null = never"
@@ -417,7 +422,7 @@ class GAParams(Section):
     crossover_rate: Real = Field(ge=0, le=1, description="share of couples that cross; fraction")
     crossover_eta: Real = Field(ge=0, description="SBX distribution index: larger keeps children nearer; dimensionless")
     mutation_rate: Real = Field(ge=0, le=1, description="share of weights that mutate; fraction")
-    mutation_stdev: Real = Field(ge=0, description="of the Gaussian mutation; weight units")
+    mutation_stdev: Real = Field(ge=0, le=LARGEST_FACTOR, description="of the Gaussian mutation; weight units")
     mutation_decay: Real = Field(
         gt=0, le=1, description="mutation_stdev is multiplied by it after each generation; 1 = off"
     )

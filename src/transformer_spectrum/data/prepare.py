@@ -19,6 +19,7 @@ from transformer_spectrum.data.files.series_files import SUFFIXES, ChosenColumns
 from transformer_spectrum.data.series.catalogue import CATALOGUE
 from transformer_spectrum.data.series.csv_text import left_out, shortened
 from transformer_spectrum.data.series.entity_series import Series
+from transformer_spectrum.data.synthesis.drawing import LARGEST
 from transformer_spectrum.data.windows.arrays import Windows, pack
 from transformer_spectrum.data.windows.cutting import make_windows
 from transformer_spectrum.data.windows.splitting import split_times
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 COPIES = 5
 """Times the windows that are held in float64 while they are cut, scaled and described."""
-LARGEST = 1e150
-"""Below it a user's values have to stay, so that errors in data units can be squared."""
 
 
 def _read_series(params: Params, raw: Path) -> tuple[list[Series], dict[str, Any]]:

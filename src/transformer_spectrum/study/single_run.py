@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import logging
@@ -26,6 +27,7 @@ from transformer_spectrum.tracking.mlflow_spectra import attach_spectra
 from transformer_spectrum.tracking.mlflow_store import mlflow_address
 from transformer_spectrum.training import build
 from transformer_spectrum.training.footprint import check_it_fits
+from transformer_spectrum.training.loop import CannotBegin
 from transformer_spectrum.training.records.run_folder import RunFolder, new_run
 from transformer_spectrum.training.setup import read_windows
 from transformer_spectrum.training.train import Job, train
@@ -140,6 +142,7 @@ def carry_out(folder: RunFolder) -> None:
 
     Raises:
         InputError: the folder is not of a run, its files are damaged, or another process is at work in it.
+        CannotBegin: the loss has no value for the initial weights; no folder is left then.
         SystemExit: a signal has ended the training, 128 + its number; `folder.resume` keeps what has been reached.
         KeyboardInterrupt: the figures are not drawn yet.
     """
@@ -149,6 +152,11 @@ def carry_out(folder: RunFolder) -> None:
         try:
             trained = _train(folder, record)
             _draw(folder, record, anew=trained)
+        except CannotBegin:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # of other runs of this name
+                folder.path.parent.rmdir()
+            raise
         except SystemExit as ended:
             if isinstance(ended.code, int) and ended.code > 128:
                 _say_how_it_goes_on(folder, record["optimizer"])

@@ -188,5 +188,7 @@ def _kept_forecasts(windows: Windows, forecast: np.ndarray, seed: int) -> dict[s
     count = min(FORECASTS_KEPT, len(windows))
     positions = np.sort(numpy_generator(seed, "kept forecasts").choice(len(windows), count, replace=False))
     parts = {"context": windows.context, "truth": windows.target, "forecast": forecast}
-    in_units = {name: windows.in_data_units(array)[positions].astype(np.float32) for name, array in parts.items()}
-    return {**in_units, "entities": windows.entity[positions]}
+    in_units = {name: windows.in_data_units(array)[positions] for name, array in parts.items()}
+    fits = all(np.abs(values).max(initial=0.0) < np.finfo(np.float32).max for values in in_units.values())
+    kept = {name: values.astype(np.float32) if fits else values for name, values in in_units.items()}
+    return {**kept, "entities": windows.entity[positions]}

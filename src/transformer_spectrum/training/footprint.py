@@ -23,6 +23,8 @@ FIRST_EPOCH = 6
 """Records of weights inside the first epoch, and the last one."""
 OF_PYCMA, OF_GA = 15, 2
 """Vectors that are kept of a candidate: pycma's are of float64, and copied; the other strategies draw theirs anew."""
+OF_CANDIDATE = 64
+"""Bytes that are kept of every candidate: its seed, loss, rank and share."""
 LEARNING = {"transformer": (2, 2), "lstm": (0.5, 1.75)}
 """Times the activations of a forward pass that a gradient holds: of any depth, and more for each layer."""
 WINDOWS = 8
@@ -89,7 +91,9 @@ def footprint(
             "kept weights": MemoryPart(
                 kept * vector, "training.snapshot_every larger, or the model smaller", on_host=True
             ),
-            "a population": MemoryPart(popsize * of_candidate * vector, f"{optimizer}.popsize smaller", by_pycma),
+            "a population": MemoryPart(
+                popsize * (of_candidate * vector + OF_CANDIDATE), f"{optimizer}.popsize smaller", by_pycma
+            ),
             "activations": MemoryPart(forward * (learning if optimizer == "adam" else 1), shorter),
             "windows": MemoryPart(held, "data.stride larger, or series fewer", on_host=True),
         },

@@ -25,6 +25,10 @@ from transformer_spectrum.training.resume import ResumeFiles
 from transformer_spectrum.training.state import Candidate, StepRecord, TrainingState
 
 
+class CannotBegin(InputError):
+    """A training that has no first record, so that nothing of it can go on."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What a training produced.
@@ -237,7 +241,7 @@ def _diverge(training: TrainingState, step: Step, validation: Validation | None)
     """
     if step.index == 0:
         reached = math.nan if validation is None else validation.loss
-        raise InputError(
+        raise CannotBegin(
             f"loss: not finite for the initial weights (training {step.loss}, validation {reached}); "
             "it must be, so look at loss.* and at the scale of the data"
         )

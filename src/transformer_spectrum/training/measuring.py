@@ -83,9 +83,12 @@ def measured(asked: Sequence[Asked], workers: int = 1) -> list[Measured]:
     answers, row = [], 0
     for start, _, before in asked:
         change = flats[row + 1]
+        distance = torch.linalg.vector_norm(change)
+        if not distance.isfinite():  # the squares of large changes do not fit float32
+            distance = torch.linalg.vector_norm(change, dtype=torch.float64)
         answers.append(
             Measured(
-                distance=float(torch.linalg.vector_norm(change)),
+                distance=float(distance),
                 distances=start.distances(change),
                 singular_values=next(spectra),
                 change_singular_values=next(spectra),

@@ -18,6 +18,8 @@ from transformer_spectrum.runtime.ownership import RECORD, check_replaceable
 from transformer_spectrum.runtime.provenance import describe_source
 from transformer_spectrum.runtime.seeds import numpy_generator
 
+LARGEST = 1e150
+"""Below it values have to stay, so that errors in data units can be squared."""
 COPIES, OF_TAP = 5, 4
 """Numbers that are held for each one that is drawn, and for each tap of the kernel."""
 
@@ -58,14 +60,20 @@ def draw_synthetic(params: Params, folder: str | Path) -> None:
     if refusal := drawing_footprint(block).refusal(free_memory()):
         raise InputError(f"drawing data.synthetic {refusal}")
     check_replaceable(folder, "series.npy", "a file of yours belongs into data/raw/file, with data.dataset = file")
-    series = synthesize(
-        SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),
-        series=block.series,
-        length=block.length,
-        features=block.features,
-        **{f"kernel_{key}": value for key, value in block.kernel},
-        generator=numpy_generator(params.seed, "synthetic series"),
-    )
+    try:
+        series = synthesize(
+            SGT(block.mu, block.sigma, block.lam, block.p, block.q, block.centred, block.unit_variance),
+            series=block.series,
+            length=block.length,
+            features=block.features,
+            **{f"kernel_{key}": value for key, value in block.kernel},
+            generator=numpy_generator(params.seed, "synthetic series"),
+        )
+    except (InputError, ValueError) as error:
+        raise InputError(f"data.synthetic: {error}") from None
+    if (largest := float(np.abs(series).max())) >= LARGEST:
+        words = f"data.synthetic.mu = {block.mu:g} with data.synthetic.sigma = {block.sigma:g}"
+        raise InputError(f"{words}: draws of up to {largest:.0e}: must be below {LARGEST:.0e}")
     with atomic_folder(folder, own=("series.npy", RECORD)) as inside:
         path = inside / "series.npy"
         with atomic_path(path) as temporary, temporary.open("wb") as stream:

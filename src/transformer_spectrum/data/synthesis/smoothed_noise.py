@@ -46,13 +46,14 @@ def smoothing_kernel(type: str, size: int, sigma: float, period: float) -> Float
             raise InputError(f"kernel.{name} = {value:g}: must be positive and finite")
     x = np.arange(size) - (size - 1) / 2
     taps = np.ones(size)
-    if type in ("gaussian", "cosine_gaussian"):
-        taps *= np.exp(-0.5 * (x / sigma) ** 2)
-    if type in ("cosine", "cosine_gaussian"):
-        taps *= np.cos(2 * np.pi * x / period)
-    if type == "sine":
-        taps *= np.sin(2 * np.pi * x / period)
-    if np.abs(taps).max() <= NOTHING:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if type in ("gaussian", "cosine_gaussian"):
+            taps *= np.exp(-0.5 * (x / sigma) ** 2)
+        if type in ("cosine", "cosine_gaussian"):
+            taps *= np.cos(2 * np.pi * x / period)
+        if type == "sine":
+            taps *= np.sin(2 * np.pi * x / period)
+    if not np.abs(taps).max() > NOTHING:  # nor where a position has so many periods that it has no sine
         raise InputError(
             f"kernel.type = {type} with kernel.size = {size}, kernel.sigma = {sigma:g} and kernel.period = {period:g}: "
             "the sum of |k| over the taps must not be 0"

@@ -7,6 +7,7 @@ plus k vectors (vkd: Akimoto & Hansen 2016), or full (Hansen & Ostermeier 2001).
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ FULL_WEIGHTS = 4096
 """More weights than these are too many for a full covariance: an eigendecomposition takes a minute."""
 FULL_MATRICES = 7
 """Measured with 3000 weights: as many matrices (n, n) exist at once inside an eigendecomposition."""
+
+EXTREMES = functools.partial(np.errstate, over="ignore", under="ignore", invalid="ignore", divide="ignore")
+"""Around pycma at step sizes near the ends of float64: what it comes to is judged by the losses."""
 
 
 def full_covariance_memory(size: int) -> float:
@@ -103,8 +107,9 @@ class PyCMA:
             self.tell(losses)
 
     def _ask(self) -> Float32[np.ndarray, "popsize size"]:
-        self.candidates = self.search.ask()
-        return np.asarray(self.candidates, dtype=np.float32)
+        with EXTREMES():
+            self.candidates = self.search.ask()
+            return np.asarray(self.candidates, dtype=np.float32)
 
     def ask(self, generator: torch.Generator) -> Float[Tensor, "popsize size"]:
         return torch.from_numpy(self._ask()).to(self.like)
@@ -113,7 +118,8 @@ class PyCMA:
         self.told.append(losses.clone())
         values = losses.numpy()
         worst = values[np.isfinite(values)].max()
-        self.search.tell(self.candidates, np.where(np.isfinite(values), values, worst + 1.0))
+        with EXTREMES():
+            self.search.tell(self.candidates, np.where(np.isfinite(values), values, worst + 1.0))
         del self.candidates
 
     @property
