@@ -16,6 +16,7 @@ from transformer_spectrum import losses
 from transformer_spectrum.config.schema import LossParams
 from transformer_spectrum.distributions.sgt import SGT
 from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.training.stacked_losses import influence_cosines
 from transformer_spectrum.vocabulary import LOSS_UNITS
 
 SHAPES = [
@@ -372,6 +373,18 @@ def test_at_narrow_residuals_the_losses_are_the_same_as_measured_before():
     errors = errors_of(NORMAL)
     assert [round(losses.influence_cosine(errors, t_loss(q)), 4) for q in (5, 20, 75, 100)] == [0.9994, 1, 1, 1]
     assert losses.influence_cosine(errors, losses.make_loss("cauchy", gamma=1.0)) == pytest.approx(0.994, abs=5e-4)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-6])
+def test_members_get_the_cosine_that_their_loss_has_alone(factor):
+    """What trainings record is computed for all of them at once; the closed forms above hold it by this."""
+    kinds = [losses.make_loss("mse"), losses.make_loss("mae"), losses.make_loss("cauchy", gamma=0.5)]
+    kinds += [t_loss(q) for q in (1.05, 5.0, math.inf)]
+    members = [losses.times(loss, factor) for loss in kinds]
+    errors = torch.stack([errors_of(stats.t(3, 0, scale), 501) for scale in (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)])
+    together = influence_cosines(members, errors)
+    for loss, own, cosine in zip(kinds, errors, together, strict=True):
+        assert float(cosine) == pytest.approx(losses.influence_cosine(own, loss), abs=1e-12)
 
 
 @every
