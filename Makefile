@@ -10,7 +10,7 @@ PRESENT := $(if $(wildcard $(VENV)/bin/dvc),,$(READY))
 FREEZE = .venv-lock/bin/python -m pip freeze --all --exclude transformer-spectrum --exclude pip | sed -E 's/\+cpu//'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test test-slow mutants chaos kills hardships soak unchanged replicated lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
+.PHONY: help setup repro verify test test-slow mutants chaos legal kills hardships soak unchanged replicated lint format typecheck docs bench hooks smoke experiment compare schema templates dag lock sbom clean sweep study
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ mutants: $(READY_DEV) ## how many of a sample of small changes of the numeric co
 
 chaos: $(READY_DEV) ## run the fuzzers long: make chaos CASES=12000 SEED=0; a single trial again: TRIAL=4711
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/chaos.py --cases $(or $(CASES),12000) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
+
+legal: $(READY_DEV) ## train by settings that the schema allows, the ends of every range among them: make legal CASES=400 SEED=0
+	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/legal_settings.py --cases $(or $(CASES),400) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))
 
 kills: $(READY_DEV) ## kill all that works here at seeded moments, each time followed by one call without help: make kills TRIALS=210 SEED=0
 	OMP_NUM_THREADS=1 PYTHONPATH=src python tests/kills.py --trials $(or $(TRIALS),210) --seed $(or $(SEED),0) $(if $(TRIAL),--trial $(TRIAL))

@@ -13,6 +13,7 @@ from transformer_spectrum import losses
 from transformer_spectrum.config import tree
 from transformer_spectrum.config.load import parse_params
 from transformer_spectrum.data.windows.arrays import Windows, pack
+from transformer_spectrum.optimizers.contract import StopCause
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import write_arrays, write_json
 from transformer_spectrum.runtime.interruption import Interrupted, Interruption
@@ -287,6 +288,17 @@ def test_trainings_of_other_sizes_are_refused(name):
     other = {"model.embed_dim": 12, "training.batch_size": 4, "training.precision": "bfloat16"}[name]
     with pytest.raises(InputError, match="trainings side by side share it"):
         check_alike([(params_of(), "adam"), (params_of(**{name: other}), "adam")])
+
+
+def test_a_soap_whose_gradients_overflow_diverges_and_leaves_the_others_as_they_are():
+    """LAPACK refuses a batch of matrices of which one is not finite."""
+    changes = [{"seed": 1}, {"seed": 2, "loss.factor": 1e25}]
+    shared = {"adam.algorithm": "soap", "adam.epochs": 2}
+    well, ill = fit(members_of("adam", changes, **shared))
+    (alone,) = fit([members_of("adam", changes, **shared)[0]])
+    assert_same(well, alone)
+    assert ill.stop_cause is StopCause.DIVERGED
+    assert ill.stop_reason.startswith("diverged at step ")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "es", "ga"])

@@ -94,7 +94,7 @@ class SOAP:
                 renewed[_name(side, shape)] = preconditioner
                 basis = _name(f"{side}_basis", shape)
                 if before == 0:
-                    renewed[basis] = torch.linalg.eigh(preconditioner).eigenvectors.flip(-1).contiguous()
+                    renewed[basis] = eigenvectors(preconditioner)
                 elif before % self.every == 0:
                     renewed[basis], order = power_iterated(preconditioner, renewed[basis])
                     index = order.unsqueeze(-3 - axis).expand_as(squares[shape])
@@ -123,6 +123,19 @@ def rotated(
         left, right = (state[_name(f"{side}_basis", shape)] for side in SIDES)
         stacks[shape] = left @ stack @ right.mT if back else left.mT @ stack @ right
     return folds.join(stacks, rest)
+
+
+def eigenvectors(preconditioner: Square) -> Square:
+    """Of each matrix, the largest eigenvalue's first; NaN of one with an entry that is not finite.
+
+    LAPACK refuses such a matrix and all that stand beside it, so that a member that diverges would end the others too.
+
+    >>> eigenvectors(torch.tensor([[[1.0, 0.0], [0.0, 4.0]], [[torch.inf, 0.0], [0.0, 1.0]]])).abs().tolist()
+    [[[0.0, 1.0], [1.0, 0.0]], [[nan, nan], [nan, nan]]]
+    """
+    finite = preconditioner.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    vectors = torch.linalg.eigh(torch.where(finite, preconditioner, 0.0)).eigenvectors.flip(-1)
+    return torch.where(finite, vectors, torch.nan).contiguous()
 
 
 def power_iterated(preconditioner: Square, basis: Square) -> tuple[Square, Tensor]:
