@@ -125,7 +125,10 @@ def test_every_strategy_that_can_be_asked_for_is_made_and_passes_the_contract():
     assert set(get_args(ESParams.model_fields["algorithm"].annotation)) == set(STRATEGIES)
     assert set(STRATEGIES) <= set(METHODS)
     for name in STRATEGIES:
-        assert isinstance(strategy(name), type(SEARCHERS[name]))
+        made = strategy(name)
+        assert isinstance(made, type(SEARCHERS[name]))
+        for setting in ("generations", "popsize", "sigma"):
+            assert getattr(made, setting) == CHOSEN.get(setting, PARAMS["es"][setting]), (name, setting)
 
 
 def test_every_gradient_method_that_can_be_asked_for_is_made_and_passes_the_contract():

@@ -57,7 +57,8 @@ def read(cell):
 
 
 def test_the_effects_in_the_figure_and_its_table_are_those_of_the_best_steps(run, truth):
-    rows = chart_of_moves.numbers(run).rows
+    rows, header = chart_of_moves.numbers(run).rows, chart_of_moves.numbers(run).header
+    assert header == ("metric", "family", "optimizer", "initial", "value", "null", "effect", "deviations")
     assert rows[0][0] == metric_words("change_stable_rank")
     assert len(rows) == len(run.shifts)
     for words, family, title, *cells in rows:
@@ -160,6 +161,7 @@ def test_the_colours_of_the_heat_map_end_where_one_change_in_a_hundred_is_larger
 
 def test_the_errors_on_the_page_are_mean_absolute_errors_of_each_window(run, forecast):
     rows = forecasts.numbers(run).rows
+    assert forecasts.numbers(run).header == ("window", *map(display_name, forecast["forecast"]))
     windows = np.linspace(0, 8, 6).round().astype(int)
     assert len(rows) == len(windows)
     for (name, *shown), window in zip(rows, windows, strict=True):

@@ -98,8 +98,10 @@ def test_divergence_ends_it_with_a_reason_and_keeps_what_came_before(value, wher
 
 
 def test_an_initial_loss_that_is_not_finite_is_an_error():
-    with pytest.raises(ValueError, match="initial weights"):
+    with pytest.raises(ValueError, match=r"initial weights \(training nan, validation nan\)"):
         run([math.nan], [1.0])
+    with pytest.raises(ValueError, match=r"initial weights \(training 2\.0, validation inf\)"):
+        run([2.0], [math.inf])
 
 
 def test_snapshots_are_kept_at_0_1_every_so_many_and_the_last_step():

@@ -11,7 +11,7 @@ from transformer_spectrum.config.load import load_params
 from transformer_spectrum.config.wheel_files import packaged
 from transformer_spectrum.data.windows.arrays import Windows
 from transformer_spectrum.models.forecaster import Layout
-from transformer_spectrum.training import build
+from transformer_spectrum.training import artifacts, build
 from transformer_spectrum.training import resume as module
 from transformer_spectrum.training.loop import fit
 from transformer_spectrum.training.measuring import Start, measured
@@ -217,3 +217,15 @@ def test_a_distance_whose_squares_do_not_fit_float32_is_a_number_all_the_same():
     start = Start(torch.tensor([3.0, 4.0]), layout, matrices)
     (values,) = measured([(start, torch.tensor([3e30, 4e30]), None)])
     assert values.distance == pytest.approx(5e30, rel=1e-6)
+
+
+def test_skill_is_what_an_error_is_less_than_that_of_persistence():
+    context, target, zeros = (np.zeros((2, steps, 1), np.float32) for steps in (24, 12, 1))
+    windows = Windows(context, target + 2, zeros, zeros + 1, np.array(["SE", "MT"]), np.array([0, 0]))
+    values, reasons = artifacts.test_scores({"free_running": target + 1.5, "teacher_forced": target - 1}, windows)
+    assert values["free_running"]["skill_over_persistence"] == pytest.approx(0.75)
+    assert values["teacher_forced"]["skill_over_persistence"] == pytest.approx(-0.5)
+    still = dataclasses.replace(windows, target=target)
+    values, reasons = artifacts.test_scores({"free_running": target + 1.5}, still)
+    assert "skill_over_persistence" not in values["free_running"]
+    assert reasons["free_running.skill_over_persistence"] == "not computed: persistence makes no error"
