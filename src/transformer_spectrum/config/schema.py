@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LARGEST_REAL = int(sys.float_info.max)
+LARGEST_SINGLE = (2 - 2**-23) * 2.0**127  # of float32
 
 
 def _number(value: Any) -> Any:
@@ -34,6 +35,13 @@ def _finite(value: Any) -> Any:
     value = _number(value)
     if isinstance(value, int | float) and not math.isfinite(value):
         raise ValueError("must be finite")
+    return value
+
+
+def _single(value: Any) -> Any:
+    value = _finite(value)
+    if isinstance(value, int | float) and abs(value) > LARGEST_SINGLE:
+        raise ValueError("must fit single precision")
     return value
 
 
@@ -67,12 +75,13 @@ def column_names(value: Any) -> Any:
     return tuple(value)
 
 
-LARGEST_FACTOR = 1e6
-"""Of what float32 weights are multiplied by: beyond any use, and far from where float32 ends."""
 OPTIMIZERS = ("adam", "es", "ga")
 """What a network can be trained by, each with a section of its own: the only list of them."""
 
 Real = Annotated[float, BeforeValidator(_finite)]
+Single = Annotated[float, BeforeValidator(_single)]
+"""What float32 weights are multiplied by."""
+OptionalSingle = Annotated[float, BeforeValidator(_single)] | None
 Extended = Annotated[float, BeforeValidator(_number)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 OptionalWhole = Annotated[int, BeforeValidator(_whole)] | None
@@ -324,9 +333,8 @@ class AdamParams(Section):
     learning_rate: OptionalReal = Field(
         gt=0, le=10, description="at its highest; per weight and update; null = the algorithm's own"
     )
-    weight_decay: OptionalReal = Field(
+    weight_decay: OptionalSingle = Field(
         ge=0,
-        le=LARGEST_FACTOR,
         description="adamw, lion, muon, soap: decoupled, share of the learning rate; adam, sgd: added to the gradient; "
         "null = the algorithm's own, 0.01 for adamw and 0 for the others",
     )
@@ -387,7 +395,7 @@ class ESParams(Section):
     )
     popsize: Whole = Field(ge=4, description="candidates in a generation, even; count")
     generations: Whole = Field(ge=1, description="at most so many; a step is one generation")
-    sigma: Real = Field(gt=0, le=LARGEST_FACTOR, description="initial step size of the search; weight units")
+    sigma: Single = Field(gt=0, description="initial step size of the search; weight units")
     sigma_decay: Real = Field(
         gt=0, le=1, description="openai: sigma is multiplied by it after each generation; 1 = off"
     )
@@ -395,9 +403,7 @@ class ESParams(Section):
     learning_rate: OptionalReal = Field(
         gt=0, le=10, description="openai: of that optimizer; snes: of the mean; null = the method's own, 0.003 and 1"
     )
-    weight_decay: Real = Field(
-        ge=0, le=LARGEST_FACTOR, description="openai: decoupled, share of the learning rate; 0 = off"
-    )
+    weight_decay: Single = Field(ge=0, description="openai: decoupled, share of the learning rate; 0 = off")
     rank: Whole = Field(ge=0, description="openai: rank of each matrix's perturbation; 0 = full; count")
     patience: OptionalWhole = Field(
         ge=1, description="ends after so many generations without a better validation score; null = never"
@@ -422,7 +428,7 @@ class GAParams(Section):
     crossover_rate: Real = Field(ge=0, le=1, description="share of couples that cross; fraction")
     crossover_eta: Real = Field(ge=0, description="SBX distribution index: larger keeps children nearer; dimensionless")
     mutation_rate: Real = Field(ge=0, le=1, description="share of weights that mutate; fraction")
-    mutation_stdev: Real = Field(ge=0, le=LARGEST_FACTOR, description="of the Gaussian mutation; weight units")
+    mutation_stdev: Single = Field(ge=0, description="of the Gaussian mutation; weight units")
     mutation_decay: Real = Field(
         gt=0, le=1, description="mutation_stdev is multiplied by it after each generation; 1 = off"
     )
