@@ -23,7 +23,7 @@ import yaml
 from clones import ROOT, Clone, make_clone
 from nursery import Child, Nursery
 from small_runs import SMALL, write_data
-from study_protocol import write_claims, write_protocol
+from study_protocol import study_stages, write_claims, write_protocol
 
 from transformer_spectrum.training.records.run_folder import RunFolder
 
@@ -258,7 +258,7 @@ class Study(Work):
     """The stages of the smallest study, one after another."""
 
     def names(self) -> list[str]:
-        return ["tuning", "run", "table", "follow", "nulls", "judge", "report"]
+        return study_stages()
 
     def begin(self, name: str, chance: random.Random | None) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 from clones import Clone, make_clone
 from nursery import Nursery
+from study_protocol import study_stages, write_claims, write_protocol
 
 MIB = 2**20
 GROWTH = 1.0
@@ -61,15 +62,13 @@ def one_round(clone: Clone) -> None:
     clone.run("dvc", "exp", "remove", "soak")
     words = ["sweep", "small.yaml", "--overlay", "config/overlays/smoke.yaml", "--runs", "1", "--force"]
     clone.run(sys.executable, "-m", "transformer_spectrum.cli", *words, "--workers", "1")
-    for stage in ("tuning", "run", "table", "follow", "judge", "report"):
+    for stage in study_stages():
         clone.run(sys.executable, f"stages/study_{stage}.py", "small/protocol.yaml")
     clone.run("dvc", "gc", "--workspace", "--force")
 
 
 def rounds(count: int) -> Iterator[str]:
     """What has grown, in lines."""
-    from study_protocol import write_claims, write_protocol
-
     with tempfile.TemporaryDirectory() as name:
         folder, temporary = Path(name), Path(name) / "temporary"
         temporary.mkdir()

@@ -1,5 +1,7 @@
 """The smallest study: two losses, two batch orders, three seeds, a network of a few hundred weights."""
 
+from pathlib import Path
+
 import yaml
 
 SMALL = {
@@ -102,3 +104,9 @@ def write_claims(folder):
 def write_protocol(folder, **changes):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "protocol.yaml").write_text(yaml.safe_dump({**PROTOCOL, **changes}, sort_keys=False))
+
+
+def study_stages() -> list[str]:
+    """tuning, run, ...: the stages of studies/dvc.yaml, in its order."""
+    stages = yaml.safe_load((Path(__file__).parents[1] / "studies/dvc.yaml").read_text())["stages"]
+    return [name.removeprefix("study-") for name in stages]
