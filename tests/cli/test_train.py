@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from small_runs import SMALL, write_data
+from waiting import wait_for
 
 from transformer_spectrum.analysis.loading import load, load_run
 from transformer_spectrum.cli.main import main
@@ -255,9 +255,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_ends_as_if_nothing_had_happe
     arguments = ["train", "-d", "data.npy", *SMALL, "--epochs", "40", "--patience", "40"]
     command = [sys.executable, "-m", "transformer_spectrum.cli", *arguments, "-n", "stopped"]
     process = subprocess.Popen(command, env={"PYTHONPATH": str(ROOT / "src")}, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
-    while not list(Path("runs").glob("stopped/*/resume/state.safetensors")) and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(lambda: list(Path("runs").glob("stopped/*/resume/state.safetensors")), "no step is kept")
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
     (run,) = Path("runs/stopped").iterdir()

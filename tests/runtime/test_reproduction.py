@@ -5,10 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from transformer_spectrum.runtime import reproduction
 from transformer_spectrum.runtime.errors import InputError
@@ -184,15 +184,10 @@ def test_a_killed_call_is_followed_by_one_that_needs_no_help(repository, victim)
     command = [sys.executable, "-m", "transformer_spectrum.runtime.reproduction"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (repository / "begun").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for((repository / "begun").exists, "the last stage does not begin")
     assert repro() == (2, "repro: error: another `make repro` is at work in this folder; wait for its end\n")
     whole, copy = (repository / "dvc.lock").read_text(), repository / reproduction._copy_of("dvc.lock")
-    while copy.read_text() != whole:  # it is looked at every so often
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: copy.exists() and copy.read_text() == whole, "no copy of it")
     (repository / "dvc.lock").write_text(whole[: len(whole) // 2])  # as if it were being written
     if victim == "both":
         os.killpg(process.pid, signal.SIGKILL)

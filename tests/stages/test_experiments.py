@@ -3,24 +3,14 @@
 import csv
 import io
 import json
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.api import DVCFileSystem
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
-
-PATIENCE = 900.0
-
-
-def wait_for(happened, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := happened()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return found
 
 
 def experiments(clone):
@@ -49,7 +39,7 @@ def test_queued_and_temporary_experiments_run_the_code_of_their_own_commit(copy_
     clone.run("dvc", "exp", "run", "--temp", "--name", "temporary", "-S", "loss.q=3", "-S", "seed=2", "train-adam")
     mark(clone, "later")
     clone.run("dvc", "queue", "start", "--jobs", "1")
-    wait_for(lambda: len(experiments(clone)) == 2, "the queue does not end")
+    wait_for(lambda: len(experiments(clone)) == 2, "the queue does not end", seconds=900.0)
     found = {}
     for name, commit in experiments(clone).items():
         files = DVCFileSystem(str(clone.root), rev=commit)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from distributed.security import Security
 from sweeps import call_sweep, records, rows_of
+from waiting import PATIENCE, wait_for
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.running.cluster import ComputePlace, connected
@@ -43,18 +44,8 @@ for name in [name for name in sys.modules if name.startswith("transformer_spectr
     del sys.modules[name]
 """
 """What makes a forked worker read the package from where sys.path begins."""
-PATIENCE = 180
-"""Seconds; on a busy machine everything takes long."""
 LONG = ("--set", "adam.epochs=60", "--set", "adam.patience=60")
 SMOKE = ("--overlay", "config/overlays/smoke.yaml", "--out", "out", "--figures", "none")
-
-
-def wait_for(happened, words, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not (value := happened()):
-        assert time.monotonic() < deadline, words
-        time.sleep(0.01)
-    return value
 
 
 def address_in(file):

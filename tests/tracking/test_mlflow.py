@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from waiting import wait_for
 
 from transformer_spectrum.analysis.of_training.long_tables import LONG_TABLES
 from transformer_spectrum.config.load import parse_params
@@ -465,10 +466,7 @@ def test_a_server_that_dies_is_said_once_and_recorded_and_the_training_is_whole(
     said, address = [], running.address
     with Recorder("metrics/adam", tracking(address, said=said)) as recorder:
         recorder.step(0, SCALARS)
-        deadline = time.monotonic() + 60
-        while not Path("m.json").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(Path("m.json").exists, "the run is not begun")
         running.kill()
         for step in range(1, 100):
             recorder.step(step, SCALARS)
@@ -511,7 +509,6 @@ def test_who_has_not_answered_all_the_while_is_asked_only_once_more_at_the_end()
         yield
 
     sending = Delivery(send, (OSError,), lambda reason: None)
-    while not tries:
-        time.sleep(0.01)
+    wait_for(lambda: tries, "it is never asked")
     assert sending.finish(5.0) == "down"
     assert len(tries) == 2
