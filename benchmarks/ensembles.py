@@ -1,11 +1,12 @@
 """What many small trainings gain by being one: trainings per hour by Adam, ours and others', as Markdown.
 
-    python benchmarks/ensembles.py [--quick] [--peers PYTHON] [--rounds N] [--only NAMES]
+    python benchmarks/ensembles.py [--quick] [--peers PYTHON] [--before CHECKOUT] [--rounds N] [--only NAMES]
 
 PYTHON is the interpreter of an environment with jax and optax (or the variable SEARCH_PEERS); without it their rows say
 so. Contestants are processes with one thread on one core (contest.py) that take turns, an epoch each a round. Times are
 processor seconds, which other load on the machine changes little; a ratio is the median over the rounds of ratios
-within a round. The tables whole-* run whole trainings, from files to files, in processes of their own, two at once.
+within a round. The tables whole-* run whole trainings, from files to files, in processes of their own, two at once;
+CHECKOUT is of a commit before there were ensembles (`git worktree add ../before afeec22`), whose package they run too.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ CASES = {
 }
 WHOLE = {"whole-study": ("the study's size, batches of 32", STUDY), "whole-defaults": ("the defaults", Sizes())}
 MEMBERS = (1, 2, 4, 8, 16, 32, 64)
+BEFORE = "before ensembles, a process each"
 OURS, PEERS = "ensembles_ours.py", "ensembles_peers.py"
 
 
@@ -113,11 +115,14 @@ def whole(options: argparse.Namespace, names: list[str]) -> None:
     for title, sizes in [("tiny", TINY)] if options.quick else cases:
         count, group = (4, 2) if options.quick else (16, 8)
         asked = {"sizes": dataclasses.asdict(sizes), "epochs": options.epochs, "count": count, "at_once": 2}
+        asked["checkout"] = str(HERE.parent)
         ways: dict[str, dict[str, Any]] = {
             "plain nn.Transformer, a process each": {"way": "plain", "group": 1},
             "`train`, a process each": {"way": "ours", "group": 1},
             f"`train_all`, a process for {group}": {"way": "ours", "group": group},
         }
+        if options.before:
+            ways[BEFORE] = {"way": "before", "group": 1, "checkout": options.before}
         samples: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for number in range(options.whole_rounds):
             for way, settings in ways.items():
@@ -127,23 +132,25 @@ def whole(options: argparse.Namespace, names: list[str]) -> None:
             f"### Whole trainings, {title}\n\n{count} trainings of {options.epochs} epochs of {sizes.training_windows}"
         )
         print("windows under eight losses, all spectra, files written; two processes at once, start-up in it.\n")
-        processes = samples["`train`, a process each"]
+        bases = {"`train`": "`train`, a process each"} | ({"before": BEFORE} if options.before else {})
         body = [
             [way, shown(median(sample["processor_seconds"] / count for sample in taken))]
             + [shown(median(sample["seconds"] / count for sample in taken))]
             + [
-                shown(median(base[kind] / sample[kind] for base, sample in zip(processes, taken, strict=True)))
+                shown(median(base[kind] / sample[kind] for base, sample in zip(samples[key], taken, strict=True)))
+                for key in bases.values()
                 for kind in ("processor_seconds", "seconds")
             ]
             for way, taken in samples.items()
         ]
-        header = ["", "processor s a training", "wall s a training", "x `train`, processor", "x `train`, wall"]
+        header = ["", "processor s a training", "wall s a training"]
+        header += [f"x {base}, {kind}" for base in bases for kind in ("processor", "wall")]
         print(table(header, body))
 
 
 def _in_processes(asked: dict[str, Any]) -> dict[str, float]:
     command = [sys.executable, str(HERE / "ensembles_whole.py"), json.dumps(asked)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(asked["checkout"]) / "src")}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise SystemExit(ran.stderr)
@@ -154,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: a check in less than a minute")
     parser.add_argument("--peers", default=os.environ.get("SEARCH_PEERS"), help="interpreter of the peers' environment")
+    parser.add_argument("--before", type=os.path.abspath, help="checkout of a commit before there were ensembles")
     parser.add_argument("--rounds", type=int, help="samples of each contestant; default 3, quick 1")
     parser.add_argument("--whole-rounds", type=int, default=1, help="of whole trainings")
     parser.add_argument("--epochs", type=int, help="of whole trainings; default 60, quick 2")

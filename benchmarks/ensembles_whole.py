@@ -50,15 +50,13 @@ def write_windows(sizes: Sizes, folder: Path) -> None:
     write_json(folder / "provenance.json", {"source": "noise", "standin": True, "sha256": ""})
 
 
-def jobs_of(sizes: Sizes, epochs: int, count: int, folder: Path) -> list[Any]:
-    """Trainings that differ in seed and loss."""
+def trainings_of(sizes: Sizes, epochs: int, count: int, checkout: Path, folder: Path) -> list[dict[str, Any]]:
+    """The arguments of trainings that differ in seed and loss."""
     from transformer_spectrum.config.load import parse_params, read_tree
-    from transformer_spectrum.config.wheel_files import packaged
-    from transformer_spectrum.training.train import Job
 
-    jobs = []
+    trainings = []
     for number in range(count):
-        content = read_tree(packaged("params.yaml"))
+        content = read_tree(checkout / "params.yaml")
         content |= {"seed": number, "device": "cpu", "threads": 1}
         content["loss"] |= LOSSES[number % len(LOSSES)]
         content["data"] |= {"sequence_length": sizes.context + sizes.horizon, "output_length": sizes.horizon}
@@ -68,21 +66,34 @@ def jobs_of(sizes: Sizes, epochs: int, count: int, folder: Path) -> list[Any]:
         content["adam"] |= {"epochs": epochs}
         outputs = {kind: folder / str(number) / kind for kind in ("models", "metrics", "resume")}
         data = {"data": folder / "windows.npz", "provenance": folder / "provenance.json"}
-        jobs.append(Job(parse_params(content), "adam", **data, **outputs))
-    return jobs
+        trainings.append({"params": parse_params(content), "optimizer": "adam", **data, **outputs})
+    return trainings
 
 
-def ours(jobs: list[Any]) -> float:
+def ours(trainings: list[dict[str, Any]]) -> float:
     """Trains them, side by side where there are several; processor seconds of this process."""
     import torch
 
-    from transformer_spectrum.training.train import train, train_all
+    from transformer_spectrum.training.train import Job, train, train_all
 
     torch.set_num_threads(1)
+    jobs = [Job(**training) for training in trainings]
     if len(jobs) == 1:
         train(jobs[0])
     elif any(reasons := train_all(jobs)):
         raise RuntimeError(reasons)
+    return time.process_time()
+
+
+def before(trainings: list[dict[str, Any]]) -> float:
+    """Trains one by the package as it was before there were ensembles; processor seconds of this process."""
+    import torch
+
+    from transformer_spectrum.training.train import train
+
+    torch.set_num_threads(1)
+    (training,) = trainings
+    train(**training)
     return time.process_time()
 
 
@@ -98,12 +109,14 @@ def plain(sizes: dict[str, Any], epochs: int) -> float:
     return time.process_time()
 
 
-def run(way: str, sizes: dict[str, Any], epochs: int, count: int, group: int, at_once: int) -> dict[str, float]:
-    """So many trainings in groups; `way` is ours or plain."""
+def run(
+    way: str, sizes: dict[str, Any], epochs: int, count: int, group: int, at_once: int, checkout: str
+) -> dict[str, float]:
+    """So many trainings in groups; `way` is ours, before or plain, `checkout` has the package's params.yaml."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_windows(Sizes(**sizes), folder)
-        jobs = jobs_of(Sizes(**sizes), epochs, count, folder)
+        trainings = trainings_of(Sizes(**sizes), epochs, count, Path(checkout), folder)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(SERVER))
         with ProcessPoolExecutor(at_once, mp_context=context, max_tasks_per_child=1) as pool:
@@ -113,7 +126,8 @@ def run(way: str, sizes: dict[str, Any], epochs: int, count: int, group: int, at
                 futures = [pool.submit(plain, sizes, epochs) for _ in range(count)]
             else:
                 # Neighbours have other losses, as in a study that is cut by seeds.
-                futures = [pool.submit(ours, jobs[first : first + group]) for first in range(0, count, group)]
+                train = {"ours": ours, "before": before}[way]
+                futures = [pool.submit(train, trainings[first : first + group]) for first in range(0, count, group)]
             spent = sum(future.result() for future in futures)
             seconds = time.perf_counter() - started
     return {"seconds": seconds, "processor_seconds": spent, "items": count}

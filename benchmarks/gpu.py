@@ -341,7 +341,8 @@ def run(scale: Scale, say: Callable[[str], None]) -> list[str]:
     started = time.perf_counter()
     torch.set_num_threads(1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as in `training.setup.make_deterministic`
-    torch.set_deterministic_debug_mode("warn" if scale.on_cuda else "error")
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False
     bench = Bench(scale, say)
     rows: list[Row] = []
     for check in (equal_to_the_cpu, same_bits_twice, tf32, scoring, adam):

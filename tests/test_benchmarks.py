@@ -111,12 +111,12 @@ def test_both_ways_that_are_timed_learn():
 @pytest.mark.parametrize("group", [1, 2])
 def test_whole_trainings_are_those_of_the_package(group, tmp_path):
     from contest import TINY
-    from ensembles_whole import jobs_of, ours, write_windows
+    from ensembles_whole import ours, trainings_of, write_windows
 
     write_windows(TINY, tmp_path)
-    jobs = jobs_of(TINY, 1, group, tmp_path)
-    assert ours(jobs) > 0
-    assert all((job.models / "history.npz").is_file() for job in jobs)
+    trainings = trainings_of(TINY, 1, group, Path(__file__).parents[1], tmp_path)
+    assert ours(trainings) > 0
+    assert all((training["models"] / "history.npz").is_file() for training in trainings)
 
 
 def test_a_sparse_checkpoint_is_a_checkpoint_whose_first_rows_hold_numbers(tmp_path):

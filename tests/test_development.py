@@ -22,6 +22,7 @@ CORE = (
     "distributions",
     "data.windows",
     "config.schema",
+    "config.fields",
     "config.load",
     "training.records",
     "weights",

@@ -17,6 +17,7 @@ PACKAGE = "transformer_spectrum"
 ROOT, SOURCE = Path(__file__).parents[2], "src/transformer_spectrum/"
 HARMLESS = {
     "config.aliases",
+    "config.fields",
     "config.help",
     "config.load",
     "config.wheel_files",

@@ -44,7 +44,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _columns(chosen: argparse.Namespace, trained: Trained) -> ChosenColumns:
     """Those that are given, else those that the training was told, where the file is a table."""
-    from transformer_spectrum.config.schema import column_names
+    from transformer_spectrum.config.fields import column_names
     from transformer_spectrum.data.files.series_files import ChosenColumns
     from transformer_spectrum.data.prepare import chosen_columns
 

@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from transformer_spectrum.config import tree
+from transformer_spectrum.config.fields import Section
 from transformer_spectrum.config.load import PARAMETERS, first_complaint, read_tree
-from transformer_spectrum.config.schema import Section
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.parsing import parsing, read_text
 

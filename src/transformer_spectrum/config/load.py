@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from transformer_spectrum.config import tree
+from transformer_spectrum.config.fields import RuleAcross, Section, Whole
 from transformer_spectrum.config.schema import (
     AdamParams,
     BudgetParams,
@@ -22,12 +23,9 @@ from transformer_spectrum.config.schema import (
     GAParams,
     LossParams,
     ModelParams,
-    RuleAcross,
-    Section,
     SpectraParams,
     TrackingParams,
     TrainingParams,
-    Whole,
     check_sgt_domain,
 )
 from transformer_spectrum.runtime.errors import InputError, quoted, shortened

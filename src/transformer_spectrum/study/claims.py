@@ -42,8 +42,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
+from transformer_spectrum.config.fields import Real, Section
 from transformer_spectrum.config.load import read_tree
-from transformer_spectrum.config.schema import Real, Section
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.follow_up.endpoints import FOLLOWED, is_followed
 from transformer_spectrum.study.inference.discovery import benjamini_hochberg

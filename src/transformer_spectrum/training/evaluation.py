@@ -143,7 +143,7 @@ class Evaluation:
         answers: dict[int, Tensor] = {}
         for rows in grouped(len(some) for some in windows):
             of_rows = self._pool.places([objectives[row] for row in rows], [windows[row] for row in rows])
-            (index,) = self._pool.on_device([of_rows])
+            index, order = self._pool.on_device([of_rows, torch.tensor(rows)])
             members = max(
                 1, self.division.members * self.batch_size // max(1, min(self.division.windows, index.shape[1]))
             )
@@ -155,10 +155,10 @@ class Evaluation:
 
             @torch.inference_mode()
             def predict(
-                task: tuple[int, int], rows: list[int] = rows, index: Tensor = index, size: int = power_of_two(members)
+                task: tuple[int, int], order: Tensor = order, index: Tensor = index, size: int = power_of_two(members)
             ) -> Tensor:
                 first, piece = task
-                some = rows[first : first + size]
+                some = order[first : first + size]
                 context, target = self._pool.windows(index[first : first + size, piece : piece + self.division.windows])
                 views = self.layout.views(weights[some].to(self.precision))
                 return self.model.predict(views, context.to(self.precision), target.to(self.precision)).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,25 @@ from transformer_spectrum.training.stacked_losses import Forms, Stacked, element
 
 if TYPE_CHECKING:
     from transformer_spectrum.training.objective import WindowObjective
+
+
+class Group(NamedTuple):
+    """Members whose batches of an update are of one size, as they are computed.
+
+    Attributes:
+        objectives: of what is computed; one whose member has left may be among them.
+        rows: whose weights are read: places among the members.
+        windows: (rows, batch_size) places in the pool.
+    """
+
+    objectives: Sequence[WindowObjective]
+    rows: Tensor
+    windows: Tensor
+
+
+def _in_order(places: Tensor, count: int) -> bool:
+    """Whether they are 0 ... count - 1."""
+    return torch.equal(places, torch.arange(count))
 
 
 class MemberGradients:
@@ -70,60 +89,51 @@ class MemberGradients:
             batches: of each update the windows of each member.
             updates: which update of its training the first one is for each member, for its dropout; counted from 0.
         """
-        device = self._pool.device
-        groups = [grouped(len(batch) for batch in row) for row in batches]
-        places = [
-            self._pool.places([objectives[member] for member in members], [row[member] for member in members])
-            for row, of_row in zip(batches, groups, strict=True)
-            for members in of_row
-        ]
-        flat = iter(self._pool.on_device(places))
         seeds = torch.tensor([objective.seed for objective in objectives], dtype=torch.int32)
         counters = torch.arange(len(batches), dtype=torch.int32)[:, None] + torch.tensor(updates, dtype=torch.int32)
-        seeds, counters = seeds.to(device), counters.to(device)
-        windows = [[(members, next(flat)) for members in of_row] for of_row in groups]
+        seeds, counters = seeds.to(self._pool.device), counters.to(self._pool.device)
+        groups = [self._groups(objectives, row) for row in batches]
+        backs = [self._slots.first(torch.cat([group.rows for group in of_row])) for of_row in groups]
+        on_device = iter(
+            self._pool.on_device(
+                [group.rows for of_row in groups for group in of_row]
+                + [group.windows for of_row in groups for group in of_row]
+                + backs
+            )
+        )
+        rows = [[next(on_device) for _ in of_row] for of_row in groups]
+        indices = [[next(on_device) for _ in of_row] for of_row in groups]
+        moved = list(on_device)
 
         def along(row: int, weights: Tensor) -> tuple[Tensor, Tensor]:
-            if len(windows[row]) == 1:
-                return self._of_equal(objectives, weights, windows[row][0][1], seeds, counters[row])
-            groups = [
-                self._of_equal(
-                    [objectives[member] for member in members],
-                    weights[members],
-                    index,
-                    seeds[members],
-                    counters[row][members],
-                )
-                for members, index in windows[row]
-            ]
-            back = torch.tensor([member for members, _ in windows[row] for member in members]).argsort()
-            back = back.to(device)
-            return torch.cat([loss for loss, _ in groups])[back], torch.cat([slope for _, slope in groups])[back]
+            done = []
+            for group, own, index in zip(groups[row], rows[row], indices[row], strict=True):
+                of_group = weights, seeds, counters[row]
+                if not _in_order(group.rows, len(weights)):
+                    of_group = weights[own], seeds[own], counters[row][own]
+                done.append(self._in_chunks(group.objectives, index, *of_group))
+            losses, slopes = done[0] if len(done) == 1 else [torch.cat(parts) for parts in zip(*done, strict=True)]
+            return (losses, slopes) if _in_order(backs[row], len(losses)) else (losses[moved[row]], slopes[moved[row]])
 
         return along
 
-    def _of_equal(
-        self,
-        objectives: Sequence[WindowObjective],
-        weights: Tensor,
-        index: Tensor,
-        seeds: Tensor,
-        updates: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Of members whose batches are of one size."""
-        if not self.keeps_slots:
-            return self._in_chunks(objectives, weights, index, seeds, updates)
-        slots, places = self._slots.of(objectives, index.shape[1])
-        rows = places.to(self._pool.device)
-        loss, slopes = self._in_chunks(slots, weights[rows], index[rows], seeds[rows], updates[rows])
-        first = self._slots.first(places).to(self._pool.device)
-        return loss[first], slopes[first]
+    def _groups(self, objectives: Sequence[WindowObjective], batches: Sequence[Tensor]) -> list[Group]:
+        """How the members of an update are computed."""
+        groups = []
+        for members in grouped(len(batch) for batch in batches):
+            own, rows = [objectives[member] for member in members], torch.tensor(members)
+            index = self._pool.places(own, [batches[member] for member in members])
+            if self.keeps_slots:
+                own, places = self._slots.of(own, index.shape[1])
+                rows, index = rows[places], index[places]
+            groups.append(Group(own, rows, index))
+        return groups
 
     def _in_chunks(
         self,
         objectives: Sequence[WindowObjective],
-        weights: Tensor,
         index: Tensor,
+        weights: Tensor,
         seeds: Tensor,
         updates: Tensor,
     ) -> tuple[Tensor, Tensor]:

@@ -72,9 +72,8 @@ class Scores:
             if len(portions) == 1:  # all members read one batch
                 context, target = windows[0]
             else:
-                counts = torch.tensor([len(members) for members in candidates], device=self._pool.device)
                 context, target = (
-                    torch.stack(values).repeat_interleave(counts, 0, output_size=len(chunk))
+                    torch.cat([of.expand(len(own), *of.shape) for of, own in zip(values, candidates, strict=True)])
                     for values in zip(*windows, strict=True)
                 )
             stacked = self._stacked(tuple(losses))

@@ -67,16 +67,19 @@ def _defect(arrays: Mapping[str, np.ndarray]) -> str | None:
 def make_deterministic(params: Params, optimizer: str) -> None:
     """Tells torch its number of threads, and to compute the same bits whenever asked.
 
-    Not every kernel of a GPU has a deterministic form; there torch warns instead of stopping.
+    Told to warn where no deterministic kernel is there, torch takes others even where one is, as for the gradient of
+    attention on CUDA; so on CUDA, where all operations of ours have one, it is an error. On MPS it warns.
     """
-    on_cpu = build.device(params.device).type == "cpu"
+    kind = build.device(params.device).type
     torch.set_num_threads(params.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     if optimizer == "adam" and params.adam.compile:
-        torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
+        torch.use_deterministic_algorithms(True, warn_only=kind == "mps")
     else:  # the same switch without the compiler, whose import takes a second
-        torch.set_deterministic_debug_mode("error" if on_cpu else "warn")
-    if not on_cpu:
+        torch.set_deterministic_debug_mode("warn" if kind == "mps" else "error")
+    # With that switch torch fills all memory that it hands out, for whoever reads what was not written; nobody does.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if kind != "cpu":
         torch.set_float32_matmul_precision("high" if params.training.tf32 else "highest")
 
 

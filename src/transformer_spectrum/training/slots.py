@@ -45,7 +45,7 @@ class Slots:
 
     @staticmethod
     def first(places: Tensor) -> Tensor:
-        """For each member the slot that is its own: the first that has its place."""
+        """For each member the slot that is its own: the first that has its place; all members have one."""
         slots: dict[int, int] = {}
         for slot, place in enumerate(places.tolist()):
             slots.setdefault(place, slot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,28 +78,12 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
     skipped += no_weights
     skipped += not_finite
     skipped += [Skipped(beside.name, beside.shape, beside.reason) for beside in checkpoint.beside]
-    formed = in_use.formations([matrix.matrix.tensor for matrix in measured])
-    notes = [*checkpoint.notes, *formed, *in_use.notes, *anatomy.notes]
-    if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
-        notes.append(
-            f"large matrices got fewer shuffles: at most {_power(measuring.NULL_BUDGET)} / (entries x smaller side), "
-            f"at least {nulls.DRAWS_MINIMUM}"
-        )
-    if any(matrix.matrix.entries > measuring.LARGE for matrix in measured):
-        notes.append(
-            f"matrices above {_power(measuring.LARGE)} entries were decomposed by the Gram matrix of their smaller "
-            "side in float64; singular values that its rounding could have made count as zero"
-        )
+    notes = _notes(checkpoint, in_use, anatomy, measured, settings)
     circuits: list[AttentionCircuits] = []
     without: list[Skipped] = []
     if settings.circuits:
         circuits, without = checkpoint_circuits(
             anatomy.matrices, in_use.read, stored, checkpoint.config, settings.heads
-        )
-    if settings.like:
-        notes.append(
-            f"the table and matrices.csv are {settings.like}'s; the page and summary.json have our metrics with its D "
-            "and its smallest tail"
         )
     return Examination(
         name=checkpoint.path.resolve().name,
@@ -123,6 +107,34 @@ def examine(path: str | Path, settings: ExaminationSettings) -> Examination:
         circuits=tuple(circuits),
         without_circuits=tuple(without),
     )
+
+
+def _notes(
+    checkpoint: Checkpoint,
+    in_use: Weights,
+    anatomy: Anatomy,
+    measured: Sequence[MeasuredMatrix],
+    settings: ExaminationSettings,
+) -> list[str]:
+    """What a reader of the numbers should know."""
+    formed = in_use.formations([matrix.matrix.tensor for matrix in measured])
+    notes = [*checkpoint.notes, *formed, *in_use.notes, *anatomy.notes]
+    if any(len(matrix.shuffled) < settings.shuffles for matrix in measured):
+        notes.append(
+            f"large matrices got fewer shuffles: at most {_power(measuring.NULL_BUDGET)} / (entries x smaller side), "
+            f"at least {nulls.DRAWS_MINIMUM}"
+        )
+    if any(matrix.matrix.entries > measuring.LARGE for matrix in measured):
+        notes.append(
+            f"matrices above {_power(measuring.LARGE)} entries were decomposed by the Gram matrix of their smaller "
+            "side in float64; singular values that its rounding could have made count as zero"
+        )
+    if settings.like:
+        notes.append(
+            f"the table and matrices.csv are {settings.like}'s; the page and summary.json have our metrics with its D "
+            "and its smallest tail"
+        )
+    return notes
 
 
 def _recorded(settings: ExaminationSettings) -> dict[str, Any]:

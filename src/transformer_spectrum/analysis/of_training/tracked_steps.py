@@ -101,78 +101,129 @@ def gather(
             "training.snapshot_every"
         )
     specs = recorded_matrices(history, heads if settings.per_head else 0)
-    shapes = np.array([spec.shape for spec in specs])
-    start = [matrix.astype(np.float64) for matrix in entries(snapshots, steps[0], specs)]
-    draws = NullDraws(start, settings.shuffles, estimators)
-    observed: list[np.ndarray] = []
-    moved: list[np.ndarray] = []
-    farms: list[tuple[np.ndarray, np.ndarray]] = []
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in ("path", "shuffled", *CHANGE_NULLS)}
-    overlaps: list[Overlaps] = []
-    circuits: list[CircuitEvidence] = []
-    references: list[np.ndarray] = []
+    gathering = _Gathering(optimizer, snapshots, specs, steps[0], estimators, settings, heads=heads, seed=seed)
+    initial = gathering.initial_shuffles() if initial is None else initial
     ends = list(dict.fromkeys((0, len(steps) - 1)))
-    if initial is None:
-        initial = draws.metrics(draws.shuffled(start, torch_generator(seed, "shuffles initial")))
     with Progress(f"spectra {optimizer}", len(steps) + len(ends), unit="part") as progress:
         for position, step in enumerate(steps):
-            matrices = [matrix.astype(np.float64) for matrix in entries(snapshots, step, specs)]
-            changes = [matrix - first for matrix, first in zip(matrices, start, strict=True)]
-            observed.append(spectra_of(matrices))
-            moved.append(spectra_of(changes))
-            stream = f"{optimizer} {step}"
-            drawn["path"].append(draws.path(changes, torch_generator(seed, f"path {stream}")))
-            if step > 0:
-                drawn["shuffled"].append(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
-            shuffled = draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}"))
-            references.append(shuffled.mean(axis=0))
-            drawn["change_shuffled"].append(shuffled)
-            drawn["change_signs"].append(draws.signed(changes, torch_generator(seed, f"change signs {stream}")))
-            farms.append(farms_of(matrices, settings.farms_size))
-            overlaps.append(overlaps_at(start, changes, settings.overlap_rank))
-            circuits.append(
-                circuits_at(snapshots, step, heads, settings.shuffles, torch_generator(seed, f"circuits {stream}"))
-            )
+            gathering.measure(step)
             progress.update(position + 1, **_at_a_glance(history, step))
-        weights = analyze(np.stack(observed), shapes, estimators)
+        weights = gathering.weights()
         tails = {}
         for position in ends:
-            tails[position] = tuple(
-                tail_of(
-                    observed[position][matrix, : min(spec.shape)],
-                    weights,
-                    position,
-                    matrix,
-                    spec.shape,
-                    estimators,
-                    settings.bootstrap,
-                    numpy_generator(seed, f"bootstrap {optimizer if position else 'initial'} {spec.name}"),
-                )
-                for matrix, spec in enumerate(specs)
-            )
+            tails[position] = gathering.tails(weights, position)
             progress.update(len(steps) + len(tails), **_at_a_glance(history, steps[position]))
-    change = analyze(np.stack(moved), shapes, estimators, stored=np.stack(observed))
-    nulls = {
-        "path": draws.metrics_at_steps(drawn["path"]),
-        "shuffled": (initial, *draws.metrics_at_steps(drawn["shuffled"])),
-        "initial": (initial,) * len(steps),
-        **{
-            name: tuple(prefixed(metrics, CHANGE) for metrics in draws.metrics_at_steps(drawn[name], observed))
-            for name in CHANGE_NULLS
-        },
-    }
     return Evidence(
         specs=tuple(specs),
         steps=tuple(steps),
-        observed=joined(weights, prefixed(change, CHANGE)),
-        nulls=nulls,
-        shuffled_change=np.stack(references),
-        farms=np.stack([alpha for alpha, _ in farms]),
-        farms_reason=np.stack([reason for _, reason in farms]),
-        overlaps=tuple(overlaps),
-        circuits=tuple(circuits),
+        observed=joined(weights, prefixed(gathering.changes(), CHANGE)),
+        nulls=gathering.nulls(initial),
+        shuffled_change=np.stack(gathering.references),
+        farms=np.stack([alpha for alpha, _ in gathering.farms]),
+        farms_reason=np.stack([reason for _, reason in gathering.farms]),
+        overlaps=tuple(gathering.overlaps),
+        circuits=tuple(gathering.circuits),
         tails=tails,
     )
+
+
+class _Gathering:
+    """What is measured step by step; positions in its lists are those of the steps.
+
+    Args:
+        start: the step that changes are counted from.
+        optimizer, snapshots, estimators, settings, heads, seed: see `gather`.
+        specs: the matrices.
+    """
+
+    def __init__(
+        self,
+        optimizer: str,
+        snapshots: Snapshots,
+        specs: Sequence[Matrix],
+        start: int,
+        estimators: Estimators,
+        settings: SpectraParams,
+        *,
+        heads: int,
+        seed: int,
+    ) -> None:
+        self.optimizer, self.snapshots, self.specs, self.estimators = optimizer, snapshots, specs, estimators
+        self.settings, self.heads, self.seed = settings, heads, seed
+        self.shapes = np.array([spec.shape for spec in specs])
+        self.start = self._matrices(start)
+        self.draws = NullDraws(self.start, settings.shuffles, estimators)
+        self.observed: list[np.ndarray] = []
+        self.moved: list[np.ndarray] = []
+        self.farms: list[tuple[np.ndarray, np.ndarray]] = []
+        self.drawn: dict[str, list[np.ndarray]] = {name: [] for name in ("path", "shuffled", *CHANGE_NULLS)}
+        self.overlaps: list[Overlaps] = []
+        self.circuits: list[CircuitEvidence] = []
+        self.references: list[np.ndarray] = []
+
+    def _matrices(self, step: int) -> list[np.ndarray]:
+        return [matrix.astype(np.float64) for matrix in entries(self.snapshots, step, self.specs)]
+
+    def initial_shuffles(self) -> Analysis:
+        """Metrics of shuffles of the initial matrices."""
+        return self.draws.metrics(self.draws.shuffled(self.start, torch_generator(self.seed, "shuffles initial")))
+
+    def measure(self, step: int) -> None:
+        """Spectra, nulls, submatrices, directions and circuits of one step."""
+        draws, drawn, seed, stream = self.draws, self.drawn, self.seed, f"{self.optimizer} {step}"
+        matrices = self._matrices(step)
+        changes = [matrix - first for matrix, first in zip(matrices, self.start, strict=True)]
+        self.observed.append(spectra_of(matrices))
+        self.moved.append(spectra_of(changes))
+        drawn["path"].append(draws.path(changes, torch_generator(seed, f"path {stream}")))
+        if step > 0:
+            drawn["shuffled"].append(draws.shuffled(matrices, torch_generator(seed, f"shuffles {stream}")))
+        shuffled = draws.shuffled(changes, torch_generator(seed, f"change shuffles {stream}"))
+        self.references.append(shuffled.mean(axis=0))
+        drawn["change_shuffled"].append(shuffled)
+        drawn["change_signs"].append(draws.signed(changes, torch_generator(seed, f"change signs {stream}")))
+        self.farms.append(farms_of(matrices, self.settings.farms_size))
+        self.overlaps.append(overlaps_at(self.start, changes, self.settings.overlap_rank))
+        products = torch_generator(seed, f"circuits {stream}")
+        self.circuits.append(circuits_at(self.snapshots, step, self.heads, self.settings.shuffles, products))
+
+    def weights(self) -> Analysis:
+        """Metrics of the matrices."""
+        return analyze(np.stack(self.observed), self.shapes, self.estimators)
+
+    def changes(self) -> Analysis:
+        """Metrics of their changes since the start."""
+        return analyze(np.stack(self.moved), self.shapes, self.estimators, stored=np.stack(self.observed))
+
+    def tails(self, weights: Analysis, position: int) -> tuple[TailTests, ...]:
+        """Of all matrices at one of the steps, from `weights()`."""
+        name = self.optimizer if position else "initial"
+        return tuple(
+            tail_of(
+                self.observed[position][matrix, : min(spec.shape)],
+                weights,
+                position,
+                matrix,
+                spec.shape,
+                self.estimators,
+                self.settings.bootstrap,
+                numpy_generator(self.seed, f"bootstrap {name} {spec.name}"),
+            )
+            for matrix, spec in enumerate(self.specs)
+        )
+
+    def nulls(self, initial: Analysis) -> dict[str, tuple[Analysis, ...]]:
+        """Name of a null -> metrics of its draws at each step; `initial` are `initial_shuffles()`."""
+        at_steps = self.draws.metrics_at_steps
+        return {
+            "path": at_steps(self.drawn["path"]),
+            "shuffled": (initial, *at_steps(self.drawn["shuffled"])),
+            "initial": (initial,) * len(self.observed),
+            **{
+                name: tuple(prefixed(metrics, CHANGE) for metrics in at_steps(self.drawn[name], self.observed))
+                for name in CHANGE_NULLS
+            },
+        }
 
 
 def _at_a_glance(history: History, step: int) -> dict[str, float]:

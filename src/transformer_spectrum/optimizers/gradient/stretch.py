@@ -153,8 +153,8 @@ def _walk_together(
     weights = torch.stack([walking[member].weights for member in order])
     memories = [_stacked([walking[member].memory for member in group]) for group in groups]
     sums = torch.stack([walking[member].sums for member in order])
-    clips = torch.tensor([stretches[member].clip for member in order]).to(sums)
-    bounded = bool((clips > 0).any())
+    clips = torch.tensor([stretches[member].clip for member in order])
+    bounded, clips = bool((clips > 0).any()), clips.to(sums)
     rates = torch.tensor([[stretches[member].rates[update] for member in order] for update in updates]).to(weights)
     along = gradients(
         order,

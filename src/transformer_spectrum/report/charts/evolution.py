@@ -75,43 +75,6 @@ def spec(families: Sequence[str], optimizers: Sequence[str], metrics: list[Spec]
     >>> spec(["readout"], ["adam"], metric_select(["stable_rank"]))["params"][0]["value"]
     'stable_rank'
     """
-    title = "= labels[metric]"  # the same in every layer, or Vega-Lite drops it
-    y = axis("value", title)
-    tooltip = tip(
-        ("optimizer", "optimizer", ""),
-        ("step", "step", ",d"),
-        ("evaluations", "evaluations", ",d"),
-        ("validation_mae", "validation MAE", ".4g"),
-        ("distance", "relative distance", ".4g"),
-        ("value", "value", ".4g"),
-        ("null_low", "null − 2 sd", ".4g"),
-        ("null_high", "null + 2 sd", ".4g"),
-    )
-    place = {"x": _across(), "y": y, "color": colour(optimizers)}
-    course = {**place, "order": {"field": "step"}}  # MAE comes and goes
-    layers = [
-        {
-            "transform": [{"filter": "isValid(datum.null_low)"}],
-            "mark": {"type": "area", **muted("0.16")},
-            "encoding": {**place, "y": axis("null_low", title), "y2": {"field": "null_high"}},
-        },
-        {
-            # A change begins at nothing: its rule lies on its curve, unseen, for a layer without rows is warned of.
-            "transform": [
-                {"calculate": f"{weights_expression('metric')} ? datum.initial : datum.value", "as": "start"},
-                {"aggregate": [{"op": "min", "field": "start", "as": "start"}]},
-            ],
-            "mark": {
-                "type": "rule",
-                "color": NULL,
-                "strokeDash": DASH,
-                "opacity": {"expr": f"{weights_expression('metric')} ? 1 : 0"},
-            },
-            "encoding": {"y": axis("start", title)},
-        },
-        {"mark": {"type": "line", "strokeWidth": 1.8, **muted()}, "encoding": course},
-        {"mark": HOVER, "encoding": {**place, "tooltip": tooltip}},
-    ]
     names = [across.name for across in figure_words.ACROSS.values()]
     places = {
         name: {
@@ -135,8 +98,49 @@ def spec(families: Sequence[str], optimizers: Sequence[str], metrics: list[Spec]
             {"calculate": "datum[across]", "as": "x"},
             {"filter": "isValid(datum.x)"},
         ],
-        **family_facets(families, layers, shared="x"),
+        **family_facets(families, _layers(optimizers), shared="x"),
     }
+
+
+def _layers(optimizers: Sequence[str]) -> list[Spec]:
+    """The band of the null, the initial value, the curves, and what answers the pointer."""
+    title = "= labels[metric]"  # the same in every layer, or Vega-Lite drops it
+    y = axis("value", title)
+    tooltip = tip(
+        ("optimizer", "optimizer", ""),
+        ("step", "step", ",d"),
+        ("evaluations", "evaluations", ",d"),
+        ("validation_mae", "validation MAE", ".4g"),
+        ("distance", "relative distance", ".4g"),
+        ("value", "value", ".4g"),
+        ("null_low", "null − 2 sd", ".4g"),
+        ("null_high", "null + 2 sd", ".4g"),
+    )
+    place = {"x": _across(), "y": y, "color": colour(optimizers)}
+    course = {**place, "order": {"field": "step"}}  # MAE comes and goes
+    return [
+        {
+            "transform": [{"filter": "isValid(datum.null_low)"}],
+            "mark": {"type": "area", **muted("0.16")},
+            "encoding": {**place, "y": axis("null_low", title), "y2": {"field": "null_high"}},
+        },
+        {
+            # A change begins at nothing: its rule lies on its curve, unseen, for a layer without rows is warned of.
+            "transform": [
+                {"calculate": f"{weights_expression('metric')} ? datum.initial : datum.value", "as": "start"},
+                {"aggregate": [{"op": "min", "field": "start", "as": "start"}]},
+            ],
+            "mark": {
+                "type": "rule",
+                "color": NULL,
+                "strokeDash": DASH,
+                "opacity": {"expr": f"{weights_expression('metric')} ? 1 : 0"},
+            },
+            "encoding": {"y": axis("start", title)},
+        },
+        {"mark": {"type": "line", "strokeWidth": 1.8, **muted()}, "encoding": course},
+        {"mark": HOVER, "encoding": {**place, "tooltip": tooltip}},
+    ]
 
 
 def _across() -> Spec:

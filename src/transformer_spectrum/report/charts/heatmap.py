@@ -25,6 +25,26 @@ MOST = 12
 """Matrices in the table of those that changed most."""
 
 
+MATRICES: Spec = {
+    "labelExpr": figure_words.short_expression("matrices[datum.value]"),
+    "labelLimit": 120,
+    "labelFontSize": 9,
+    "labelOverlap": True,
+}
+CHANGE_COLOUR: Spec = {
+    "field": "shade",
+    "type": "quantitative",
+    "scale": {"domain": [-1, 0, 1], "range": ["#2166ac", "#f2f2f2", "#b2182b"]},
+    "legend": {
+        "title": figure_words.CHANGE,
+        "labelExpr": "datum.value ? format(datum.value * limits[metric], '+.2~g') : '0'",
+        "orient": "top",
+        "gradientLength": 220,
+        "values": [-1, 0, 1],
+    },
+}
+
+
 def chart(run: Run) -> Chart | None:
     """Every matrix at every step; None where no matrix has a change that can be told.
 
@@ -53,25 +73,6 @@ def chart(run: Run) -> Chart | None:
 
 def _spec(run: Run, limits: Mapping[str, float], names: Sequence[str]) -> Spec:
     """The change of every matrix at every step; colours end at `limits`, metric -> percent."""
-    labels = {
-        "labelExpr": figure_words.short_expression("matrices[datum.value]"),
-        "labelLimit": 120,
-        "labelFontSize": 9,
-        "labelOverlap": True,
-    }
-    legend = {
-        "title": figure_words.CHANGE,
-        "labelExpr": "datum.value ? format(datum.value * limits[metric], '+.2~g') : '0'",
-        "orient": "top",
-        "gradientLength": 220,
-        "values": [-1, 0, 1],
-    }
-    shade = {
-        "field": "shade",
-        "type": "quantitative",
-        "scale": {"domain": [-1, 0, 1], "range": ["#2166ac", "#f2f2f2", "#b2182b"]},
-        "legend": legend,
-    }
     tooltip = tip(
         ("optimizer", "optimizer", ""),
         ("matrix", "matrix", ""),
@@ -115,8 +116,8 @@ def _spec(run: Run, limits: Mapping[str, float], names: Sequence[str]) -> Spec:
                     "axis": {"tickCount": 4},
                 },
                 "x2": {"field": "until"},
-                "y": {"field": "row", "type": "ordinal", "title": None, "axis": labels},
-                "color": shade,
+                "y": {"field": "row", "type": "ordinal", "title": None, "axis": MATRICES},
+                "color": CHANGE_COLOUR,
                 "tooltip": tooltip,
             },
         },

@@ -78,52 +78,7 @@ def evolution(across: str) -> Spec:
     >>> evolution("evaluations")["vconcat"][1]["facet"]["column"]["field"]
     'family_words'
     """
-    x = _across(across)
-    place = {"x": x, "color": colour()}
-    band = {
-        "transform": [SHOWN, {"filter": "isValid(datum.null_low)"}],
-        "mark": {"type": "area", "opacity": 0.16, "clip": True},
-        "encoding": {
-            **place,
-            "y": quantitative("null_low", None, zero=False),
-            "y2": {"field": "null_high"},
-            "detail": [{"field": "method"}, {"field": "rev"}],
-            "tooltip": tooltip("rev", "method", "null_low", "null_high"),
-        },
-    }
-    # A change begins at nothing: its line lies on its curve, unseen, for a layer without rows is warned of.
-    of_weights = weights_expression("datum.metric")
-    start = {
-        "transform": [
-            {"calculate": f"{of_weights} ? datum.initial : datum['{Y}']", "as": "begun"},
-            {
-                "aggregate": [{"op": "min", "field": field, "as": field} for field in ("begun", "starts")],
-                "groupby": ["rev", "metric"],
-            },
-            # The revisions start from the same weights, which are drawn once, unless seeds or models differ.
-            {"window": [{"op": "row_number", "as": "number"}], "groupby": []},
-            {"filter": f"datum.number == 1 || {OWN_STARTS}"},
-            {"calculate": "datum.rev", "as": "series"},
-        ],
-        "mark": {"type": "rule", "strokeWidth": BROAD["strokeWidth"]},
-        "encoding": {
-            "color": of_start(NULL),
-            "opacity": {"condition": {"test": of_weights, "value": BROAD["opacity"]}, "value": 0},
-            "y": quantitative("begun", None, zero=False),
-            "tooltip": {"value": START_LABEL},
-        },
-    }
-    curves = {
-        "transform": [SHOWN],
-        "mark": {"type": "line", "strokeWidth": 1.4, "clip": True},
-        "encoding": {
-            **place,
-            "y": {**quantitative(Y, None, zero=False), "axis": axis(3, minExtent=34)},
-            "order": {"field": "step"},
-            "strokeDash": dash(),
-            "tooltip": tooltip("rev", "method", "family_words"),
-        },
-    }
+    place = {"x": _across(across), "color": colour()}
     first = "all" if across in ("step", "evaluations") else EVOLUTION_METRICS[0]
     return template(
         "Family means of each spectral metric, the initial weights, and the null of what training did.",
@@ -150,13 +105,69 @@ def evolution(across: str) -> Spec:
                 "row": in_order("metric_words"),
                 "column": in_order("family_words"),
             },
-            "spec": {"width": 145, "height": 105, "layer": [band, start, curves]},
+            "spec": {"width": 145, "height": 105, "layer": [_band(place), _start(), _curve(place)]},
             "resolve": {"scale": {"y": "independent"}},
             "spacing": {"row": 14, "column": 14},
         },
         choices=({**METRIC, "value": first}, OPTIMIZER),
         panels={"least": 84, "most": 180, "gutter": 58, "grid": "family", "folded": folded()},
     )
+
+
+def _band(place: Spec) -> Spec:
+    """The null of what training did."""
+    return {
+        "transform": [SHOWN, {"filter": "isValid(datum.null_low)"}],
+        "mark": {"type": "area", "opacity": 0.16, "clip": True},
+        "encoding": {
+            **place,
+            "y": quantitative("null_low", None, zero=False),
+            "y2": {"field": "null_high"},
+            "detail": [{"field": "method"}, {"field": "rev"}],
+            "tooltip": tooltip("rev", "method", "null_low", "null_high"),
+        },
+    }
+
+
+def _start() -> Spec:
+    """The initial weights."""
+    # A change begins at nothing: its line lies on its curve, unseen, for a layer without rows is warned of.
+    of_weights = weights_expression("datum.metric")
+    return {
+        "transform": [
+            {"calculate": f"{of_weights} ? datum.initial : datum['{Y}']", "as": "begun"},
+            {
+                "aggregate": [{"op": "min", "field": field, "as": field} for field in ("begun", "starts")],
+                "groupby": ["rev", "metric"],
+            },
+            # The revisions start from the same weights, which are drawn once, unless seeds or models differ.
+            {"window": [{"op": "row_number", "as": "number"}], "groupby": []},
+            {"filter": f"datum.number == 1 || {OWN_STARTS}"},
+            {"calculate": "datum.rev", "as": "series"},
+        ],
+        "mark": {"type": "rule", "strokeWidth": BROAD["strokeWidth"]},
+        "encoding": {
+            "color": of_start(NULL),
+            "opacity": {"condition": {"test": of_weights, "value": BROAD["opacity"]}, "value": 0},
+            "y": quantitative("begun", None, zero=False),
+            "tooltip": {"value": START_LABEL},
+        },
+    }
+
+
+def _curve(place: Spec) -> Spec:
+    """The family means."""
+    return {
+        "transform": [SHOWN],
+        "mark": {"type": "line", "strokeWidth": 1.4, "clip": True},
+        "encoding": {
+            **place,
+            "y": {**quantitative(Y, None, zero=False), "axis": axis(3, minExtent=34)},
+            "order": {"field": "step"},
+            "strokeDash": dash(),
+            "tooltip": tooltip("rev", "method", "family_words"),
+        },
+    }
 
 
 def _across(across: str) -> Spec:
@@ -247,10 +258,6 @@ def forecasts() -> Spec:
     """
     own = f"indexof({list(NAMES)!r}, datum.series) < 0"
     methods = f"several && {own} ? {list(NAMES)!r} : [datum.series]"
-    line = {
-        "x": quantitative(X, X_LABEL),
-        "y": {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(4, minExtent=36)},
-    }
     return template(
         "Context, truth and the forecasts of each optimizer for several windows of the test split.",
         [COLOURS, "'thin: the end of the context, black: the truth; time 0 is the first step to forecast'"],
@@ -280,34 +287,35 @@ def forecasts() -> Spec:
             "spec": {
                 "width": 290,
                 "height": 140,
-                "layer": [
-                    {
-                        "transform": [{"filter": "datum.is_data"}],
-                        "mark": {"type": "line"},
-                        "encoding": {
-                            **line,
-                            "detail": [{"field": "kind"}, {"field": "rev"}],
-                            "strokeWidth": {"condition": {"test": "datum.kind == 'truth'", "value": 1.8}, "value": 1},
-                            # Revisions forecast the same windows unless data or seeds differ.
-                            "color": {
-                                "condition": {"test": OWN_TRUTHS, **colour(field="rev")},
-                                "value": TRUTH,
-                            },
-                            "strokeOpacity": {
-                                "condition": {"test": OWN_TRUTHS, "value": 0.5},
-                                "value": 1,
-                            },
-                            "tooltip": tooltip("kind", "entity"),
-                        },
-                    },
-                    {
-                        "transform": [{"filter": "!datum.is_data"}],
-                        "mark": {"type": "line", "strokeWidth": 1.6},
-                        "encoding": {**line, "color": colour(), "tooltip": tooltip("rev", "method", "entity")},
-                    },
-                ],
+                "layer": _data_and_forecasts(),
             },
             "resolve": {"scale": {"y": "independent"}},
             "spacing": 12,
         },
     )
+
+
+def _data_and_forecasts() -> list[Spec]:
+    line = {
+        "x": quantitative(X, X_LABEL),
+        "y": {**quantitative(Y, Y_LABEL, zero=False), "axis": axis(4, minExtent=36)},
+    }
+    data = {
+        "transform": [{"filter": "datum.is_data"}],
+        "mark": {"type": "line"},
+        "encoding": {
+            **line,
+            "detail": [{"field": "kind"}, {"field": "rev"}],
+            "strokeWidth": {"condition": {"test": "datum.kind == 'truth'", "value": 1.8}, "value": 1},
+            # Revisions forecast the same windows unless data or seeds differ.
+            "color": {"condition": {"test": OWN_TRUTHS, **colour(field="rev")}, "value": TRUTH},
+            "strokeOpacity": {"condition": {"test": OWN_TRUTHS, "value": 0.5}, "value": 1},
+            "tooltip": tooltip("kind", "entity"),
+        },
+    }
+    forecast = {
+        "transform": [{"filter": "!datum.is_data"}],
+        "mark": {"type": "line", "strokeWidth": 1.6},
+        "encoding": {**line, "color": colour(), "tooltip": tooltip("rev", "method", "entity")},
+    }
+    return [data, forecast]

@@ -30,8 +30,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from transformer_spectrum.config import tree
+from transformer_spectrum.config.fields import Real, Section
 from transformer_spectrum.config.load import first_complaint, parameters_in, read_tree
-from transformer_spectrum.config.schema import Real, Section
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.inference.endpoints import endpoint
 from transformer_spectrum.study.inference.matching import Contrast

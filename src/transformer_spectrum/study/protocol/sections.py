@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from transformer_spectrum.config.schema import OPTIMIZERS, Real, Section, Whole
+from transformer_spectrum.config.fields import Real, Section, Whole
+from transformer_spectrum.config.schema import OPTIMIZERS
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 """Lower-case letters and digits with single _ between them: it becomes part of folders and of arms."""
