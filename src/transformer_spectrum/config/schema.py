@@ -46,7 +46,7 @@ def check_sgt_domain(block: Any, where: str) -> None:
     >>> block = SGTParams(mu=0.0, sigma=1.0, lam=0.0, p=2.0, q=0.5, centred=True, unit_variance=False)
     >>> check_sgt_domain(block, "loss")
     Traceback (most recent call last):
-    transformer_spectrum.config.schema.RuleAcross: loss.q = 0.5 with loss.p = 2: the SGT mean needs p*q > 1
+    transformer_spectrum.config.fields.RuleAcross: loss.q = 0.5 with loss.p = 2: the SGT mean needs p*q > 1
     """
     for flag, least, word in ((block.unit_variance, 2, "variance"), (block.centred, 1, "mean")):
         if flag and not block.p * block.q > least:

@@ -78,7 +78,7 @@ def make_deterministic(params: Params, optimizer: str) -> None:
     else:  # the same switch without the compiler, whose import takes a second
         torch.set_deterministic_debug_mode("warn" if kind == "mps" else "error")
     # With that switch torch fills all memory that it hands out, for whoever reads what was not written; nobody does.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - a property without a type
     if kind != "cpu":
         torch.set_float32_matmul_precision("high" if params.training.tf32 else "highest")
 
