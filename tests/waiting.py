@@ -1,6 +1,9 @@
 """What tests of several processes wait for."""
 
+import contextlib
 import time
+
+import psutil
 
 PATIENCE = 180.0
 """Seconds; on a busy machine everything takes long."""
@@ -13,3 +16,10 @@ def wait_for(happened, words, seconds=PATIENCE):
         assert time.monotonic() < deadline, f"{words}, after {seconds:g} s"
         time.sleep(0.01)
     return value
+
+
+def ended(process):
+    """Whether a process (psutil) has ended, waited for or not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
-from waiting import wait_for
+from waiting import ended, wait_for
 
 from transformer_spectrum.runtime import reproduction
 from transformer_spectrum.runtime.errors import InputError
@@ -189,12 +190,13 @@ def test_a_killed_call_is_followed_by_one_that_needs_no_help(repository, victim)
     whole, copy = (repository / "dvc.lock").read_text(), repository / reproduction._copy_of("dvc.lock")
     wait_for(lambda: copy.exists() and copy.read_text() == whole, "no copy of it")
     (repository / "dvc.lock").write_text(whole[: len(whole) // 2])  # as if it were being written
+    (child,) = psutil.Process(process.pid).children()
     if victim == "both":
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        wait_for(lambda: ended(child), "DVC goes on")
     else:
-        (child,) = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        os.kill(child, signal.SIGKILL)
+        child.kill()
         assert process.wait(60) == 128 + signal.SIGKILL
         os.killpg(process.pid, signal.SIGKILL)  # the stage's own command, which goes on without DVC and has stderr open
         assert "repro: dvc was ended by SIGKILL" in process.stderr.read()

@@ -36,7 +36,7 @@ GUARD = Path(".dvc/tmp/reproduction")  # holds the copies, and says while it run
 READERS_WRITERS = Path(".dvc/tmp/rwlock")
 DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 SECONDS_BETWEEN_LOOKS = 0.2
-LOOKS = 5  # at a file that is not whole: another process of DVC may be writing it
+LOOKS = 5  # at a file that is not whole, or locked: another process of DVC may be writing it, or ending
 
 
 def stages_of(path: Path) -> dict[str, Any] | None:
@@ -170,6 +170,17 @@ def _committed(name: str) -> str:
     return process.stdout
 
 
+def _locked(handle: int) -> bool:
+    """Locks a file; whether nobody else has it, even after the time that a killed process takes to end."""
+    for look in range(LOOKS):
+        if look:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
 @contextlib.contextmanager
 def _at_work() -> Iterator[int]:
     """Keeps a second call away; a handle that what is started inherits, so that it counts as long as that runs.
@@ -180,12 +191,9 @@ def _at_work() -> Iterator[int]:
     GUARD.mkdir(parents=True, exist_ok=True)
     handle = os.open(GUARD / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another `make repro` is at work in this folder; wait for its end") from None
-        except OSError:  # a file system without locks
-            pass
+        with contextlib.suppress(OSError):  # of a file system without locks
+            if not _locked(handle):
+                raise InputError("another `make repro` is at work in this folder; wait for its end")
         yield handle
     finally:
         os.close(handle)
