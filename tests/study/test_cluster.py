@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.study.running.cluster import ComputePlace, connected
 from transformer_spectrum.study.running.engine import Engine, Task
 from transformer_spectrum.study.running.ensembles import MEMBERS
-from transformer_spectrum.study.running.worker import PRELOAD
+from transformer_spectrum.study.running.worker import PRELOAD, seat
 
 pytestmark = pytest.mark.slow
 
@@ -332,6 +333,39 @@ def test_a_client_that_is_closed_while_it_asks_is_a_scheduler_that_has_gone(answ
     engine = Engine(SimpleNamespace(status="connecting", scheduler_info=asked), "sweep tiny")
     with pytest.raises(InputError, match="sweep tiny: the scheduler has gone; what is done is kept"):
         engine.wait()
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+def test_this_machine_waits_for_a_worker_so_long_and_a_queue_for_ever(monkeypatch, patience):
+    looks = []
+
+    def asked(n_workers):
+        looks.append(n_workers)
+        workers = {"tls://127.0.0.1:1": {"resources": {seat("CPU"): 1}}} if len(looks) == 3 else {}
+        if len(looks) == 20:
+            raise KeyboardInterrupt
+        return {"workers": workers}
+
+    monkeypatch.setattr("transformer_spectrum.study.running.engine.POLL", 0.5)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    engine = Engine(SimpleNamespace(status="running", scheduler_info=asked), "sweep tiny", patience)
+    engine.wait()
+    assert len(looks) == 3
+    words = "no worker has come for 1.5 s; what is done is kept, go on by a new call"
+    with pytest.raises(KeyboardInterrupt) if patience is None else pytest.raises(InputError, match=words):
+        engine.wait()
+    assert len(looks) == (20 if patience is None else 7)
+
+
+def test_workers_of_this_machine_that_do_not_start_are_one_line(monkeypatch):
+    def refused(**options):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("transformer_spectrum.study.running.cluster.SpecCluster", refused)
+    monkeypatch.setattr("transformer_spectrum.study.running.cluster._start_server", lambda: None)
+    words = "--workers = 2: do not start: Nanny failed to start. Is memory or ulimit short?"
+    with pytest.raises(InputError, match=re.escape(words)), connected(ComputePlace(2)):
+        pass
 
 
 @pytest.mark.parametrize(("status", "error"), [("finished", InputError), ("error", None), ("lost", None)])

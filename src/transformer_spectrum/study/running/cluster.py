@@ -120,12 +120,18 @@ def _local(place: ComputePlace, gpus: int) -> Iterator[Client]:
         scheduler = {**shared, "port": 0, "dashboard": drawn, "dashboard_address": _dashboard_address(place, drawn)}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Port .* is already in use")  # the one that is taken is said
-            cluster = SpecCluster(
-                workers=_workers(place.workers, gpus, shared),
-                scheduler={"cls": Scheduler, "options": scheduler},
-                security=security,
-                silence_logs=logging.CRITICAL,
-            )
+            try:
+                cluster = SpecCluster(
+                    workers=_workers(place.workers, gpus, shared),
+                    scheduler={"cls": Scheduler, "options": scheduler},
+                    security=security,
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise InputError(
+                    f"--workers = {place.workers}: do not start: {reason} Is memory or ulimit short?"
+                ) from None
         try:
             with Client(cluster, set_as_default=False) as client:
                 if drawn:

@@ -125,10 +125,13 @@ class Engine:
     Args:
         client: of the cluster's scheduler.
         title: what messages begin with.
+        patience: looks, `POLL` seconds apart, at which there may be no worker for work that waits; count, None =
+            for ever, as in a queue. Not seconds, which pass while this process is stopped.
     """
 
-    def __init__(self, client: Client, title: str) -> None:
-        self.client, self.title = client, title
+    def __init__(self, client: Client, title: str, patience: int | None = None) -> None:
+        self.client, self.title, self.patience = client, title, patience
+        self._unserved = 0
         self._workers: dict[Kind, list[str]] = {"CPU": [], "GPU": []}
         self._refused: dict[str, str] = {}
         self._awaited: set[Kind] = set()
@@ -148,7 +151,7 @@ class Engine:
         Args:
             kind: GPU = one that can take work for accelerators.
         Raises:
-            InputError: there are workers, and every one of them is refused; or the scheduler has gone.
+            InputError: there are workers, and every one of them is refused; or `run`'s.
         """
         while self._look({kind}):
             if self._refused and not any(self.seats.values()):
@@ -160,7 +163,7 @@ class Engine:
         """Runs every task, in this order, and those that follow.
 
         Raises:
-            InputError: the scheduler has gone.
+            InputError: the scheduler has gone, or no worker has come for too long.
         """
         waiting = deque(tasks)
         try:
@@ -271,7 +274,7 @@ class Engine:
         """Counts the seats, and says once of each worker that has none why that is so; what nobody is there to do.
 
         Raises:
-            InputError: the scheduler has gone, or a worker is not reached safely.
+            InputError: the scheduler has gone, or a worker is not reached safely, or none has come for too long.
         """
         if self.client.status not in ("running", "connecting"):
             raise self._gone()
@@ -294,6 +297,12 @@ class Engine:
         for kind in sorted(missing - self._awaited):
             logger.info(f"{self.title}: waiting for a worker{' with the Dask resource GPU' * (kind == 'GPU')}")
         self._awaited = missing
+        self._unserved = self._unserved + 1 if missing else 0
+        if self.patience is not None and self._unserved > self.patience:
+            seconds = f"{self.patience * POLL:g} s"
+            raise InputError(
+                f"{self.title}: no worker has come for {seconds}; what is done is kept, go on by a new call"
+            )
         return missing
 
     def _fault(self, address: str, resources: Mapping[str, float]) -> str:

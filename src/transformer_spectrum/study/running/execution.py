@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 Measure = Callable[[Cell, bool, Files], Files]
 """`work.measure` or `work.measure_path`: a cell, whether its data are a stand-in, what is kept of it -> its tables."""
+RETURNING = 180
+"""Looks, a second apart, until a worker of this machine has to be there again; 10 are usual."""
 Failures = dict[str, str]
 """ComputePlace -> why a cell is not done."""
 
@@ -70,7 +72,7 @@ def execute(
     if not place.scheduler:
         place = dataclasses.replace(place, workers=min(place.workers, len(missing)))
     with connected(place, gpus) as client:
-        engine = Engine(client, f"sweep {study}")
+        engine = Engine(client, f"sweep {study}", None if place.scheduler else RETURNING)
         engine.wait("GPU" if any(cell.params.device == "cuda" for cell in missing) else "CPU")
         execution = Execution(study, store, engine, measure, lasting=place.scheduler is None)
         execution.prepare(missing)
