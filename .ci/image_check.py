@@ -91,7 +91,7 @@ class Stage:
 
 def stages(dockerfile: Path) -> dict[str, Stage]:
     """Reads a Dockerfile whose stages all have names."""
-    found: dict[str, Stage] = {}
+    by_name: dict[str, Stage] = {}
     with dockerfile.open("rb") as file:
         for line in DockerfileParser(fileobj=file, cache_content=True).structure:
             instruction, value = line["instruction"], line["value"]
@@ -99,10 +99,10 @@ def stages(dockerfile: Path) -> dict[str, Stage]:
                 base, word, name = value.split()
                 if word.upper() != "AS":
                     raise InputError(f"{dockerfile}: FROM {value}: needs AS and a name")
-                current = found[name] = Stage(name, base)
+                current = by_name[name] = Stage(name, base)
             elif instruction != "COMMENT":
                 current.instructions.append((instruction, value))
-    return found
+    return by_name
 
 
 @dataclass
@@ -130,10 +130,10 @@ class Image:
 
     def offer(self, command: str) -> None:
         """Puts a command of this machine on the image's PATH."""
-        found = shutil.which(command)
-        if found is None:
+        program = shutil.which(command)
+        if program is None:
             raise InputError(f"{command}: the image has it, this machine does not")
-        (self.system / command).symlink_to(found)
+        (self.system / command).symlink_to(program)
 
     def clear(self) -> None:
         """Back to an empty image."""
@@ -174,9 +174,9 @@ class Image:
         """Carries out a stage; the folder is then its image."""
         stage = all_stages[name]
         needed = re.findall(r"--from=(\S+)", " ".join(value for _, value in stage.instructions))
-        for other in needed:
-            if other not in self.states:
-                self.build(other, all_stages)
+        for image in needed:
+            if image not in self.states:
+                self.build(image, all_stages)
         if stage.base in all_stages:
             if stage.base not in self.states:
                 self.build(stage.base, all_stages)
@@ -231,19 +231,19 @@ class Image:
 
     def run(self, value: str) -> None:
         """A RUN instruction, command by command; what belongs to Debian is left out, and said so."""
-        for part in (" ".join(line.split()) for line in value.split("&&")):
-            words = part.split()
+        for command in (" ".join(line.split()) for line in value.split("&&")):
+            words = command.split()
             if words[:2] == ["apt-get", "install"]:
                 for package in (word for word in words[2:] if not word.startswith("-")):
                     self.offer(package)
-            if words[0] in ("apt-get", "useradd") or "/var/lib/apt" in part:
-                print(f"  - not run here: {part}")
+            if words[0] in ("apt-get", "useradd") or "/var/lib/apt" in command:
+                print(f"  - not run here: {command}")
             elif words[0] == "chown" and os.geteuid() != 0:
-                print(f"  - not run here, root alone can: {part}")
+                print(f"  - not run here, root alone can: {command}")
             else:
                 if os.geteuid() != 0:
-                    part = re.sub(r" --(owner|group)=\S+", "", part)
-                self.execute(["sh", "-c", self.inside(part)])
+                    command = re.sub(r" --(owner|group)=\S+", "", command)
+                self.execute(["sh", "-c", self.inside(command)])
 
     def copy(self, value: str) -> None:
         """A COPY instruction: from another stage, or from the context less what .dockerignore names."""
@@ -254,9 +254,9 @@ class Image:
         goal = self.state.folder / self.inside(target)
         if "from" in options:
             (source,) = sources
-            other = self.snapshots / options["from"]
+            image = self.snapshots / options["from"]
             goal.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-al", f"{other}{source}", goal], check=True)
+            subprocess.run(["cp", "-al", f"{image}{source}", goal], check=True)
             return
         owner = int(options.get("chown", "0").split(":")[0])
         for source in sources:

@@ -51,20 +51,20 @@ def overrides(text: str) -> list[str]:
     return words
 
 
-def run(*command: str, code: int | None = 0, shown: bool = False) -> subprocess.CompletedProcess[str]:
-    """Runs a command; its output is returned, or goes to the log when `shown`. `code` None allows any exit code."""
+def run(*command: str, code: int | None = 0, logged: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs a command; its output is returned, or goes to the log when `logged`. `code` None allows any exit code."""
     print(f"$ {shlex.join(command)}", flush=True)
-    output = None if shown else subprocess.PIPE
+    output = None if logged else subprocess.PIPE
     ended = subprocess.run(command, stdout=output, stderr=output, text=True, check=False)
     if code is not None and ended.returncode != code:
-        reason = "see the log above" if shown else (ended.stderr or ended.stdout).strip()
+        reason = "see the log above" if logged else (ended.stderr or ended.stdout).strip()
         raise InputError(f"{shlex.join(command)}: exit code {ended.returncode}: {reason}")
     return ended
 
 
-def dvc(*arguments: str, code: int | None = 0, shown: bool = False) -> subprocess.CompletedProcess[str]:
+def dvc(*arguments: str, code: int | None = 0, logged: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs DVC of this environment."""
-    return run(sys.executable, "-m", "dvc", *arguments, code=code, shown=shown)
+    return run(sys.executable, "-m", "dvc", *arguments, code=code, logged=logged)
 
 
 def base_revision(branch: str) -> str:
@@ -93,7 +93,7 @@ def pull() -> str:
     remote = dvc("config", "core.remote", code=None).stdout.strip()
     if not remote:
         return "No DVC remote is configured: what is not in git was computed here."
-    code = dvc("pull", "--run-cache", "--allow-missing", code=None, shown=True).returncode
+    code = dvc("pull", "--run-cache", "--allow-missing", code=None, logged=True).returncode
     if code:
         return f"`dvc pull` from {remote} failed (exit code {code}): what is not in git was computed here."
     return f"`dvc pull` from {remote} went first."
@@ -153,10 +153,10 @@ class Comment:
     def short(self) -> str:
         """What fits into a comment: the longest parts make room, and say so, until it does."""
         comment = self
-        for part in sorted(("report", "params", "metrics"), key=lambda part: -len(getattr(self, part))):
+        for section in sorted(("report", "params", "metrics"), key=lambda section: -len(getattr(self, section))):
             if len(comment.whole()) <= LIMIT:
                 break
-            comment = replace(comment, **{part: "Too long for a comment: see whole.md in the artifact ci-report."})
+            comment = replace(comment, **{section: "Too long for a comment: see whole.md in the artifact ci-report."})
         return comment.whole()
 
     def without_images(self) -> str:
@@ -172,9 +172,9 @@ def compose(base: str, changes: Sequence[str], pulled: str) -> Comment:
         raise InputError(f"{REPORT}: the pipeline has not written it")
     commits = [run("git", "rev-parse", "--short", revision).stdout.strip() for revision in ("HEAD", base)]
     drawn, missing = pictures(base, FOLDER / "plots")
-    what = ", ".join(f"`{change}`" for change in changes) or "the parameters as committed"
+    change_words = ", ".join(f"`{change}`" for change in changes) or "the parameters as committed"
     return Comment(
-        title=f"Experiment: {what}",
+        title=f"Experiment: {change_words}",
         facts=f"Commit {commits[0]} against {base} ({commits[1]}). {pulled}",
         metrics=dvc("metrics", "diff", "--md", base).stdout.strip(),
         params=dvc("params", "diff", "--md", base).stdout.strip(),
@@ -212,7 +212,7 @@ def main() -> None:
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         base = base_revision(chosen.base)
         pulled = pull()
-        dvc("exp", "run", *(f"--set-param={change}" for change in changes), shown=True)
+        dvc("exp", "run", *(f"--set-param={change}" for change in changes), logged=True)
         shutil.rmtree(FOLDER, ignore_errors=True)
         comment = compose(base, changes, pulled)
         (FOLDER / "whole.md").write_text(comment.whole(), encoding="utf-8")

@@ -118,9 +118,9 @@ def plain_epochs(
 
     model = plain_network(sizes, dropout).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    data = [torch.from_numpy(part) for part in windows(sizes, sizes.training_windows)]
+    data = [torch.from_numpy(array) for array in windows(sizes, sizes.training_windows)]
     loader = DataLoader(TensorDataset(*data), sizes.windows, shuffle=True)
-    looked_at = DataLoader(TensorDataset(*(part[:second_pass] for part in data)), sizes.windows)
+    looked_at = DataLoader(TensorDataset(*(array[:second_pass] for array in data)), sizes.windows)
 
     def loss(context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         context, target = context.to(device), target.to(device)

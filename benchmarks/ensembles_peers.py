@@ -21,13 +21,13 @@ def jax_members(sizes: Sizes, cores: int, count: int) -> Contestant:
     batches = sizes.training_windows // sizes.windows  # whole ones
     network = jax_network(sizes, jax)
     data = tuple(map(jnp.asarray, jax_windows(sizes, *windows(sizes, sizes.training_windows))))
-    validation = tuple(part[: sizes.validation_windows] for part in data)
+    validation = tuple(array[: sizes.validation_windows] for array in data)
     gradients = jax.vmap(jax.value_and_grad(network))
     optimizer = optax.adam(1e-3)
 
     def update(carry, index):
         weights, state = carry
-        losses, slopes = gradients(weights, *(part[index] for part in data))
+        losses, slopes = gradients(weights, *(array[index] for array in data))
         changes, state = optimizer.update(slopes, state)
         return (optax.apply_updates(weights, changes), state), losses
 

@@ -29,17 +29,17 @@ Values = dict[str, np.ndarray]
 def tail_estimates(eigenvalues: np.ndarray) -> Values:
     """Every estimator of decay and tail of (D, n) spectra, each (D,)."""
     n = eigenvalues.shape[-1]
-    found = {
+    estimates = {
         f"Hill alpha, k = {fraction:.0%}": power_law.hill_alpha(eigenvalues, power_law.hill_count(n, fraction))
         for fraction in (0.25, 0.5)
     }
     for label, distance in (("two-sided", "two_sided"), ("powerlaw", "powerlaw")):
         fit = power_law.clauset_fit(eigenvalues, MIN_TAIL, distance)
-        found[f"KS alpha, {label}"] = fit.alpha
-        found[f"its tail / n, {label}"] = fit.tail / n
-        found[f"its D, {label}"] = fit.distance
-    found["alpha exponent"] = metrics.alpha_exponent(np.sqrt(eigenvalues), WINDOW).alpha
-    return found
+        estimates[f"KS alpha, {label}"] = fit.alpha
+        estimates[f"its tail / n, {label}"] = fit.tail / n
+        estimates[f"its D, {label}"] = fit.distance
+    estimates["alpha exponent"] = metrics.alpha_exponent(np.sqrt(eigenvalues), WINDOW).alpha
+    return estimates
 
 
 def matrix_estimates(singular_values: np.ndarray, shape: tuple[int, int]) -> Values:

@@ -214,7 +214,7 @@ def _plain_scoring(bench: Bench) -> float:
     """Members/s, each copied into the module."""
     sizes, device = bench.scale.sizes, bench.scale.device
     network = plain_network(sizes).eval().to(device)
-    context, target = (torch.from_numpy(part).to(device) for part in windows(sizes, sizes.windows))
+    context, target = (torch.from_numpy(array).to(device) for array in windows(sizes, sizes.windows))
     flat = torch.nn.utils.parameters_to_vector(network.parameters()).detach()
     population = flat + sizes.sigma * torch.randn(bench.scale.plain_vectors, len(flat), device=device)
 

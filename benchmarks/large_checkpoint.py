@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-BLOCK = {f"layers.0.attention.{part}.weight": (4096, 4096) for part in ("query", "key", "value", "output")}
-BLOCK |= {f"layers.0.feed_forward.{part}.weight": (11008, 4096) for part in ("gate", "up")}
+BLOCK = {f"layers.0.attention.{name}.weight": (4096, 4096) for name in ("query", "key", "value", "output")}
+BLOCK |= {f"layers.0.feed_forward.{name}.weight": (11008, 4096) for name in ("gate", "up")}
 BLOCK |= {"layers.0.feed_forward.down.weight": (4096, 11008)}
 OTHERS = (65536, 256)
 MIB = 2**20

@@ -67,7 +67,7 @@ def members(
     say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Member]:
     """Trainings that differ in seed, windows and loss."""
-    context, target = (torch.from_numpy(part).to(device) for part in windows(sizes, sizes.training_windows))
+    context, target = (torch.from_numpy(array).to(device) for array in windows(sizes, sizes.training_windows))
     made = []
     for seed in range(count):
         generator = torch.Generator().manual_seed(seed)

@@ -99,30 +99,33 @@ class Contestant:
 
     def per_item(self) -> list[float]:
         """Seconds an item, of each round."""
-        return [one["seconds"] / one["items"] for one in self.samples]
+        return [contestant["seconds"] / contestant["items"] for contestant in self.samples]
 
     def median(self) -> float:
         return median(self.per_item())
 
     def mib(self) -> float:
-        return max(one["mib"] for one in self.samples)
+        return max(contestant["mib"] for contestant in self.samples)
 
 
 def contest(contestants: list[Contestant], rounds: int) -> None:
     """Runs them in turns; says on standard error how far it is."""
-    for one in contestants:
-        one.start()
-        print(f"  {one.label}, {one.cores} core(s): {one.facts.get('skipped', 'ready')}", file=sys.stderr)
+    for contestant in contestants:
+        contestant.start()
+        print(
+            f"  {contestant.label}, {contestant.cores} core(s): {contestant.facts.get('skipped', 'ready')}",
+            file=sys.stderr,
+        )
     for _ in range(rounds):
-        for one in contestants:
-            one.sample()
-    for one in contestants:
-        one.end()
+        for contestant in contestants:
+            contestant.sample()
+    for contestant in contestants:
+        contestant.end()
 
 
-def ratio(one: Contestant, base: Contestant) -> float:
+def ratio(contestant: Contestant, base: Contestant) -> float:
     """How many times faster than the base."""
-    return median(b / a for a, b in zip(one.per_item(), base.per_item(), strict=True))
+    return median(b / a for a, b in zip(contestant.per_item(), base.per_item(), strict=True))
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -135,15 +138,15 @@ def shown(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def reason(one: Contestant) -> str:
-    return f"not measured: {one.facts['skipped']}"
+def reason(contestant: Contestant) -> str:
+    return f"not measured: {contestant.facts['skipped']}"
 
 
 # -- tables ----------------------------------------------------------------------------------------------------
 def machine(options: argparse.Namespace) -> None:
-    one = Contestant("machine", "machine", 1, DEFAULTS)
-    contest([one], 0)
-    facts = one.facts
+    contestant = Contestant("machine", "machine", 1, DEFAULTS)
+    contest([contestant], 0)
+    facts = contestant.facts
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(
         f"{facts['date']}, {facts['processor']}, {ALL} cores, {facts['memory_gib']:.0f} GiB, Python "
@@ -173,7 +176,7 @@ def evaluation(options: argparse.Namespace, patch: int) -> None:
     peaks = [Contestant("peak", "peak", cores, sizes) for cores in (1, ALL)]
     contest([*peaks, *rows], options.rounds)
     _agree(rows, sizes)
-    speed = {one.cores: 1 / one.median() for one in peaks}  # floating-point operations a second
+    speed = {contestant.cores: 1 / contestant.median() for contestant in peaks}  # floating-point operations a second
     flops = rows[2].facts["flops"]
     print(f"### Evaluation, patch_length {patch}\n")
     print(
@@ -182,24 +185,28 @@ def evaluation(options: argparse.Namespace, patch: int) -> None:
         f"of two {512} x {512} matrices: {speed[1] / 1e9:.0f} GFLOP/s on one core, {speed[ALL] / 1e9:.0f} on all.\n"
     )
     body = []
-    for one in rows:
-        if not one.samples:
-            body.append([one.label, str(one.cores), reason(one), "", "", ""])
+    for contestant in rows:
+        if not contestant.samples:
+            body.append([contestant.label, str(contestant.cores), reason(contestant), "", "", ""])
             continue
-        same = "kind" not in one.settings  # the LSTM's figures stand beside no other's
-        share = f"{flops / one.median() / speed[one.cores]:.0%}" if same else ""
-        against = [shown(ratio(one, base)) if same else "" for base in rows[:2]]
-        body.append([one.label, str(one.cores), shown(1 / one.median()), *against, share])
+        same = "kind" not in contestant.settings  # the LSTM's figures stand beside no other's
+        share = f"{flops / contestant.median() / speed[contestant.cores]:.0%}" if same else ""
+        against = [shown(ratio(contestant, base)) if same else "" for base in rows[:2]]
+        body.append([contestant.label, str(contestant.cores), shown(1 / contestant.median()), *against, share])
     print(table(["", "cores", "members/s", "x plain, default threads", "x plain, one core", "of peak"], body))
-    parts = ", ".join(f"{share:.0%} {part}" for part, share in rows[2].facts["shares"].items())
+    parts = ", ".join(f"{share:.0%} {operators}" for operators, share in rows[2].facts["shares"].items())
     print(f"Of our time on one core, by torch.profiler: {parts}.\n")
 
 
 def _agree(rows: list[Contestant], sizes: Sizes) -> None:
-    losses = [one.facts["loss"] for one in rows if "loss" in one.facts]
+    losses = [contestant.facts["loss"] for contestant in rows if "loss" in contestant.facts]
     if max(losses) - min(losses) > 1e-4 * abs(losses[0]):
         raise SystemExit(f"the contestants do not compute the same loss: {losses}")
-    counts = {one.facts["weights"] for one in rows if "weights" in one.facts and "kind" not in one.settings}
+    counts = {
+        contestant.facts["weights"]
+        for contestant in rows
+        if "weights" in contestant.facts and "kind" not in contestant.settings
+    }
     if counts != {sizes.weights}:
         raise SystemExit(f"the contestants do not have the same weights: {counts} instead of {sizes.weights}")
 
@@ -231,8 +238,10 @@ def generation(options: argparse.Namespace, patch: int) -> None:
 
 def _print_costs(rows: list[Contestant]) -> None:
     body = [
-        [one.label, shown(one.median()), shown(one.mib())] if one.samples else [one.label, reason(one), ""]
-        for one in rows
+        [contestant.label, shown(contestant.median()), shown(contestant.mib())]
+        if contestant.samples
+        else [contestant.label, reason(contestant), ""]
+        for contestant in rows
     ]
     print(table(["", "s", "peak MiB above start"], body))
 
@@ -268,9 +277,9 @@ def epoch(options: argparse.Namespace, patch: int) -> None:
     )
     print("plain: nn.Transformer, DataLoader, second pass for metrics, torch's default threads.\n")
     body = [
-        [one.label, shown(one.settings["dropout"]), str(one.cores), shown(one.median())]
-        + [shown(1 / ratio(one, base)) for base in rows[:2]]
-        for one in rows
+        [contestant.label, shown(contestant.settings["dropout"]), str(contestant.cores), shown(contestant.median())]
+        + [shown(1 / ratio(contestant, base)) for base in rows[:2]]
+        for contestant in rows
     ]
     print(table(["", "dropout", "cores", "s", "of plain with dropout, one core", "of plain with dropout, all"], body))
 

@@ -51,7 +51,7 @@ PARTS = {  # of the profile: what torch's operators do
 
 
 def data(sizes: Sizes, count: int) -> tuple[Tensor, Tensor]:
-    return tuple(torch.from_numpy(part) for part in windows(sizes, count))
+    return tuple(torch.from_numpy(array) for array in windows(sizes, count))
 
 
 def objective(sizes: Sizes, kind: str = "transformer", dropout: float = 0.0, count: int | None = None, **settings):
@@ -135,7 +135,7 @@ def shares(scored: WindowObjective, population: Tensor, batch: Tensor) -> dict[s
         scored.losses(population, batch)
     times = {event.key: event.self_cpu_time_total for event in record.key_averages()}
     total = sum(times.values())
-    named = {part: sum(times.get(key, 0.0) for key in keys) / total for part, keys in PARTS.items()}
+    named = {kind: sum(times.get(key, 0.0) for key in keys) / total for kind, keys in PARTS.items()}
     return {**named, "the rest": 1 - sum(named.values())}
 
 

@@ -51,19 +51,19 @@ def torch_losses(sizes: Sizes, device: str = "cpu", chunks: tuple[int, ...] = CH
 
     torch.backends.mha.set_fastpath_enabled(False)  # has no rule for vmap
     model = plain_network(sizes).eval().to(device)
-    context, target = (torch.from_numpy(part).to(device) for part in windows(sizes, sizes.windows))
+    context, target = (torch.from_numpy(array).to(device) for array in windows(sizes, sizes.windows))
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
 
-    def one(vector: torch.Tensor) -> torch.Tensor:
+    def loss_of(vector: torch.Tensor) -> torch.Tensor:
         parts = vector.split([shape.numel() for shape in shapes.values()])
-        weights = {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        weights = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), parts, strict=True)}
         output = torch.func.functional_call(model, weights, (context, target))
         return (output - target).square().mean()
 
     def losses(chunk: int, backend: SDPBackend, population: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), sdpa_kernel(backend):
-            return torch.func.vmap(one, chunk_size=chunk)(population)
+            return torch.func.vmap(loss_of, chunk_size=chunk)(population)
 
     sample = flat + sizes.sigma * torch.randn(max(32, *chunks), len(flat), device=device)
     fused = SDPBackend.FLASH_ATTENTION if device == "cpu" else SDPBackend.EFFICIENT_ATTENTION
@@ -106,8 +106,8 @@ def evotorch_evaluate(sizes: Sizes, cores: int) -> Contestant:
         problem.evaluate(batch)
         return sizes.popsize
 
-    known = float(losses(torch.from_numpy(probe(len(flat)))[None])[0])
-    return sample, {"weights": len(flat), "loss": known, "threads": torch.get_num_threads(), **facts}
+    probed = float(losses(torch.from_numpy(probe(len(flat)))[None])[0])
+    return sample, {"weights": len(flat), "loss": probed, "threads": torch.get_num_threads(), **facts}
 
 
 def evotorch_searcher(method: str, problem, sizes: Sizes, centre):
@@ -215,10 +215,12 @@ def jax_network(sizes: Sizes, jax):
 
         def attend(x, memory, weights, mask):
             matrix, bias, out, out_bias = weights
-            parts = [memory if i else x for i in range(3)]
+            sources = [memory if i else x for i in range(3)]
             q, k, v = (
-                (part @ matrix[i * d : (i + 1) * d].T + bias[i * d : (i + 1) * d]).reshape(*part.shape[:2], heads, -1)
-                for i, part in enumerate(parts)
+                (source @ matrix[i * d : (i + 1) * d].T + bias[i * d : (i + 1) * d]).reshape(
+                    *source.shape[:2], heads, -1
+                )
+                for i, source in enumerate(sources)
             )
             scores = jnp.einsum("bthe,bshe->bhts", q, k) / np.sqrt(d // heads) + mask
             mixed = jnp.einsum("bhts,bshe->bthe", jax.nn.softmax(scores, -1), v)
@@ -235,15 +237,15 @@ def jax_network(sizes: Sizes, jax):
         readout = take(patch, d), take(patch)
 
         x = given @ first[0][0].T + first[0][1] + table[: given.shape[1]]
-        for own, inner, (one, two) in encoder:
-            x = norm(x + attend(x, x, own, 0.0), one)
-            x = norm(x + fed(x, inner), two)
+        for own, inner, (first_norm, second_norm) in encoder:
+            x = norm(x + attend(x, x, own, 0.0), first_norm)
+            x = norm(x + fed(x, inner), second_norm)
         memory = norm(x, encoder_norm)
         x = shifted @ first[1][0].T + first[1][1] + table[: shifted.shape[1]]
-        for own, cross, inner, (one, two, three) in decoder:
-            x = norm(x + attend(x, x, own, causal), one)
-            x = norm(x + attend(x, memory, cross, 0.0), two)
-            x = norm(x + fed(x, inner), three)
+        for own, cross, inner, (first_norm, second_norm, third_norm) in decoder:
+            x = norm(x + attend(x, x, own, causal), first_norm)
+            x = norm(x + attend(x, memory, cross, 0.0), second_norm)
+            x = norm(x + fed(x, inner), third_norm)
         output = norm(x, decoder_norm) @ readout[0].T + readout[1]
         return ((output.reshape(wanted.shape) - wanted) ** 2).mean()
 
@@ -266,8 +268,8 @@ def jax_losses(sizes: Sizes, jax, chunks: tuple[int, ...] = CHUNKS):
     chunk = fastest(
         {name: functools.partial(lambda way: way(sample).block_until_ready(), way) for name, way in ways.items()}
     )
-    known = float(jax.jit(loss)(jnp.asarray(probe(sizes.weights))))
-    return ways[chunk], {"chunk": chunk, "loss": known, "weights": sizes.weights}
+    probed = float(jax.jit(loss)(jnp.asarray(probe(sizes.weights))))
+    return ways[chunk], {"chunk": chunk, "loss": probed, "weights": sizes.weights}
 
 
 def evosax_evaluate(sizes: Sizes, cores: int) -> Contestant:

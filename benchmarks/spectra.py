@@ -145,7 +145,7 @@ def _plain(matrix: np.ndarray, estimators: Estimators) -> dict[str, float]:
         shares = shares[shares > 0]
         return float(-(shares * np.log(shares)).sum())
 
-    found = {
+    values = {
         "spectral_norm": svd()[0],
         "frobenius_norm": math.sqrt((svd() ** 2).sum()),
         "stable_rank": ((s := svd()) ** 2).sum() / s[0] ** 2,
@@ -158,10 +158,10 @@ def _plain(matrix: np.ndarray, estimators: Estimators) -> dict[str, float]:
     }
     s = svd()
     first, last = metrics.window_ranks(len(s), estimators.window)
-    found["alpha_exponent"] = -np.polyfit(np.log(np.arange(first, last + 1)), np.log(s[first - 1 : last]), 1)[0]
+    values["alpha_exponent"] = -np.polyfit(np.log(np.arange(first, last + 1)), np.log(s[first - 1 : last]), 1)[0]
     x = svd() ** 2
     k = hill_count(len(x), estimators.hill_fraction)
-    found["hill_alpha"] = 1 + k / np.log(x[:k] / x[k]).sum()
+    values["hill_alpha"] = 1 + k / np.log(x[:k] / x[k]).sum()
     x = np.sort(svd() ** 2)
     best = math.inf
     for i in range(len(x) - estimators.min_tail + 1):
@@ -171,10 +171,10 @@ def _plain(matrix: np.ndarray, estimators: Estimators) -> dict[str, float]:
         fitted, steps = 1 - (tail / tail[0]) ** (1 - alpha), np.arange(n + 1) / n
         distance = max(np.abs(fitted - steps[:-1]).max(), np.abs(fitted - steps[1:]).max())
         if distance < best:
-            best, found["ks_alpha"], found["ks_distance"], found["ks_xmin"] = distance, alpha, distance, tail[0]
-    found["alpha_hat"] = found["ks_alpha"] * math.log10(svd()[0] ** 2)
-    found["log_alpha_norm"] = math.log10((svd() ** (2 * found["ks_alpha"])).sum())
-    return found
+            best, values["ks_alpha"], values["ks_distance"], values["ks_xmin"] = distance, alpha, distance, tail[0]
+    values["alpha_hat"] = values["ks_alpha"] * math.log10(svd()[0] ** 2)
+    values["log_alpha_norm"] = math.log10((svd() ** (2 * values["ks_alpha"])).sum())
+    return values
 
 
 # -- whole analysis --------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def _whole_row(
     counts = dict.fromkeys(functions, rounds)
     counts["plain"] = counts["weightwatcher"] = max(1, rounds // 3)
     seconds, answers = interleaved(functions, {key: counts[key] for key in functions})
-    ours, plain = answers["whole"].values["ks_alpha"][0], np.array([found["ks_alpha"] for found in answers["plain"]])
+    ours, plain = answers["whole"].values["ks_alpha"][0], np.array([values["ks_alpha"] for values in answers["plain"]])
     worst = np.abs(ours - plain).max()
     return [
         name,
@@ -301,10 +301,10 @@ def _scan_row(kind: str, n: int, old: ModuleType | str, quick: bool) -> list[str
             differences.append("–")
             continue
         # powerlaw leaves the two largest values out as xmin, WeightWatcher the largest: tails of 3 and of 2.
-        fit, other = clauset_fit(x, 2 if name == "weightwatcher" else 3, "powerlaw"), answers[name]
+        fit, peer = clauset_fit(x, 2 if name == "weightwatcher" else 3, "powerlaw"), answers[name]
         alone, together = paired(seconds, name, "ours"), BATCH * paired(seconds, name, "batch")
         ratios.append(f"{shown(alone)} ({shown(together)})")
-        differences.append(f"{abs(fit.alpha - other.alpha):.0e}, {abs(fit.distance - other.D):.0e}")
+        differences.append(f"{abs(fit.alpha - peer.alpha):.0e}, {abs(fit.distance - peer.D):.0e}")
     own = [f"{1e3 * float(np.median(seconds['ours'])):.3f}", f"{1e3 / BATCH * float(np.median(seconds['batch'])):.3f}"]
     return [kind, str(n), *own, *ratios, *differences]
 
@@ -394,8 +394,8 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        found = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = found[0] if found else model
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = models[0] if models else model
     date = time.strftime("%Y-%m-%d")
     return f"{date}; {os.cpu_count()} cores ({model}); Python {platform.python_version()}, {', '.join(versions)}."
 

@@ -70,12 +70,12 @@ def table() -> str:
     """Mean and interval of each, and whether it is null within its margin."""
     verdicts = json.loads((ROOT / "studies/tables/verdicts.json").read_text(encoding="utf-8"))
     margins, level = verdicts["tuning"]["margins"], verdicts["level"]
-    found = differences()
+    by_arm_and_endpoint = differences()
     lines = [f"| after 2,641 evaluations | {' | '.join(words for words, _ in COLUMNS.values())} |", "|---" * 5 + "|"]
     for treatment, words in WORDS.items():
         cells = []
         for endpoint, (_, digits) in COLUMNS.items():
-            values = found[treatment, endpoint]
+            values = by_arm_and_endpoint[treatment, endpoint]
             effect = mean_difference(values)
             margin = margins.get(endpoint)
             null = margin is not None and equivalence(values, margin).p_value <= level

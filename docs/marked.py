@@ -14,9 +14,9 @@ def replaced(text: str, begin: str, numbers: str, end: str) -> str:
     return f"{before}{begin}\n\n{numbers}\n\n{end}{after}"
 
 
-def command(what: str, page: Path, numbers: Callable[[], str], renewed: Callable[[str], str]) -> None:
+def command(title: str, page: Path, numbers: Callable[[], str], renewed: Callable[[str], str]) -> None:
     """Prints the numbers; with --write puts them into the page."""
-    parser = argparse.ArgumentParser(description=f"Print {what} as Markdown.")
+    parser = argparse.ArgumentParser(description=f"Print {title} as Markdown.")
     parser.add_argument("--write", action="store_true", help=f"put it into {page.name}")
     if parser.parse_args().write:
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -94,11 +94,11 @@ def _does(verdicts: Sequence[Verdict], verb: str) -> str:
 
 
 def _counts(verdicts: Sequence[Verdict], level: float) -> str:
-    found, null = _of("found", verdicts), _of("null", verdicts)
+    told, null = _of("found", verdicts), _of("null", verdicts)
     margins = {f"{verdict['equivalence']['margin']:.2g}" for verdict in null}
-    open_ones = len(verdicts) - len(found) - len(null)
-    pieces = [f"{len(found)} of {len(verdicts)} contrasts found"]
-    turned = sum(verdict["robust"] is False for verdict in found)
+    open_ones = len(verdicts) - len(told) - len(null)
+    pieces = [f"{len(told)} of {len(verdicts)} contrasts found"]
+    turned = sum(verdict["robust"] is False for verdict in told)
     if turned:
         pieces[0] += f" (on {turned} the axis decides the sign)"
     if null:
