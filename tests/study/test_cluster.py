@@ -419,6 +419,7 @@ def test_a_bad_option_is_one_line_and_exit_code_2(repository, capsys, monkeypatc
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_a_scheduler_that_listens_to_the_network_without_certificates_is_refused_though_loopback_reaches_it(

@@ -76,8 +76,7 @@ def connected(place: ComputePlace, gpus: int = 0) -> Iterator[Client]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}))
-        for name in ("distributed", "distributed.client", "distributed.core"):  # what matters of it, the engine says
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _silence()
         if place.scheduler is None:
             client = stack.enter_context(_local(place, gpus))
         else:
@@ -85,21 +84,41 @@ def connected(place: ComputePlace, gpus: int = 0) -> Iterator[Client]:
         yield client
 
 
-@contextlib.contextmanager
-def _remote(place: ComputePlace) -> Iterator[Client]:
+def _silence() -> None:
+    """Dask's own messages: what matters of it, the engine says."""
+    for name in ("distributed", "distributed.client", "distributed.core"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def check_scheduler(place: ComputePlace) -> None:
+    """Refuses a scheduler that does not answer, or that one may not talk to; where there is none, nothing.
+
+    >>> check_scheduler(ComputePlace(workers=2))
+    """
+    if place.scheduler:
+        _silence()
+        _client(place).close()
+
+
+def _client(place: ComputePlace) -> Client:
     address = place.scheduler
     assert address is not None
     check_address("--scheduler", address)
     security = client_security(address, place.tls_ca, place.tls_cert, place.tls_key)
     try:
-        client = Client(address, security=security, timeout=CONNECTING, set_as_default=False)
+        return Client(address, security=security, timeout=CONNECTING, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
         raise InputError(f"--scheduler = {address}: no scheduler answers there: {reason}") from None
-    with client:
+
+
+@contextlib.contextmanager
+def _remote(place: ComputePlace) -> Iterator[Client]:
+    address = place.scheduler
+    with _client(place) as client:
         # What it is bound to: one may reach by loopback what listens to the whole network.
         check_address(f"--scheduler {address}: its own address", client.scheduler_info()["address"])
-        _say_dashboard(client, address)
+        _say_dashboard(client, str(address))
         yield client
 
 

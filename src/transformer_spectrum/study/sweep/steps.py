@@ -50,12 +50,15 @@ def sweep(
         Interrupted: a signal has ended it; what is done is kept.
     """
     # Here, because one cell of a cluster needs neither Dask nor figures.
+    from transformer_spectrum.study.running.cluster import check_scheduler
     from transformer_spectrum.study.running.execution import execute
     from transformer_spectrum.study.sweep.figures import chosen_metrics
 
     metrics = chosen_metrics(figures)
     store = Store(root)
     store.check(force=force)
+    if not root.exists():
+        check_scheduler(place)  # before there is a folder, which would be left empty
     with Interruption(), store.locked(shared=False):
         store.claim()
         store.sweep_out()
