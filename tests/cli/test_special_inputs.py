@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from small_runs import SMALL
 
 from transformer_spectrum.cli.main import main
 from transformer_spectrum.runtime.errors import LINE, InputError
+from transformer_spectrum.runtime.files import read_arrays, read_json, read_table, sha256
 from transformer_spectrum.runtime.parsing import read_npy, read_text
 from transformer_spectrum.weights.anatomy.fused import layout_of, sections
 
@@ -64,14 +66,45 @@ def test_a_model_type_that_is_no_text_says_nothing():
     assert sections(config)[1] == {"hidden_size": 8}
 
 
-def test_a_pipe_that_nobody_writes_into_is_waited_for_by_none(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: read_text(path, "valid YAML"),
+        read_npy,
+        read_json,
+        lambda path: read_arrays(path, ["steps"]),
+        read_table,
+        sha256,
+    ],
+)
+def test_a_pipe_that_nobody_writes_into_and_a_device_without_an_end_are_read_by_none(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(InputError, match=f"{name}: is no regular file"):
+            read(str(tmp_path / name))
+
+
+def test_a_command_waits_for_no_pipe(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
     pipe = str(tmp_path / "pipe")
-    for read in (lambda: read_text(pipe, "valid YAML"), lambda: read_npy(pipe)):
-        with pytest.raises(InputError, match="pipe: is no regular file"):
-            read()
     for words in (["overrides", pipe], ["train", "--print-config", "--params", pipe]):
         assert "pipe: is no regular file" in refused(words, capsys)
+
+
+def test_keys_that_tomllib_would_keep_every_beginning_of_are_refused_unread(tmp_path, capsys):
+    for text in ("a." * 120_000 + "a = 1\n", "[" + "a . " * 60_000 + "a]\n", "x = {" + "'a'." * 60_000 + "a = 1}\n"):
+        (tmp_path / "dots.toml").write_text(text)
+        words = "dots.toml: not valid TOML of this program (a key of more than 100 names)"
+        assert words in refused(["train", "--print-config", "-c", str(tmp_path / "dots.toml")], capsys)
+
+
+def test_a_key_that_comes_twice_among_tens_of_thousands_is_found_at_once(tmp_path, capsys):
+    names = [f"k{number:x}" for number in range(37_000)]
+    (tmp_path / "twice.yaml").write_text("{" + ",".join([*names, names[-1]]) + "}")
+    before = time.process_time()
+    assert "k9087 comes twice" in refused(["train", "--print-config", "-c", str(tmp_path / "twice.yaml")], capsys)
+    assert time.process_time() - before < 20  # 2 s; by looking at all before each it was a minute
 
 
 def test_a_shells_own_pipe_is_read():

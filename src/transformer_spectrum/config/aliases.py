@@ -7,6 +7,7 @@ of params.yaml's schema, so that meaning, type and range have one home.
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ KEYS = {
     "ga.early_stopping_patience": "ga.patience",
 }
 """Key of a config -> the parameter that it sets."""
+DEEPEST = 100
+"""Names of a dotted key in TOML, at most; no parameter has more than three."""
+BETWEEN_KEYS = re.compile(r"[=,{}\[\]\n]")
 
 
 def _text(value: Any) -> Any:
@@ -127,6 +131,8 @@ def _content(path: Path) -> Any:
     if path.suffix != ".toml":
         raise InputError(f"{path}: a config must end in .yaml, .yml or .toml")
     text = read_text(path, "valid TOML")
+    if any(piece.count(".") > DEEPEST for piece in BETWEEN_KEYS.split(text)):  # tomllib keeps every beginning of a key
+        raise InputError(f"{path}: not valid TOML of this program (a key of more than {DEEPEST} names)")
     with parsing(path, "valid TOML"):
         return tomllib.loads(text)
 

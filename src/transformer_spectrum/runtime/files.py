@@ -13,7 +13,7 @@ import numpy as np
 
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.hard_links import carry_over, link_or_copy
-from transformer_spectrum.runtime.parsing import parsing
+from transformer_spectrum.runtime.parsing import parsing, regular
 from transformer_spectrum.runtime.replacement import atomic_folder, atomic_path, atomic_together
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def read_json(path: str | Path) -> Any:
     transformer_spectrum.runtime.errors.InputError: nowhere.json: no such file; run the stage that writes it (dvc repro)
     """
     with parsing(path, "valid JSON", missing=RUN):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(regular(path, "valid JSON").read_text(encoding="utf-8"))
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -114,7 +114,8 @@ def read_arrays(path: str | Path, names: Sequence[str], optional: Sequence[str] 
     ...     read_arrays(f"{folder}/a.npz", ["steps"])
     {'steps': array([0, 1, 2])}
     """
-    with parsing(path, "a readable .npz", RUN_AGAIN, RUN), np.load(path, allow_pickle=False) as archive:
+    kind = "a readable .npz"
+    with parsing(path, kind, RUN_AGAIN, RUN), np.load(regular(path, kind), allow_pickle=False) as archive:
         for name in names:
             if name not in archive:
                 raise InputError(f"{path}: lacks the array {name!r}; it was written by something else")
@@ -157,15 +158,18 @@ def read_table(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     with parsing(path, "a readable Parquet file", RUN_AGAIN, RUN):
-        return pd.read_parquet(path, engine="pyarrow")
+        return pd.read_parquet(regular(path, "a readable Parquet file"), engine="pyarrow")
 
 
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's bytes.
 
+    Raises:
+        InputError: it is a pipe or a device.
+
     >>> write_text("empty.txt", "")
     >>> sha256("empty.txt")[:16]
     'e3b0c44298fc1c14'
     """
-    with Path(path).open("rb") as stream:
+    with regular(path, "bytes that have an end").open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

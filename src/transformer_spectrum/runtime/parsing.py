@@ -68,7 +68,7 @@ def regular(path: str | Path, kind: str) -> Path:
     """A path that does not make whoever opens it wait for somebody who writes.
 
     Raises:
-        InputError: it is a pipe or a socket that is no shell's own (`<(...)`).
+        InputError: it is a pipe, a socket or a device, and no shell's own (`<(...)`).
         FileNotFoundError: nothing is there.
 
     >>> regular("params.yaml", "valid YAML")
@@ -76,7 +76,7 @@ def regular(path: str | Path, kind: str) -> Path:
     """
     path = Path(path)
     mode = path.stat().st_mode
-    if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and path.parent not in OF_SHELLS:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and path.parent not in OF_SHELLS:
         raise InputError(f"{path}: is no regular file; not {kind}")
     return path
 
@@ -147,10 +147,11 @@ def _size(node: Node, sizes: dict[int, int | None]) -> int:
     sizes[id(node)] = None
     children = node.value if isinstance(node.value, list) else ()
     keys = [pair[0] for pair in children if isinstance(pair, tuple) and isinstance(pair[0].value, str)]
-    if len({(key.tag, key.value) for key in keys}) < len(keys):
-        names = [(key.tag, key.value) for key in keys]
-        again = next(key for place, key in enumerate(keys) if names[place] in names[:place])
-        raise ValueError(f"line {again.start_mark.line + 1}: {again.value} comes twice")
+    seen = set()
+    for key in keys:
+        if (key.tag, key.value) in seen:
+            raise ValueError(f"line {key.start_mark.line + 1}: {key.value} comes twice")
+        seen.add((key.tag, key.value))
     count = 1
     for child in children:
         count += sum(_size(part, sizes) for part in (child if isinstance(child, tuple) else (child,)))
