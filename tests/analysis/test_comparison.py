@@ -60,6 +60,9 @@ def test_tails_of_a_family_are_means_of_the_last_step_over_one_shape(summaries):
             assert getattr(fit, metric) == pytest.approx(np.mean([row[metric] for row in members]))
         tested = [row["goodness_p"] for row in members if row["goodness_p"] == row["goodness_p"]]
         assert (fit.plausible, fit.tested) == (sum(p >= 0.1 for p in tested), len(tested))
+    at_the_limit = family_tails(tails.assign(goodness_p=0.1))
+    assert (at_the_limit["plausible"] == at_the_limit["matrices"]).all()
+    assert rejected(tails.assign(goodness_p=0.1)) == (0, len(tails))
     every = [p for p in tails["goodness_p"] if p == p]
     assert rejected(tails) == (sum(p < 0.1 for p in every), len(every))
     assert family_tails(tails.iloc[:0]).empty

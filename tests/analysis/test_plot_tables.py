@@ -321,6 +321,14 @@ def test_validation_says_where_residuals_lie_and_marks_the_best_step_even_where_
                 assert row[name] == getattr(history, name)[position]
 
 
+def test_the_step_marked_as_best_is_the_one_whose_weights_were_selected_whatever_its_validation_mae(summaries):
+    history = summaries["adam"].history
+    worst = int(history.steps[history.validation_mae.argmax()])
+    selected = {"adam": dataclasses.replace(summaries["adam"], history=dataclasses.replace(history, best_step=worst))}
+    rows = as_dicts(plot_tables.VALIDATION, plot_tables.validation(selected))
+    assert [row["step"] for row in rows if row["best"]] == [worst]
+
+
 def test_forecasts_count_time_from_the_first_step_to_forecast(forecast):
     rows = as_dicts(plot_tables.FORECASTS, plot_tables.forecasts(forecast, windows_at_most=3))
     assert {row["window"] for row in rows} == {0, 4, 8}

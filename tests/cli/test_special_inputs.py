@@ -1,6 +1,8 @@
 """Files and words that look like input and are none: each ends soon, in one line and exit code 2."""
 
+import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -58,6 +60,14 @@ def test_a_name_that_is_no_text_is_refused_and_an_empty_one_measured(tmp_path, c
     save_file({"": torch.randn(16, 16), "b.weight": torch.randn(9, 9)}, tmp_path / "x.safetensors")
     main(["analyze", str(tmp_path / "x.safetensors"), "--shuffles", "0", "--figures", "0"])
     assert "2 matrices of 2 of 2 tensors" in capsys.readouterr().out
+
+
+def test_a_tensor_of_more_dimensions_than_numpy_knows_is_measured(tmp_path, capsys):
+    shape, entries = [1] * 3000 + [16, 16], torch.randn(16, 16)
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 1024]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + entries.numpy().tobytes())
+    main(["analyze", str(tmp_path / "x.safetensors"), "--shuffles", "0", "--figures", "0"])
+    assert "1 matrix of 1 of 1 tensor, 256 of 256 weights" in capsys.readouterr().out
 
 
 def test_a_model_type_that_is_no_text_says_nothing():

@@ -333,6 +333,25 @@ def test_a_damaged_file_of_a_run_is_named_and_hides_no_other_run(name, trained, 
         assert f"runs: {copy if damage == '[]' else copy / name}: not" in printed.err
 
 
+def test_words_of_a_damaged_run_are_printed_as_what_they_are_and_numbers_that_are_none_as_null(
+    trained, tmp_path, capsys
+):
+    copy = shutil.copytree(trained, tmp_path / "first" / trained.name)
+    scores = json.loads((copy / "metrics/scores.json").read_text())
+    words = "\ud800 \x1b[31m red\n" + "x" * 100_000
+    (copy / "metrics/scores.json").write_text(
+        json.dumps({**scores, "stop_reason": words, "best_validation_mae": float("nan")})
+    )
+    main(["runs", "--runs", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 2
+    assert len(printed) < 2000
+    assert printed.replace("\n", "").isprintable()
+    main(["runs", "--runs", str(tmp_path), "--json"])
+    (row,) = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert (row["validation_mae"], row["stop_reason"]) == (None, words)
+
+
 @pytest.mark.parametrize("content", ["[]", "null", "5", "{}"])
 def test_scores_of_another_shape_are_named(content, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")

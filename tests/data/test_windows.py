@@ -175,6 +175,15 @@ def test_series_that_begin_and_end_elsewhere_are_cut_on_one_axis():
     np.testing.assert_array_equal(pieces_of(late, 0, 75, 20, 5)[1][1], late.values[5:25])
 
 
+def test_a_series_too_short_for_a_window_moves_no_split():
+    early, long = series(1, 10, start=-300)[0], series(2, 100)
+    windows, counts = cut([early, *long], by="time", validation=0.2, test=0.2)
+    alone, _ = cut(long, by="time", validation=0.2, test=0.2)
+    assert counts["series"] == {"usable": 2, "too_short": 1}
+    for split in SPLITS:
+        assert windows[split].start.tolist() == alone[split].start.tolist()
+
+
 @pytest.mark.parametrize(("scaling", "location", "scale"), [("standard", 4.0, 3.0), ("robust", 3.5, 2.96522)])
 def test_location_and_scale_are_those_of_the_context_by_their_formulas(scaling, location, scale):
     # Mean 4, population variance 9; median 3.5, quartiles 1.75 and 5.75 by linear interpolation, 4 / 1.34898.

@@ -93,6 +93,20 @@ def test_the_name_of_a_class_is_all_that_is_needed_of_it(name, tmp_path):
     assert torch.equal(open_checkpoint(path).read("a.weight"), WEIGHT)
 
 
+@pytest.mark.parametrize("level", [0, 9])
+def test_an_archive_that_was_compressed_since_is_refused_because_torch_would_map_the_compressed_bytes(level, tmp_path):
+    torch.save({"a.weight": WEIGHT}, tmp_path / "a.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as archive,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=level) as again,
+    ):
+        for entry in archive.infolist():
+            again.writestr(entry.filename, archive.read(entry), zipfile.ZIP_DEFLATED, level)
+    words = r"b\.pt: not as torch\.save writes it: a/data\.pkl is compressed; zip it again without compression"
+    with pytest.raises(InputError, match=words):
+        open_checkpoint(tmp_path / "b.pt")
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("layout", ["C", "F"])
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "u1", "c8"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer_spectrum.runtime.errors import InputError
+from transformer_spectrum.runtime.errors import InputError, printable, shortened
 
 if TYPE_CHECKING:
     from transformer_spectrum.training.records.run_folder import RunFolder
@@ -114,7 +115,12 @@ def _rows(root: Path) -> Iterator[dict[str, Any]]:
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(shortened(value))
+
+
+def _finite(value: Any) -> Any:
+    """None for what JSON has no number for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -127,7 +133,7 @@ def run(chosen: argparse.Namespace) -> None:
         raise InputError(f"--runs = {chosen.runs}: must be a folder")
     rows = list(_rows(chosen.runs))
     if chosen.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([{name: _finite(value) for name, value in row.items()} for row in rows], indent=2))
         return
     if not rows:
         print(f"{chosen.runs}: no runs; transformer-spectrum train makes them")

@@ -256,7 +256,7 @@ def _measured(
                     shape = in_use.tensors[reading].shape
                     (no_weights if no_weight else not_finite).append(Skipped(reading, shape, reason))
                     continue
-                content = hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().data).digest()
+                content = hashlib.blake2b(tensor.reshape(-1).view(torch.uint8).numpy().data).digest()
             key = (
                 content,
                 matrix.shape,

@@ -122,9 +122,12 @@ def _zip(path: Path) -> Kind:
     hint = "the file was cut off or damaged (a download or a save that did not finish)"
     with parsing(path, "a whole zip archive, as torch.save writes", hint), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        compressed = [record.filename for record in archive.infolist() if record.compress_type != zipfile.ZIP_STORED]
     inside = {name.split("/", 1)[-1] for name in names}
     if "constants.pkl" in inside or "bytecode.pkl" in inside:
         reason = "a TorchScript archive (torch.jit.save), which holds code; save model.state_dict() with torch.save"
+    elif "data.pkl" in inside and compressed:  # where torch maps it, it takes the compressed bytes for entries
+        reason = f"not as torch.save writes it: {compressed[0]} is compressed; zip it again without compression"
     elif "data.pkl" in inside:
         return "torch zip"
     elif "archive_format" in inside or any("models/model.json" in name for name in names):

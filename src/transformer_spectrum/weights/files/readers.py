@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from transformer_spectrum.runtime.errors import shortened
+from transformer_spectrum.runtime.errors import InputError, shortened
 from transformer_spectrum.runtime.parsing import parsing
 from transformer_spectrum.weights.files import pickles
 from transformer_spectrum.weights.files.choice import choose
@@ -89,7 +89,10 @@ class StateDictFile:
             self.notes.append(
                 f"{self.path.name}: objects were not made but skipped (--skip-objects): {', '.join(unknown)}"
             )
-        return contents_of(whole)
+        try:
+            return contents_of(whole)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
 
     def read(self, name: str) -> Tensor:
         """The tensor on the CPU, as stored; sparse and quantised ones written out in full."""
