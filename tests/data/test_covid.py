@@ -80,6 +80,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read, text):
         (TABLE.replace("2023-03-08", "08/03/2023"), "line 3: date '08/03/2023'; must be YYYY-MM-DD"),
         (TABLE.replace("2023-03-08", "2023-02-30"), "line 3: date '2023-02-30'"),
         (TABLE.replace("17.0", "-17.0"), "line 3: Malta = '-17.0'; must be blank or a finite number >= 0"),
+        (TABLE.replace("17.0", "1e308"), "line 3: Malta = '1e308'; must be blank or a finite number >= 0, < 1e+150"),
         (TABLE.replace("17.0", "inf"), "line 3: Malta = 'inf'"),
         (TABLE.replace("17.0", "nan"), "line 3: Malta = 'nan'"),
         (TABLE.replace("17.0", "many"), "line 3: Malta = 'many'"),

@@ -43,6 +43,15 @@ def written(tmp_path, suffix):
     return path
 
 
+def test_lists_in_cells_are_counted_by_their_values(tmp_path):
+    path = tmp_path / "lists.parquet"
+    long(1).assign(cases=[np.zeros(20_000)] * len(DAYS)).to_parquet(path, index=False)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(InputError, match=r"lists\.parquet: reading it would take about \d+ MiB, and 1 MiB are free"):
+        footprint.check_file_fits(path, LITTLE)
+    assert footprint.file_footprint(path).size >= 8 * 20_000 * len(DAYS)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "npy", "npz"])
 def test_the_estimate_is_near_what_python_and_numpy_allocate(suffix, tmp_path):
     path = written(tmp_path, suffix)

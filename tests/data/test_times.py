@@ -105,6 +105,7 @@ def test_every_way_of_writing_time_is_read_without_a_gap_and_goes_on_as_it_is_wr
         ("date", ["2020-01-01T00:00Z", "2020-01-02T00:00"], "row 2: date = '2020-01-02T00:00'; has no offset"),
         ("date", ["1500-01-01", "1501-01-01"], "dates must lie between 1678 and 2261"),
         ("step", ["0.5"], "numbers of steps must be whole"),
+        ("step", ["0", "1e-300", "1"], "numbers of steps must be whole"),
     ],
 )
 def test_what_is_not_certain_is_refused_with_the_rule(name, cells, words):

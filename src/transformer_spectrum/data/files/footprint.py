@@ -54,7 +54,11 @@ def _taken(path: Path) -> float:
     if path.suffix == ".parquet":
         content = pyarrow.parquet.read_metadata(path)
         types = [content.schema.column(i).physical_type for i in range(content.num_columns)]
-        return content.num_rows * sum(OF_TEXT if kind == "BYTE_ARRAY" else OF_NUMBER for kind in types)
+        groups = [content.row_group(i) for i in range(content.num_row_groups)]  # a cell of lists has many values
+        values = [sum(group.column(i).num_values for group in groups) for i in range(content.num_columns)]
+        return sum(
+            count * (OF_TEXT if kind == "BYTE_ARRAY" else OF_NUMBER) for count, kind in zip(values, types, strict=True)
+        )
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             return OF_ARRAY * sum(member.file_size for member in archive.infolist())

@@ -194,7 +194,11 @@ def _fractions(place: str, cells: pd.Series, numbers: np.ndarray, named: set[str
                 return times
     low, size = float(numbers.min()), _step_size(np.diff(np.unique(numbers)))
     steps = (numbers - low) / size
-    if len(np.unique(numbers)) < 2 or not (np.abs(steps - np.round(steps)) <= max(FEW, 0.01 * (size < 1))).all():
+    if (
+        len(np.unique(numbers)) < 2
+        or steps.max() >= 2**53
+        or not (np.abs(steps - np.round(steps)) <= max(FEW, 0.01 * (size < 1))).all()
+    ):
         raise InputError(f"{place}: {cells.name}: numbers of steps must be whole, or equal steps of another size")
     size = (float(numbers.max()) - low) / float(np.round(steps.max()))
     notation = Notation("numbers", lambda value: round(low + value * size, 10), numeric=True)

@@ -35,12 +35,16 @@ WEEKLY_GAP_DAYS = 6  # and is a median distance of days with cases of at least t
 WEEKLY_REPORTS = 8  # among at least so many of them
 
 
+LARGEST = 1e150
+"""Counts are below it, so that means and variances are numbers."""
+
+
 def _number(cell: str) -> float:
     """A count, NaN for a blank; raises ValueError for anything else."""
     if not cell:
         return math.nan
     value = float(cell)
-    if not 0 <= value < math.inf:
+    if not 0 <= value < LARGEST:
         raise ValueError
     return value
 
@@ -93,7 +97,7 @@ def _offender(locations: Sequence[str], cells: Sequence[str]) -> str:
         try:
             _number(cell)
         except ValueError:
-            return f"{location} = {cell[:40]!r}; must be blank or a finite number >= 0"
+            return f"{location} = {cell[:40]!r}; must be blank or a finite number >= 0, < {LARGEST:g}"
     raise AssertionError("no offending cell")
 
 
