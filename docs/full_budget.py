@@ -1,14 +1,16 @@
-"""The controls after all their updates, as docs/findings.md shows them: `python docs/full_budget.py` prints the table.
+"""The controls behind the protocol's budget, as docs/findings.md shows them: `python docs/full_budget.py`.
 
 With --write it is put into docs/findings.md, between the two comments. The protocol holds equal what all arms of a
 block reach, and the arm of full batches has 160 of the others' 880 updates: what its axis "evaluations" says of the
-controls is that of 481 evaluations. Here every arm that has as many is taken at 2,641, which nobody planned. It comes
+controls is that of 481 evaluations. Here every arm that has as many is taken at 2,641, and the two arms whose batches
+have another size, and which end elsewhere after as many epochs, at their own ends too, which nobody planned. It comes
 from studies/tables, which are in git.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +37,15 @@ WORDS = {
     "mse10": "10 x MSE",
     "rate3": "learning rate x 3",
     "decay": "weight decay .1",
-    "batch8": "batch 8",
+    "batch8": "batch 8, a quarter of its updates",
     "no_momentum": "beta1 = 0",
     "clip1": "clip 1",
 }
+AT_THEIR_ENDS = {"batch8": "batch 8 at its own end", "full_batch": "full batch at its own end"}
 
 
 def differences() -> dict[tuple[str, str], np.ndarray]:
-    """(treatment, endpoint) -> (seeds,) arm - Adam where Adam ends; those of arms that go on by interpolation."""
+    """(row, endpoint) -> (seeds,) arm - Adam: where Adam ends, interpolated in arms that go on; or each at its end."""
     cells, paths = (
         pd.read_csv(ROOT / "studies/tables/cells.csv"),
         pd.read_parquet(ROOT / "studies/tables/paths.parquet"),
@@ -55,13 +58,19 @@ def differences() -> dict[tuple[str, str], np.ndarray]:
         records = by_training[training][["evaluations", endpoint]].dropna()
         return float(np.interp(budget, records["evaluations"], records[endpoint], left=np.nan, right=np.nan))
 
-    def values(arm: str, endpoint: str) -> pd.Series:
+    def at_end(training: str, endpoint: str) -> float:
+        return float(by_training[training][endpoint].dropna().iloc[-1])
+
+    def values(arm: str, endpoint: str, read: Callable[[str, str], float]) -> pd.Series:
         trainings = own[own["arm"] == arm].set_index("seed")["training"]
-        return trainings.map(lambda training: at_budget(training, endpoint))
+        return trainings.map(lambda training: read(training, endpoint))
 
     return {
-        (treatment, endpoint): (values(f"{REFERENCE}-{treatment}", endpoint) - values(REFERENCE, endpoint)).to_numpy()
-        for treatment in WORDS
+        (words, endpoint): (
+            values(f"{REFERENCE}-{name}", endpoint, read) - values(REFERENCE, endpoint, read)
+        ).to_numpy()
+        for rows, read in ((WORDS, at_budget), (AT_THEIR_ENDS, at_end))
+        for name, words in rows.items()
         for endpoint in COLUMNS
     }
 
@@ -72,10 +81,10 @@ def table() -> str:
     margins, level = verdicts["tuning"]["margins"], verdicts["level"]
     by_arm_and_endpoint = differences()
     lines = [f"| after 2,641 evaluations | {' | '.join(words for words, _ in COLUMNS.values())} |", "|---" * 5 + "|"]
-    for treatment, words in WORDS.items():
+    for words in (*WORDS.values(), *AT_THEIR_ENDS.values()):
         cells = []
         for endpoint, (_, digits) in COLUMNS.items():
-            values = by_arm_and_endpoint[treatment, endpoint]
+            values = by_arm_and_endpoint[words, endpoint]
             effect = mean_difference(values)
             margin = margins.get(endpoint)
             null = margin is not None and equivalence(values, margin).p_value <= level

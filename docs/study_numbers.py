@@ -74,7 +74,9 @@ def numbers() -> str:
         _beside_null(nulls, verdicts["axes"][0], optimizers[CHANGE]),
         f"Stable rank of W less that of its null: of optimizers {_counts(optimizers[WEIGHTS], level)}. Of losses "
         f"{_counts(losses[WEIGHTS], level)}, the largest {_largest(losses[WEIGHTS], rates)}"
-        f"{_at_one_rate(losses[WEIGHTS])}.",
+        f"{_at_one_rate(losses[WEIGHTS])}. On other axes the losses differ by up to "
+        f"{_elsewhere(losses[WEIGHTS], rates)}, the optimizers by up to "
+        f"{_elsewhere(optimizers[WEIGHTS], {})}: at equal MAE W has hardly moved yet.",
     ]
     picture = (
         "![Differences between optimizers and between losses with their intervals, and shares of variance]"

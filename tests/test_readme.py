@@ -201,6 +201,8 @@ def test_the_controls_after_all_updates_are_those_that_the_command_prints():
     own = cells[cells["block"] == "controls"].pivot(index="seed", columns="arm", values="training")
     difference = (own["adam-mse-decay"].map(last) - own["adam-mse"].map(last)).mean()
     assert f"| weight decay .1 | +0.27 [0.25, 0.29] | −{-difference:.4f} " in findings
+    difference = (own["adam-mse-batch8"].map(last) - own["adam-mse"].map(last)).mean()
+    assert f"| batch 8 at its own end | +0.12 [0.09, 0.16] | −{-difference:.4f} " in findings
 
 
 def paired_difference(table, verdict, endpoint, axis):
@@ -243,7 +245,7 @@ def test_every_difference_in_the_answer_is_that_of_the_pairs_in_the_tidy_table()
             difference = paired_difference(table, named[name], endpoint, axis)
             assert float(size.replace("−", "-")) == pytest.approx(difference, abs=0.0051), (name, axis)
             compared[axis] += 1
-    assert compared == {"validation_mae": 4, "evaluations": 2, "distance": 2}
+    assert compared == {"validation_mae": 4, "evaluations": 4, "distance": 4}
 
 
 def test_the_counts_in_the_answer_are_those_of_the_contrasts_in_the_table_for_a_paper():
