@@ -10,6 +10,7 @@ from made_up import ROOT
 
 from transformer_spectrum.config.load import parse_params, read_tree
 from transformer_spectrum.config.tree import put
+from transformer_spectrum.runtime.files import atomic_folder
 from transformer_spectrum.study.running import results
 from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.study.running.store import RECORD, Store, own_names
@@ -88,3 +89,14 @@ def test_an_outcome_that_is_not_that_of_the_history_is_damage(trained):
     assert results.training_fault(store, cell, request) == f"{path} is damaged"
     path.write_text(whole)
     assert results.training_fault(store, cell, request) == ""
+
+
+def test_what_a_killed_sweep_has_left_is_swept_out_under_the_name_that_it_was_written_under(tmp_path):
+    store = Store(tmp_path)
+    (tmp_path / "windows/heavy/seed_1").mkdir(parents=True)
+    left = []
+    with atomic_folder(tmp_path / "windows/heavy/seed_2"):
+        left += [path.name for path in (tmp_path / "windows/heavy").iterdir() if path.name.startswith(".")]
+    (tmp_path / "windows/heavy" / left[0]).mkdir()  # as if that process had been killed before it was in place
+    store.sweep_out()
+    assert sorted(path.name for path in (tmp_path / "windows/heavy").iterdir()) == ["seed_1", "seed_2"]

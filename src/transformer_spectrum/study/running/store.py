@@ -18,6 +18,7 @@ from typing import Any
 from transformer_spectrum.runtime import ownership
 from transformer_spectrum.runtime.errors import InputError
 from transformer_spectrum.runtime.files import read_json, sha256, write_json
+from transformer_spectrum.runtime.replacement import MARK
 from transformer_spectrum.study.running.grid import Cell
 from transformer_spectrum.study.running.request import Request
 from transformer_spectrum.training.resume import difference
@@ -26,7 +27,7 @@ RECORD = "record.json"
 TABLES = ("table.csv", "families.csv", "cells.csv")
 FOLDERS = ("raw", "windows", "trainings", "spectra", "resume", "logs", "figures")
 MADE_BY = {"made_by": "transformer-spectrum sweep"}
-TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.old)?")
+TEMPORARY = re.compile(rf"\..+\.{MARK}[a-z0-9_]{{8}}")
 """Names of `files.atomic_folder`'s temporary folders."""
 
 
