@@ -99,13 +99,13 @@ class Contestant:
 
     def per_item(self) -> list[float]:
         """Seconds an item, of each round."""
-        return [contestant["seconds"] / contestant["items"] for contestant in self.samples]
+        return [sample["seconds"] / sample["items"] for sample in self.samples]
 
     def median(self) -> float:
         return median(self.per_item())
 
     def mib(self) -> float:
-        return max(contestant["mib"] for contestant in self.samples)
+        return max(sample["mib"] for sample in self.samples)
 
 
 def contest(contestants: list[Contestant], rounds: int) -> None:

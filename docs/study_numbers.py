@@ -65,7 +65,7 @@ def numbers() -> str:
         "(`studies/protocol.yaml`), compared at equal validation MAE; differences are first − second in ln units with "
         "95 % intervals.",
         _targets(verdicts["blocks"]),
-        *([f"Controls that did not come out as they have to: {joined(list(failed))}."] if failed else []),
+        *([_failed(failed)] if failed else []),
         f"Stable rank of the change W_t − W_0: of optimizers {_counts(optimizers[CHANGE], level)}, "
         f"{_extremes(optimizers[CHANGE])}; the optimizer has {percent(share.share)} [{percent(share.low)}, "
         f"{percent(share.high)}] of the variance over {share.trainings} crossed trainings. Of losses "
@@ -75,14 +75,21 @@ def numbers() -> str:
         f"Stable rank of W less that of its null: of optimizers {_counts(optimizers[WEIGHTS], level)}. Of losses "
         f"{_counts(losses[WEIGHTS], level)}, the largest {_largest(losses[WEIGHTS], rates)}"
         f"{_at_one_rate(losses[WEIGHTS])}. On other axes the losses differ by up to "
-        f"{_elsewhere(losses[WEIGHTS], rates)}, the optimizers by up to "
-        f"{_elsewhere(optimizers[WEIGHTS], {})}: at equal MAE W has hardly moved yet.",
+        f"{_elsewhere(losses[WEIGHTS], rates)}, the optimizers, whose equal MAE comes before W has moved much, "
+        f"by up to {_elsewhere(optimizers[WEIGHTS], {})}.",
     ]
     picture = (
         "![Differences between optimizers and between losses with their intervals, and shares of variance]"
         "(studies/report/answer.png)"
     )
     return f"{picture}\n\n{' '.join(sentences)}"
+
+
+def _failed(controls: Mapping[str, Sequence[str]]) -> str:
+    """Names, each with the endpoints on which it did not come out."""
+    words = {CHANGE: "the change", WEIGHTS: "W"}
+    names = [f"{name} (on {joined([words[each] for each in endpoints])})" for name, endpoints in controls.items()]
+    return f"Controls that did not come out as they have to: {joined(names)}."
 
 
 def _of(judgement: str, verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -5,16 +5,17 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from readers import judged
 from safetensors.torch import save_file
 from small_runs import SMALL
 
 from transformer_spectrum.cli.main import main
+from transformer_spectrum.config.aliases import read_config
 from transformer_spectrum.runtime.errors import LINE, InputError
 from transformer_spectrum.runtime.files import read_arrays, read_json, read_table, sha256
 from transformer_spectrum.runtime.parsing import read_npy, read_text
@@ -102,19 +103,20 @@ def test_a_command_waits_for_no_pipe(tmp_path, capsys):
         assert "pipe: is no regular file" in refused(words, capsys)
 
 
-def test_keys_that_tomllib_would_keep_every_beginning_of_are_refused_unread(tmp_path, capsys):
-    for text in ("a." * 120_000 + "a = 1\n", "[" + "a . " * 60_000 + "a]\n", "x = {" + "'a'." * 60_000 + "a = 1}\n"):
-        (tmp_path / "dots.toml").write_text(text)
-        words = "dots.toml: not valid TOML of this program (a key of more than 100 names)"
-        assert words in refused(["train", "--print-config", "-c", str(tmp_path / "dots.toml")], capsys)
+@pytest.mark.parametrize(
+    "text", ["a." * 120_000 + "a = 1", "[" + "a . " * 60_000 + "a]", "x = {" + "'a'." * 60_000 + "a = 1}"]
+)
+def test_keys_that_tomllib_would_keep_every_beginning_of_are_refused_in_bounds(text, tmp_path):
+    (tmp_path / "dots.toml").write_text(text)
+    assert "dots.toml: not valid TOML of this program (a key of more than 100 names)" in judged(
+        read_config, tmp_path / "dots.toml"
+    )
 
 
-def test_a_key_that_comes_twice_among_tens_of_thousands_is_found_at_once(tmp_path, capsys):
+def test_a_key_that_comes_twice_among_tens_of_thousands_is_found_in_bounds(tmp_path):
     names = [f"k{number:x}" for number in range(37_000)]
     (tmp_path / "twice.yaml").write_text("{" + ",".join([*names, names[-1]]) + "}")
-    before = time.process_time()
-    assert "k9087 comes twice" in refused(["train", "--print-config", "-c", str(tmp_path / "twice.yaml")], capsys)
-    assert time.process_time() - before < 20  # 2 s; by looking at all before each it was a minute
+    assert "k9087 comes twice" in judged(read_config, tmp_path / "twice.yaml")
 
 
 def test_a_shells_own_pipe_is_read():

@@ -65,7 +65,7 @@ def parsing(source: str | Path, kind: str, hint: str = "", missing: str = "") ->
 
 
 def regular(path: str | Path, kind: str) -> Path:
-    """A path that does not make whoever opens it wait for somebody who writes.
+    """A path that makes whoever reads it neither wait for somebody who writes nor read without an end.
 
     Raises:
         InputError: it is a pipe, a socket or a device, and no shell's own (`<(...)`).

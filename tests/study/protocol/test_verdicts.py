@@ -71,6 +71,29 @@ def test_a_changed_protocol_confirms_nothing_and_says_so():
     assert all("not confirmatory" in verdict.sentence for verdict in verdicts.contrasts)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            lambda table: table[(table["arm"] != "muon-mse") | (table["seed"] > 2)],
+            "of muon-mse in block optimizers lack",
+        ),
+        (lambda table: table.assign(seed=table["seed"] + 500), "lack seeds"),
+        (lambda table: pd.concat([table, table[table["seed"] == 1].assign(seed=99)]), "have unplanned seeds: 99 (1)"),
+    ],
+)
+def test_other_seeds_than_those_that_were_planned_confirm_nothing(changed, words):
+    result = judge_study(PROTOCOL, changed(study()), [PROTOCOL.sha256])
+    assert words in result.standing.reason
+    assert not any(verdict.confirmatory for verdict in (*result.controls, *result.contrasts))
+
+
+@pytest.mark.parametrize("borne", [None, float("nan"), 5])
+def test_a_result_without_a_hash_confirms_nothing(borne):
+    standing = judge_study(PROTOCOL, study(), [PROTOCOL.sha256, borne]).standing
+    assert (standing.confirmatory, standing.foreign) == (False, ("unknown",))
+
+
 def test_secondary_endpoints_have_q_values_within_a_block():
     secondary = judge_study(PROTOCOL, study(), [PROTOCOL.sha256]).secondary
     assert set(secondary["endpoint"]) == {"spectral_entropy"}

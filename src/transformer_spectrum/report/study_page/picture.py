@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from transformer_spectrum.report.pictures.style import house_style, new_figure
 from transformer_spectrum.report.study_page.figures import TERMS, parts_of_variance
 from transformer_spectrum.report.study_page.words import endpoint_words, first_axis
-from transformer_spectrum.vocabulary import AXIS_WORDS, LINE_SHADES, NULL_AREA_COLOUR, colour_of
+from transformer_spectrum.vocabulary import AXIS_WORDS, LINE_SHADES, NULL_AREA_COLOUR
 
-DRAWN = {"optimizer": colour_of("adam"), "loss": colour_of("es")}
-"""What arms differ in -> its colour."""
+DRAWN = {name: LINE_SHADES[TERMS.index(name)].light for name in ("optimizer", "loss")}
+"""What arms differ in -> its colour, which is that of its share of the variance."""
 
 
 def answer_picture(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> Figure:
@@ -35,7 +35,10 @@ def answer_picture(verdicts: Mapping[str, Any], variance: pd.DataFrame) -> Figur
         for axes, endpoint in zip(np.atleast_1d(top.subplots(1, len(endpoints), sharey=True)), endpoints, strict=True):
             _forest(axes, [verdict for verdict in shown if verdict["endpoint"] == endpoint], names)
             axes.set_title(endpoint_words(endpoint))
-            axes.set_xlabel(f"first − second at equal {AXIS_WORDS[verdicts['axes'][0]]}, ln units, 95 % interval")
+            axes.set_xlabel(
+                f"first − second at equal {AXIS_WORDS[verdicts['axes'][0]]}, ln units, 95 % interval\n"
+                "full: found; hollow: null or inconclusive; dotted: no end; grey: margin"
+            )
         _bars(bottom.subplots(), variance, endpoints, verdicts["axes"][0])
         return figure
 
@@ -52,6 +55,8 @@ def _forest(axes: Axes, verdicts: Sequence[Mapping[str, Any]], names: Sequence[s
         colour = DRAWN[verdict["between"]]
         if effect["low"] is not None and effect["high"] is not None:
             axes.plot([effect["low"], effect["high"]], [place, place], color=colour, linewidth=1.4)
+        else:  # so few pairs that the interval has no end
+            axes.axhline(place, color=colour, linewidth=1.0, linestyle=":")
         found = verdict["judgement"] == "found"
         axes.plot(effect["mean"], place, "o", color=colour, markersize=5, markerfacecolor=colour if found else "white")
     axes.set_yticks(range(len(names)), names)
@@ -74,11 +79,13 @@ def _bars(axes: Axes, variance: pd.DataFrame, endpoints: Sequence[str], axis: st
             axes.barh(place, share / total, left=left, color=LINE_SHADES[position].light, label=label)
             if share / total > 0.05:
                 look = {"ha": "center", "va": "center", "color": "white", "fontsize": 8}
-                axes.text(left + share / total / 2, place, f"{100 * share / total:.0f} %", **look)
+                axes.text(left + share / total / 2, place, f"{100 * share / total:.3g} %", **look)
             left += share / total
     axes.set_yticks(range(len(drawn)), [endpoint_words(endpoint) for endpoint, _ in drawn])
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"share of variance over {', '.join(TERMS[:4])} and seed, at equal {AXIS_WORDS[axis]}")
+    axes.set_xlabel(
+        f"share of variance over {', '.join(TERMS[:4])} and seed, at equal {AXIS_WORDS[axis]}; below 0 is drawn as 0"
+    )
     axes.grid(visible=False)
     if drawn:
         axes.invert_yaxis()

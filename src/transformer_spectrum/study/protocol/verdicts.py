@@ -71,7 +71,7 @@ def judge_study(protocol: Protocol, table: pd.DataFrame, hashes: Iterable[str], 
         primary = protocol.endpoints.primary
         verdicts += judge(rows, family, primary, axes, margins=margins, level=protocol.level, seed=seed)
         secondary.append(_secondary(protocol, block, rows, seed))
-    result = standing(protocol, hashes)
+    result = standing(protocol, hashes, table)
     judged = with_standing(verdicts, result)
     expected = {control.contrast for control in protocol.controls}
     controls = tuple(verdict for verdict in judged if verdict.contrast.name in expected)
