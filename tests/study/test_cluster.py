@@ -20,10 +20,10 @@ from sweeps import call_sweep, records, rows_of
 from waiting import PATIENCE, wait_for
 
 from transformer_spectrum.runtime.errors import InputError
-from transformer_spectrum.study.running.cluster import ComputePlace, connected
+from transformer_spectrum.study.running.cluster import ComputePlace, _workers, connected
 from transformer_spectrum.study.running.engine import Engine, Task
 from transformer_spectrum.study.running.ensembles import MEMBERS
-from transformer_spectrum.study.running.worker import PRELOAD, seat
+from transformer_spectrum.study.running.worker import GPU, PRELOAD, seat
 
 pytestmark = pytest.mark.slow
 
@@ -355,6 +355,18 @@ def test_this_machine_waits_for_a_worker_so_long_and_a_queue_for_ever(monkeypatc
     with pytest.raises(KeyboardInterrupt) if patience is None else pytest.raises(InputError, match=words):
         engine.wait()
     assert len(looks) == (20 if patience is None else 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "devices"), [(None, ["0", "1"]), ("2, 3,5", ["2", "3"]), ("MIG-a,GPU-b", ["MIG-a", "GPU-b"])]
+)
+def test_workers_take_the_accelerators_that_this_process_may_use(monkeypatch, given, devices):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    options = [worker["options"] for name, worker in _workers(1, 2, {}).items() if name.startswith("gpu")]
+    assert [own["env"]["CUDA_VISIBLE_DEVICES"] for own in options] == devices
+    assert all(own["resources"] == {GPU: 1} for own in options)
 
 
 def test_workers_of_this_machine_that_do_not_start_are_one_line(monkeypatch):

@@ -177,8 +177,10 @@ def _workers(count: int, gpus: int, shared: dict[str, Any]) -> dict[str, Any]:
     specifications = {
         f"cpu-{number}": {"cls": Nanny, "options": {**options, "env": environment}} for number in range(count)
     }
-    for number in range(gpus):
-        own = {**environment, "CUDA_VISIBLE_DEVICES": str(number)}
+    given = environment.get("CUDA_VISIBLE_DEVICES")  # numbers or names of those that this process may use
+    devices = given.split(",") if given else list(map(str, range(gpus)))
+    for number, device in enumerate(devices[:gpus]):
+        own = {**environment, "CUDA_VISIBLE_DEVICES": device.strip()}
         specifications[f"gpu-{number}"] = {"cls": Nanny, "options": {**options, "env": own, "resources": {GPU: 1}}}
     return specifications
 
